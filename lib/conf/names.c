@@ -1,0 +1,157 @@
+/* conf/names.c - names that are not built in and yet are read: referred to as $name, classes of restrictions,
+ * parameters of a service in master.cf (slow_destination_rate_delay), parameters of a table defined in
+ * main.cf (ldap:name). */
+#include "conf/conf_int.h"
+#include "conf/mastercf.h"
+
+struct conf_names {
+	const struct conf *c;
+	const struct mastercf *services; /* NULL: unknown */
+	struct table *referred;
+	struct arena arena;
+};
+
+static void refer(struct conf_names *k, struct span name)
+{
+	(void)table_set(k->referred, name, k);
+}
+
+/* Every $name, ${name and $(name in `text`, however deep. */
+static void refer_names(struct conf_names *k, struct span text)
+{
+	for (size_t i = 0; i + 1 < text.n; i++) {
+		size_t from = i + 1, n;
+
+		if (text.p[i] != '$')
+			continue;
+		while (from < text.n &&
+		       (text.p[from] == '{' || text.p[from] == '(' || ascii_isspace(text.p[from])))
+			from++;
+		for (n = from; n < text.n && conf_name_char(text.p[n]); n++)
+			;
+		if (n > from)
+			refer(k, span_make(text.p + from, n - from));
+	}
+}
+
+static void refer_classes(struct conf_names *k)
+{
+	struct span list, *word;
+	size_t n;
+
+	if (conf_expand(k->c, span_str(conf_raw(k->c, "smtpd_restriction_classes")), &k->arena, &list,
+			NULL) != RC_OK ||
+	    conf_words(list, false, &k->arena, &word, &n, NULL) != RC_OK)
+		return;
+	for (size_t i = 0; i < n; i++)
+		refer(k, word[i]);
+}
+
+struct conf_names *conf_names_new(const struct conf *c, const struct mastercf *services)
+{
+	struct conf_names *k = xcalloc(1, sizeof(*k));
+	const char *name, *raw;
+	unsigned line;
+
+	k->c = c;
+	k->services = services;
+	k->referred = table_new();
+	arena_init(&k->arena);
+	for (const struct param *p = conf_params; p->name != NULL; p++)
+		refer_names(k, span_str(p->def));
+	for (size_t pos = 0; conf_next(c, &pos, &name, &raw, &line);)
+		refer_names(k, span_str(raw));
+	for (size_t i = 0; services != NULL && i < services->n; i++)
+		for (size_t j = 0; j < services->entry[i].argc; j++)
+			refer_names(k, services->entry[i].argv[j]);
+	refer_classes(k);
+	return k;
+}
+
+void conf_names_free(struct conf_names **n)
+{
+	struct conf_names *k = *n;
+
+	if (k == NULL)
+		return;
+	table_free(&k->referred, NULL);
+	arena_release(&k->arena);
+	free(k);
+	*n = NULL;
+}
+
+/* Does `text` name a table "TYPE:from" such that `name` is from_<parameter>? */
+static bool table_in(struct span text, struct span type, struct span name)
+{
+	for (;;) {
+		ptrdiff_t at = span_find(text, type);
+		struct span table;
+		size_t n = 0;
+
+		if (at < 0)
+			return false;
+		text = span_skip(text, (size_t)at + type.n);
+		while (n < text.n && conf_name_char(text.p[n]))
+			n++;
+		table = span_head(text, n);
+		if (n > 0 && name.n > n && span_starts(name, table) && name.p[n] == '_')
+			return true;
+	}
+}
+
+static bool is_table_parameter(const struct conf_names *k, struct span name)
+{
+	static const char *const types[] = { "ldap:", "mysql:", "pgsql:", "sqlite:", "memcache:" };
+	const char *raw, *setting;
+	unsigned line;
+
+	for (size_t pos = 0; conf_next(k->c, &pos, &setting, &raw, &line);)
+		for (size_t t = 0; t < ARRAY_LEN(types); t++)
+			if (table_in(span_str(raw), span_str(types[t]), name))
+				return true;
+	return false;
+}
+
+static bool runs(const struct master_entry *en, const char *const *programs)
+{
+	for (; en->argc > 0 && *programs != NULL; programs++)
+		if (span_is(en->argv[0], *programs))
+			return true;
+	return false;
+}
+
+/* <service>_time_limit belongs to programs that run commands, the other suffixes to those that the queue
+ * manager talks to. */
+static bool fits(const struct master_entry *en, const struct service_param *s)
+{
+	static const char *const agents[] = { "smtp", "lmtp", "local", "virtual", "pipe", "error", NULL };
+	static const char *const commands[] = { "pipe", "spawn", NULL };
+
+	return runs(en, s->command ? commands : agents);
+}
+
+bool conf_names_service(const struct conf_names *k, struct span name, const char **def)
+{
+	for (const struct service_param *s = conf_service_params; s->suffix != NULL; s++) {
+		struct span prefix;
+
+		if (!span_ends(name, span_str(s->suffix)) || name.n == strlen(s->suffix))
+			continue;
+		prefix = span_head(name, name.n - strlen(s->suffix));
+		for (size_t i = 0; k->services != NULL && i < k->services->n; i++)
+			if (span_eq(k->services->entry[i].name, prefix) && fits(&k->services->entry[i], s)) {
+				if (def != NULL)
+					*def = s->def;
+				return true;
+			}
+		if (k->services == NULL)
+			return true;
+	}
+	return false;
+}
+
+bool conf_names_used(const struct conf_names *k, struct span name)
+{
+	return table_get(k->referred, name) != NULL || conf_names_service(k, name, NULL) ||
+	       is_table_parameter(k, name);
+}
