@@ -1,0 +1,81 @@
+/* cmd/postern/check.c - what is wrong with the configuration and the directories: errors end the command,
+ * warnings do not. */
+#include "control.h"
+#include "log/log.h"
+#include "sandbox/sandbox.h"
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void report(void *arg, bool error, const char *text)
+{
+	(void)arg;
+	if (error)
+		log_error("%s", text);
+	else
+		log_warning("%s", text);
+}
+
+static void check_files(const struct control *c)
+{
+	struct err e;
+	struct mastercf *m;
+	if (conf_check(c->conf, report, NULL) != RC_OK)
+		die("%s/main.cf: the errors above must be repaired first", c->dir);
+	if (mastercf_load(c->dir, c->conf, &m, &e) != RC_OK)
+		die("%s", e.text);
+	mastercf_free(&m);
+}
+
+static void check_users(const struct control *c)
+{
+	static const char *const owners[] = { "mail_owner", "net_owner", "aux_owner", "key_owner" };
+	struct err e;
+	uid_t uid[ARRAY_LEN(owners)];
+	gid_t gid;
+	if (geteuid() != 0)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(owners); i++) {
+		if (sandbox_user(conf_str(c->conf, owners[i]), &uid[i], &gid, &e) != RC_OK)
+			die("%s: %s", owners[i], e.text);
+		if (uid[i] == 0)
+			die("%s: must not be root", owners[i]);
+		for (size_t k = 0; k < i; k++)
+			if (uid[k] == uid[i])
+				log_warning("%s and %s are the same user: what one of them runs is not "
+					    "protected from the other",
+					    owners[k], owners[i]);
+	}
+}
+
+static void check_directory(const char *path, bool root_owned)
+{
+	struct stat st;
+	if (lstat(path, &st) < 0)
+		return; /* made at start */
+	if (!S_ISDIR(st.st_mode))
+		log_warning("not a directory: %s", path);
+	if (root_owned && geteuid() == 0 && st.st_uid != 0)
+		log_warning("not owned by root: %s", path);
+	if ((st.st_mode & 022) != 0 && (st.st_mode & S_ISVTX) == 0)
+		log_warning("group or other writable: %s", path);
+}
+
+static void check_directories(const struct control *c)
+{
+	struct arena a;
+	arena_init(&a);
+	const char *queue = conf_str(c->conf, "queue_directory");
+	check_directory(queue, true);
+	check_directory(arena_printf(&a, "%s/pid", queue), true);
+	check_directory(c->dir, true);
+	check_directory(conf_str(c->conf, "daemon_directory"), true);
+	check_directory(conf_str(c->conf, "data_directory"), false);
+	arena_release(&a);
+}
+
+void check_configuration(const struct control *c)
+{
+	check_files(c);
+	check_users(c);
+	check_directories(c);
+}

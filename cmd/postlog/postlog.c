@@ -1,0 +1,112 @@
+/* cmd/postlog/postlog.c - postlog(1): a line for the log, from a script. */
+#include "base/buf.h"
+#include "conf/conf.h"
+#include "log/log.h"
+#include "service/logsetup.h"
+#include <unistd.h>
+
+static const struct {
+	const char *name;
+	enum log_level level;
+} priorities[] = {
+	{ "info", LOG_LEVEL_INFO },   { "warn", LOG_LEVEL_WARNING }, { "warning", LOG_LEVEL_WARNING },
+	{ "error", LOG_LEVEL_ERROR }, { "fatal", LOG_LEVEL_FATAL },  { "panic", LOG_LEVEL_PANIC },
+};
+
+static enum log_level priority(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(priorities); i++)
+		if (strcmp(priorities[i].name, name) == 0)
+			return priorities[i].level;
+	die("bad severity: \"%s\"", name);
+}
+
+static NORETURN void usage(const char *name)
+{
+	fprintf(stderr, "usage: %s [-iv] [-c config_dir] [-p priority] [-t tag] [text...]\n", name);
+	exit(1);
+}
+
+/* "postfix/postfix-script" -> tag "postfix", service "postfix-script". */
+static void open_log(const struct conf *c, const char *tag, unsigned verbose)
+{
+	char first[64] = "";
+	const char *slash = tag != NULL ? strchr(tag, '/') : NULL;
+	struct err e;
+	struct log_conf lc = {
+		.tag = tag,
+		.facility = c != NULL ? logsetup_facility(conf_str(c, "syslog_facility")) : 0,
+		.file_fd = -1,
+		.to_stderr = true,
+		.verbose = verbose,
+	};
+	if (slash != NULL) {
+		snprintf(first, sizeof first, "%.*s", (int)(slash - tag), tag);
+		lc.tag = first;
+		lc.service = slash + 1;
+	}
+	if (c != NULL && logsetup_open(c, &lc.file_fd, &e) != RC_OK)
+		lc.file_fd = -1; /* not ours to write: stderr it is */
+	lc.to_syslog = c == NULL || conf_str(c, "maillog_file")[0] == '\0';
+	log_init(&lc);
+}
+
+static void log_arguments(enum log_level level, int argc, char **argv)
+{
+	struct buf line;
+	buf_init(&line, LOG_LINE_MAX);
+	for (int i = 0; i < argc && buf_ok(&line); i++)
+		if (buf_printf(&line, "%s%s", i > 0 ? " " : "", argv[i]) != RC_OK)
+			break;
+	struct span text = buf_span(&line);
+	log_line(level, SPAN_FMT, SPAN_ARG(text));
+	buf_release(&line);
+}
+
+static void log_input(enum log_level level)
+{
+	char line[LOG_LINE_MAX];
+	while (fgets(line, sizeof line, stdin) != NULL)
+		log_line(level, SPAN_FMT, SPAN_ARG(span_trim(span_str(line))));
+}
+
+int main(int argc, char **argv)
+{
+	const char *tag = getenv("MAIL_LOGTAG"), *dir = conf_default_dir();
+	enum log_level level = LOG_LEVEL_INFO;
+	unsigned verbose = 0;
+	static struct conf *c; /* for the life of the process */
+	struct err e;
+	int opt;
+	while ((opt = getopt(argc, argv, "c:ip:t:v")) > 0)
+		switch (opt) {
+		case 'c':
+			dir = optarg;
+			break;
+		case 'i': /* the process id is always there */
+			break;
+		case 'p':
+			level = priority(optarg);
+			break;
+		case 't':
+			tag = optarg;
+			break;
+		case 'v':
+			verbose++;
+			break;
+		default:
+			usage(argv[0]);
+		}
+	if (conf_load(dir, &c, &e) != RC_OK)
+		c = NULL;
+	open_log(c, tag != NULL ? tag : c != NULL ? conf_str(c, "syslog_name") : "postfix", verbose);
+	if (optind < argc)
+		log_arguments(level, argc - optind, argv + optind);
+	else
+		log_input(level);
+	if (level == LOG_LEVEL_FATAL || level == LOG_LEVEL_PANIC) {
+		sleep(1);
+		return 1;
+	}
+	return 0;
+}

@@ -1,0 +1,80 @@
+/* service/logsetup.c - from main.cf to the log. */
+#include "service/logsetup.h"
+#include "log/log.h"
+#include <fcntl.h>
+#include <sys/syslog.h>
+#include <unistd.h>
+
+static const struct {
+	const char *name;
+	int value;
+} facilities[] = {
+	{ "auth", LOG_AUTH },	  { "authpriv", LOG_AUTHPRIV }, { "cron", LOG_CRON },
+	{ "daemon", LOG_DAEMON }, { "ftp", LOG_FTP },		{ "kern", LOG_KERN },
+	{ "lpr", LOG_LPR },	  { "mail", LOG_MAIL },		{ "news", LOG_NEWS },
+	{ "syslog", LOG_SYSLOG }, { "user", LOG_USER },		{ "uucp", LOG_UUCP },
+	{ "local0", LOG_LOCAL0 }, { "local1", LOG_LOCAL1 },	{ "local2", LOG_LOCAL2 },
+	{ "local3", LOG_LOCAL3 }, { "local4", LOG_LOCAL4 },	{ "local5", LOG_LOCAL5 },
+	{ "local6", LOG_LOCAL6 }, { "local7", LOG_LOCAL7 },
+};
+
+int logsetup_facility(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(facilities); i++)
+		if (span_is_ci(span_str(name), facilities[i].name))
+			return facilities[i].value;
+	return LOG_MAIL;
+}
+
+static bool below(struct span file, struct span prefix)
+{
+	return span_eq(file, prefix) ||
+	       (span_starts(file, prefix) && (span_ends(prefix, SPAN("/")) || file.p[prefix.n] == '/'));
+}
+
+static enum rc prefix_allowed(const struct conf *c, const char *file, struct err *e)
+{
+	struct span *words;
+	size_t n;
+	struct arena a;
+	bool ok = false;
+	arena_init(&a);
+	enum rc rc = conf_words(span_str(conf_str(c, "maillog_file_prefixes")), false, &a, &words, &n, e);
+	for (size_t i = 0; rc == RC_OK && i < n; i++)
+		ok = ok || below(span_str(file), words[i]);
+	if (rc == RC_OK && (!ok || strstr(file, "/../") != NULL))
+		rc = err_set(e, RC_DENIED, "maillog_file %s is not below maillog_file_prefixes", file);
+	arena_release(&a);
+	return rc;
+}
+
+enum rc logsetup_open(const struct conf *c, int *fd, struct err *e)
+{
+	const char *file = conf_str(c, "maillog_file");
+	*fd = -1;
+	if (file[0] == '\0')
+		return RC_OK;
+	enum rc rc = prefix_allowed(c, file, e);
+	if (rc != RC_OK)
+		return rc;
+	*fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+	return *fd < 0 ? err_sys(e, "open %s", file) : RC_OK;
+}
+
+void logsetup_command(const struct conf *c, const char *service, bool to_stderr, unsigned verbose)
+{
+	struct err e;
+	struct log_conf lc = {
+		.tag = conf_str(c, "syslog_name"),
+		.service = service,
+		.facility = logsetup_facility(conf_str(c, "syslog_facility")),
+		.to_syslog = conf_str(c, "maillog_file")[0] == '\0',
+		.file_fd = -1,
+		.to_stderr = to_stderr,
+		.verbose = verbose,
+	};
+	enum rc rc = logsetup_open(c, &lc.file_fd, &e);
+	log_init(&lc);
+	if (rc != RC_OK && geteuid() == 0)
+		log_warning("%s", e.text);
+}

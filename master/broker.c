@@ -1,0 +1,128 @@
+/* master/broker.c - MP_CONNECT: children cannot reach sockets by themselves; master connects for them, by the
+ * table of peers. */
+#include "master.h"
+#include "log/log.h"
+#include <errno.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* Those who speak to milters, policy servers, LMTP servers and authentication servers of others. */
+static const char *const speak_to_others[] = { "smtpd", "lmtpd",   "smtp",  "lmtp",
+					       "relay", "cleanup", "pop3d", "imapd" };
+
+static int connect_unix(const char *path, int type, int *error)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	if (strlen(path) >= sizeof a.sun_path) {
+		*error = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(a.sun_path, path, strlen(path) + 1);
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0)
+		return fd;
+	*error = errno;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+static int introduce(int fd, const struct child *c)
+{
+	struct mp_hello h = { .magic = MP_HELLO_MAGIC, .pid = (uint32_t)c->pid };
+	snprintf(h.program, sizeof h.program, "%s", c->service->program);
+	snprintf(h.service, sizeof h.service, "%s", c->service->name);
+	return send(fd, &h, sizeof h, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof h ? 0 : errno;
+}
+
+/* ---- sockets of others: only what the configuration names ---- */
+
+static bool is_border(char ch)
+{
+	return ascii_isspace(ch) || ch == ',' || ch == ':' || ch == '=' || ch == '{' || ch == '}' ||
+	       ch == ';';
+}
+
+static bool names_path(struct span text, struct span path)
+{
+	for (ptrdiff_t at; (at = span_find(text, path)) >= 0; text = span_skip(text, (size_t)at + 1)) {
+		size_t end = (size_t)at + path.n;
+		if ((at == 0 || is_border(text.p[at - 1])) && (end == text.n || is_border(text.p[end])))
+			return true;
+	}
+	return false;
+}
+
+static bool configured(const struct running *r, struct span path)
+{
+	const char *name, *raw;
+	unsigned line;
+	for (size_t pos = 0; conf_next(r->conf, &pos, &name, &raw, &line);)
+		if (names_path(span_str(raw), path))
+			return true;
+	for (size_t i = 0; i < r->cf->n; i++)
+		for (size_t k = 1; k < r->cf->entry[i].argc; k++)
+			if (names_path(r->cf->entry[i].argv[k], path))
+				return true;
+	return false;
+}
+
+static bool speaks_to_others(const char *program)
+{
+	for (size_t i = 0; i < ARRAY_LEN(speak_to_others); i++)
+		if (strcmp(program, speak_to_others[i]) == 0)
+			return true;
+	return false;
+}
+
+static int connect_path(const struct child *c, const char *path, int *error)
+{
+	*error = EACCES;
+	if (!speaks_to_others(c->service->program) || !configured(c->service->config, span_str(path)))
+		return -1;
+	const char *slash = strchr(path, '/');
+	const struct service *own = NULL;
+	if (strncmp(path, "private/", 8) == 0 || strncmp(path, "public/", 7) == 0)
+		own = service_find(slash + 1);
+	if (own != NULL && mp_takes_hello(own->program) && own->socket_type != SOCK_STREAM)
+		return -1; /* one of ours: by its name, not by its path */
+	int fd = connect_unix(path, SOCK_STREAM, error);
+	if (fd >= 0 && own != NULL && mp_takes_hello(own->program) && (*error = introduce(fd, c)) != 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* ---- services ---- */
+
+static int connect_service(const struct child *c, const char *name, int *error)
+{
+	const struct service *s = service_find(name);
+	*error = ENOENT;
+	if (master.stopping) /* the listeners are closed, and freed by now */
+		return -1;
+	if (s == NULL || s->listeners != 1)
+		return -1;
+	*error = EACCES;
+	if (!mp_may_connect(c->service->program, s->program))
+		return -1;
+	int fd = connect_unix(s->listener[0]->path, s->socket_type, error);
+	if (fd >= 0 && mp_takes_hello(s->program) && (*error = introduce(fd, c)) != 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+void broker_connect(struct child *c, uint32_t serial, const char *name)
+{
+	int error = 0;
+	int fd = strchr(name, '/') != NULL ? connect_path(c, name, &error) : connect_service(c, name, &error);
+	if (fd < 0 && error == EACCES)
+		log_warning("process %s pid %ld asks for %s, which is not among its peers", c->service->path,
+			    (long)c->pid, name);
+	child_send(c, MP_CONNECTED, serial, fd >= 0 ? 0 : error, fd);
+	if (fd >= 0)
+		close(fd);
+}
