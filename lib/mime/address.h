@@ -1,0 +1,47 @@
+/* mime/address.h - mail addresses: RFC 5321 paths and RFC 5322 address lists. Parsers accept or reject, never
+ * repair. An address in "external form" is as it stands in a path, local part quoted where needed; in
+ * "internal form" the local part is without quotes and backslashes. Tables are asked with the internal form;
+ * logs and SMTP use the external one. */
+#ifndef MIME_ADDRESS_H
+#define MIME_ADDRESS_H
+
+#include "base/arena.h"
+
+struct address {
+	struct span local;  /* external form, with quotes */
+	struct span domain; /* lower-case not applied; "" when missing; literals with their brackets */
+};
+/* Splits at the last '@' outside quotes. No grammar check. */
+struct address address_split(struct span addr);
+/* RFC 5321 4.1.2 Path without the brackets: Mailbox with optional source route ("@a,@b:user@c": route is
+ * dropped, *routed set). `utf8` allows RFC 6531 characters. "" is RC_SYNTAX: the null path is the caller's
+ * case. */
+MUST_CHECK enum rc address_parse_path(struct span text, bool utf8, struct arena *a, struct span *out,
+				      bool *routed);
+bool address_valid(struct span addr, bool utf8);		    /* local@domain in external form */
+struct span address_unquote(struct arena *a, struct span external); /* "a b"@x -> a b@x */
+struct span address_quote(struct arena *a, struct span internal);   /* the reverse; only where needed */
+/* What people write, quoted or not, in external form: a whole quoted local part stays. */
+struct span address_external(struct arena *a, struct span addr);
+bool domain_valid(struct span domain,
+		  bool utf8);		       /* LDH labels, no empty ones, at most 253 bytes; no literals */
+bool domain_literal_valid(struct span domain); /* [192.0.2.1], [IPv6:...] */
+/* user+ext split by recipient_delimiter; owner-x and x-request are not split unless `split_owner`; ext ""
+ * when none. */
+bool address_split_extension(struct span local, const char *delimiters, struct span *user, struct span *ext);
+struct span address_lower_domain(struct arena *a, struct span addr);
+
+/* RFC 5322 3.4 address list with groups, comments, obsolete forms: what To:, From:, Cc: hold. */
+struct mailbox {
+	struct span display; /* decoded quotes, comments dropped; RFC 2047 words as they stand */
+	struct span route;   /* obsolete source route or "" */
+	struct span local;   /* internal form */
+	struct span domain;
+	struct span raw;	     /* the addr-spec as written: for rewriting in place */
+	bool group_start, group_end; /* IMAP ENVELOPE wants them: display holds the name at the start */
+};
+/* Takes what is well formed; RC_SYNTAX when something was not (what could be read is still in the list, up to
+ * `max`). */
+enum rc address_list_parse(struct span text, struct arena *a, size_t max, struct mailbox **out, size_t *n);
+
+#endif

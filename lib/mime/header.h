@@ -1,0 +1,30 @@
+/* mime/header.h - header fields of RFC 5322 messages whose lines end with LF or CRLF. */
+#ifndef MIME_HEADER_H
+#define MIME_HEADER_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+
+struct header_field {
+	struct span name; /* without colon */
+	struct span body; /* after the colon up to but not including the line end; folded lines inside */
+	struct span all;  /* name to line end, inclusive */
+};
+/* Takes the next field off *rest. RC_EOF at the empty line (consumed) or the end of input; RC_SYNTAX at a
+ * line that is neither field nor continuation: the header ends there without an empty line and *rest stays at
+ * it (RFC 5322 readers treat it as body). */
+enum rc header_next(struct span *rest, struct header_field *f);
+/* Length of the header including the empty line. */
+size_t header_length(struct span message);
+/* First field of that name (ASCII case folded), RC_NOTFOUND. */
+enum rc header_find(struct span header, const char *name, struct header_field *f);
+/* Body with foldings undone (CRLF WSP -> WSP) and trimmed. */
+struct span header_unfold(struct arena *a, struct span body);
+/* RFC 2047 words decoded to UTF-8 (charsets through iconv; unknown ones leave the word as it is). At most 64
+ * KiB out. */
+struct span header_decode(struct arena *a, struct span unfolded);
+/* Appends `bytes` as UTF-8; false, and nothing appended, when the character set is unknown or the bytes are
+ * not of it. */
+bool charset_to_utf8(struct buf *out, struct span charset, struct span bytes);
+
+#endif

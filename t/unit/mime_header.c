@@ -1,0 +1,82 @@
+/* Claim: header fields are taken off a message as RFC 5322 section 2.2 has them, with LF or CRLF, folded or
+ * not; the header ends at the empty line or where something else begins, and no byte is lost. */
+#include "mime/header.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static struct arena a;
+
+static void fields_come_whole(void **state)
+{
+	struct span rest = SPAN("A: 1\r\nB : 2\n  3\r\n\t4\r\nC:\r\n\r\nbody: x\r\n");
+	struct header_field f;
+
+	(void)state;
+	assert_int_equal(header_next(&rest, &f), RC_OK);
+	assert_true(span_is(f.name, "A") && span_is(f.body, " 1") && span_is(f.all, "A: 1\r\n"));
+	assert_int_equal(header_next(&rest, &f), RC_OK);
+	assert_true(span_is(f.name, "B") && span_is(f.body, " 2\n  3\r\n\t4"));
+	assert_true(span_is(header_unfold(&a, f.body), "2  3\t4"));
+	assert_int_equal(header_next(&rest, &f), RC_OK);
+	assert_true(span_is(f.name, "C") && f.body.n == 0);
+	assert_int_equal(header_next(&rest, &f), RC_EOF);
+	assert_true(span_is(rest, "body: x\r\n"));
+}
+
+static void header_ends_without_empty_line(void **state)
+{
+	struct span rest = SPAN("A: 1\nno field here\nB: 2\n");
+	struct header_field f;
+
+	(void)state;
+	assert_int_equal(header_next(&rest, &f), RC_OK);
+	assert_int_equal(header_next(&rest, &f), RC_SYNTAX);
+	assert_true(span_starts(rest, SPAN("no field")));
+	assert_int_equal(header_length(SPAN("A: 1\nno field\n")), 5);
+	assert_int_equal(header_length(SPAN("A: 1\n\nB")), 6);
+	assert_int_equal(header_length(SPAN("A: 1")), 4);
+	assert_int_equal(header_length(SPAN("")), 0);
+	assert_int_equal(header_length(SPAN("\r\nx")), 2);
+	assert_int_equal(header_length(SPAN(" leading: fold\n")), 0);
+	assert_int_equal(header_length(SPAN("\xc3\xa9: 8-bit name\n")), 0);
+	assert_int_equal(header_length(SPAN("a b: space in name\n")), 0);
+}
+
+static void find_folds_case_and_takes_the_first(void **state)
+{
+	struct header_field f;
+
+	(void)state;
+	assert_int_equal(header_find(SPAN("x: 1\nSUBJECT: a\nsubject: b\n\n"), "Subject", &f), RC_OK);
+	assert_true(span_is(f.body, " a"));
+	assert_int_equal(header_find(SPAN("x: 1\n\nSubject: b\n"), "Subject", &f), RC_NOTFOUND);
+}
+
+static void every_byte_belongs_to_one_field(void **state)
+{
+	struct span text = SPAN("A: 1\r\nB:\n\t\n C: x\nD: \r\r\n  y\nE:z"), rest = text;
+	struct header_field f;
+	size_t sum = 0;
+
+	(void)state;
+	while (header_next(&rest, &f) == RC_OK) {
+		assert_ptr_equal(f.all.p, text.p + sum);
+		sum += f.all.n;
+	}
+	assert_int_equal(sum, text.n);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(fields_come_whole),
+		cmocka_unit_test(header_ends_without_empty_line),
+		cmocka_unit_test(find_folds_case_and_takes_the_first),
+		cmocka_unit_test(every_byte_belongs_to_one_field),
+	};
+
+	arena_init(&a);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
