@@ -1,0 +1,183 @@
+/* net/addr.c - IP addresses and networks (RFC 4291 section 2.2 for the text of IPv6). */
+#include "net/addr.h"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+
+static unsigned addr_bytes(const struct inet_addr *a)
+{
+	return a->family == AF_INET ? 4 : 16;
+}
+
+/* IPv4-mapped addresses are IPv4 addresses. */
+static void unmap(struct inet_addr *a)
+{
+	static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+	if (a->family != AF_INET6 || memcmp(a->b, mapped, sizeof mapped) != 0)
+		return;
+	memmove(a->b, a->b + 12, 4);
+	memset(a->b + 4, 0, 12);
+	a->family = AF_INET;
+	a->scope = 0;
+}
+
+static struct span without_brackets(struct span text)
+{
+	if (text.n >= 2 && text.p[0] == '[' && text.p[text.n - 1] == ']')
+		return span_make(text.p + 1, text.n - 2);
+	return text;
+}
+
+/* "%2" behind a link-local address; names of interfaces are not asked for. */
+static enum rc take_scope(struct span *text, uint32_t *scope)
+{
+	uint64_t n;
+	ptrdiff_t at = span_chr(*text, '%');
+	*scope = 0;
+	if (at < 0)
+		return RC_OK;
+	enum rc rc = span_to_u64(span_skip(*text, (size_t)at + 1), UINT32_MAX, &n);
+	*scope = rc == RC_OK ? (uint32_t)n : 0;
+	*text = span_head(*text, (size_t)at);
+	return rc;
+}
+
+enum rc inet_addr_parse(struct span text, struct inet_addr *out)
+{
+	char s[INET_TEXT_MAX];
+	struct inet_addr a = { .family = AF_INET };
+	text = without_brackets(text);
+	if (span_starts_ci(text, SPAN("IPv6:"))) {
+		text = span_skip(text, 5);
+		a.family = AF_INET6;
+	} else if (span_chr(text, ':') >= 0) {
+		a.family = AF_INET6;
+	}
+	if (a.family == AF_INET6 && take_scope(&text, &a.scope) != RC_OK)
+		return RC_SYNTAX;
+	if (span_cstr(text, s, sizeof s) != RC_OK || inet_pton(a.family, s, a.b) != 1)
+		return RC_SYNTAX;
+	unmap(&a);
+	*out = a;
+	return RC_OK;
+}
+
+void inet_addr_text(const struct inet_addr *a, char out[INET_TEXT_MAX])
+{
+	if (inet_ntop(a->family, a->b, out, INET_TEXT_MAX) == NULL) {
+		snprintf(out, INET_TEXT_MAX, "unknown");
+		return;
+	}
+	if (a->scope != 0) {
+		size_t n = strlen(out);
+		snprintf(out + n, INET_TEXT_MAX - n, "%%%u", a->scope);
+	}
+}
+
+void inet_addr_from_sockaddr(const struct sockaddr_storage *ss, struct inet_addr *out, uint16_t *port)
+{
+	*out = (struct inet_addr){ .family = AF_INET };
+	if (port != NULL)
+		*port = 0;
+	if (ss->ss_family == AF_INET) {
+		struct sockaddr_in in;
+		memcpy(&in, ss, sizeof in);
+		memcpy(out->b, &in.sin_addr, 4);
+		if (port != NULL)
+			*port = ntohs(in.sin_port);
+	} else if (ss->ss_family == AF_INET6) {
+		struct sockaddr_in6 in6;
+		memcpy(&in6, ss, sizeof in6);
+		out->family = AF_INET6;
+		memcpy(out->b, &in6.sin6_addr, 16);
+		out->scope = in6.sin6_scope_id;
+		if (port != NULL)
+			*port = ntohs(in6.sin6_port);
+		unmap(out);
+	}
+}
+
+socklen_t inet_addr_to_sockaddr(const struct inet_addr *a, uint16_t port, struct sockaddr_storage *ss)
+{
+	memset(ss, 0, sizeof *ss);
+	if (a->family == AF_INET6) {
+		struct sockaddr_in6 in6 = { .sin6_family = AF_INET6,
+					    .sin6_port = htons(port),
+					    .sin6_scope_id = a->scope };
+		memcpy(&in6.sin6_addr, a->b, 16);
+		memcpy(ss, &in6, sizeof in6);
+		return sizeof in6;
+	}
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
+	memcpy(&in.sin_addr, a->b, 4);
+	memcpy(ss, &in, sizeof in);
+	return sizeof in;
+}
+
+/* Whether the first `bits` bits agree. */
+static bool prefix_eq(const uint8_t *a, const uint8_t *b, unsigned bits)
+{
+	if (memcmp(a, b, bits / 8) != 0)
+		return false;
+	unsigned rest = bits % 8;
+	return rest == 0 || ((a[bits / 8] ^ b[bits / 8]) >> (8 - rest)) == 0;
+}
+
+static void clear_host_bits(struct inet_addr *a, unsigned bits)
+{
+	for (unsigned i = 0; i < addr_bytes(a); i++)
+		a->b[i] &= i < bits / 8 ? 0xff : i > bits / 8 ? 0 : (uint8_t)(0xff00 >> (bits % 8));
+}
+
+enum rc inet_net_parse(struct span text, struct inet_net *out, struct err *e)
+{
+	uint64_t bits;
+	struct inet_net n;
+	ptrdiff_t slash = span_rchr(text, '/');
+	struct span host = slash < 0 ? text : span_head(text, (size_t)slash);
+	if (inet_addr_parse(host, &n.addr) != RC_OK)
+		return err_set(e, RC_SYNTAX, "bad network address \"" SPAN_FMT "\"", SPAN_ARG(text));
+	bits = n.addr.family == AF_INET ? 32 : 128;
+	if (slash >= 0 && span_to_u64(span_skip(text, (size_t)slash + 1), bits, &bits) != RC_OK)
+		return err_set(e, RC_SYNTAX, "bad network length in \"" SPAN_FMT "\"", SPAN_ARG(text));
+	n.bits = (unsigned)bits;
+	struct inet_addr clean = n.addr;
+	clear_host_bits(&clean, n.bits);
+	if (memcmp(clean.b, n.addr.b, addr_bytes(&clean)) != 0) {
+		char s[INET_TEXT_MAX];
+		inet_addr_text(&clean, s);
+		return err_set(e, RC_SYNTAX,
+			       "non-null host address bits in \"" SPAN_FMT
+			       "\", perhaps you should use \"%s/%u\" instead",
+			       SPAN_ARG(text), s, n.bits);
+	}
+	*out = n;
+	return RC_OK;
+}
+
+bool inet_net_has(const struct inet_net *n, const struct inet_addr *a)
+{
+	return n->addr.family == a->family && prefix_eq(n->addr.b, a->b, n->bits);
+}
+
+bool inet_addr_eq(const struct inet_addr *a, const struct inet_addr *b)
+{
+	return a->family == b->family && a->scope == b->scope && memcmp(a->b, b->b, addr_bytes(a)) == 0;
+}
+
+void inet_addr_reverse_name(const struct inet_addr *a, char out[80])
+{
+	static const char hex[] = "0123456789abcdef";
+	if (a->family == AF_INET) {
+		snprintf(out, 80, "%u.%u.%u.%u.in-addr.arpa", a->b[3], a->b[2], a->b[1], a->b[0]);
+		return;
+	}
+	char *p = out;
+	for (int i = 15; i >= 0; i--) {
+		*p++ = hex[a->b[i] & 15];
+		*p++ = '.';
+		*p++ = hex[a->b[i] >> 4];
+		*p++ = '.';
+	}
+	memcpy(p, "ip6.arpa", sizeof "ip6.arpa");
+}

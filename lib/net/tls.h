@@ -1,0 +1,71 @@
+/* net/tls.h - TLS over OpenSSL as a transport below a stream. Private keys are not here: signatures are asked
+ * of tlsmgr (IPC_TLS_SIGN) from inside the handshake, while other tasks run. OpenSSL's own waits never block
+ * the loop. */
+#ifndef NET_TLS_H
+#define NET_TLS_H
+
+#include "base/arena.h"
+#include "task/stream.h"
+
+struct tls_server; /* a context: one per service; opaque */
+struct tls_server_conf {
+	const char *chain;	    /* certificate configuration asked of tlsmgr: "smtpd", "imapd", "pop3d" */
+	const char *ticket_service; /* session tickets are bound to it */
+	const char *protocols;	    /* "!SSLv2, !SSLv3", ">=TLSv1.2": smtpd_tls_protocols syntax */
+	const char *ciphers;	    /* OpenSSL list or grade: "medium", "high" */
+	const char *eecdh;	    /* "auto" or curve names */
+	bool ask_ccert, require_ccert;
+	const char *ca_file; /* loaded in prepare(), before the sandbox; NULL none */
+	bool no_tickets;
+	const char *alpn; /* "smtp", "imap", "pop3": another ALPN offer is refused with
+			     no_application_protocol (ALPACA); no offer passes */
+};
+/* Call in prepare(), before tls_server_new() and tls_client_new() (loads OpenSSL's files and error strings
+ * while they can be opened). */
+void tls_prepare(void);
+/* In prepare(): reads ca_file. The certificate is asked for when the first client comes, and looked at again
+ * at most once a second, so that a renewed one is used at once. Strings in `c` must live as long as the
+ * context. */
+MUST_CHECK enum rc tls_server_new(const struct tls_server_conf *c, struct tls_server **out, struct err *e);
+
+/* What the log and Received: say. */
+struct tls_info {
+	char protocol[16]; /* "TLSv1.3" */
+	char cipher[64];
+	int bits, alg_bits;
+	char kex[64], sig[64],
+	    digest[32]; /* key-exchange, server-signature as Postfix logs them; "" unknown */
+	bool reused;
+	char sni[256];
+	char peer_subject[256], peer_issuer[256],
+	    peer_fingerprint[200]; /* CNs of client or server certificate; "" none */
+	bool peer_trusted;	   /* the chain leads to a trusted authority */
+	bool peer_verified;	   /* chain trusted and, client side, a name (or the fingerprint) matched */
+};
+/* Server handshake on `s` (its input must be empty: RC_DENIED). errors RC_TIMEOUT, RC_SYNTAX handshake failed
+ * (story: OpenSSL's reason) */
+MUST_CHECK enum rc tls_server_start(struct tls_server *t, struct stream *s, struct tls_info *info,
+				    deadline_t d, struct err *e);
+
+enum tls_level { TLS_NONE = 0, TLS_MAY, TLS_ENCRYPT, TLS_VERIFY, TLS_SECURE, TLS_FINGERPRINT, TLS_DANE };
+struct tls_client; /* one per process */
+struct tls_client_conf {
+	const char *ca_file, *ca_path;	/* NULL or "": none */
+	bool use_system;		/* the system's authorities, too */
+	const char *chain;		/* own certificate asked of tlsmgr, or NULL */
+	const char *fingerprint_digest; /* "sha256"; NULL that */
+	int verify_depth;		/* 0: OpenSSL's */
+};
+/* In prepare(): reads the files. */
+MUST_CHECK enum rc tls_client_new(const struct tls_client_conf *c, struct tls_client **out, struct err *e);
+/* `host`: SNI when it is a name. At TLS_VERIFY and TLS_SECURE the chain must be trusted and one of `names`
+ * must match the certificate (".example.com" matches its subdomains); at TLS_FINGERPRINT `names` are
+ * fingerprints, of certificate or public key. At TLS_MAY and TLS_ENCRYPT any certificate passes. `ciphers`:
+ * OpenSSL's syntax, NULL its default. errors   RC_DENIED clear-text input was waiting (RFC 3207 section 4.2);
+ * RC_GONE certificate not verified; else as tls_server_start() */
+MUST_CHECK enum rc tls_client_start(struct tls_client *t, struct stream *s, struct span host,
+				    const struct span *names, size_t n, enum tls_level level,
+				    const char *protocols, const char *ciphers, struct tls_info *info,
+				    deadline_t d, struct err *e);
+
+#endif

@@ -1,0 +1,50 @@
+/* net/tls_int.h - what the files of TLS share; nobody outside of lib/net includes it. */
+#ifndef NET_TLS_INT_H
+#define NET_TLS_INT_H
+
+#include "net/tls.h"
+
+#include <openssl/ssl.h>
+
+#define TLS_KEYS_MAX 4 /* certificates of different key types under one configuration name */
+
+/* ---- tls_key.c ---- */
+/* A key that has only the public half of `cert`; the private operations are asked of tlsmgr under
+ * `generation`. NULL for kinds of keys that cannot be used so. */
+EVP_PKEY *tls_key_remote(X509 *cert, uint64_t generation);
+
+/* ---- tls_certs.c: a context with the certificates that tlsmgr has for a name, made anew when they change
+ * ---- */
+struct tls_certs {
+	const char *chain;			      /* NULL: no certificate */
+	SSL_CTX *(*make)(void *owner, struct err *e); /* a context without certificates */
+	void *owner;
+	SSL_CTX *ctx; /* the present one */
+	uint64_t generation[TLS_KEYS_MAX];
+	size_t keys;
+	mono_t checked;
+	bool refreshing;
+	struct waitq refreshed;
+};
+void tls_certs_init(struct tls_certs *c, const char *chain, SSL_CTX *(*make)(void *owner, struct err *e),
+		    void *owner);
+/* A context to use now, with a reference of the caller's. Waits for tlsmgr. */
+MUST_CHECK enum rc tls_certs_get(struct tls_certs *c, SSL_CTX **out, deadline_t d, struct err *e);
+
+/* ---- tls_common.c ---- */
+SSL_CTX *tls_ctx_new(const SSL_METHOD *method, struct err *e); /* options and modes that all contexts share */
+/* ">=TLSv1.2", "<=TLSv1.2", "!SSLv2, !SSLv3", "TLSv1.2 TLSv1.3" (postconf(5), smtpd_tls_protocols). */
+MUST_CHECK enum rc tls_set_protocols(SSL *ssl, const char *list, struct err *e);
+enum rc tls_story(struct err *e, enum rc rc,
+		  const char *what); /* OpenSSL's error queue as a story, emptied */
+/* Makes the TLS connection on the stream: handshake, then the transport is set. Takes over ssl in any case.
+ */
+MUST_CHECK enum rc tls_handshake(SSL *ssl, struct stream *s, deadline_t d, struct err *e);
+/* Everything but SNI and peer_verified. `digest`: of the fingerprint. */
+void tls_fill_info(SSL *ssl, bool server, const char *digest, struct tls_info *info);
+/* "AB:CD:..." of the certificate or its public key; false when the digest is not known. */
+bool tls_fingerprint(X509 *cert, const char *digest, bool of_key, char *out, size_t size);
+/* All of a file, or of a directory made by c_rehash(1): read now, used later. */
+MUST_CHECK enum rc tls_load_ca(X509_STORE *store, const char *file, const char *path, struct err *e);
+
+#endif
