@@ -1,0 +1,14 @@
+/* postalias - make and query alias tables (postalias(1)). */
+#include "map/tool.h"
+
+int main(int argc, char **argv)
+{
+	struct map_tool t = {
+		.program = "postalias",
+		.options = "Nc:d:finopq:rsuvw",
+		.usage = "[-Nfinoprsuvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
+		.separator = ":\t",
+		.build = { .aliases = true },
+	};
+	return map_tool_main(argc, argv, &t);
+}

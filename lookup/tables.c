@@ -1,0 +1,265 @@
+/* lookup/tables.c - the tables that proxymap(8) and proxywrite(8) may ask: found in the configuration, opened
+ * as root, watched. */
+#include "tables.h"
+#include "base/table.h"
+#include "conf/mastercf.h"
+#include "log/log.h"
+#include "map/driver.h"
+#include "service/service.h"
+#include "task/task.h"
+#include <unistd.h>
+
+#define TABLES_MAX	1000
+#define LOOK_EVERY_MS	1000 /* how often a table is looked at for changes */
+#define RETIRE_AFTER_MS 50   /* a table that cannot be opened anew: time for the answers on their way */
+
+struct entry {
+	struct map *map;
+	unsigned flags;
+	mono_t looked;
+};
+
+static struct {
+	struct table *by_name; /* struct entry */
+	struct arena arena;
+	unsigned flags;
+	bool retiring;
+} tables;
+
+static bool is_type(struct span word)
+{
+	static const char *const memory[] = {
+		"inline", "static", "randmap", "environ", "internal", "memcache"
+	};
+	ptrdiff_t colon = span_chr(word, ':');
+	struct span type = span_head(word, colon > 0 ? (size_t)colon : 0);
+	const struct map_driver *drv;
+
+	if (!type.n || (size_t)colon + 1 == word.n)
+		return false;
+	for (size_t i = 0; i < type.n; i++)
+		if (!(type.p[i] >= 'a' && type.p[i] <= 'z') && !ascii_isdigit(type.p[i]))
+			return false;
+	for (size_t i = 0; i < ARRAY_LEN(memory); i++)
+		if (span_is(type, memory[i]))
+			return false;
+	return map_driver_find(type, &drv, NULL, NULL) == RC_OK;
+}
+
+static void open_table(struct span name)
+{
+	struct entry *en;
+	struct err e;
+
+	if (table_get(tables.by_name, name) || table_count(tables.by_name) >= TABLES_MAX)
+		return;
+	en = xcalloc(1, sizeof *en);
+	en->looked = mono_now();
+	en->flags = tables.flags;
+	if (map_open_at(name, tables.flags, 0, true, &en->map, &e) != RC_OK)
+		log_warning("%s", e.text); /* asked for it, we say: try later */
+	if (!en->map)
+		free(en);
+	else
+		table_set(tables.by_name, name, en);
+}
+
+static void open_words(struct span text, unsigned depth);
+
+static void open_word(struct span word, unsigned depth)
+{
+	struct span inside;
+
+	while (word.n && *word.p == '!')
+		word = span_skip(word, 1);
+	if (map_braces(word, &inside)) {
+		if (depth < MAP_DEPTH_MAX)
+			open_words(inside, depth + 1);
+		return;
+	}
+	while (span_starts(word, SPAN("proxy:")))
+		word = span_skip(word, 6);
+	ptrdiff_t eq = span_chr(word, '='); /* "{ param = type:name }", "-o param=type:name" */
+	if (eq > 0 && (span_chr(word, ':') < 0 || eq < span_chr(word, ':')))
+		word = span_skip(word, (size_t)eq + 1);
+	if (!is_type(word))
+		return;
+	open_table(word);
+	/* unionmap:{...}, debug:type:name: those inside, too, for they may be asked by themselves */
+	word = span_skip(word, (size_t)span_chr(word, ':') + 1);
+	if (depth < MAP_DEPTH_MAX && word.n)
+		open_word(word, depth + 1);
+}
+
+static void open_words(struct span text, unsigned depth)
+{
+	struct span word;
+
+	while (map_word_next(&text, &word, NULL) == RC_OK)
+		open_word(word, depth);
+}
+
+static void open_value(const struct conf *c, struct span raw)
+{
+	struct arena a;
+	struct span value;
+	struct err e;
+
+	arena_init(&a);
+	if (conf_expand(c, raw, &a, &value, &e) == RC_OK)
+		open_words(value, 0);
+	arena_release(&a);
+}
+
+static void scan_main(const struct conf *c)
+{
+	const char *name, *raw;
+	unsigned line;
+	size_t pos = 0;
+
+	while (conf_next(c, &pos, &name, &raw, &line))
+		if (span_chr(span_str(raw), ':') >= 0)
+			open_value(c, span_str(raw));
+}
+
+static void scan_master(const struct conf *c)
+{
+	struct mastercf *m;
+	struct err e;
+
+	if (mastercf_load(conf_dir(c), c, &m, &e) != RC_OK) {
+		log_warning("%s", e.text);
+		return;
+	}
+	for (size_t i = 0; i < m->n; i++)
+		for (size_t k = 1; k < m->entry[i].argc; k++) {
+			struct span word = m->entry[i].argv[k];
+			ptrdiff_t eq = span_chr(word, '=');
+			if (eq > 0)
+				open_value(c, span_skip(word, (size_t)eq + 1));
+		}
+	mastercf_free(&m);
+}
+
+void tables_open(const char *param, unsigned flags, bool scan)
+{
+	const struct conf *c = service_conf();
+
+	tables.by_name = table_new();
+	tables.flags = flags;
+	open_words(span_str(conf_str(c, param)), 0);
+	if (!scan)
+		return;
+	scan_main(c);
+	scan_master(c);
+}
+
+static void add_path(struct arena *a, struct sandbox_path **v, size_t *n, size_t *cap, const char *path,
+		     int access)
+{
+	for (size_t i = 0; i < *n; i++)
+		if (span_is(span_str((*v)[i].path), path))
+			return;
+	if (*n == *cap)
+		*v = arena_grow(a, *v, *n, cap, sizeof **v);
+	(*v)[(*n)++] = (struct sandbox_path){ path, access };
+}
+
+/* The directory, for the file is replaced by a new one of its name. */
+static const char *directory_of(struct arena *a, struct span name)
+{
+	ptrdiff_t colon = span_chr(name, ':'), slash;
+	struct span path = span_skip(name, (size_t)colon + 1);
+
+	if (!path.n || *path.p != '/' || (slash = span_rchr(path, '/')) < 0)
+		return NULL;
+	return arena_cstr(a, span_head(path, slash ? (size_t)slash : 1));
+}
+
+size_t tables_paths(struct arena *a, struct sandbox_path **out, int access)
+{
+	static const char *const for_users[] = { "/etc/passwd", "/etc/group", "/etc/nsswitch.conf",
+						 "/run/nscd" };
+	size_t n = 0, cap = 0, pos = 0;
+	struct span name;
+	void *value;
+
+	*out = NULL;
+	while (table_next(tables.by_name, &pos, &name, &value)) {
+		const char *dir = directory_of(a, name);
+		if (dir)
+			add_path(a, out, &n, &cap, dir, access);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(for_users); i++)
+		add_path(a, out, &n, &cap, for_users[i], SB_READ);
+	return n;
+}
+
+/* ---- watching ---- */
+static void end_now(void *arg)
+{
+	(void)arg;
+	loop_stop(0);
+}
+
+/* A fresh process opens it as root; who waits for us asks that one. */
+static void retire(const struct map *m)
+{
+	static struct timer t;
+
+	if (tables.retiring)
+		return;
+	tables.retiring = true;
+	log_info("table %s has changed -- restarting", map_name(m));
+	timer_init(&t, end_now, NULL);
+	timer_set(&t, deadline_ms(RETIRE_AFTER_MS));
+}
+
+static void look_at(struct entry *en)
+{
+	struct map *fresh;
+	struct err e;
+
+	if (mono_diff_ms(loop_now(), en->looked) < LOOK_EVERY_MS)
+		return;
+	en->looked = loop_now();
+	if (en->map->busy || !map_changed(en->map))
+		return;
+	if (map_open_at(span_str(map_name(en->map)), en->flags, 0, true, &fresh, &e) == RC_OK) {
+		map_close(&en->map);
+		en->map = fresh;
+		return;
+	}
+	map_close(&fresh);
+	retire(en->map);
+}
+
+/* One that could not be opened at the start may be there now. */
+static void try_again(struct entry *en)
+{
+	struct map *fresh;
+	struct err e;
+
+	if (mono_diff_ms(loop_now(), en->looked) < LOOK_EVERY_MS)
+		return;
+	en->looked = loop_now();
+	if (map_open_at(span_str(map_name(en->map)), en->flags, 0, true, &fresh, &e) == RC_OK) {
+		map_close(&en->map);
+		en->map = fresh;
+	} else {
+		map_close(&fresh);
+	}
+}
+
+struct map *tables_find(struct span name)
+{
+	struct entry *en = table_get(tables.by_name, name);
+
+	if (!en)
+		return NULL;
+	if (map_is_broken(en->map))
+		try_again(en);
+	else
+		look_at(en);
+	return en->map;
+}

@@ -1,0 +1,17 @@
+/* lookup/tables.h - the tables that proxymap(8) and proxywrite(8) may ask. */
+#ifndef LOOKUP_TABLES_H
+#define LOOKUP_TABLES_H
+
+#include "ipc/ipc.h"
+#include "map/map.h"
+#include "sandbox/sandbox.h"
+
+/* As root: opens every table that the configuration allows (`param`: proxy_read_maps or proxy_write_maps)
+ * and, with `scan`, every table that the values of main.cf and the -o of master.cf name. */
+void tables_open(const char *param, unsigned flags, bool scan);
+/* For landlock: the directories of these tables, and what their look-ups need. */
+size_t tables_paths(struct arena *a, struct sandbox_path **out, int access);
+/* NULL: not among them. Tables whose files changed were opened anew, or the process was retired. */
+struct map *tables_find(struct span name);
+
+#endif

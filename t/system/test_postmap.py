@@ -1,0 +1,222 @@
+"""postmap and postalias make and answer the same tables as Debian's Postfix does (postmap(1), postalias(1), regexp_table(5), pcre_table(5),
+cidr_table(5)); without Postfix installed each case is held against the answer written here."""
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("POSTERN_BUILD", ROOT / "build"))
+OURS = {name: str(BUILD / "bin" / name) for name in ("postmap", "postalias")}
+THEIRS = {name: "/usr/sbin/" + name for name in ("postmap", "postalias")}
+HAVE_THEIRS = all(os.path.exists(p) and b"Postern" not in open(p, "rb").read() for p in THEIRS.values())
+
+SOURCE = '''# comment
+plain value  with  spaces
+"quoted key"@x val
+"unbal val
+key
+k2\tv2
+ cont
+  # comment
+ more
+
+dup one
+DUP two
+alias: value
+\\"esc val
+"sp ace" v
+'''
+ALIASES = '''root: a,   b ,c
+Foo@bar: x
+"quoted name": y
+noval:
+cmd: |"/bin/sh -c foo", "|cmd arg"
+multi: a@b.c,
+  "John Doe" <j@d.e>,
+ (comment) user (c2)
+DUP: b
+dup: a
+a b: y
+bs: \\root, a
+unq: "unclosed
+back: a\\ b
+lit: a@[1.2.3.4]
+'''
+REGEXP = r'''/^(a+)(b)?x$/ got $1-${2}-$(1) $$
+/neg/i NEG
+!/[0-9]/ nodigit
+if /2/
+/23/ in23
+endif
+if !/3/
+/9/ not3
+endif
+/(/ x
+/x/q y
+/3/ three $9
+/39/ found
+'''
+CIDR = '''10.0.0.0/8 ten
+!192.168.0.0/16 notlan
+if 192.168.1.0/24
+192.168.1.7 seven
+endif
+192.168.0.1/16 bad
+[2001:db8::]/32 six
+192.168.0.0/16 lan
+'''
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "main.cf").write_text("compatibility_level = 3.6\nmyhostname = host.example\n")
+    for name, text in (("src", SOURCE), ("al", ALIASES), ("re", REGEXP), ("ci", CIDR)):
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def run(programs, place, *args, stdin=""):
+    env = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "MAIL_CONFIG": str(place)}
+    p = subprocess.run([programs[args[0]], *args[1:]], cwd=place, input=stdin, capture_output=True, text=True, env=env, timeout=60,
+                       errors="surrogateescape")
+    return p.returncode, p.stdout, [line.split(": ", 1)[-1] for line in p.stderr.splitlines()]
+
+
+def same(place, *args, stdin="", code=None, out=None, messages=True):
+    ours = run(OURS, place, *args, stdin=stdin)
+    if HAVE_THEIRS:
+        theirs = run(THEIRS, place, *args, stdin=stdin)
+        assert ours[:2] == theirs[:2], args
+        if messages:
+            assert ours[2] == theirs[2], args
+    if code is not None:
+        assert ours[0] == code, (args, ours)
+    if out is not None:
+        assert ours[1] == out, (args, ours)
+    return ours
+
+
+def test_builds_with_the_same_warnings(place):
+    same(place, "postmap", "src", code=0)
+    same(place, "postalias", "al", code=0)
+
+
+def listing(programs, place, tool, table):
+    code, out, _ = run(programs, place, tool, "-s", table)
+    assert code == 0
+    return sorted(line for line in out.splitlines() if "YP_LAST" not in line)
+
+
+@pytest.mark.parametrize("kind", ["hash", "btree"])
+@pytest.mark.parametrize("tool,source", [("postmap", "src"), ("postalias", "al")])
+def test_files_are_exchangeable(place, kind, tool, source):
+    assert run(OURS, place, tool, f"{kind}:{source}")[0] == 0
+    mine = listing(OURS, place, tool, f"{kind}:{source}")
+    assert any("one" in line for line in mine) or any("a, b, c" in line for line in mine)
+    if HAVE_THEIRS:
+        assert listing(THEIRS, place, tool, f"{kind}:{source}") == mine
+        assert run(THEIRS, place, tool, f"{kind}:{source}")[0] == 0
+        assert listing(OURS, place, tool, f"{kind}:{source}") == mine
+        assert listing(THEIRS, place, tool, f"{kind}:{source}") == mine
+
+
+def test_queries(place):
+    run(OURS, place, "postmap", "src")
+    same(place, "postmap", "-q", "plain", "src", code=0, out="value  with  spaces\n")
+    same(place, "postmap", "-q", "PLAIN", "src", code=0)
+    same(place, "postmap", "-f", "-q", "PLAIN", "src", code=1, out="")
+    same(place, "postmap", "-q", "nokey", "src", code=1, out="")
+    same(place, "postmap", "-q", "-", "src", stdin="plain\ndup\nnope\n", code=0, out="plain\tvalue  with  spaces\ndup\tone\n")
+    same(place, "postmap", "-q", "x", "hash:nofile", code=1)
+    same(place, "postmap", "-q", "x", "nosuch:src", code=1)
+    same(place, "postmap", "nofile", code=1)
+    same(place, "postmap", "regexp:src", code=1)
+    same(place, "postmap", "-d", "a", "-q", "b", "src", code=1)
+    same(place, "postmap", code=1)
+    same(place, "postmap", "-q", "x", "static:abc", code=0, out="abc\n")
+    same(place, "postmap", "-q", "ROOT", "unix:passwd.byname", code=0)
+    same(place, "postmap", "-q", "c", "inline:{a=b,{c = d e}}", code=0, out="d e\n")
+    same(place, "postmap", "-q", "x", "unionmap:{static:a,static:b}", code=0, out="a,b\n")
+    same(place, "postmap", "-q", "x", "pipemap:{inline:{x=y},inline:{y=z}}", code=0, out="z\n")
+    same(place, "postmap", "-q", "plain", "texthash:src", code=0, messages=False)
+
+
+@pytest.mark.parametrize("key", ["aax", "abx", "neg", "NEG", "foo", "1", "23", "24", "9", "39", "3"])
+@pytest.mark.parametrize("kind", ["regexp", "pcre"])
+def test_patterns(place, kind, key):
+    same(place, "postmap", "-q", key, f"{kind}:re", messages=False)
+
+
+@pytest.mark.parametrize("key,value", [("10.1.1.1", "ten"), ("192.168.1.7", "seven"), ("192.168.1.8", "lan"), ("2001:db8::5", "six"),
+                                       ("2001:db9::1", None), ("8.8.8.8", "notlan"), ("foo", None), ("[10.1.1.1]", None)])
+def test_cidr(place, key, value):
+    same(place, "postmap", "-q", key, "cidr:ci", messages=False, code=0 if value else 1, out=value + "\n" if value else "")
+
+
+def test_changes(place):
+    for tool in (OURS, THEIRS) if HAVE_THEIRS else (OURS,):
+        def do(*args, stdin=""):
+            return run(tool, place, "postmap", *args, stdin=stdin)[:2]
+        assert do("src")[0] == 0
+        assert do("-d", "dup", "src") == (0, "")
+        assert do("-d", "dup", "src") == (1, "")
+        assert do("-i", "src", stdin="inc val\nplain x\n") == (0, "")
+        assert do("-q", "inc", "src") == (0, "val\n")
+        assert do("-q", "plain", "src") == (0, "value  with  spaces\n")
+        assert do("-ir", "src", stdin="plain x\n") == (0, "")
+        assert do("-q", "plain", "src") == (0, "x\n")
+        assert do("-d", "-", "src", stdin="inc\nnone\n") == (0, "")
+        assert do("-q", "inc", "src") == (1, "")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o666, 0o444])
+def test_mode_is_the_sources(place, mode):
+    (place / "src").chmod(mode)
+    assert run(OURS, place, "postmap", "src")[0] == 0
+    mine = (place / "src.db").stat().st_mode & 0o777
+    assert mine == 0o644 & (mode | 0o600)
+    if HAVE_THEIRS:
+        (place / "src.db").unlink()
+        run(THEIRS, place, "postmap", "src")
+        assert (place / "src.db").stat().st_mode & 0o777 == mine
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another user's source")
+def test_root_becomes_the_owner(place):
+    os.chmod(place, 0o777)
+    for parent in list(place.parents)[:-2]:
+        os.chmod(parent, os.stat(parent).st_mode | 0o055)
+    os.chown(place / "src", 65534, 65534)
+    assert run(OURS, place, "postmap", "src")[0] == 0
+    assert (place / "src.db").stat().st_uid == 65534
+
+
+def test_nothing_is_left_behind(place):
+    run(OURS, place, "postmap", "src", "btree:src", "lmdb:src")
+    run(OURS, place, "postmap", "-d", "dup", "src")
+    run(OURS, place, "postmap", "hash:nofile")
+    assert sorted(p.name for p in place.iterdir()) == ["al", "ci", "main.cf", "re", "src", "src.db", "src.lmdb"]
+
+
+def test_db_config_is_never_read(place):
+    """CVE-2017-10140: a DB_CONFIG in the working directory must not matter."""
+    (place / "DB_CONFIG").write_text("set_lg_dir /nonexistent\nnonsense here\n")
+    assert run(OURS, place, "postmap", "src")[0] == 0
+    assert run(OURS, place, "postmap", "-q", "plain", "src") == (0, "value  with  spaces\n", [])
+
+
+def test_message_keys(place):
+    message = "Subject: foo\n bar\nTo: x\n\nbody1\nbody2\n"
+    same(place, "postmap", "-hq", "-", "pcre:{{/^(.+)/ =$1=}}", stdin=message, code=0,
+         out="Subject: foo\n bar\t=Subject: foo\n bar=\nTo: x\t=To: x=\n")
+    same(place, "postmap", "-bq", "-", "pcre:{{/^(.+)/s =$1=}}", stdin=message, code=0)
+
+
+def test_base64_files(place):
+    (place / "f1").write_text("one\n")
+    (place / "fs").write_text("k f1 f1\n")
+    same(place, "postmap", "-F", "fs", code=0)
+    same(place, "postmap", "-Fq", "k", "fs", code=0)
+    same(place, "postmap", "-q", "k", "fs", code=0)

@@ -1,0 +1,116 @@
+"""proxymap answers from the tables the configuration names and no others, follows replaced files, and says "try later" for tables that
+cannot be used; proxywrite changes those of proxy_write_maps (proxymap(8)). Nonsense closes the channel, not the process."""
+import os
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from fakemaster import BUILD, Daemon, Reader, record, span  # noqa: E402
+
+LOOKUP, UPDATE = 60, 61
+FOUND, MISS, RETRY, REFUSED = 0, 1, 2, 3
+FOLD, NO_REGSUB = 1, 8
+
+
+def take(s):
+    data = s.recv(200000)
+    r = Reader(data[8:])
+    return r.num("H"), r.span().decode()
+
+
+def ask(s, table, key, flags=FOLD):
+    s.send(record(LOOKUP, span(table) + span(key) + struct.pack("<I", flags)))
+    return take(s)
+
+
+def update(s, table, key, value="", delete=False):
+    s.send(record(UPDATE, span(table) + span(key) + span(value) + struct.pack("<B", delete)))
+    return take(s)
+
+
+def postmap(place, source, text, kind="hash"):
+    (place / source).write_text(text)
+    subprocess.run([os.path.join(BUILD, "bin/postmap"), f"{kind}:{place}/{source}"], check=True,
+                   env=dict(os.environ, MAIL_CONFIG=str(place / "etc")))
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/main.cf").write_text("compatibility_level = 3.6\n")
+    (tmp_path / "etc/master.cf").write_text(f"x unix - - n - - smtpd\n -o smtpd_x=texthash:{tmp_path}/over\n")
+    (tmp_path / "over").write_text("o ver\n")
+    postmap(tmp_path, "t", "Key value\n")
+    postmap(tmp_path, "l", "Key lmdb\n", "lmdb")
+    return tmp_path
+
+
+def start(program, place, main_cf):
+    return Daemon(program, str(place), main_cf=main_cf)
+
+
+def test_answers_what_is_configured(place):
+    d = start("proxymap", place, f"""own = {place}
+virtual_alias_maps = hash:$own/t, proxy:lmdb:{place}/l
+transport_maps = unionmap:{{texthash:{place}/over,static:x}}
+relay_domains = pcre:{{{{/^(a)(b)/ $$2}},{{/./ plain}}}} fail:x hash:{place}/absent unix:passwd.byname
+""")
+    try:
+        s = d.connect()
+        assert ask(s, f"hash:{place}/t", "KEY") == (FOUND, "value")
+        assert ask(s, f"hash:{place}/t", "KEY", 0) == (MISS, "")
+        assert ask(s, f"hash:{place}/t", "none") == (MISS, "")
+        assert ask(s, f"lmdb:{place}/l", "key") == (FOUND, "lmdb")
+        assert ask(s, f"texthash:{place}/over", "o") == (FOUND, "ver")
+        assert ask(s, f"unionmap:{{texthash:{place}/over,static:x}}", "o") == (FOUND, "ver,x")
+        assert ask(s, "unix:passwd.byname", "root")[1].startswith("root:x:0:0:")
+        assert ask(s, "fail:x", "k")[0] == RETRY
+        assert ask(s, f"hash:{place}/absent", "k")[0] == RETRY
+        assert ask(s, "texthash:/etc/passwd", "k")[0] == REFUSED
+        assert ask(s, f"hash:{place}/t\0", "k")[0] == REFUSED
+        assert "unapproved table" in d.text()
+        s.send(record(LOOKUP, b"\xff\xff\xff\xff"))
+        assert s.recv(100) == b""
+        s = d.connect()
+        assert ask(s, f"hash:{place}/t", "key") == (FOUND, "value")
+    finally:
+        d.end()
+
+
+def test_follows_a_replaced_file(place):
+    d = start("proxymap", place, f"virtual_alias_maps = hash:{place}/t hash:{place}/late\n")
+    try:
+        s = d.connect()
+        assert ask(s, f"hash:{place}/t", "key") == (FOUND, "value")
+        assert ask(s, f"hash:{place}/late", "key")[0] == RETRY
+        postmap(place, "t", "key new\n")
+        postmap(place, "late", "key late\n")
+        until = time.monotonic() + 20
+        want = [(FOUND, "new"), (FOUND, "late")]
+        got = None
+        while got != want and time.monotonic() < until:
+            time.sleep(0.1)
+            got = [ask(s, f"hash:{place}/{n}", "key") for n in ("t", "late")]
+        assert got == want
+    finally:
+        d.end()
+
+
+def test_proxywrite_changes_its_tables(place):
+    d = start("proxywrite", place, f"proxy_write_maps = hash:{place}/t\nvirtual_alias_maps = hash:{place}/l\n")
+    try:
+        s = d.connect()
+        assert update(s, f"hash:{place}/t", "New", "1")[0] == FOUND
+        assert ask(s, f"hash:{place}/t", "new") == (FOUND, "1")
+        assert update(s, f"hash:{place}/t", "new", "2")[0] == FOUND
+        assert ask(s, f"hash:{place}/t", "new") == (FOUND, "2")
+        assert update(s, f"hash:{place}/t", "new", delete=True)[0] == FOUND
+        assert update(s, f"hash:{place}/t", "new", delete=True)[0] == MISS
+        assert update(s, f"lmdb:{place}/l", "a", "b")[0] == REFUSED
+        assert ask(s, f"hash:{place}/t", "key") == (FOUND, "value")
+    finally:
+        d.end()
