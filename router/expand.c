@@ -1,0 +1,173 @@
+/* router/expand.c - canonical mapping of the envelope and virtual alias expansion (virtual(5)), for all
+ * recipients of a message at once. */
+#include "router.h"
+#include "base/table.h"
+#include "log/log.h"
+#include "service/service.h"
+
+struct expansion {
+	struct arena *a;
+	struct expanded_item *out;
+	size_t n, cap;
+	struct table *seen; /* address + origin: each goes out once */
+	uint32_t from;	    /* index of the original recipient */
+	size_t of_one;	    /* results of the original recipient at hand */
+	int64_t visits;	    /* look-ups spent on it: bounds fans and loops of aliases together */
+	struct err e;
+	const char *problem; /* NULL, or why the whole message has to wait */
+};
+
+static void emit(struct expansion *x, struct span addr)
+{
+	struct span key = span_printf(x->a, "%u " SPAN_FMT, x->from, SPAN_ARG(addr));
+
+	if (table_set(x->seen, key, x))
+		return;
+	if ((int64_t)++x->of_one > router.expansion_limit) {
+		x->problem = "virtual alias expansion limit exceeded";
+		return;
+	}
+	if (x->n == x->cap)
+		x->out = arena_grow(x->a, x->out, x->n, &x->cap, sizeof(*x->out));
+	x->out[x->n++] = (struct expanded_item){ addr, x->from };
+}
+
+/* RC_OK with the right-hand side in *value; an address that maps to itself is final and counts as not found.
+ */
+static enum rc find_alias(struct expansion *x, struct span addr, struct span *value, struct span *ext)
+{
+	struct span domain = address_split(addr).domain;
+	enum rc rc = router_domain_local(domain, &x->e);
+	bool ours = rc == RC_OK || span_is_ci(domain, router.myorigin);
+
+	if (rc == RC_AGAIN)
+		return rc;
+	return maps_find_addr(router.valias, address_unquote(x->a, addr),
+			      MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT |
+				  MAPS_FIND_LOCALPART | MAPS_FIND_AT_DOMAIN,
+			      router.delimiter, ours, false, x->a, value, ext, &x->e);
+}
+
+/* `ext` holds its delimiter. */
+static struct span with_extension(struct expansion *x, struct span addr, struct span ext)
+{
+	struct address parts = address_split(addr);
+
+	if (!ext.n || !router.ext_virtual || !parts.domain.n)
+		return addr;
+	return span_printf(x->a, SPAN_FMT SPAN_FMT "@" SPAN_FMT, SPAN_ARG(parts.local), SPAN_ARG(ext),
+			   SPAN_ARG(parts.domain));
+}
+
+/* External form without comments and blanks. Quotes stay where they were written: "a%b"@c is no route. */
+static struct span as_written(struct expansion *x, const struct mailbox *m)
+{
+	if (span_chr(m->raw, ' ') < 0 && span_chr(m->raw, '\t') < 0 && span_chr(m->raw, '(') < 0)
+		return m->raw;
+	if (!m->domain.n)
+		return address_quote(x->a, m->local);
+	return address_quote(
+	    x->a, span_printf(x->a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(m->local), SPAN_ARG(m->domain)));
+}
+
+/* Depth first with a stack of its own: an alias file decides how deep it gets, not the machine stack. */
+struct pending {
+	struct span addr;
+	int64_t depth;
+};
+
+static void push_targets(struct expansion *x, struct span value, struct span ext, const struct pending *of,
+			 struct pending **stack, size_t *n, size_t *cap, bool *self)
+{
+	struct mailbox *box;
+	size_t boxes;
+
+	(void)address_list_parse(value, x->a, (size_t)router.expansion_limit + 1, &box,
+				 &boxes); /* what is malformed is left out, as Postfix does */
+	for (size_t i = boxes; i-- > 0;) {
+		struct span to;
+
+		if (!box[i].local.n && !box[i].domain.n)
+			continue;
+		if (value.n && box[i].local.n == 0 && box[i].domain.n) /* "@other.domain": same user there */
+			to = span_printf(x->a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(address_split(of->addr).local),
+					 SPAN_ARG(box[i].domain));
+		else
+			to = with_extension(x, rewrite_address(true, as_written(x, &box[i]), x->a), ext);
+		if (span_eq_ci(to, of->addr)) {
+			*self = true;
+			continue;
+		}
+		if (*n == *cap)
+			*stack = arena_grow(x->a, *stack, *n, cap, sizeof(**stack));
+		(*stack)[(*n)++] = (struct pending){ to, of->depth + 1 };
+	}
+}
+
+static void expand_one(struct expansion *x, struct span addr)
+{
+	struct pending *stack = NULL;
+	size_t n = 0, cap = 0;
+
+	stack = arena_grow(x->a, stack, 0, &cap, sizeof(*stack));
+	stack[n++] = (struct pending){ addr, 0 };
+	while (n > 0 && !x->problem) {
+		struct pending p = stack[--n];
+		struct span value, ext;
+		bool self = false;
+		enum rc rc;
+
+		if (p.depth > router.recursion_limit || ++x->visits > 20 * router.expansion_limit ||
+		    (int64_t)p.addr.n > router.address_length_limit) {
+			x->problem = "virtual alias recursion limit exceeded or loop";
+			return;
+		}
+		rc = maps_empty(router.valias) ? RC_NOTFOUND : find_alias(x, p.addr, &value, &ext);
+		if (rc == RC_AGAIN) {
+			x->problem = "virtual_alias_maps look-up failed";
+		} else if (rc != RC_OK) {
+			emit(x, p.addr);
+		} else {
+			push_targets(x, value, ext, &p, &stack, &n, &cap, &self);
+			if (self)
+				emit(x, p.addr);
+		}
+	}
+}
+
+void answer_expand(struct ipc_call *call, const void *request)
+{
+	const struct router_expand *q = request;
+	struct arena *a = ipc_call_arena(call);
+	struct expansion x = { .a = a, .seen = table_new() };
+	struct router_expand_reply r = { .code = 0 };
+
+	r.sender = rewrite_address(true, q->sender, a);
+	if (!q->no_mappings && rewrite_mapped(ROLE_ENV_SENDER, r.sender, a, &r.sender, &x.e) == RC_AGAIN)
+		x.problem = "sender_canonical_maps look-up failed";
+	for (size_t i = 0; i < q->rcpts.n && !x.problem; i++) {
+		struct span addr = ((const struct addr_item *)q->rcpts.v)[i].addr;
+
+		addr = addr.n ? addr : span_str(router.empty_address_recipient);
+		addr = rewrite_address(true, addr, a);
+		x.from = (uint32_t)i;
+		x.of_one = 0;
+		x.visits = 0;
+		if (q->no_mappings) {
+			emit(&x, addr);
+			continue;
+		}
+		if (rewrite_mapped(ROLE_ENV_RCPT, addr, a, &addr, &x.e) == RC_AGAIN)
+			x.problem = "canonical_maps look-up failed";
+		else
+			expand_one(&x, addr);
+	}
+	if (x.problem) {
+		log_warning("%s%s%s", x.problem, x.e.text[0] ? ": " : "", x.e.text);
+		r.code = 451;
+		r.text = span_printf(a, "4.3.0 %s", x.problem);
+	}
+	r.rcpts = (struct ipc_list){ x.out, x.n };
+	table_free(&x.seen, NULL);
+	ipc_reply(call, &r);
+}

@@ -1,0 +1,66 @@
+/* router/router.h - trivial-rewrite(8): addresses to standard form, and from an address to class, transport,
+ * next hop, recipient. One file a question: rewrite.c, resolve.c, validate.c, expand.c; tables.c holds what
+ * was read in prepare(). */
+#ifndef ROUTER_ROUTER_H
+#define ROUTER_ROUTER_H
+
+#include "conf/conf.h"
+#include "ipc/proto.h"
+#include "map/map.h"
+#include "mime/address.h"
+#include "sandbox/sandbox.h"
+
+/* ---- tables.c: configuration and tables, opened once; a process whose tables changed retires ---- */
+struct router {
+	const char *myorigin, *mydomain, *myhostname, *delimiter;
+	const char *local_transport, *virtual_transport, *relay_transport, *default_transport, *relayhost;
+	const char *empty_address_recipient, *double_bounce_sender;
+	const char *remote_domain; /* remote_header_rewrite_domain or "" */
+	bool append_at_myorigin, append_dot_mydomain, swap_bangpath, percent_hack, allow_untrusted_routing;
+	bool resolve_dequoted, transport_parents, relay_parents;
+	bool ext_canonical, ext_virtual; /* propagate_unmatched_extensions */
+	/* ROLE_ bits: canonical_classes, sender_canonical_classes, recipient_canonical_classes,
+	 * masquerade_classes */
+	unsigned canonical_roles, sender_canonical_roles, rcpt_canonical_roles, masquerade_roles;
+	int64_t recursion_limit, expansion_limit, address_length_limit;
+	uint16_t unknown_local_code, unknown_valias_code, unknown_vmailbox_code, unknown_relay_code;
+	struct match_list *mydestination, *valias_domains, *vmailbox_domains, *relay_domains, *interfaces;
+	struct maps *transport, *relocated, *local_rcpt, *valias, *vmailbox, *relay_rcpt;
+	struct maps *canonical, *sender_canonical, *rcpt_canonical;
+	struct maps *sender_relayhost, *sender_transport;
+	struct span *masq_domain, *masq_exception;
+	size_t masq_domains, masq_exceptions;
+};
+extern struct router router;
+void router_prepare(void); /* dies when a table has wrong syntax */
+bool router_tables_changed(void);
+size_t router_paths(struct arena *a, struct sandbox_path **out);
+
+/* RC_OK the domain is final here (mydestination, or a literal of our own), RC_NOTFOUND, RC_AGAIN. */
+enum rc router_domain_local(struct span domain, struct err *e);
+
+/* ---- rewrite.c ---- */
+/* To standard form user@domain.tld (external form in, external out). `local`: complete with myorigin and
+ * mydomain. */
+struct span rewrite_address(bool local, struct span addr, struct arena *a);
+/* canonical tables and masquerading for one ROLE_; `addr` in standard form. RC_AGAIN: a table failed. */
+enum rc rewrite_mapped(unsigned role, struct span addr, struct arena *a, struct span *out, struct err *e);
+
+/* ---- resolve.c ---- */
+struct resolved {
+	enum addr_class class;
+	struct span transport, nexthop, rcpt;
+	bool routed;   /* the local part asks for another hop */
+	uint16_t code; /* 0, 451, or 5xx with dsn and text */
+	struct span dsn, text;
+};
+/* `addr` in standard form, or "". */
+void resolve_address(struct span sender, struct span addr, struct arena *a, struct resolved *out);
+
+/* ---- the questions ---- */
+void answer_rewrite(struct ipc_call *call, const void *request);
+void answer_resolve(struct ipc_call *call, const void *request);
+void answer_validate(struct ipc_call *call, const void *request);
+void answer_expand(struct ipc_call *call, const void *request);
+
+#endif

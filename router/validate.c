@@ -1,0 +1,90 @@
+/* router/validate.c - may this recipient be accepted? One question per RCPT: class, relay authority,
+ * existence (LOCAL_RECIPIENT_README, smtpd_reject_unlisted_recipient). */
+#include "router.h"
+#include "service/service.h"
+
+#define FORMS_ADDR                                                                                           \
+	(MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT | MAPS_FIND_LOCALPART |                  \
+	 MAPS_FIND_AT_DOMAIN)
+
+static enum rc known_in(struct maps *m, struct span addr, bool ours, unsigned forms, struct arena *a,
+			struct err *e)
+{
+	struct span value, ext;
+
+	if (maps_empty(m))
+		return RC_NOTFOUND;
+	return maps_find_addr(m, address_unquote(a, addr), forms, router.delimiter, ours, false, a, &value,
+			      &ext, e);
+}
+
+/* The table that says who exists in a class, and what to say of others. An empty table: everybody. */
+static const struct {
+	const char *name;
+	struct maps **table;
+	uint16_t *code;
+} listed[] = {
+	[AC_LOCAL] = { "local recipient", &router.local_rcpt, &router.unknown_local_code },
+	[AC_VIRTUAL_ALIAS] = { "virtual alias", &router.valias, &router.unknown_valias_code },
+	[AC_VIRTUAL_MAILBOX] = { "virtual mailbox", &router.vmailbox, &router.unknown_vmailbox_code },
+	[AC_RELAY] = { "relay recipient", &router.relay_rcpt, &router.unknown_relay_code },
+};
+
+/* RC_OK known or not to be checked, RC_NOTFOUND unknown, RC_AGAIN. */
+static enum rc find_recipient(const struct resolved *r, struct arena *a, struct err *e)
+{
+	struct address parts = address_split(r->rcpt);
+	struct maps *any[] = { router.rcpt_canonical, router.canonical, router.valias, router.relocated };
+	bool ours = r->class == AC_LOCAL;
+	enum rc rc;
+
+	if (r->class == AC_DEFAULT)
+		return RC_OK;
+	if (span_is_ci(parts.local, router.double_bounce_sender) && ours)
+		return RC_OK;
+	for (size_t i = 0; i < ARRAY_LEN(any); i++)
+		if ((rc = known_in(any[i], r->rcpt, ours, FORMS_ADDR, a, e)) != RC_NOTFOUND)
+			return rc;
+	if (r->class != AC_VIRTUAL_ALIAS && maps_empty(*listed[r->class].table))
+		return RC_OK;
+	return known_in(*listed[r->class].table, r->rcpt, ours, FORMS_ADDR, a, e);
+}
+
+void answer_validate(struct ipc_call *call, const void *request)
+{
+	const struct router_validate *q = request;
+	struct arena *a = ipc_call_arena(call);
+	struct router_validate_reply out = { .code = 0 };
+	struct resolved r;
+	struct err e = { .text = "" };
+	enum rc rc;
+
+	resolve_address(q->sender, rewrite_address(true, q->addr, a), a, &r);
+	out.code = r.code;
+	out.dsn = r.dsn;
+	out.text = r.text;
+	out.class = (uint16_t)r.class;
+	out.routed = r.routed && !router.allow_untrusted_routing;
+	out.authorized = r.class != AC_DEFAULT;
+	out.rcpt = r.rcpt;
+	out.transport = r.transport;
+	out.nexthop = r.nexthop;
+	if (r.code == 0 && span_is(r.transport, "error") && r.class != AC_VIRTUAL_ALIAS &&
+	    span_starts(r.nexthop, SPAN("5.1.3"))) {
+		out.code = 553;
+		out.dsn = SPAN("5.1.3");
+		out.text = SPAN("Bad recipient address syntax");
+	} else if (r.code == 0 && !q->skip_known) {
+		rc = find_recipient(&r, a, &e);
+		if (rc == RC_NOTFOUND) {
+			out.code = *listed[r.class].code;
+			out.dsn = out.code >= 500 ? SPAN("5.1.1") : SPAN("4.1.1");
+			out.text = span_printf(a, "User unknown in %s table", listed[r.class].name);
+		} else if (rc == RC_AGAIN) {
+			out.code = 451;
+			out.dsn = SPAN("4.3.0");
+			out.text = SPAN("Temporary lookup failure");
+		}
+	}
+	ipc_reply(call, &out);
+}

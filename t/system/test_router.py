@@ -1,0 +1,289 @@
+"""trivial-rewrite: addresses to standard form and to class, transport, next hop and recipient as Postfix does (ADDRESS_REWRITING_README,
+ADDRESS_CLASS_README, transport(5), virtual(5), canonical(5), relocated(5)). Where Debian's Postfix is installed its own trivial-rewrite is
+asked the same questions with the same main.cf; a table that fails means 451, never a wrong answer."""
+import os
+import pwd
+import re
+import socket
+import struct
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from fakemaster import Daemon, Reader, record, span  # noqa: E402
+
+THEIRS = "/usr/lib/postfix/sbin/trivial-rewrite"
+REWRITE, RESOLVE, VALIDATE, EXPAND = 30, 31, 32, 33
+LOCAL, VALIAS, VBOX, RELAY, DEFAULT = range(5)
+ENV_SENDER, ENV_RCPT, HDR_SENDER, HDR_RCPT = 1, 2, 4, 8
+
+BASE = """mydomain = example.org
+myorigin = example.org
+mydestination = mx.example.org, localhost, example.org
+append_dot_mydomain = yes
+relay_domains = relay.test
+virtual_alias_domains = valias.test
+virtual_mailbox_domains = vbox.test
+recipient_delimiter = +
+parent_domain_matches_subdomains = relay_domains
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+local_recipient_maps =
+"""
+
+
+class Router(Daemon):
+    def __init__(self, directory, main_cf=""):
+        super().__init__("trivial-rewrite", str(directory), main_cf=BASE + main_cf)
+        self.s = self.connect("qmgr")
+
+    def ask(self, kind, body):
+        self.s.send(record(kind, body))
+        data = self.s.recv(1 << 20)
+        assert data, self.text()
+        return Reader(data[8:])
+
+    def rewrite(self, addr, local=True, role=0):
+        r = self.ask(REWRITE, struct.pack("<BHI", local, role, 1) + span(addr))
+        code, text = r.num("H"), r.span()
+        if code:
+            return code
+        assert r.num("I") == 1
+        return r.span().decode()
+
+    def resolve(self, addr, sender="s@elsewhere.test"):
+        r = self.ask(RESOLVE, span(sender) + span(addr))
+        code, dsn, text, cls = r.num("H"), r.span(), r.span(), r.num("H")
+        transport, nexthop, rcpt = (r.span().decode() for _ in range(3))
+        return (code, cls, transport, nexthop, rcpt)
+
+    def validate(self, addr, sender=""):
+        r = self.ask(VALIDATE, span(sender) + span(addr) + b"\0")
+        code, dsn, text, cls, auth, routed = r.num("H"), r.span().decode(), r.span().decode(), r.num("H"), r.num("B"), r.num("B")
+        return code, dsn, text, cls, bool(auth), bool(routed)
+
+    def expand(self, *rcpts, sender="s@elsewhere.test", no_mappings=False):
+        r = self.ask(EXPAND, span(sender) + struct.pack("<BBI", no_mappings, 1, len(rcpts)) + b"".join(span(a) for a in rcpts))
+        code, text, who = r.num("H"), r.span().decode(), r.span().decode()
+        out = [(r.span().decode(), r.num("I")) for _ in range(r.num("I"))]
+        return (code, text) if code else (who, out)
+
+
+class Postfix:
+    """Debian's trivial-rewrite with the same main.cf, on a socket pair."""
+
+    def __init__(self, directory, main_cf=""):
+        self.etc = os.path.join(str(directory), "theirs")
+        q = os.path.join(str(directory), "theirs-q")
+        for d in ("private", "public", "pid"):
+            os.makedirs(os.path.join(q, d), exist_ok=True)
+        os.makedirs(self.etc, exist_ok=True)
+        data = os.path.join(str(directory), "theirs-data")
+        os.makedirs(data, exist_ok=True)
+        if os.getuid() == 0:
+            os.chown(data, pwd.getpwnam("postfix").pw_uid, -1)
+        with open(os.path.join(self.etc, "main.cf"), "w") as f:
+            f.write("compatibility_level = 3.6\nqueue_directory = %s\ndata_directory = %s\nmyhostname = mx.example.org\n" % (q, data))
+            f.write(BASE + main_cf)
+        open(os.path.join(self.etc, "master.cf"), "w").close()
+
+    def ask(self, **attrs):
+        ours, theirs = socket.socketpair()
+        p = subprocess.Popen([THEIRS, "-S", "-n", "rewrite", "-t", "unix", "-u"], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL,
+                             env=dict(os.environ, MAIL_CONFIG=self.etc))
+        theirs.close()
+        ours.settimeout(20)
+        try:
+            ours.sendall(b"".join(k.encode() + b"\0" + v.encode() + b"\0" for k, v in attrs.items()) + b"\0")
+            data = b""
+            while not data.endswith(b"\0\0"):
+                got = ours.recv(65536)
+                if not got:
+                    return None
+                data += got
+        finally:
+            ours.close()
+            p.kill()
+            p.wait()
+        f = data.decode().split("\0")
+        return f[:-2]
+
+    def rewrite(self, addr):
+        f = self.ask(request="rewrite", rule="local", address=addr)
+        return f[f.index("address") + 1]
+
+    def resolve(self, addr, sender="s@elsewhere.test"):
+        f = self.ask(request="resolve", sender=sender, address=addr, **{"class": "0"})
+        bits = int(f[-1])
+        cls = {256: LOCAL, 512: VALIAS, 1024: VBOX, 2048: RELAY, 4096: DEFAULT}.get(bits & 0x1f00)
+        if f[f.index("transport") + 1] == "CHANNEL NOT UPDATED":
+            return (cls, "error")  # its way to say: no address
+        return (cls, f[f.index("transport") + 1], f[f.index("nexthop") + 1], f[f.index("recipient") + 1])
+
+
+def unquote(addr):
+    """Internal form, in which Postfix asks to resolve."""
+    local, at, domain = addr.rpartition("@")
+    if local[:1] == '"' and local[-1:] == '"':
+        local = re.sub(r"\\(.)", r"\1", local[1:-1])
+    return local + at + domain
+
+
+oracle = pytest.mark.skipif(not os.path.exists(THEIRS) or os.getuid() != 0, reason="Debian's Postfix is not installed, or not root")
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def go(main_cf=""):
+        made.append(Router(tmp_path / "r", main_cf) if os.makedirs(tmp_path / "r", exist_ok=True) is None else None)
+        return made[-1]
+    yield go
+    for d in made:
+        d.kill()
+
+
+ADDRESSES = ["user@example.com", "user@host", "user", "user@", "user@host.", "user@example.com.", "a!b", "a!b!c", "a!b@c.test", "user%b.test",
+             "user%b.test%c.test", "user%b.test@mx.example.org", "@a.test,@b.test:user@c.test", "@a.test:user", '"a b"@c.test', '"a@b"@c.test', '"a!b"',
+             '"a%b"@mx.example.org', "user@[127.0.0.1]", "user@[192.0.2.7]", "user+ext@example.org", "User@EXAMPLE.org", "user@sub.relay.test",
+             "a@b@c.test", "a@b.test@mx.example.org", "x!y@mx.example.org", "user@localhost", "user@b..test", "user%x@y.test",
+             "postmaster", "user@valias.test", "user@vbox.test", "user@relay.test", "user@-x.test", "user@ex_ample.test"]
+
+
+@oracle
+def test_rewriting_as_postfix(make, tmp_path):
+    ours, theirs = make(), Postfix(tmp_path)
+    # quotes that need not be are kept here: "a!b" in quotes was never a route
+    diff = [(a, ours.rewrite(a), theirs.rewrite(a)) for a in ADDRESSES if unquote(ours.rewrite(a)) != unquote(theirs.rewrite(a))]
+    assert not diff, "\n".join("%s: ours %s, theirs %s" % d for d in diff)
+
+
+CONFIGS = {
+    "plain": "",
+    "relayhost": "relayhost = [gw.test]:2525\n",
+    "no percent hack": "allow_percent_hack = no\nswap_bangpath = no\n",
+    "transports": "transport_maps = inline:{ {user@example.com=slow:} {.sub.test=smtp:[s.test]} {relay.test=:[r.test]} {x.test=local:} "
+                  "{user@y.test=:[y.gw]:26} {vbox.test=lmtp:unix:/x} {valias.test=smtp:[va]} {*=smtp:[star.test]} {example.org=error:5.7.1 no} }\n",
+    "transports with parents": "parent_domain_matches_subdomains = transport_maps\ntransport_maps = inline:{ {sub.test=smtp:[s.test]} {user+ext@z.test=a:b} {user@z.test=c:d} }\nrelayhost = rh.test\n",
+    "by sender": "sender_dependent_relayhost_maps = inline:{ {s@elsewhere.test=[one]} {@two.test=[two]} {none@elsewhere.test=DUNNO} }\nrelayhost = rh.test\n"
+                 "sender_dependent_default_transport_maps = inline:{ {t@elsewhere.test=other} {u@elsewhere.test=other:[hop]} }\n",
+    "relocated": "relocated_maps = inline:{ {user@example.com=new@x.test} {@moved.test=gone.test} {localuser=elsewhere} }\n",
+    "transport nexthop": "default_transport = smtp:[always.test]\nrelay_transport = relay:[rly.test]\nlocal_transport = lmtp:unix:private/x\nvirtual_transport = lmtp:[v.test]\nrelayhost = rh.test\n",
+}
+MORE = ["a@sub.test", "a@x.sub.test", "user@x.test", "user@y.test", "user+ext@z.test", "user+other@z.test", "who@moved.test", "localuser@example.org", "localuser+x@example.org"]
+SENDERS = ["s@elsewhere.test", "x@two.test", "none@elsewhere.test", "t@elsewhere.test", "u@elsewhere.test", ""]
+
+
+@oracle
+@pytest.mark.parametrize("name", CONFIGS)
+def test_resolving_as_postfix(make, tmp_path, name):
+    ours, theirs = make(CONFIGS[name]), Postfix(tmp_path, CONFIGS[name])
+    diff = []
+    for a in ADDRESSES + MORE:
+        a = theirs.rewrite(a)
+        for sender in SENDERS if "sender" in name and a in ("user@example.com", "user@relay.test", "user@vbox.test") else SENDERS[:1]:
+            code, cls, transport, nexthop, rcpt = ours.resolve(a, sender)
+            his = theirs.resolve(unquote(a), sender)
+            mine = (cls, transport, nexthop, unquote(rcpt))[:len(his)]
+            if code or mine != his:
+                diff.append("%s from %s: ours %s %s, theirs %s" % (a, sender, code, mine, his))
+    assert not diff, "\n".join(diff)
+
+
+# ---- facts of the manuals, without the oracle ----
+def test_canonical_and_masquerading(make):
+    r = make("canonical_maps = inline:{ {old@example.org=new@example.org} {@was.test=@is.test} {plain=First.Last} {loop@example.org=loop@example.org} }\n"
+             "sender_canonical_maps = inline:{ {s@example.org=sender@example.org} }\nrecipient_canonical_maps = inline:{ {r@example.org=rcpt@example.org} }\n"
+             "masquerade_domains = !keep.corp.test corp.test\nmasquerade_exceptions = root\nmasquerade_classes = envelope_sender, header_sender\n"
+             "propagate_unmatched_extensions = canonical, virtual\n")
+    assert r.rewrite("old@example.org") == "old@example.org"  # no role, no mapping
+    assert r.rewrite("old@example.org", role=ENV_RCPT) == "new@example.org"
+    assert r.rewrite("old+x@example.org", role=ENV_RCPT) == "new+x@example.org"  # the extension is kept
+    assert r.rewrite("user@was.test", role=HDR_RCPT) == "user@is.test"
+    assert r.rewrite("plain", role=HDR_SENDER) == "First.Last@example.org"
+    assert r.rewrite("s@example.org", role=ENV_SENDER) == "sender@example.org"
+    assert r.rewrite("s@example.org", role=ENV_RCPT) == "s@example.org"
+    assert r.rewrite("r@example.org", role=HDR_RCPT) == "rcpt@example.org"
+    assert r.rewrite("u@a.corp.test", role=HDR_SENDER) == "u@corp.test"
+    assert r.rewrite("u@a.corp.test", role=HDR_RCPT) == "u@a.corp.test"
+    assert r.rewrite("u@x.keep.corp.test", role=HDR_SENDER) == "u@x.keep.corp.test"
+    assert r.rewrite("root@a.corp.test", role=ENV_SENDER) == "root@a.corp.test"
+    assert r.rewrite("u@notcorp.test", role=ENV_SENDER) == "u@notcorp.test"
+    assert r.rewrite("user", local=False) == "user"  # remote context: left alone
+
+
+def test_virtual_alias_expansion(make):
+    r = make("virtual_alias_maps = inline:{ {a@example.org=b@example.org, c@far.test} {b@example.org=d@far.test} {self@example.org=self@example.org, e@far.test} "
+             "{@all.test=@example.org} {list@x.test=u1, u2 (a comment), u1} {loop1@x.test=loop2@x.test} {loop2@x.test=loop1@x.test} "
+             "{ext@x.test=real@y.test} {\"quoted user\"@x.test=q@y.test} {quoted user@x.test=q@y.test} {grow@x.test=x+grow@x.test} {x+grow@x.test=xx+grow@x.test} }\n"
+             "virtual_alias_recursion_limit = 10\nvirtual_alias_expansion_limit = 20\n")
+    who, out = r.expand("a@example.org")
+    assert who == "s@elsewhere.test" and out == [("d@far.test", 0), ("c@far.test", 0)]
+    assert r.expand("self@example.org")[1] == [("e@far.test", 0), ("self@example.org", 0)] or \
+        sorted(r.expand("self@example.org")[1]) == [("e@far.test", 0), ("self@example.org", 0)]
+    assert r.expand("user@all.test")[1] == [("user@example.org", 0)]
+    assert sorted(r.expand("list@x.test")[1]) == [("u1@example.org", 0), ("u2@example.org", 0)]
+    assert r.expand("ext+more@x.test")[1] == [("real+more@y.test", 0)]
+    assert r.expand('"quoted user"@x.test')[1] == [("q@y.test", 0)]
+    assert r.expand("z@far.test", "a@example.org")[1][0] == ("z@far.test", 0)
+    assert r.expand("a@example.org", no_mappings=True)[1] == [("a@example.org", 0)]
+    code, text = r.expand("loop1@x.test")
+    assert code == 451 and "4." in text
+    assert r.rewrite("still@alive.test") == "still@alive.test"
+
+
+def test_virtual_alias_limits(make):
+    many = " ".join("u%d@far.test" % i for i in range(30)).replace(" ", ", ")
+    r = make("virtual_alias_maps = inline:{ {big@x.test=%s} {ok@x.test=u1@far.test, u2@far.test} }\nvirtual_alias_expansion_limit = 20\n" % many)
+    assert r.expand("big@x.test")[0] == 451
+    assert len(r.expand("ok@x.test")[1]) == 2
+
+
+def test_unknown_recipients(make):
+    r = make("local_recipient_maps = inline:{ {known=1} {whole@example.org=1} }\nvirtual_alias_maps = inline:{ {v@valias.test=known@example.org} }\n"
+             "virtual_mailbox_maps = inline:{ {m@vbox.test=m/} }\nrelay_recipient_maps = inline:{ {r@relay.test=1} }\nrelocated_maps = inline:{ {moved@example.org=new@x.test} }\n"
+             "unknown_local_recipient_reject_code = 550\n")
+    for good in ("known@example.org", "known+x@example.org", "whole@example.org", "known@localhost", "v@valias.test", "m@vbox.test", "m+e@vbox.test",
+                 "r@relay.test", "any@else.test", "known"):
+        assert r.validate(good)[0] == 0, (good, r.validate(good))
+    for bad, what in (("no@example.org", "local recipient"), ("no@valias.test", "virtual alias"), ("no@vbox.test", "virtual mailbox"),
+                      ("no@relay.test", "relay recipient")):
+        code, dsn, text, cls, auth, routed = r.validate(bad)
+        assert (code, dsn, auth) == (550, "5.1.1", True) and what in text, bad
+    assert r.validate("any@else.test")[3:5] == (DEFAULT, False)
+    assert r.validate("user%else.test@relay.test")[5] is True  # sender-specified routing
+    assert r.validate('"user@else.test"@relay.test')[5] is True
+    assert r.validate("user@relay.test")[5] is False
+    assert r.validate("a@b..c")[0] in (501, 550, 553)
+
+
+def test_relocated_is_refused_with_the_new_place(make):
+    r = make("relocated_maps = inline:{ {moved@example.org=new@x.test} }\n")
+    code, cls, transport, nexthop, rcpt = r.resolve("moved@example.org")
+    assert transport == "error" and nexthop == "5.1.6 User has moved to new@x.test"
+
+
+def test_failing_table_means_try_again(make):
+    r = make("virtual_alias_maps = fail:down\ntransport_maps = fail:down\ncanonical_maps = fail:down\nlocal_recipient_maps = fail:down\n")
+    assert r.resolve("user@example.com")[0] == 451
+    assert r.validate("user@example.org")[0] == 451
+    assert r.expand("user@example.org")[0] == 451
+    assert r.rewrite("user@example.org", role=ENV_RCPT) == 451
+    assert r.rewrite("user@example.org") == "user@example.org"
+
+
+def test_null_and_hostile_addresses(make):
+    r = make()
+    assert r.resolve("")[1:] == (LOCAL, "local", "mx.example.org", "MAILER-DAEMON@example.org") or r.resolve("")[4].startswith("MAILER-DAEMON@")
+    for bad in ("@", "@@", "@:", "a@", "!", "%", "!@x", "%@mx.example.org", "@mx.example.org", '"', '"@mx.example.org', "a" * 900 + "@x.test", "a%" * 500 + "@mx.example.org",
+                "!" * 500 + "@mx.example.org", "\u00e9@\u00fc.test", "a@" + "b." * 120 + "c", "a\n@x.test"):
+        code, cls, transport, nexthop, rcpt = r.resolve(bad)
+        assert code or transport, bad
+        r.rewrite(bad)
+        r.validate(bad)
+        r.expand(bad)
+    assert r.proc.poll() is None
