@@ -1,0 +1,303 @@
+/* body.c - the body: passed through untouched, unless body_checks, mime_header_checks or nested_header_checks
+ * are set. Then one pass over its lines, with as much MIME structure as is needed to know which lines are
+ * header (RFC 2046 sections 5.1 and 5.2). */
+#include "cleanup.h"
+
+#define CHUNK	      (64 * 1024)
+#define LINE_MAX_PART 2048 /* a longer line is looked at in pieces of this length */
+#define BOUNDARY_MAX  256
+#define DEPTH_MAX     100
+#define PIECES_MAX    900 /* more could not travel with a delivery */
+
+enum where { IN_BODY, IN_MIME_HEADER, IN_NESTED_HEADER };
+
+struct boundary {
+	char s[BOUNDARY_MAX];
+	size_t n;
+};
+
+struct scan {
+	struct job *j;
+	uint64_t kept_to; /* content up to here is in the pieces */
+	enum where where;
+	bool line_start;  /* the next bytes begin a line */
+	uint64_t segment; /* bytes of this body part seen by body_checks */
+	struct boundary *stack;
+	size_t depth;
+	/* the header field being collected */
+	struct buf field;
+	uint64_t field_off, field_end;
+	bool field_open;
+	struct span type; /* what this part's Content-Type said */
+	struct boundary type_boundary;
+	bool type_nested;
+};
+
+static void add_piece(struct job *j, struct piece pc)
+{
+	if (j->pieces == PIECES_MAX) {
+		job_refuse(j, 552, "5.3.4", "Error: too many changes by body checks");
+		return;
+	}
+	if (j->pieces == j->piece_cap)
+		j->piece = arena_grow(&j->a, j->piece, j->pieces, &j->piece_cap, sizeof(*j->piece));
+	j->piece[j->pieces++] = pc;
+}
+
+static void keep_up_to(struct scan *s, uint64_t off)
+{
+	if (off > s->kept_to)
+		add_piece(s->j, (struct piece){ .off = s->kept_to, .len = off - s->kept_to });
+	s->kept_to = off;
+}
+
+static void insert(struct scan *s, struct span line)
+{
+	add_piece(s->j, (struct piece){ .fresh = true,
+					.text = span_printf(&s->j->a, SPAN_FMT "\n", SPAN_ARG(line)) });
+}
+
+/* Applies a table to the bytes off..end that read as `text`. */
+static void apply(struct scan *s, struct maps *table, const char *class, struct span text, uint64_t off,
+		  uint64_t end)
+{
+	struct span was = text, before;
+	enum check_act act;
+
+	if (!s->j->checks || maps_empty(table) || job_refused(s->j))
+		return;
+	act = check_text(s->j, table, class, &text, &before);
+	if (act == CA_KEEP && before.n == 0 && text.p == was.p && text.n == was.n)
+		return;
+	keep_up_to(s, off);
+	if (before.n > 0)
+		insert(s, before);
+	if (act == CA_KEEP && (text.p != was.p || text.n != was.n))
+		insert(s, text);
+	if (act == CA_DROP || text.p != was.p || text.n != was.n)
+		s->kept_to = end;
+}
+
+/* ---- structure ---- */
+
+/* boundary= of a Content-Type field's body; quoted or token. */
+static void take_boundary(struct span body, struct boundary *out)
+{
+	ptrdiff_t at = span_find_ci(body, SPAN("boundary"));
+	struct span s;
+	size_t n = 0;
+
+	out->n = 0;
+	if (at < 0)
+		return;
+	s = span_trim(span_skip(body, (size_t)at + 8));
+	if (s.n == 0 || s.p[0] != '=')
+		return;
+	s = span_trim(span_skip(s, 1));
+	if (s.n > 0 && s.p[0] == '"') {
+		s = span_skip(s, 1);
+		while (n < s.n && s.p[n] != '"')
+			n++;
+	} else
+		while (n < s.n && !ascii_isspace(s.p[n]) && s.p[n] != ';')
+			n++;
+	if (n == 0 || n > sizeof(out->s))
+		return;
+	memcpy(out->s, s.p, n);
+	out->n = n;
+}
+
+static void take_type(struct scan *s, struct span field)
+{
+	ptrdiff_t colon = span_chr(field, ':');
+	struct span body;
+
+	if (colon < 0 || !span_is_ci(span_trim(span_head(field, (size_t)colon)), "content-type"))
+		return;
+	body = span_trim(span_skip(field, (size_t)colon + 1));
+	s->type_nested = span_starts_ci(body, SPAN("message/rfc822"));
+	s->type_boundary.n = 0;
+	if (span_starts_ci(body, SPAN("multipart/")))
+		take_boundary(body, &s->type_boundary);
+}
+
+static void forget_type(struct scan *s)
+{
+	s->type_boundary.n = 0;
+	s->type_nested = false;
+}
+
+/* The empty line after a part's header. */
+static void end_of_header(struct scan *s)
+{
+	if (s->type_boundary.n > 0 && s->depth < DEPTH_MAX && s->depth < (size_t)settings.nesting_limit)
+		s->stack[s->depth++] = s->type_boundary;
+	s->where = s->type_nested ? IN_NESTED_HEADER : IN_BODY;
+	s->segment = 0;
+	forget_type(s);
+}
+
+static void flush_field(struct scan *s)
+{
+	struct span text = buf_span(&s->field);
+	ptrdiff_t colon = span_chr(text, ':');
+	struct maps *table =
+	    s->where == IN_NESTED_HEADER ? settings.nested_header_checks : settings.mime_header_checks;
+
+	if (!s->field_open)
+		return;
+	s->field_open = false;
+	take_type(s, text);
+	if (colon > 0 && (header_kind_of(span_trim(span_head(text, (size_t)colon)))->flags & HF_MIME))
+		table = settings.mime_header_checks;
+	else if (s->where == IN_MIME_HEADER) /* not a MIME field: no table is for it */
+		return;
+	apply(s, table, "header", span_dup(&s->j->a, text), s->field_off, s->field_end);
+}
+
+static bool at_boundary(struct scan *s, struct span line)
+{
+	if (line.n < 3 || line.p[0] != '-' || line.p[1] != '-')
+		return false;
+	for (size_t i = s->depth; i-- > 0;) {
+		const struct boundary *b = &s->stack[i];
+		struct span rest;
+
+		if (!span_starts(span_skip(line, 2), span_make(b->s, b->n)))
+			continue;
+		rest = span_trim(span_skip(line, 2 + b->n));
+		if (rest.n > 0 && !span_is(rest, "--"))
+			continue;
+		flush_field(s);
+		s->depth = rest.n > 0 ? i : i + 1; /* what was inside of it has ended, too */
+		s->where = rest.n > 0 ? IN_BODY : IN_MIME_HEADER;
+		s->segment = 0;
+		forget_type(s);
+		return true;
+	}
+	return false;
+}
+
+static void header_line(struct scan *s, struct span line, uint64_t off, uint64_t end)
+{
+	if (line.n == 0) {
+		flush_field(s);
+		end_of_header(s);
+		return;
+	}
+	if (s->field_open && (line.p[0] == ' ' || line.p[0] == '\t')) {
+		if (s->field.n + line.n + 1 < (size_t)settings.header_size_limit) {
+			(void)buf_putc(&s->field, '\n');
+			(void)buf_append(&s->field, line);
+		}
+		s->field_end = end;
+		return;
+	}
+	flush_field(s);
+	if (span_chr(line, ':') < 1) { /* no field: the header ended without an empty line */
+		end_of_header(s);
+		return;
+	}
+	buf_reset(&s->field);
+	(void)buf_append(&s->field, line);
+	s->field_open = true;
+	s->field_off = off;
+	s->field_end = end;
+}
+
+/* `line` is a whole line, or a piece of a long one. */
+static void one_line(struct scan *s, struct span line, uint64_t off, uint64_t end, bool starts)
+{
+	if (starts && at_boundary(s, line))
+		return;
+	if (s->where != IN_BODY) {
+		header_line(s, line, off, end);
+		return;
+	}
+	if (s->segment < (uint64_t)settings.body_checks_limit)
+		apply(s, settings.body_checks, "body", line, off, end);
+	s->segment += end - off;
+}
+
+/* ---- reading ---- */
+
+static bool read_chunk(struct job *j, uint64_t off, struct span *out, char *buf)
+{
+	uint64_t left = j->content_bytes - off;
+	size_t n = left < CHUNK ? (size_t)left : CHUNK;
+	struct err e;
+
+	if (j->file == NULL) {
+		*out = span_skip(j->content, (size_t)off);
+		return true;
+	}
+	if (large_read(j->file, off, buf, n, &e) != RC_OK) {
+		log_warning("%s: %s", j->qid.s, e.text);
+		job_refuse(j, 451, "4.3.0", "Error: queue file write error");
+		return false;
+	}
+	*out = span_make(buf, n);
+	return true;
+}
+
+/* Lines of one chunk; returns the bytes used: a line at the end that goes on is left for the next chunk. */
+static size_t scan_chunk(struct scan *s, struct span chunk, uint64_t off, bool last)
+{
+	size_t used = 0;
+
+	while (used < chunk.n && !job_refused(s->j)) {
+		struct span rest = span_skip(chunk, used), line = span_head(rest, LINE_MAX_PART);
+		const char *lf = memchr(line.p, '\n', line.n);
+		size_t take;
+
+		if (lf == NULL && line.n == rest.n && line.n < LINE_MAX_PART && !last)
+			break;
+		take = lf != NULL ? (size_t)(lf - line.p) + 1 : line.n;
+		one_line(s, span_head(line, lf != NULL ? take - 1 : take), off + used, off + used + take,
+			 s->line_start);
+		s->line_start = lf != NULL;
+		used += take;
+	}
+	return used;
+}
+
+static void scan_all(struct scan *s)
+{
+	struct job *j = s->j;
+	char *buf = j->file != NULL ? xmalloc(CHUNK) : NULL;
+
+	for (uint64_t off = j->body_off; off < j->content_bytes && !job_refused(j);) {
+		struct span chunk;
+
+		if (!read_chunk(j, off, &chunk, buf))
+			break;
+		off += scan_chunk(s, chunk, off, off + chunk.n == j->content_bytes);
+	}
+	flush_field(s);
+	free(buf);
+}
+
+static void top_type(struct scan *s)
+{
+	struct span head = s->j->file != NULL ? s->j->header : s->j->content;
+	struct header_field f;
+
+	if (header_find(head, "content-type", &f) == RC_OK)
+		take_type(s, f.all);
+	end_of_header(s);
+}
+
+void job_body(struct job *j)
+{
+	struct scan s = { .j = j, .kept_to = j->body_off, .line_start = true };
+
+	if (j->checks && !(maps_empty(settings.body_checks) && maps_empty(settings.mime_header_checks) &&
+			   maps_empty(settings.nested_header_checks))) {
+		s.stack = arena_array(&j->a, DEPTH_MAX, sizeof(*s.stack));
+		buf_init(&s.field, (size_t)settings.header_size_limit + LINE_MAX_PART);
+		top_type(&s);
+		scan_all(&s);
+		buf_release(&s.field);
+	}
+	keep_up_to(&s, j->content_bytes);
+}

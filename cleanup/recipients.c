@@ -1,0 +1,236 @@
+/* recipients.c - who gets the message: canonical and virtual alias mapping by the router, copies (always_bcc
+ * and its tables), duplicates taken out. */
+#include "cleanup.h"
+
+#define ASK_RCPTS 1000
+#define ASK_BYTES (64 * 1024)
+
+struct rcpt_list {
+	struct job *j;
+	struct env_rcpt *v;
+	size_t n, cap;
+	struct table *seen;
+};
+
+/* An address that the router would give back unchanged as long as no table is set. */
+static bool is_plain(struct span addr)
+{
+	struct address p = address_split(addr);
+
+	if (p.local.n == 0 || p.domain.n == 0 || p.domain.p[0] == '.' || p.domain.p[p.domain.n - 1] == '.' ||
+	    span_chr(p.domain, '.') < 0)
+		return false;
+	for (size_t i = 0; i < p.local.n; i++)
+		if (!ascii_isalnum(p.local.p[i]) && strchr("+-_.=", p.local.p[i]) == NULL)
+			return false;
+	for (size_t i = 0; i < p.domain.n; i++)
+		if (!ascii_isalnum(p.domain.p[i]) && p.domain.p[i] != '-' && p.domain.p[i] != '.')
+			return false;
+	return true;
+}
+
+static bool all_plain(const struct job *j)
+{
+	if (j->env.sender.n > 0 && !is_plain(j->env.sender))
+		return false;
+	for (size_t i = 0; i < j->env.rcpts.n; i++)
+		if (!is_plain(envelope_rcpt(&j->env, i)->addr))
+			return false;
+	return true;
+}
+
+/* Same address (and, unless enable_original_recipient is off, same original): once is enough. */
+static void add_rcpt(struct rcpt_list *l, struct env_rcpt r)
+{
+	struct arena *a = &l->j->a;
+	struct span lower = address_lower_domain(a, r.addr);
+	struct span key = settings.original_recipient
+			      ? span_printf(a, SPAN_FMT "\n" SPAN_FMT "\n" SPAN_FMT "\n%u", SPAN_ARG(lower),
+					    SPAN_ARG(r.orig), SPAN_ARG(r.orcpt), r.notify)
+			      : lower;
+
+	if (l->n == ENV_RCPT_MAX) {
+		job_refuse(l->j, 452, "4.5.3", "Error: too many recipients");
+		return;
+	}
+	if (table_get(l->seen, key) != NULL)
+		return;
+	table_set(l->seen, key, l);
+	if (l->n == l->cap)
+		l->v = arena_grow(a, l->v, l->n, &l->cap, sizeof(*l->v));
+	r.state = RCPT_TODO;
+	l->v[l->n++] = r;
+}
+
+static void add_expanded(struct rcpt_list *l, struct span addr, const struct env_rcpt *from)
+{
+	struct env_rcpt r = *from;
+
+	if (!settings.original_recipient &&
+	    !(l->j->env.flags & ENVF_PROBE)) /* verify(8) asked by that name */
+		r.orig = SPAN_NONE;
+	else if (r.orig.n == 0 && !span_eq(addr, from->addr))
+		r.orig = from->addr;
+	else if (span_eq(addr, r.orig))
+		r.orig = SPAN_NONE;
+	r.addr = addr;
+	add_rcpt(l, r);
+}
+
+static void router_failed(struct job *j, enum rc rc, const struct err *e, struct span text)
+{
+	if (rc != RC_OK)
+		log_warning("%s: address expansion: %s", j->qid.s, e->text);
+	else
+		log_warning("%s: address expansion: " SPAN_FMT, j->qid.s, SPAN_ARG(text));
+	job_refuse(j, 451, "4.3.0", "Error: queue file write error");
+}
+
+/* One question about the recipients from..from+n-1; the sender goes along each time and its answer is the
+ * same. */
+static void ask(struct rcpt_list *l, size_t from, size_t n, struct span sender)
+{
+	struct job *j = l->j;
+	struct addr_item *item = arena_array(&j->a, n + 1, sizeof(*item));
+	struct router_expand q = { .sender = sender,
+				   .no_mappings = (j->env.flags & ENVF_NO_CANONICAL) != 0,
+				   .local = (j->env.flags & ENVF_LOCAL) != 0,
+				   .rcpts = { item, n } };
+	struct router_expand_reply r;
+	struct err e;
+	enum rc rc;
+
+	for (size_t i = 0; i < n; i++)
+		item[i].addr = envelope_rcpt(&j->env, from + i)->addr;
+	rc = service_request("rewrite", true, IPC_ROUTER_EXPAND, &q, &r, &j->a, deadline_s(100), &e);
+	if (rc != RC_OK || r.code != 0) {
+		router_failed(j, rc, &e, rc == RC_OK ? r.text : SPAN_NONE);
+		return;
+	}
+	j->env.sender = r.sender;
+	for (size_t i = 0; i < r.rcpts.n; i++) {
+		const struct expanded_item *x = (const struct expanded_item *)r.rcpts.v + i;
+
+		if (x->from < n && x->addr.n > 0)
+			add_expanded(l, x->addr, envelope_rcpt(&j->env, from + x->from));
+	}
+}
+
+static void expand(struct rcpt_list *l)
+{
+	struct job *j = l->j;
+	struct span sender = j->env.sender;
+
+	if (!settings.mappings && all_plain(j)) {
+		for (size_t i = 0; i < j->env.rcpts.n; i++)
+			add_expanded(l, envelope_rcpt(&j->env, i)->addr, envelope_rcpt(&j->env, i));
+		return;
+	}
+	for (size_t i = 0; i < j->env.rcpts.n && !job_refused(j);) {
+		size_t k = i, bytes = 0;
+
+		for (; k < j->env.rcpts.n && k - i < ASK_RCPTS && bytes < ASK_BYTES; k++)
+			bytes += envelope_rcpt(&j->env, k)->addr.n + 8;
+		ask(l, i, k - i, sender);
+		i = k;
+	}
+}
+
+/* ---- copies ---- */
+
+static void add_copy(struct job *j, struct span addr)
+{
+	if (addr.n == 0 || addr.n > ENV_ADDR_MAX)
+		return;
+	if (j->add_rcpts == j->add_cap)
+		j->add_rcpt = arena_grow(&j->a, j->add_rcpt, j->add_rcpts, &j->add_cap, sizeof(*j->add_rcpt));
+	j->add_rcpt[j->add_rcpts++] = addr;
+}
+
+static void copy_by_table(struct job *j, struct maps *m, const char *name, struct span addr)
+{
+	struct span value, ext, word;
+	struct err e;
+	enum rc rc;
+
+	if (maps_empty(m) || addr.n == 0 || job_refused(j))
+		return;
+	rc = maps_find_addr(m, address_unquote(&j->a, addr),
+			    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT | MAPS_FIND_LOCALPART |
+				MAPS_FIND_AT_DOMAIN,
+			    settings.content_delimiter,
+			    span_is_ci(address_split(addr).domain, settings.myhostname), false, &j->a, &value,
+			    &ext, &e);
+	if (rc == RC_OK)
+		while (span_next_word(&value, ", \t", &word))
+			add_copy(j, word);
+	else if (rc != RC_NOTFOUND) {
+		log_warning("%s: %s lookup failed: %s", j->qid.s, name, e.text);
+		job_refuse(j, 451, "4.3.0", "Error: queue file write error");
+	}
+}
+
+/* Recipients so far plus the copies, as one list; copies want no reports (RFC 3461 NOTIFY=NEVER). */
+static void append_copies(struct job *j)
+{
+	size_t n = j->env.rcpts.n + j->add_rcpts;
+	struct env_rcpt *v;
+
+	if (j->add_rcpts == 0)
+		return;
+	v = arena_array(&j->a, n, sizeof(*v));
+	if (j->env.rcpts.n > 0)
+		memcpy(v, j->env.rcpts.v, j->env.rcpts.n * sizeof(*v));
+	for (size_t i = 0; i < j->add_rcpts; i++)
+		v[j->env.rcpts.n + i] = (struct env_rcpt){ .addr = j->add_rcpt[i], .notify = NOTIFY_NEVER };
+	j->env.rcpts = (struct ipc_list){ v, n };
+	j->add_rcpts = 0;
+}
+
+static void find_copies(struct job *j)
+{
+	if (!j->external || (j->env.flags & (ENVF_PROBE | ENVF_VERIFY_ONLY)))
+		return;
+	if (settings.always_bcc[0] != '\0')
+		add_copy(j, span_str(settings.always_bcc));
+	copy_by_table(j, settings.sender_bcc, "sender_bcc_maps", j->env.sender);
+	for (size_t i = 0; i < j->env.rcpts.n && !maps_empty(settings.recipient_bcc); i++)
+		copy_by_table(j, settings.recipient_bcc, "recipient_bcc_maps",
+			      envelope_rcpt(&j->env, i)->addr);
+	append_copies(j);
+}
+
+static void run(struct job *j)
+{
+	struct rcpt_list l = { .j = j, .seen = table_new() };
+
+	expand(&l);
+	table_free(&l.seen, NULL);
+	j->env.rcpts = (struct ipc_list){ l.v, l.n };
+}
+
+void job_expand(struct job *j)
+{
+	if (j->env.rcpts.n > 0)
+		j->recip_log = envelope_rcpt(&j->env, 0)->addr;
+	find_copies(j);
+	if (!job_refused(j))
+		run(j);
+	if (!job_refused(j) && j->env.rcpts.n == 0)
+		job_refuse(j, 550, "5.1.0", "Error: no recipients specified");
+}
+
+void job_late_recipients(struct job *j)
+{
+	if (j->redirect.n > 0) {
+		struct env_rcpt *r = arena_array(&j->a, 1, sizeof(*r));
+
+		*r = (struct env_rcpt){ .addr = j->redirect };
+		j->env.rcpts = (struct ipc_list){ r, 1 };
+		j->env.redirect = j->redirect;
+	}
+	if (j->redirect.n == 0 && j->add_rcpts == 0)
+		return;
+	append_copies(j);
+	run(j);
+}

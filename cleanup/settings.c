@@ -1,0 +1,67 @@
+/* settings.c - parameters of cleanup(8), read once; tables of checks opened while files can be. */
+#include "cleanup.h"
+
+struct settings settings;
+
+static struct maps *open_maps(const char *param)
+{
+	struct maps *m;
+	struct err e;
+
+	if (maps_open(param, span_str(conf_str(service_conf(), param)), 0, &m, &e) != RC_OK)
+		die("%s: %s", param, e.text);
+	return m;
+}
+
+static bool is_set(const char *param)
+{
+	return conf_str(service_conf(), param)[0] != '\0';
+}
+
+static unsigned drop_bits(void)
+{
+	struct span rest = span_str(conf_str(service_conf(), "message_drop_headers")), w;
+	unsigned bits = 0;
+
+	while (span_next_word(&rest, ", \t\r\n", &w)) {
+		enum header_id id = header_droppable(w);
+
+		if (id == HID_OTHER)
+			log_warning("message_drop_headers: cannot drop " SPAN_FMT, SPAN_ARG(w));
+		else
+			bits |= HB(id);
+	}
+	return bits;
+}
+
+void settings_load(void)
+{
+	const struct conf *c = service_conf();
+
+	settings = (struct settings){
+		.myhostname = conf_str(c, "myhostname"),
+		.always_bcc = conf_str(c, "always_bcc"),
+		.undisclosed = conf_str(c, "undisclosed_recipients_header"),
+		.content_delimiter = conf_str(c, "recipient_delimiter"),
+		.message_size_limit = conf_int(c, "message_size_limit"),
+		.header_size_limit = conf_int(c, "header_size_limit"),
+		.hopcount_limit = conf_int(c, "hopcount_limit"),
+		.body_checks_limit = conf_int(c, "body_checks_size_limit"),
+		.nesting_limit = conf_int(c, "mime_nesting_limit"),
+		.queue_minfree = conf_int(c, "queue_minfree"),
+		.add_missing = conf_bool(c, "always_add_missing_headers"),
+		.original_recipient = conf_bool(c, "enable_original_recipient"),
+		.replace_cr = conf_bool(c, "cleanup_replace_stray_cr_lf"),
+		.soft_bounce = conf_bool(c, "soft_bounce"),
+	};
+	settings.header_rewrite = is_set("canonical_maps") || is_set("sender_canonical_maps") ||
+				  is_set("recipient_canonical_maps") || is_set("masquerade_domains");
+	settings.mappings = settings.header_rewrite || is_set("virtual_alias_maps");
+	settings.drop = drop_bits();
+	settings.header_checks = open_maps("header_checks");
+	settings.mime_header_checks = open_maps("mime_header_checks");
+	settings.nested_header_checks = open_maps("nested_header_checks");
+	settings.body_checks = open_maps("body_checks");
+	settings.sender_bcc = open_maps("sender_bcc_maps");
+	settings.recipient_bcc = open_maps("recipient_bcc_maps");
+}

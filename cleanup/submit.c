@@ -1,0 +1,145 @@
+/* submit.c - one message from its submission to its reply. 250 (code 0) is said when it is on stable storage,
+ * not before. */
+#include "cleanup.h"
+
+#define HEADER_AREA (2 << 20) /* of a large message: a longer header is none */
+
+void job_refuse_span(struct job *j, unsigned code, struct span dsn, struct span text)
+{
+	if (j->verdict.code != 0)
+		return;
+	if (settings.soft_bounce && code >= 500) {
+		code -= 100;
+		dsn = span_printf(&j->a, "4" SPAN_FMT, SPAN_ARG(span_skip(dsn, 1)));
+	}
+	j->verdict = (struct verdict){ (uint16_t)code, dsn, text };
+}
+
+void job_refuse(struct job *j, unsigned code, const char *dsn, const char *text)
+{
+	job_refuse_span(j, code, span_str(dsn), span_str(text));
+}
+
+/* The start of a large message until its header ends. */
+static void read_header(struct job *j)
+{
+	size_t n = 16384;
+	char *p;
+	struct err e;
+
+	for (;;) {
+		if (n > j->content_bytes)
+			n = (size_t)j->content_bytes;
+		p = arena_alloc(&j->a, n + 1);
+		if (large_read(j->file, 0, p, n, &e) != RC_OK) {
+			log_warning("%s: %s", j->qid.s, e.text);
+			job_refuse(j, 451, "4.3.0", "Error: queue file write error");
+			return;
+		}
+		j->header = span_make(p, n);
+		/* one line beyond the header shows that it has ended and is not merely cut off */
+		if (n == j->content_bytes || header_length(span_head(j->header, n)) + 4096 < n)
+			return;
+		if (n >= HEADER_AREA) {
+			job_refuse(j, 552, "5.3.4", "Error: message header too large");
+			return;
+		}
+		n *= 4;
+	}
+}
+
+static void take_content(struct job *j, struct ipc_call *call, const struct cleanup_submit *q)
+{
+	if (!q->file) {
+		j->content = q->content;
+		j->content_bytes = q->content.n;
+		return;
+	}
+	j->file = large_take(ipc_call_chan(call), j->env.qid);
+	j->content_bytes = q->content_bytes;
+	if (j->file == NULL || q->content_bytes > INT64_MAX / 2) {
+		log_warning("%s: no such file was asked for", j->qid.s);
+		job_refuse(j, 451, "4.3.0", "Error: internal protocol error");
+	}
+}
+
+static void set_up(struct job *j, struct ipc_call *call, const struct cleanup_submit *q)
+{
+	const struct ipc_peer *peer = ipc_chan_peer(ipc_call_chan(call));
+	struct err e;
+
+	arena_init(&j->a);
+	buf_init(&j->new_header, 0);
+	if (envelope_decode(q->envelope, &j->a, &j->env, &e) != RC_OK || !qid_parse(j->env.qid, &j->qid)) {
+		log_warning("a submission of %s: %s", peer->program,
+			    j->env.qid.n > 0 ? "bad queue id" : e.text);
+		job_refuse(j, 451, "4.3.0", "Error: internal protocol error");
+		return;
+	}
+	j->peer = peer->program;
+	j->external = span_is(span_str(peer->program), "smtpd") ||
+		      span_is(span_str(peer->program), "lmtpd") || span_is(span_str(peer->program), "pickup");
+	j->checks = j->external && !(j->env.flags & ENVF_NO_HEADERBODY);
+	j->hold = (j->env.flags & ENVF_HOLD) != 0;
+	if (j->env.arrival_us <= 0)
+		j->env.arrival_us = wall_now().us;
+	take_content(j, call, q);
+}
+
+static uint64_t message_bytes(const struct job *j)
+{
+	uint64_t n = j->header_changed ? j->new_header.n : j->body_off;
+
+	for (size_t i = 0; i < j->pieces; i++)
+		n += j->piece[i].fresh ? j->piece[i].text.n : j->piece[i].len;
+	return n;
+}
+
+static void process(struct job *j)
+{
+	if (settings.message_size_limit > 0 && j->content_bytes > (uint64_t)settings.message_size_limit) {
+		job_refuse(j, 552, "5.3.4", "Error: message file too big");
+		return;
+	}
+	if (j->file != NULL)
+		read_header(j);
+	j->env.hops = 0;
+	if (!job_refused(j))
+		job_expand(j);
+	if (!job_refused(j))
+		job_header(j);
+	if (!job_refused(j) && !j->discard)
+		job_body(j);
+	if (job_refused(j) || j->discard)
+		return;
+	job_late_recipients(j);
+	j->env.size = message_bytes(j);
+	if (j->hold)
+		j->env.flags |= ENVF_HOLD;
+	if (!job_refused(j))
+		job_store(j);
+}
+
+void answer_submit(struct ipc_call *call, const void *request)
+{
+	struct job j = { .where = QW_HOLD };
+	struct cleanup_submit_reply r;
+
+	service_hold(); /* an ending process finishes what it has begun */
+	set_up(&j, call, request);
+	if (!job_refused(&j))
+		process(&j);
+	if (j.verdict.code >= 500 && j.peer != NULL && span_is(span_str(j.peer), "pickup") &&
+	    job_bounce(&j)) {
+		j.verdict = (struct verdict){ .code = 0 };
+		j.discard = true;
+	}
+	r = (struct cleanup_submit_reply){ j.verdict.code, j.verdict.dsn, j.verdict.text, qid_span(&j.qid) };
+	ipc_reply(call, &r); /* what the envelope borrows from the request is gone now */
+	if (!job_refused(&j) && !j.discard)
+		notify_new(&j);
+	large_drop(&j.file);
+	buf_release(&j.new_header);
+	arena_release(&j.a);
+	service_unhold();
+}

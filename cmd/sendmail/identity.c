@@ -1,0 +1,51 @@
+/* identity.c - who calls. */
+#include "sendmail.h"
+#include <pwd.h>
+#include <unistd.h>
+
+static const struct passwd *user(void)
+{
+	static struct passwd *pw;
+
+	if (pw == NULL)
+		pw = getpwuid(getuid());
+	return pw;
+}
+
+const char *login_name(void)
+{
+	const struct passwd *pw = user();
+
+	return pw != NULL ? pw->pw_name : "unknown";
+}
+
+const char *who(void)
+{
+	return arena_printf(&memory, "%s(%lu)", login_name(), (unsigned long)getuid());
+}
+
+/* NAME, else the first part of GECOS, in which '&' stands for the login name with a capital. */
+const char *full_name_of_user(void)
+{
+	const char *env = getenv("NAME");
+	const struct passwd *pw = user();
+	struct buf b;
+	const char *out;
+
+	if (env != NULL && env[0] != '\0')
+		return env;
+	if (pw == NULL || pw->pw_gecos == NULL)
+		return "";
+	buf_init(&b, ENV_TEXT_MAX);
+	for (const char *p = pw->pw_gecos; *p != '\0' && strchr(",;%", *p) == NULL; p++) {
+		if (*p != '&') {
+			(void)buf_putc(&b, *p);
+			continue;
+		}
+		(void)buf_putc(&b, ascii_upper(pw->pw_name[0]));
+		(void)buf_puts(&b, pw->pw_name[0] != '\0' ? pw->pw_name + 1 : "");
+	}
+	out = arena_cstr(&memory, buf_span(&b));
+	buf_release(&b);
+	return out;
+}

@@ -1,0 +1,147 @@
+/* sendmail.c - sendmail(1), and mailq, newaliases, rmail by its name: what programs and users hand mail in
+ * with. No privileges: who calls is known to pickup(8) from the kernel. Exit status 0 means the message is on
+ * stable storage; 75 anything else. */
+#include "sendmail.h"
+#include "base/codec.h"
+#include "log/log.h"
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct arena memory;
+const struct conf *config;
+
+void fatal(const char *fmt, ...)
+{
+	char text[LOG_LINE_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	/* the logger is asked for only now: most calls never need it */
+	log_init(&(struct log_conf){ .tag = config != NULL ? conf_str(config, "syslog_name") : NULL,
+				     .service = "sendmail",
+				     .to_syslog = true,
+				     .file_fd = -1,
+				     .to_stderr = true });
+	die_status(75, "%s", text);
+}
+
+static void load(const struct options *o)
+{
+	struct stat st;
+	struct conf *c;
+	struct err e;
+	const char *dir = conf_default_dir();
+
+	if (o->config != NULL) { /* a file of sendmail's own: its directory */
+		char *slash, *path = arena_strdup(&memory, o->config);
+
+		if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode) && (slash = strrchr(path, '/')) != NULL)
+			*slash = '\0';
+		setenv("MAIL_CONFIG", path, 1); /* for the programs that we start */
+		dir = path;
+	}
+	if (conf_load(dir, &c, &e) != RC_OK)
+		fatal("%s", e.text);
+	config = c;
+}
+
+/* "<user@host>" and "" and "<>" as callers write them. */
+static struct span sender_of(const struct options *o)
+{
+	struct span s = span_str(o->sender != NULL ? o->sender : login_name());
+
+	s = span_trim(s);
+	if (s.n >= 2 && s.p[0] == '<' && s.p[s.n - 1] == '>')
+		s = span_make(s.p + 1, s.n - 2);
+	if (s.n > ENV_ADDR_MAX)
+		fatal("%s: the sender address has %zu bytes", who(), s.n);
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
+			fatal("%s: the sender address holds a control character", who());
+	return s;
+}
+
+static struct span printable(const char *text)
+{
+	char *p = arena_strdup(&memory, text);
+	struct span s = span_head(span_str(p), 256);
+
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)p[i] < 0x20 || p[i] == 0x7f)
+			p[i] = ' ';
+	return s;
+}
+
+static void deliver(struct options *o)
+{
+	struct envelope env = { .arrival_us = wall_now().us, .ret = o->ret };
+	struct span content = SPAN_NONE;
+
+	env.full_name = printable(o->full_name != NULL ? o->full_name : full_name_of_user());
+	env.body = o->eight_bit ? BODY_8BITMIME : BODY_7BIT;
+	if (o->envid != NULL)
+		env.envid = printable(o->envid);
+	if (o->mode == MODE_VERIFY) {
+		if (o->extract)
+			fatal("-t can be used only in delivery mode");
+		env.flags |= ENVF_VERIFY_ONLY | ENVF_TRACE;
+	} else {
+		content = message_read(o);
+		if (!span_is_ascii(content))
+			env.flags |= ENVF_MIME_CONVERT;
+	}
+	env.sender = sender_of(o);
+	if (o->verbose)
+		env.flags |= ENVF_TRACE;
+	if (o->extract)
+		env.flags |= ENVF_EXTRACT;
+	recipients_take(o, content, &env.rcpts);
+	if (o->mode == MODE_VERIFY)
+		content = message_probe(env.sender, &env.rcpts);
+	submit(&env, content);
+	if (env.flags & ENVF_TRACE)
+		printf("Mail Delivery Status Report will be mailed to <" SPAN_FMT ">.\n",
+		       SPAN_ARG(env.sender));
+}
+
+/* Descriptors that a caller left open have no business here; 0 to 2 must be open, or a file would become
+ * standard output. */
+static void tidy_descriptors(void)
+{
+	struct stat st;
+
+	(void)close_range(3, ~0U, 0);
+	for (int fd = 0; fd < 3; fd++)
+		if (fstat(fd, &st) != 0 && open("/dev/null", O_RDWR) != fd)
+			_exit(75);
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = { .mode = MODE_DELIVER };
+	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+	const char *name = slash != NULL ? slash + 1 : argc > 0 ? argv[0] : "sendmail";
+
+	tidy_descriptors();
+	umask(022);
+	arena_init(&memory);
+	log_init(&(struct log_conf){ .service = "sendmail", .file_fd = -1, .to_stderr = true });
+	if (span_is(span_str(name), "rmail"))
+		rmail_options(argc, argv, &o);
+	else {
+		options_parse(argc, argv, &o);
+		if (span_is(span_str(name), "mailq") && o.mode == MODE_DELIVER)
+			o.mode = MODE_LIST;
+		if (span_is(span_str(name), "newaliases"))
+			o.mode = MODE_ALIASES;
+	}
+	load(&o);
+	if (o.mode != MODE_DELIVER && o.mode != MODE_VERIFY)
+		run_other(&o);
+	deliver(&o);
+	return 0;
+}

@@ -1,0 +1,64 @@
+/* sendmail.h - what the files of sendmail(1) share. */
+#ifndef SENDMAIL_H
+#define SENDMAIL_H
+
+#include "base/arena.h"
+#include "conf/conf.h"
+#include "queue/envelope.h"
+#include <sys/types.h>
+
+enum mode {
+	MODE_DELIVER,
+	MODE_VERIFY,
+	MODE_LIST,
+	MODE_ALIASES,
+	MODE_DAEMON,
+	MODE_SMTP,
+	MODE_FLUSH,
+	MODE_FLUSH_ID,
+	MODE_FLUSH_SITE
+};
+
+struct options {
+	enum mode mode;
+	const char *sender;    /* NULL: the login name */
+	const char *full_name; /* NULL: NAME, then the user database */
+	const char *config, *flush_arg;
+	const char *envid;
+	bool extract, keep_dot, eight_bit, verbose;
+	bool uucp; /* rmail: the From_ line names the sender */
+	uint16_t notify, ret;
+	char **rcpt;
+	int rcpts;
+};
+
+extern struct arena memory;
+extern const struct conf *config;
+
+/* "sendmail: fatal: ..." on stderr and in the log; ends with status 75 whatever went wrong, as callers
+ * expect. */
+NORETURN void fatal(const char *fmt, ...) PRINTF_LIKE(1, 2);
+const char *who(void); /* "root(0)" */
+
+void options_parse(int argc, char **argv, struct options *o);
+void rmail_options(int argc, char **argv, struct options *o);
+
+/* ---- message.c ---- */
+/* Standard input: From_ lines stripped, LF line ends, "." ends it unless keep_dot. */
+struct span message_read(struct options *o);
+struct span message_probe(struct span sender, const struct ipc_list *rcpts);
+
+/* ---- recipients.c ---- */
+void recipients_take(const struct options *o, struct span content, struct ipc_list *out);
+
+/* ---- submit.c: 250 or a file in maildrop/ when these return ---- */
+void submit(const struct envelope *env, struct span content);
+
+/* ---- identity.c ---- */
+const char *login_name(void);
+const char *full_name_of_user(void);
+
+/* ---- other.c: the names and modes that are other programs ---- */
+NORETURN void run_other(const struct options *o);
+
+#endif

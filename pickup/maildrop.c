@@ -1,0 +1,207 @@
+/* maildrop.c - files that postdrop(1) left in maildrop/ while the suite was down. Any local user can have any
+ * bytes put there: an image is taken only when all its checksums hold; its owner is who submitted it. A
+ * damaged one goes to corrupt/ and stops no other. The file is removed when cleanup(8) has the message on
+ * stable storage: a crash in between submits it twice. */
+#include "pickup.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NAMES_MAX      10000	 /* of one look; the rest at the next */
+#define ENVELOPE_SPACE (8 << 20) /* beside the content */
+
+static int dir = -1, corrupt = -1;
+static bool scanning, again;
+
+struct names {
+	char (*v)[64];
+	size_t n, cap;
+};
+
+static void list_names(void *arg)
+{
+	struct names *l = arg;
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *de;
+
+	if (d == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while (l->n < NAMES_MAX && (de = readdir(d)) != NULL) {
+		size_t n = strlen(de->d_name);
+		if (de->d_name[0] == '.' || n >= sizeof(l->v[0]))
+			continue;
+		if (l->n == l->cap) {
+			l->cap = l->cap ? l->cap * 2 : 64;
+			l->v = xrealloc(l->v, l->cap * sizeof(*l->v));
+		}
+		memcpy(l->v[l->n++], de->d_name, n + 1);
+	}
+	closedir(d);
+}
+
+struct one {
+	const char *name;
+	struct arena a;
+	int fd;
+	struct stat st;
+	struct qimage im;
+	uint64_t max;
+	enum rc rc;
+	struct err e;
+};
+
+static void open_one(void *arg)
+{
+	struct one *o = arg;
+
+	o->fd = openat(dir, o->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (o->fd < 0) {
+		o->rc = errno == ENOENT ? RC_GONE : err_sys(&o->e, "open");
+		return;
+	}
+	if (fstat(o->fd, &o->st) != 0 || !S_ISREG(o->st.st_mode)) {
+		o->rc = err_set(&o->e, RC_SYNTAX, "not a regular file");
+		return;
+	}
+	/* a second name could be kept by the user to bring the file back, or show us a file that was made
+	 * elsewhere */
+	if (o->st.st_nlink != 1) {
+		o->rc = err_set(&o->e, RC_SYNTAX, "the file has %lu names", (unsigned long)o->st.st_nlink);
+		return;
+	}
+	o->rc = qimage_read(o->fd, 0, o->max, true, &o->a, &o->im, &o->e);
+	if (o->rc == RC_NOTFOUND || o->rc == RC_GONE)
+		o->rc = RC_SYNTAX;
+	if (o->rc == RC_OK && o->im.extents != 1)
+		o->rc = err_set(&o->e, RC_SYNTAX, "more than one extent");
+}
+
+static void to_corrupt(const char *name)
+{
+	char to[80];
+
+	snprintf(to, sizeof(to), "%s", name);
+	for (unsigned i = 1; renameat2(dir, name, corrupt, to, 1 /* RENAME_NOREPLACE */) != 0; i++) {
+		if (errno != EEXIST || i > 999) {
+			log_warning("maildrop/%s: cannot be moved to corrupt: %s", name, strerror(errno));
+			return;
+		}
+		snprintf(to, sizeof(to), "%s.%u", name, i);
+	}
+	(void)fsync(corrupt);
+}
+
+static void remove_one(void *arg)
+{
+	const struct one *o = arg;
+
+	if (unlinkat(dir, o->name, 0) == 0)
+		(void)fsync(dir);
+}
+
+static void take(struct one *o)
+{
+	struct pickup_message m = { .env = o->im.env,
+				    .uid = o->st.st_uid,
+				    .fd = o->fd,
+				    .content_off = (int64_t)o->im.extent[0].off,
+				    .content_bytes = o->im.content_bytes };
+	struct cleanup_submit_reply r;
+	const char *user;
+
+	m.arrival_us = (int64_t)o->st.st_mtim.tv_sec * 1000000 + o->st.st_mtim.tv_nsec / 1000;
+	if (m.arrival_us > wall_now().us || m.arrival_us <= 0)
+		m.arrival_us = wall_now().us;
+	if (!user_allowed(m.uid, &user)) {
+		log_warning("maildrop/%s: user %s(%lu) is not allowed to submit mail", o->name, user,
+			    (unsigned long)m.uid);
+		to_corrupt(o->name);
+		return;
+	}
+	submit(&m, &o->a, &r);
+	if (r.code == 0)
+		task_offload(remove_one, o);
+	else if (r.code >= 500) {
+		log_warning("maildrop/%s: refused: " SPAN_FMT " " SPAN_FMT ", moved to corrupt", o->name,
+			    SPAN_ARG(r.dsn), SPAN_ARG(r.text));
+		to_corrupt(o->name);
+	} else
+		log_warning("maildrop/%s: not taken yet: " SPAN_FMT " " SPAN_FMT, o->name, SPAN_ARG(r.dsn),
+			    SPAN_ARG(r.text));
+}
+
+static void one_file(const char *name, uint64_t max)
+{
+	struct one o = { .name = name, .fd = -1, .max = max };
+
+	arena_init(&o.a);
+	task_offload(open_one, &o);
+	switch (o.rc) {
+	case RC_OK:
+		take(&o);
+		break;
+	case RC_GONE:
+		break;
+	case RC_SYNTAX:
+	case RC_LIMIT:
+		log_warning("maildrop/%s: %s: moved to corrupt", name, o.e.text);
+		to_corrupt(name);
+		break;
+	default:
+		log_warning("maildrop/%s: %s", name, o.e.text);
+		break;
+	}
+	if (o.fd >= 0)
+		close(o.fd);
+	arena_release(&o.a);
+}
+
+static void scan_once(void)
+{
+	int64_t limit = conf_int(service_conf(), "message_size_limit");
+	uint64_t max = limit > 0 ? (uint64_t)limit + ENVELOPE_SPACE : INT64_MAX;
+	struct names l = { 0 };
+
+	task_offload(list_names, &l);
+	for (size_t i = 0; i < l.n && !service_draining(); i++)
+		one_file(l.v[i], max);
+	free(l.v);
+}
+
+void maildrop_scan(void)
+{
+	again = true;
+	if (scanning || dir < 0)
+		return;
+	scanning = true;
+	while (again && !service_draining()) {
+		again = false;
+		scan_once();
+	}
+	scanning = false;
+}
+
+static void first_scan(void *arg)
+{
+	(void)arg;
+	maildrop_scan();
+}
+
+void maildrop_start(void)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/maildrop", service_queue_dir());
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		log_warning("%s: %s", path, strerror(errno));
+	snprintf(path, sizeof(path), "%s/corrupt", service_queue_dir());
+	corrupt = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	task_spawn(first_scan, NULL);
+}

@@ -1,0 +1,32 @@
+/* pickup.h - what the files of pickup(8) share. */
+#ifndef PICKUP_H
+#define PICKUP_H
+
+#include "ipc/proto.h"
+#include "log/log.h"
+#include "queue/queue.h"
+#include "queue/envelope.h"
+#include "service/service.h"
+
+/* A message on its way to cleanup(8). Content is in memory or in file `fd`. */
+struct pickup_message {
+	struct envelope env; /* as handed in; cleaned up by submit() */
+	uid_t uid;	     /* who handed it in */
+	struct span content; /* fd < 0 */
+	int fd;
+	int64_t content_off;
+	uint64_t content_bytes;
+	int64_t arrival_us;
+};
+/* Submits it; the verdict's texts live in `a`. code 0: on stable storage. */
+void submit(struct pickup_message *m, struct arena *a, struct cleanup_submit_reply *r);
+void submit_prepare(void);
+
+/* authorized_submit_users. *name: the user's name, for the reply. */
+void users_prepare(void);
+bool user_allowed(uid_t uid, const char **name);
+
+void maildrop_start(void);
+void maildrop_scan(void);
+
+#endif

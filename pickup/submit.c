@@ -1,0 +1,267 @@
+/* submit.c - one local message to cleanup(8): the envelope reduced to what a local user may say, a Received:
+ * field in front. */
+#include "pickup.h"
+#include <errno.h>
+#include <unistd.h>
+
+#define MEMORY_MAX   (88 * 1024) /* larger ones go through a file; fits a record with a large envelope */
+#define ENVELOPE_MAX (60 * 1024)
+#define COPY_CHUNK   (128 * 1024)
+#define CALL_S	     3600
+
+static const char *myhostname, *mail_name, *content_filter;
+static uint32_t override_flags;
+
+static uint32_t overrides(void)
+{
+	static const struct {
+		const char *word;
+		uint32_t flag;
+	} words[] = { { "no_header_body_checks", ENVF_NO_HEADERBODY },
+		      { "no_address_mappings", ENVF_NO_CANONICAL },
+		      { "no_milters", ENVF_NO_MILTERS },
+		      { "no_unknown_recipient_checks", 0 } };
+	struct span rest = span_str(conf_str(service_conf(), "receive_override_options")), w;
+	uint32_t flags = 0;
+
+	while (span_next_word(&rest, ", \t\r\n", &w)) {
+		size_t i = 0;
+
+		while (i < ARRAY_LEN(words) && !span_is(w, words[i].word))
+			i++;
+		if (i == ARRAY_LEN(words))
+			die("receive_override_options: unknown option: " SPAN_FMT, SPAN_ARG(w));
+		flags |= words[i].flag;
+	}
+	return flags;
+}
+
+void submit_prepare(void)
+{
+	myhostname = conf_str(service_conf(), "myhostname");
+	mail_name = conf_str(service_conf(), "mail_name");
+	content_filter = conf_str(service_conf(), "content_filter");
+	override_flags = overrides();
+	qid_set_long(conf_bool(service_conf(), "enable_long_queue_ids"));
+}
+
+/* What a user may not say is forgotten: where the message came from, how far it got, where it shall go
+ * instead. */
+static void restrict_envelope(struct pickup_message *m, const struct qid *id)
+{
+	const uint32_t allowed =
+	    ENVF_SMTPUTF8 | ENVF_TRACE | ENVF_VERIFY_ONLY | ENVF_EXTRACT | ENVF_MIME_CONVERT;
+	struct envelope *e = &m->env, was = m->env;
+
+	*e = (struct envelope){ .qid = qid_span(id),
+				.arrival_us = m->arrival_us,
+				.sender = was.sender,
+				.ret = was.ret,
+				.body = was.body,
+				.envid = was.envid,
+				.verp = was.verp,
+				.full_name = was.full_name,
+				.content_filter = span_str(content_filter),
+				.rcpts = was.rcpts };
+	e->flags = (was.flags & allowed) | ENVF_LOCAL | override_flags;
+	for (size_t i = 0; i < e->rcpts.n; i++) {
+		struct env_rcpt *r = envelope_rcpt(e, i);
+
+		r->orig = SPAN_NONE;
+		r->state = RCPT_TODO;
+	}
+}
+
+static struct span received(struct pickup_message *m, const struct qid *id, struct arena *a)
+{
+	char date[DATE_MAX];
+
+	wall_rfc5322((wall_t){ m->arrival_us }, date);
+	return span_printf(a, "Received: by %s (%s, from userid %lu)\n\tid %s; %s\n", myhostname, mail_name,
+			   (unsigned long)m->uid, id->s, date);
+}
+
+static void refuse(struct cleanup_submit_reply *r, unsigned code, const char *dsn, const char *text)
+{
+	*r = (struct cleanup_submit_reply){ .code = (uint16_t)code,
+					    .dsn = span_str(dsn),
+					    .text = span_str(text) };
+}
+
+static void call_submit(const struct cleanup_submit *q, struct arena *a, struct cleanup_submit_reply *r)
+{
+	struct err e;
+
+	/* not repeated when the channel breaks: cleanup may have it already */
+	if (service_request("cleanup", false, IPC_CLEANUP_SUBMIT, q, r, a, deadline_s(CALL_S), &e) != RC_OK) {
+		log_warning("cleanup: %s", e.text);
+		refuse(r, 451, "4.3.0", "mail system is not available");
+	}
+}
+
+/* ---- content in memory ---- */
+
+struct read_call {
+	int fd;
+	char *p;
+	size_t n;
+	int64_t off;
+	bool ok;
+};
+
+static void read_all(void *arg)
+{
+	struct read_call *c = arg;
+	size_t done = 0;
+
+	while (done < c->n) {
+		ssize_t r = pread(c->fd, c->p + done, c->n - done, c->off + (int64_t)done);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return;
+		done += (size_t)r;
+	}
+	c->ok = true;
+}
+
+static void submit_small(struct pickup_message *m, struct span head, struct span envelope, struct arena *a,
+			 struct cleanup_submit_reply *r)
+{
+	struct cleanup_submit q = { .envelope = envelope };
+	size_t n = (size_t)m->content_bytes;
+	char *p = arena_alloc(a, head.n + n + 1);
+
+	memcpy(p, head.p, head.n);
+	if (m->fd >= 0) {
+		struct read_call c = { m->fd, p + head.n, n, m->content_off, false };
+
+		task_offload(read_all, &c);
+		if (!c.ok) {
+			refuse(r, 451, "4.3.0", "the message cannot be read");
+			return;
+		}
+	} else if (n > 0)
+		memcpy(p + head.n, m->content.p, n);
+	q.content = span_make(p, head.n + n);
+	call_submit(&q, a, r);
+}
+
+/* ---- content through a file ---- */
+
+struct copy_call {
+	int from, to;
+	int64_t off;
+	uint64_t n;
+	struct span head, content;
+	int sys; /* 0: well done */
+};
+
+static int write_at(int fd, const char *p, size_t n, int64_t off)
+{
+	while (n > 0) {
+		ssize_t w = pwrite(fd, p, n, off);
+
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w < 0)
+			return errno;
+		p += w;
+		n -= (size_t)w;
+		off += w;
+	}
+	return 0;
+}
+
+static void copy_all(void *arg)
+{
+	struct copy_call *c = arg;
+	int64_t to = QFILE_CONTENT_OFF + (int64_t)c->head.n;
+	char *chunk = xmalloc(COPY_CHUNK);
+
+	c->sys = write_at(c->to, c->head.p, c->head.n, QFILE_CONTENT_OFF);
+	if (c->from < 0 && c->sys == 0)
+		c->sys = write_at(c->to, c->content.p, c->content.n, to);
+	while (c->from >= 0 && c->n > 0 && c->sys == 0) {
+		size_t want = c->n < COPY_CHUNK ? (size_t)c->n : COPY_CHUNK;
+		ssize_t r = pread(c->from, chunk, want, c->off);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0) {
+			c->sys = r < 0 ? errno : EIO;
+			break;
+		}
+		c->sys = write_at(c->to, chunk, (size_t)r, to);
+		to += r;
+		c->off += r;
+		c->n -= (uint64_t)r;
+	}
+	free(chunk);
+}
+
+static void submit_large(struct pickup_message *m, struct span head, struct span envelope, struct arena *a,
+			 struct cleanup_submit_reply *r)
+{
+	struct cleanup_file fq = { .qid = m->env.qid };
+	struct cleanup_file_reply fr;
+	struct cleanup_submit q = { .envelope = envelope,
+				    .file = true,
+				    .content_bytes = head.n + m->content_bytes };
+	struct copy_call c = { .from = m->fd,
+			       .off = m->content_off,
+			       .n = m->content_bytes,
+			       .head = head,
+			       .content = m->content };
+	struct err e;
+
+	if (service_request("cleanup", true, IPC_CLEANUP_FILE, &fq, &fr, a, deadline_s(CALL_S), &e) !=
+	    RC_OK) {
+		log_warning("cleanup: %s", e.text);
+		refuse(r, 451, "4.3.0", "mail system is not available");
+		return;
+	}
+	if (fr.code != 0 || fr.fd < 0) {
+		*r =
+		    (struct cleanup_submit_reply){ fr.code != 0 ? fr.code : 451, fr.dsn, fr.text, SPAN_NONE };
+		return;
+	}
+	c.to = fr.fd;
+	task_offload(copy_all, &c);
+	close(fr.fd);
+	if (c.sys == 0) {
+		call_submit(&q, a, r);
+		return;
+	}
+	log_warning(SPAN_FMT ": copying the message: %s", SPAN_ARG(m->env.qid), strerror(c.sys));
+	if (c.sys == ENOSPC || c.sys == EDQUOT)
+		refuse(r, 452, "4.3.1", "Insufficient system storage");
+	else
+		refuse(r, 451, "4.3.0", "queue file write error");
+}
+
+void submit(struct pickup_message *m, struct arena *a, struct cleanup_submit_reply *r)
+{
+	struct qid *id = arena_alloc(a, sizeof(*id));
+	struct span head;
+	struct buf b;
+
+	*id = qid_new(service_lane());
+	*r = (struct cleanup_submit_reply){ .code = 0 };
+	if (m->env.rcpts.n == 0) {
+		refuse(r, 550, "5.1.0", "no recipients specified");
+		return;
+	}
+	restrict_envelope(m, id);
+	log_info("%s: uid=%lu from=<" SPAN_FMT ">", id->s, (unsigned long)m->uid, SPAN_ARG(m->env.sender));
+	head = received(m, id, a);
+	buf_init(&b, 128 * 1024); /* what a record of IPC_CLEANUP_SUBMIT may carry */
+	if (envelope_encode(&m->env, &b) != RC_OK)
+		refuse(r, 552, "5.5.3", "too many recipients for one submission");
+	else if (head.n + m->content_bytes <= MEMORY_MAX && b.n <= ENVELOPE_MAX)
+		submit_small(m, head, buf_span(&b), a, r);
+	else
+		submit_large(m, head, buf_span(&b), a, r);
+	buf_release(&b);
+}

@@ -1,0 +1,294 @@
+"""cleanup(8): 0 is answered when the message is on stable storage, whole, with the header that it must have (RFC 5321 4.2.5, RFC 5322 3.6);
+a killed process loses nothing that was acknowledged."""
+import os
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+
+import fakemaster as fm
+
+MSG = "From: a@example.org\nTo: b@example.org\nSubject: x\nDate: Sat, 21 Nov 2026 00:00:00 +0000\nMessage-ID: <1@x>\n\nbody\n"
+POSTCAT = os.path.join(fm.BUILD, "bin/postcat")
+
+
+class World:
+    def __init__(self, tmp, main_cf=""):
+        self.dir, self.main_cf, self.new, self.rescans, self.bounced = str(tmp), main_cf, [], 0, []
+        self.start()
+
+    def start(self):
+        self.d = fm.Daemon("cleanup", self.dir, {"qmgr": self.qmgr, "rewrite": self.router, "bounce": self.bounce}, self.main_cf)
+        self.s = self.d.connect()
+
+    def qmgr(self, kind, body):
+        r = fm.Reader(body)
+        if kind == fm.QMGR_NEW:
+            self.new.append((r.num("H"), r.num("I"), r.num("I"), r.span().decode()))
+            return None
+        self.rescans += 1
+        return struct.pack("<HI", 0, 0) + fm.span("")
+
+    def router(self, kind, body):
+        r = fm.Reader(body)
+        if kind == fm.EXPAND:
+            sender, _, _, n = r.span(), r.num("B"), r.num("B"), r.num("I")
+            addrs = [r.span() for _ in range(n)]
+            fix = lambda a: a if b"@" in a or not a else a + b"@example.org"
+            out = []
+            for i, a in enumerate(addrs):
+                out += [(x, i) for x in ([b"x@example.org", b"y@example.org"] if a == b"list@example.org" else [fix(a)])]
+            return (struct.pack("<H", 0) + fm.span("") + fm.span(fix(sender)) + struct.pack("<I", len(out)) +
+                    b"".join(fm.span(a) + struct.pack("<I", i) for a, i in out))
+        r.num("B")
+        r.num("H")
+        n = r.num("I")
+        addrs = [r.span() for _ in range(n)]
+        return (struct.pack("<H", 0) + fm.span("") + struct.pack("<I", n) +
+                b"".join(fm.span(a if b"@" in a else a + b"@example.org") for a in addrs))
+
+    def bounce(self, kind, body):
+        self.bounced.append(body)
+        return struct.pack("<H", 0) + fm.span("")
+
+    def show(self, qid, *flags):
+        env = dict(os.environ, MAIL_CONFIG=self.dir + "/etc")
+        p = subprocess.run([POSTCAT, *flags, "-q", qid], capture_output=True, text=True, env=env)
+        assert p.returncode == 0, p.stderr
+        return p.stdout
+
+    def wait(self, cond):
+        for _ in range(200):
+            if cond():
+                return True
+            time.sleep(0.02)
+        return False
+
+
+@pytest.fixture
+def world(tmp_path, request):
+    w = World(tmp_path, getattr(request, "param", ""))
+    yield w
+    w.d.kill()
+
+
+def test_small_message_in_slot_and_qmgr_told(world):
+    code, _, _ = fm.submit(world.s, "AAAAA123456701", MSG)
+    assert code[0] == 0, code
+    assert world.wait(lambda: world.new) and world.new[0][3] == "AAAAA123456701" and world.new[0][0] == 0
+    assert world.show("AAAAA123456701", "-bh") == MSG
+    assert "AAAAA123456701: message-id=<1@x>" in world.d.text()
+
+
+def test_local_mail_is_completed(world):
+    code, _, _ = fm.submit(world.s, "AAAAA123456702", "Subject: hi\nTo: root\nBcc: secret@x.example\n\nbody\n", sender="root", rcpts=("root",),
+                           flags=4, full_name="Charlie, Root")
+    assert code[0] == 0, code
+    text = world.show("AAAAA123456702", "-bh")
+    head = text.split("\n\n")[0]
+    assert "secret" not in text and "To: root@example.org" in head
+    assert 'From: "Charlie, Root" <root@example.org>' in head
+    assert "\nMessage-Id: <" in head and ".AAAAA123456702@mx.example.org>" in head and "\nDate: " in head
+    assert text.endswith("\n\nbody\n")
+
+
+def test_remote_mail_is_left_alone(world):
+    code, _, _ = fm.submit(world.s, "AAAAA123456703", "Subject: hi\n\nbody\n")
+    assert code[0] == 0
+    assert world.show("AAAAA123456703", "-bh") == "Subject: hi\n\nbody\n"
+    assert "AAAAA123456703: message-id=<>" in world.d.text()
+
+
+def test_header_ends_with_text(world):
+    assert fm.submit(world.s, "AAAAA123456704", "hello there\nworld\n", flags=4)[0][0] == 0
+    text = world.show("AAAAA123456704", "-bh")
+    assert text.endswith("\n\nhello there\nworld\n") and text.startswith("Message-Id: ")
+
+
+def test_alias_expansion_and_duplicates(world):
+    assert fm.submit(world.s, "AAAAA123456705", MSG, rcpts=("b@example.org", "b@example.org", "c@example.org"))[0][0] == 0
+    assert world.show("AAAAA123456705", "-e").count("recipient: ") == 2
+    assert fm.submit(world.s, "AAAAA123456715", MSG, rcpts=("list@example.org", "bob"))[0][0] == 0
+    text = world.show("AAAAA123456715", "-e")
+    assert "original_recipient: list@example.org\nrecipient: x@example.org" in text and "recipient: bob@example.org" in text
+
+
+def test_too_many_hops(world):
+    code, _, _ = fm.submit(world.s, "AAAAA123456706", "Received: x\n" * 51 + MSG)
+    assert code == (554, "5.4.0", "Error: too many hops")
+
+
+@pytest.mark.parametrize("world", ["message_size_limit = 2000"], indirect=True)
+def test_size_limit(world):
+    assert fm.submit(world.s, "AAAAA123456707", MSG + "x" * 2000)[0][:2] == (552, "5.3.4")
+    assert fm.submit(world.s, "AAAAA123456708", MSG)[0][0] == 0
+
+
+@pytest.mark.parametrize("world", ["message_size_limit = 50000000"], indirect=True)
+def test_large_message_through_a_file(world):
+    world.s.send(fm.record(fm.FILE, fm.span("AAAAA123456709")))
+    code, _, fds = fm.answer(world.s)
+    assert code[0] == 0 and len(fds) == 1
+    body = "Subject: big\nBcc: secret@x.example\n\n" + "line of text\r\n" * 300000
+    os.pwrite(fds[0], body.encode(), 4096)
+    with pytest.raises(OSError):
+        os.read(fds[0], 1)
+    world.s.send(fm.record(fm.SUBMIT, fm.span(fm.envelope("AAAAA123456709", "a@example.org", ["b@example.org"])) + fm.span("") +
+                           struct.pack("<BQ", 1, len(body))))
+    assert fm.answer(world.s)[0][0] == 0
+    assert os.path.exists(world.dir + "/q/incoming/AAAAA123456709")
+    want = body.replace("Bcc: secret@x.example\n", "").replace("\r", " ")
+    assert world.show("AAAAA123456709", "-bh") == want
+    os.close(fds[0])
+
+
+def test_client_gone_leaves_nothing(world):
+    s = world.d.connect()
+    s.send(fm.record(fm.FILE, fm.span("AAAAA123456710")))
+    _, _, fds = fm.answer(s)
+    os.close(fds[0])
+    s.close()
+    assert fm.submit(world.s, "AAAAA123456711", MSG)[0][0] == 0
+    assert os.listdir(world.dir + "/q/incoming") == []
+
+
+CHECKS = """header_checks = regexp:{dir}/checks
+body_checks = regexp:{dir}/body
+"""
+
+
+@pytest.fixture
+def checked(tmp_path):
+    (tmp_path / "checks").write_text("/^Subject: bad/ REJECT no such thing\n/^Subject: old/ REPLACE Subject: new\n/^X-Drop:/ IGNORE\n"
+                                     "/^Subject: hold/ HOLD for a look\n/^Subject: away/ DISCARD\n/^Subject: pre/ PREPEND X-Pre: yes\n"
+                                     "/^Subject: redir/ REDIRECT z@example.org\n")
+    (tmp_path / "body").write_text("/^evil/ REJECT evil body\n/^swap/ REPLACE swapped\n/^gone/ IGNORE\n")
+    w = World(tmp_path, CHECKS.format(dir=tmp_path))
+    yield w
+    w.d.kill()
+
+
+def test_checks(checked):
+    go = lambda n, text: fm.submit(checked.s, "BBBBB1234567%02d" % n, text)[0]
+    assert go(1, "Subject: bad\n\nx\n") == (550, "5.7.1", "no such thing")
+    assert go(2, "Subject: x\n\nfine\nevil\n") == (550, "5.7.1", "evil body")
+    assert go(3, "Subject: old\nX-Drop: 1\n\none\nswap it\ngone\ntwo\n")[0] == 0
+    assert checked.show("BBBBB123456703", "-bh") == "Subject: new\n\none\nswapped\ntwo\n"
+    assert go(4, "Subject: hold\n\nx\n")[0] == 0
+    assert os.path.exists(checked.dir + "/q/hold/BBBBB123456704")
+    assert go(5, "Subject: away\n\nx\n")[0] == 0
+    assert go(6, "Subject: pre\n\nx\n")[0] == 0
+    assert checked.show("BBBBB123456706", "-h").startswith("X-Pre: yes\nSubject: pre\n")
+    assert go(7, "Subject: redir\n\nx\n")[0] == 0
+    assert checked.show("BBBBB123456707", "-e").count("\nrecipient: ") == 1
+    log = checked.d.text()
+    assert "BBBBB123456701: reject: header Subject: bad from local; from=<a@example.org> to=<b@example.org>: 5.7.1 no such thing" in log
+    assert "BBBBB123456705: discard: header Subject: away" in log
+    s = checked.d.connect("bounce")  # our own mail is not checked
+    assert fm.submit(s, "BBBBB123456708", "Subject: bad\n\nx\n")[0][0] == 0
+
+
+def test_local_submission_that_is_refused_bounces(checked):
+    s = checked.d.connect("pickup")
+    assert fm.submit(s, "BBBBB123456709", "Subject: bad\n\nx\n", flags=4)[0][0] == 0
+    assert len(checked.bounced) == 1
+    assert "BBBBB123456709: to=<b@example.org>, relay=none" in checked.d.text()
+
+
+def test_malformed_envelope_is_refused_and_the_process_lives(world):
+    world.s.send(fm.record(fm.SUBMIT, fm.span(b"garbage") + fm.span(MSG) + struct.pack("<BQ", 0, 0)))
+    assert fm.answer(world.s)[0][0] == 451
+    assert fm.submit(world.s, "AAAAA123456712", MSG)[0][0] == 0
+
+
+def test_slots_are_reused_when_done(world):
+    """More messages than there are slots, each given back by qmgr: no file is ever needed."""
+    with open(world.dir + "/q/pool/slots.0", "r+b") as f:
+        for i in range(700):
+            assert fm.submit(world.s, "CC%03d123456701" % i, MSG)[0][0] == 0
+            assert world.wait(lambda: len(world.new) > i)
+            where, slot, gen, _ = world.new[i]
+            assert where == 0
+            mark_done(f.fileno(), slot, gen)
+            world.s2 = getattr(world, "s2", None) or world.d.connect("qmgr")
+            world.s2.send(fm.record(fm.SLOTS, struct.pack("<III", 1, slot, gen), 0))
+    assert os.listdir(world.dir + "/q/incoming") == []
+    assert os.listdir(world.dir + "/q/pool") == ["slots.0"]
+
+
+def _crc(data):
+    c = 0xffffffff
+    for b in data:
+        c ^= b
+        for _ in range(8):
+            c = (c >> 1) ^ (0x82f63b78 if c & 1 else 0)
+    return c ^ 0xffffffff
+
+
+def mark_done(fd, slot, gen):
+    base = slot % 256 * 72 * 1024
+    m = struct.pack("<IIqII", 2, gen, 0, 0, 0)
+    os.pwrite(fd, m + struct.pack("<I", _crc(m)), base + 448)
+
+
+def test_kill_loses_nothing(tmp_path):
+    """SIGKILL at random moments under load: every acknowledged message is in the queue, whole."""
+    w = World(tmp_path)
+    acked, stop = [], threading.Event()
+
+    def feed(k):
+        s, n = w.s, 0
+        while not stop.is_set():
+            try:
+                conn = w.d.connect()
+                while not stop.is_set():
+                    qid = "%05X%05X%04d" % (n, k, n % 10000)
+                    n += 1
+                    if fm.submit(conn, qid, MSG + "x" * (n % 5000))[0][0] == 0:
+                        acked.append(qid)
+            except (OSError, AssertionError):
+                time.sleep(0.01)
+
+    threads = [threading.Thread(target=feed, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for _ in range(5):
+        time.sleep(0.15)
+        w.d.kill()
+        w.start()
+    stop.set()
+    for t in threads:
+        t.join()
+    assert len(acked) > 20
+    w.d.kill()
+    raw = b"".join(open(w.dir + "/q/pool/" + f, "rb").read() for f in os.listdir(w.dir + "/q/pool"))
+    slots = {raw[b + 16:b + 40].split(b"\0")[0].decode() for b in range(0, len(raw), 72 * 1024)}
+    files = set(os.listdir(w.dir + "/q/incoming"))
+    assert [q for q in acked if q not in slots and q not in files] == []
+    for q in acked[-20:]:
+        assert w.show(q, "-h").startswith("From: a@example.org")
+
+
+@pytest.mark.parametrize("calls,code", [("fdatasync", 0), ("fdatasync,fsync", 451), ("pwritev", 451)])
+def test_failed_sync_is_never_acknowledged(world, calls, code):
+    """A failed fdatasync of the pool: the message goes to a file, the pool file is out of use. fsync fails as well: refused, nothing left."""
+    if not os.path.exists("/usr/bin/strace"):
+        pytest.skip("strace is not installed")
+    st = subprocess.Popen(["strace", "-f", "-o", "/dev/null", "-e", "trace=" + calls, "-e", "inject=%s:error=EIO" % calls,
+                           "-p", str(world.d.proc.pid)], stderr=subprocess.PIPE)
+    st.stderr.readline()
+    time.sleep(0.3)
+    assert fm.submit(world.s, "AAAAA123456720", MSG)[0][0] == code
+    assert os.listdir(world.dir + "/q/incoming") == (["AAAAA123456720"] if code == 0 else [])
+    st.terminate()
+    st.wait()
+    assert fm.submit(world.s, "AAAAA123456721", MSG)[0][0] == 0
+    if "sync" in calls:  # the pool file is not trusted any more, though its sync would succeed now
+        assert "AAAAA123456721" in os.listdir(world.dir + "/q/incoming")
+    world.d.kill()
+    world.start()
+    raw = open(world.dir + "/q/pool/slots.0", "rb").read()
+    live = [b for b in range(0, len(raw), 72 * 1024) if raw[b + 16:b + 30] == b"AAAAA123456720" and raw[b + 448] == 1]
+    assert live == []

@@ -1,0 +1,182 @@
+"""sendmail(1), postdrop(1) and pickup(8): exit status 0 means that the message is on stable storage, by the socket or in maildrop/; the
+sender's identity comes from the kernel; recipients as RFC 5322 3.6.3 and 3.6.6 say; every failure is status 75."""
+import os
+import struct
+import subprocess
+import time
+
+import pytest
+
+import fakemaster as fm
+
+BIN = os.path.join(fm.BUILD, "bin")
+
+
+class World:
+    def __init__(self, tmp, main_cf=""):
+        self.dir, self.got, self.code, self.files = str(tmp), [], 0, {}
+        self.main_cf = "command_directory = %s\n%s" % (BIN, main_cf)
+        self.d = None
+
+    def up(self):
+        self.d = fm.Daemon("pickup", self.dir, {"cleanup": self.cleanup}, self.main_cf, "q/public/pickup")
+
+    def down(self):
+        """No daemon; only the directories and main.cf."""
+        self.up()
+        self.d.kill()
+        os.unlink(self.d.path)
+
+    def cleanup(self, kind, body):
+        if kind == fm.FILE:
+            return struct.pack("<H", 452) + fm.span("4.3.1") + fm.span("Insufficient system storage") + b"\0"
+        r = fm.Reader(body)
+        env, content = r.span(), r.span()
+        self.got.append((parse(env), content.decode()))
+        return struct.pack("<H", self.code) + fm.span("5.7.1" if self.code else "") + fm.span("no") + fm.span("X")
+
+    def run(self, *args, text="Subject: t\n\nbody\n", name="sendmail", **env):
+        return subprocess.run([name, *args], executable=os.path.join(BIN, "sendmail"), input=text.encode(), capture_output=True, timeout=20,
+                              env=dict(os.environ, MAIL_CONFIG=self.dir + "/etc", **env))
+
+    def drop(self):
+        return sorted(os.listdir(self.dir + "/q/maildrop"))
+
+
+def parse(b):
+    r = fm.Reader(b)
+    e = {"qid": r.span().decode(), "arrival": r.num("q"), "sender": r.span().decode(), "flags": r.num("I"), "ret": r.num("H"), "body": r.num("H"),
+         "envid": r.span().decode()}
+    r.span(), r.num("Q"), r.num("H")
+    for _ in range(13):
+        r.span()
+    e["name"] = r.span().decode()
+    e["rcpts"] = []
+    for _ in range(r.num("I")):
+        e["rcpts"].append((r.span().decode(), r.span() and 0, r.span() and 0, r.num("H"), r.num("H")))
+    return e
+
+
+@pytest.fixture
+def world(tmp_path):
+    w = World(tmp_path)
+    w.up()
+    yield w
+    w.d.kill()
+
+
+def rcpts(w):
+    return [r[0] for r in w.got[-1][0]["rcpts"]]
+
+
+def test_plain(world):
+    p = world.run("-f", "me@example.org", "-i", "you@example.org", "Other <two@example.org>, three@example.org")
+    assert (p.returncode, p.stderr) == (0, b"")
+    env, content = world.got[0]
+    assert env["sender"] == "me@example.org" and rcpts(world) == ["you@example.org", "two@example.org", "three@example.org"]
+    head = "Received: by mx.example.org (Postern, from userid %d)\n\tid %s; " % (os.getuid(), env["qid"])
+    assert content.startswith(head) and content.endswith("\nSubject: t\n\nbody\n")
+    assert "%s: uid=%d from=<me@example.org>" % (env["qid"], os.getuid()) in world.d.text()
+    assert env["flags"] & 4
+
+
+@pytest.mark.parametrize("args", [("-FCronDaemon", "-i", "-B8BITMIME", "-oem", "root"), ("-odi", "root"), ("-oem", "-oi", "--", "root"),
+                                  ("-oi", "-froot", "root"), ("-U", "-G", "-h", "5", "-L", "tag", "-p", "x", "-Am", "root"), ("root", "-i")])
+def test_what_callers_pass(world, args):
+    assert world.run(*args).returncode == 0
+    assert rcpts(world) == ["root"]
+
+
+def test_extract(world):
+    text = "To: A <a@x.example>,\n b@x.example\nCc: c@x.example\nBcc: d@x.example\n\nTo: no@x.example\n"
+    assert world.run("-t", "-i", "e@x.example", text=text).returncode == 0
+    assert sorted(rcpts(world)) == ["a@x.example", "b@x.example", "c@x.example", "d@x.example", "e@x.example"]
+    assert world.run("-ti", text="Resent-To: r@x.example\n" + text).returncode == 0
+    assert rcpts(world) == ["r@x.example"]
+
+
+def test_dot_from_and_crlf(world):
+    assert world.run("x", text="From a Sat\n>From b\nSubject: y\r\n\r\none\r\n.\ntwo\n").returncode == 0
+    assert world.got[-1][1].endswith("+0000 (UTC)\nSubject: y\n\none\n") or world.got[-1][1].endswith("\nSubject: y\n\none\n")
+    assert world.run("-i", "x", text="\na\n.\nb").returncode == 0
+    assert world.got[-1][1].endswith("\na\n.\nb\n")
+
+
+def test_dsn_options(world):
+    assert world.run("-N", "success,delay", "-R", "hdrs", "-V", "id1", "x").returncode == 0
+    env = world.got[-1][0]
+    assert env["ret"] == 2 and env["envid"] == "id1" and env["rcpts"][0][3] == 2 + 8
+
+
+@pytest.mark.parametrize("args", [(), ("-n", "x"), ("-bz", "x"), ("-N", "foo", "x"), ("-t",), ("-X", "f", "x"), ("-bs",), ("-B", "9BIT", "x")])
+def test_every_failure_is_75(world, args):
+    p = world.run(*args)
+    assert p.returncode == 75 and p.stderr.startswith(b"sendmail: fatal: ")
+
+
+def test_refused(world):
+    world.code = 550
+    assert world.run("x").returncode == 75
+    assert world.drop() == []
+
+
+def test_later_goes_to_maildrop(world):
+    world.code = 451
+    assert world.run("x").returncode == 0
+    assert len(world.drop()) == 1
+
+
+def test_large_content_is_refused_with_452_and_kept(world):
+    assert world.run("x", text="S: x\n\n" + "y" * 300000).returncode == 0
+    assert len(world.drop()) == 1
+
+
+def test_many_recipients_are_split(world):
+    assert world.run(*["u%d@x.example" % i for i in range(2500)]).returncode == 0
+    assert [len(e["rcpts"]) for e, _ in world.got] == [1000, 1000, 500]
+
+
+def test_down_then_up(tmp_path):
+    w = World(tmp_path)
+    w.down()
+    p = w.run("-f", "me", "you", text="Subject: later\n\nbody\n")
+    assert p.returncode == 0 and b"unable to look up public/pickup" in p.stderr
+    assert len(w.drop()) == 1
+    with open(w.dir + "/q/maildrop/FFFFFF00000000", "wb") as f:
+        f.write(b"garbage" * 2000)
+    os.symlink("/etc/passwd", w.dir + "/q/maildrop/EEEEEE00000000")
+    os.mkfifo(w.dir + "/q/maildrop/DDDDDD00000000")
+    w.up()
+    for _ in range(100):
+        if not w.drop():
+            break
+        time.sleep(0.05)
+    assert [n for n in w.drop() if not n.startswith("EEEEEE")] == []
+    assert len(w.got) == 1 and w.got[0][0]["sender"] == "me" and w.got[0][1].endswith("Subject: later\n\nbody\n")
+    assert "FFFFFF00000000" in os.listdir(w.dir + "/q/corrupt")
+    assert "uid=%d from=<me>" % os.getuid() in w.d.text()
+    w.d.kill()
+
+
+def test_forged_fields_are_forgotten(world):
+    """A user may not say where the message came from, nor skip checks, nor set states."""
+    p = subprocess.run(["/usr/bin/python3", "-c", """
+import sys, socket
+sys.path.insert(0, %r)
+import fakemaster as fm
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.connect(%r)
+e = fm.envelope("", "a", ["b"], flags=0xffff, client_name="trusted.example", content_filter="evil:x", redirect="r@x")
+s.send(fm.record(fm.PICKUP, fm.span(e) + b"\\0" + fm.span("\\nx\\n") + b"\\0"))
+print(fm.answer(s)[0][0])
+""" % (os.path.dirname(fm.__file__), world.d.path)], capture_output=True, text=True)
+    assert p.stdout == "0\n", p.stderr
+    assert world.got[-1][0]["flags"] & ~(1 | 4 | 128 | 256 | 8192 | 32768) == 0
+
+
+def test_postdrop_takes_no_nonsense(tmp_path):
+    w = World(tmp_path)
+    w.down()
+    for data in (b"", b"PSTDROP1\xff\xff\xff\xff", b"PSTDROP1\4\0\0\0abcd", os.urandom(5000)):
+        p = subprocess.run([os.path.join(BIN, "postdrop")], input=data, capture_output=True, env={"MAIL_CONFIG": w.dir + "/etc"})
+        assert p.returncode == 75
+    assert w.drop() == []
