@@ -1,0 +1,211 @@
+/* client.h - what the files of the SMTP and LMTP client share.
+ *
+ *   smtp.c      main(), the IPC handler           deliver.c   one request: hosts in turn, results
+ *   settings.c  parameters of smtp_ or lmtp_      dest.c      next hop -> addresses (RFC 5321 section 5.1)
+ *   session.c   connection, greeting, EHLO, QUIT  starttls.c  STARTTLS and its log line
+ *   policy.c    TLS policy by destination         login.c     AUTH over Cyrus SASL
+ *   transfer.c  MAIL, RCPT, DATA, replies         content.c   the bytes of the message
+ *   convert.c   8-bit content for 7-bit peers     generic.c   smtp_generic_maps
+ *   idle.c      connections kept for more mail
+ *
+ * A delivery is a task; a session belongs to one delivery at a time, or to the idle list. */
+#ifndef CLIENT_H
+#define CLIENT_H
+
+#include "ipc/proto.h"
+#include "map/map.h"
+#include "mime/header.h"
+#include "net/dns.h"
+#include "net/tls.h"
+#include "queue/envelope.h"
+#include "service/service.h"
+#include "smtp/dlog.h"
+#include "smtp/reply.h"
+
+/* ---- settings.c ---- */
+struct settings {
+	bool lmtp;
+	uint16_t port;
+	const char *helo_name, *myhostname;
+	bool dns, hosts; /* smtp_host_lookup, smtp_dns_support_level */
+	bool want4, want6;
+	int prefer; /* AF_INET, AF_INET6, or AF_UNSPEC: any */
+	bool randomize, skip_5xx_greeting, skip_quit_reply, wrapper, send_xforward, no_convert;
+	int64_t address_limit, session_limit, line_limit;
+	int64_t connect_s, helo_s, mail_s, rcpt_s, data_init_s, data_xfer_s, data_done_s, rset_s, quit_s,
+	    starttls_s, xforward_s;
+	int64_t cache_s, reuse_s, reuse_count, min_backoff_s;
+	bool cache_on_demand;
+	struct match_list *cache_destinations;
+	const char *fallback_relay;
+	struct inet_addr bind4, bind6; /* family 0: none */
+	struct inet_addr *own;	       /* addresses of this host, proxies included */
+	size_t owns;
+	struct maps *generic, *tls_policy, *passwords, *ehlo_by_address;
+	const char *ehlo_discard;
+	bool auth, auth_by_sender, auth_soft_bounce;
+	const char *auth_mechanisms, *auth_security, *auth_security_tls;
+	struct tls_client *tls;
+	int tls_level; /* enum tls_level, the default */
+	int tls_log;
+	bool tls_note_offer;
+	bool smtputf8;
+};
+extern struct settings settings;
+void settings_read(bool lmtp);		      /* in prepare() */
+const char *settings_str(const char *suffix); /* smtp_SUFFIX or lmtp_SUFFIX */
+int64_t settings_int(const char *suffix);
+bool settings_bool(const char *suffix);
+
+/* ---- dest.c ---- */
+struct target {
+	struct span host; /* name as looked up, or the literal */
+	struct inet_addr addr;
+	uint16_t port, pref;
+	const char *path; /* of a UNIX socket, else NULL */
+	struct span site; /* the next hop it belongs to, without brackets and port */
+};
+/* Why something did not work: dsn "4..." or "5..." decides. */
+struct why {
+	char dsn[SMTP_DSN_MAX];
+	char text[600];
+};
+void why_set(struct why *w, const char *dsn, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Where to connect, in order. RC_OK, RC_NOTFOUND (w says why, for good) or RC_AGAIN (w, temporary). */
+MUST_CHECK enum rc dest_find(struct span nexthop, struct arena *a, struct target **out, size_t *n,
+			     struct why *w);
+bool dest_detects_loops(uint16_t port);
+
+/* ---- policy.c ---- */
+struct tls_policy {
+	enum tls_level level;
+	const struct span *match; /* words of match=, before expansion; see policy_names() */
+	size_t matches;
+	const char *protocols, *ciphers, *sni; /* sni NULL: the host */
+};
+MUST_CHECK enum rc policy_find(struct span nexthop, const struct target *t, struct arena *a,
+			       struct tls_policy *p, struct why *w);
+/* "nexthop", "dot-nexthop", "hostname" and literal names -> names for tls_client_start(). */
+size_t policy_names(const struct tls_policy *p, const struct target *t, struct arena *a, struct span **out);
+
+/* ---- session.c ---- */
+#define FEAT_PIPELINING	     (1u << 0)
+#define FEAT_8BITMIME	     (1u << 1)
+#define FEAT_SIZE	     (1u << 2)
+#define FEAT_STARTTLS	     (1u << 3)
+#define FEAT_AUTH	     (1u << 4)
+#define FEAT_DSN	     (1u << 5)
+#define FEAT_SMTPUTF8	     (1u << 6)
+#define FEAT_ESMTP	     (1u << 7)
+#define FEAT_XFORWARD_NAME   (1u << 8)
+#define FEAT_XFORWARD_ADDR   (1u << 9)
+#define FEAT_XFORWARD_PORT   (1u << 10)
+#define FEAT_XFORWARD_PROTO  (1u << 11)
+#define FEAT_XFORWARD_HELO   (1u << 12)
+#define FEAT_XFORWARD_IDENT  (1u << 13)
+#define FEAT_XFORWARD_SOURCE (1u << 14)
+
+struct session {
+	struct stream *io;
+	struct smtp_reply reply;
+	char host[256], name_addr[350], relay[360]; /* "mx[192.0.2.1]", "mx[192.0.2.1]:25" */
+	struct inet_addr addr;
+	unsigned features;
+	uint64_t size_limit; /* 0: none */
+	char mechanisms[512];
+	bool tls, authenticated;
+	struct tls_info tls_info;
+	unsigned uses;	      /* deliveries begun */
+	bool dirty, unusable; /* needs RSET; not to be used again */
+	mono_t opened;
+	/* idle.c */
+	struct list link;
+	char *key;
+	struct timer expiry;
+};
+/* Connects and says hello; TLS and log-in as the policy and `sender` demand. NULL with why (and *refused the
+ * reply's text for a Diagnostic-Code, "" none). *plain_retry: level may, and the handshake failed. */
+struct session *session_open(const struct target *t, struct span nexthop, struct span sender, bool no_tls,
+			     struct arena *a, struct why *w, bool *plain_retry, struct span *refused);
+void session_free(struct session **s); /* closes at once */
+void session_quit(struct session **s); /* QUIT in a task of its own, then closes */
+/* Sends what is buffered and reads one reply. RC_OK whatever the code; else the connection is dead, and w
+ * tells. */
+MUST_CHECK enum rc session_reply(struct session *s, int64_t timeout_s, const char *doing, struct why *w);
+void session_puts(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* "4.4.2 lost connection with ... while DOING", "conversation with ... timed out while DOING" */
+void session_why(struct session *s, enum rc rc, const char *doing, struct why *w);
+MUST_CHECK enum rc session_hello(struct session *s, struct why *w); /* EHLO, HELO, LHLO; features */
+
+/* ---- starttls.c, login.c ---- */
+MUST_CHECK enum rc session_starttls(struct session *s, const struct target *t, const struct tls_policy *p,
+				    bool wrapper, struct arena *a, struct why *w);
+void login_prepare(void);
+/* The password for this server (and sender): "user:password" in `a`. RC_NOTFOUND: none. */
+MUST_CHECK enum rc login_find(struct span nexthop, struct span host, struct span sender, struct arena *a,
+			      struct span *userpass, struct why *w);
+MUST_CHECK enum rc login(struct session *s, struct span userpass, struct arena *a, struct why *w);
+
+/* ---- idle.c ---- */
+void idle_put(struct session **s, struct span key); /* takes it over: kept for a moment, or ended */
+struct session *idle_get(struct span key);	    /* NULL: none */
+void idle_drop_all(void);			    /* the process ends */
+
+/* ---- content.c, convert.c, generic.c ---- */
+struct content {
+	struct span all; /* small */
+	int fd;		 /* large */
+	const struct extent_item *extent;
+	size_t extents, at; /* next extent */
+	uint64_t off;	    /* in it */
+	char *block;
+	struct span next; /* read, not taken yet */
+};
+void content_open(struct content *c, const struct deliver *d);
+void content_rewind(struct content *c);
+void content_close(struct content *c);
+#define CONTENT_BLOCK 65536
+/* The next piece, at most CONTENT_BLOCK bytes; RC_EOF at the end; RC_SYS. Valid until the next call. */
+MUST_CHECK enum rc content_next(struct content *c, struct span *piece, struct err *e);
+/* All of it, malloc'd: RC_LIMIT past max. */
+MUST_CHECK enum rc content_whole(struct content *c, size_t max, struct buf *out, struct err *e);
+/* Sends the message as DATA wants it, without the final dot: CRLF, dots stuffed, no bare CR or NUL, lines cut
+ * at line_limit. `seven`: convert 8-bit parts. errors: RC_SYS of the file has e set; of the stream shows at
+ * the next flush. */
+MUST_CHECK enum rc content_send(struct content *c, struct stream *io, bool seven, struct err *e);
+uint64_t content_wire_bytes(const struct deliver *d, const struct envelope *env); /* for SIZE= */
+/* Makes 7-bit content of an 8-bit message (RFC 6152 section 3): leaf parts become quoted-printable. */
+MUST_CHECK enum rc convert_7bit(struct span message, struct buf *out, struct err *e);
+/* Through smtp_generic_maps; the address itself when there is nothing to say. RC_AGAIN: table trouble. */
+MUST_CHECK enum rc generic_address(struct span addr, struct arena *a, struct span *out, struct err *e);
+MUST_CHECK enum rc generic_header(struct span header, struct arena *a, struct buf *out, struct err *e);
+
+/* ---- deliver.c, transfer.c ---- */
+struct rcpt {
+	const struct deliver_rcpt *r;
+	struct deliver_result *res;
+	struct span addr;    /* as sent */
+	bool done, accepted; /* accepted: RCPT got 2xx in this session */
+};
+struct delivery {
+	const struct deliver *d;
+	struct envelope env;
+	struct span sender; /* as sent */
+	struct arena *a;
+	struct rcpt *rcpt;
+	size_t rcpts, open; /* without a result */
+	struct deliver_result *results;
+	struct dlog_times times;
+	struct session *s;
+	bool final; /* the last host that is tried: temporary failures count */
+};
+void rcpt_result(struct delivery *dl, struct rcpt *r, enum deliver_status st, struct span dsn,
+		 struct span reason, struct span diag);
+/* All recipients without a result: result when for good or final, else a log line, and the next host gets
+ * them. */
+void delivery_fail(struct delivery *dl, const struct why *w, struct span diag);
+/* RC_OK: the session can go on; else it is dead. */
+MUST_CHECK enum rc transfer(struct delivery *dl);
+void deliver(struct ipc_call *call, const void *request);
+
+#endif

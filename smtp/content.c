@@ -1,0 +1,250 @@
+/* content.c - the message's bytes, and how DATA wants them (RFC 5321 sections 2.3.8, 4.5.2): lines end with
+ * CRLF, a leading dot is doubled, and no CR stands alone. CR and NUL inside a line become blanks, so that no
+ * server, however it reads line ends, can find an end of data that is not ours. */
+#include "client.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+void content_open(struct content *c, const struct deliver *d)
+{
+	*c = (struct content){
+		.all = d->content, .fd = d->fd, .extent = d->extents.v, .extents = d->extents.n
+	};
+	content_rewind(c);
+}
+
+void content_rewind(struct content *c)
+{
+	c->next = c->fd < 0 ? c->all : SPAN_NONE;
+	c->at = 0;
+	c->off = 0;
+}
+
+void content_close(struct content *c)
+{
+	free(c->block);
+	c->block = NULL;
+}
+
+struct read_job {
+	int fd;
+	char *p;
+	size_t n;
+	off_t off;
+	ssize_t got;
+	int error;
+};
+
+static void read_block(void *arg)
+{
+	struct read_job *j = arg;
+	j->got = pread(j->fd, j->p, j->n, j->off);
+	j->error = errno;
+}
+
+static enum rc next_block(struct content *c, struct span *piece, struct err *e)
+{
+	while (c->at < c->extents && c->off >= c->extent[c->at].len) {
+		c->at++;
+		c->off = 0;
+	}
+	if (c->at >= c->extents)
+		return RC_EOF;
+	uint64_t left = c->extent[c->at].len - c->off;
+	if (c->block == NULL)
+		c->block = xmalloc(CONTENT_BLOCK);
+	struct read_job j = { c->fd,
+			      c->block,
+			      left < CONTENT_BLOCK ? (size_t)left : CONTENT_BLOCK,
+			      (off_t)(c->extent[c->at].off + c->off),
+			      0,
+			      0 };
+	task_offload(read_block, &j); /* the disk may take its time */
+	if (j.got <= 0) {
+		errno = j.got < 0 ? j.error : EIO;
+		return err_sys(e, "queue file");
+	}
+	c->off += (uint64_t)j.got;
+	*piece = span_make(c->block, (size_t)j.got);
+	return RC_OK;
+}
+
+enum rc content_next(struct content *c, struct span *piece, struct err *e)
+{
+	if (c->fd >= 0)
+		return next_block(c, piece, e);
+	if (c->next.n == 0)
+		return RC_EOF;
+	*piece = span_head(c->next, CONTENT_BLOCK);
+	c->next = span_skip(c->next, piece->n);
+	return RC_OK;
+}
+
+enum rc content_whole(struct content *c, size_t max, struct buf *out, struct err *e)
+{
+	struct span piece;
+	enum rc rc;
+	buf_init(out, max);
+	content_rewind(c);
+	while ((rc = content_next(c, &piece, e)) == RC_OK)
+		if (buf_append(out, piece) != RC_OK)
+			return err_set(e, RC_LIMIT, "message too large to convert");
+	return rc == RC_EOF ? RC_OK : rc;
+}
+
+uint64_t content_wire_bytes(const struct deliver *d, const struct envelope *env)
+{
+	uint64_t n = 0;
+	const struct extent_item *x = d->extents.v;
+	if (d->fd < 0) {
+		struct span rest = d->content;
+		n = rest.n;
+		for (ptrdiff_t at; (at = span_chr(rest, '\n')) >= 0; n++)
+			rest = span_skip(rest, (size_t)at + 1);
+		return n;
+	}
+	for (size_t i = 0; i < d->extents.n; i++)
+		n += x[i].len;
+	return n > 0 ? n : env->size;
+}
+
+/* ---- to the wire ---- */
+
+struct wire {
+	struct stream *io;
+	size_t column; /* bytes of this line that were sent */
+	bool cr;       /* a CR is held back: with LF it ends the line, else it is a blank */
+};
+
+/* Bytes of one line without CR, LF, NUL. */
+static void put_text(struct wire *w, struct span text)
+{
+	size_t limit = settings.line_limit > 1 ? (size_t)settings.line_limit : SIZE_MAX;
+	if (text.n == 0)
+		return;
+	if (w->column == 0 && text.p[0] == '.')
+		stream_write(w->io, SPAN("."));
+	while (w->column + text.n > limit) { /* RFC 5321 section 4.5.3.1.6 */
+		size_t fits = limit - w->column;
+		stream_write(w->io, span_head(text, fits));
+		stream_write(w->io, SPAN("\r\n "));
+		text = span_skip(text, fits);
+		w->column = 1;
+	}
+	stream_write(w->io, text);
+	w->column += text.n;
+}
+
+static void put_cr(struct wire *w)
+{
+	if (w->cr)
+		put_text(w, SPAN(" "));
+	w->cr = false;
+}
+
+/* A piece of a line, which may hold CR and NUL. */
+static void put_line(struct wire *w, struct span line)
+{
+	if (line.n > 0)
+		put_cr(w);
+	while (line.n > 0) {
+		ptrdiff_t cr = span_chr(line, '\r'), nul = span_chr(line, '\0');
+		ptrdiff_t at = cr < 0 ? nul : nul < 0 || cr < nul ? cr : nul;
+		if (at < 0) {
+			put_text(w, line);
+			return;
+		}
+		put_text(w, span_head(line, (size_t)at));
+		if (at == cr && (size_t)at + 1 == line.n) {
+			w->cr = true; /* before LF, or at the end of the block: decided by what follows */
+			return;
+		}
+		put_text(w, SPAN(" "));
+		line = span_skip(line, (size_t)at + 1);
+	}
+}
+
+static void put(struct wire *w, struct span piece)
+{
+	while (piece.n > 0) {
+		ptrdiff_t lf = span_chr(piece, '\n');
+		put_line(w, lf < 0 ? piece : span_head(piece, (size_t)lf));
+		if (lf < 0)
+			return;
+		w->cr = false;
+		stream_write(w->io, SPAN("\r\n"));
+		w->column = 0;
+		piece = span_skip(piece, (size_t)lf + 1);
+	}
+}
+
+static void put_end(struct wire *w)
+{
+	put_cr(w);
+	if (w->column > 0)
+		stream_write(w->io, SPAN("\r\n"));
+}
+
+/* The first piece holds the header (of 64 KiB at most; a longer one is left as it is). */
+static enum rc put_first(struct wire *w, struct span piece, struct err *e)
+{
+	struct arena a;
+	struct buf header;
+	enum rc rc = RC_OK;
+	size_t n = header_length(piece);
+	if (maps_empty(settings.generic) || n == 0 || n > piece.n) {
+		put(w, piece);
+		return RC_OK;
+	}
+	arena_init(&a);
+	buf_init(&header, 4 * CONTENT_BLOCK);
+	rc = generic_header(span_head(piece, n), &a, &header, e);
+	if (rc == RC_OK) {
+		put(w, buf_span(&header));
+		put(w, span_skip(piece, n));
+	}
+	buf_release(&header);
+	arena_release(&a);
+	return rc;
+}
+
+#define CONVERT_MAX (128 * 1024 * 1024)
+
+static enum rc send_converted(struct content *c, struct wire *w, struct err *e)
+{
+	struct buf whole, seven;
+	enum rc rc = content_whole(c, CONVERT_MAX, &whole, e);
+	buf_init(&seven, 4ULL * CONVERT_MAX);
+	if (rc == RC_OK)
+		rc = convert_7bit(buf_span(&whole), &seven, e);
+	if (rc == RC_OK)
+		rc = put_first(w, buf_span(&seven), e);
+	buf_release(&seven);
+	buf_release(&whole);
+	return rc;
+}
+
+enum rc content_send(struct content *c, struct stream *io, bool seven, struct err *e)
+{
+	struct wire w = { .io = io };
+	struct span piece;
+	enum rc rc = RC_OK;
+	bool first = true;
+	if (seven)
+		rc = send_converted(c, &w, e);
+	else {
+		content_rewind(c);
+		while (rc == RC_OK && (rc = content_next(c, &piece, e)) == RC_OK) {
+			if (first)
+				rc = put_first(&w, piece, e);
+			else
+				put(&w, piece);
+			first = false;
+		}
+		rc = rc == RC_EOF ? RC_OK : rc;
+	}
+	if (rc == RC_OK)
+		put_end(&w);
+	return rc;
+}

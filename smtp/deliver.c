@@ -1,0 +1,279 @@
+/* deliver.c - one request of qmgr: find the hosts, try them in turn, tell the result of every recipient.
+ *
+ * A host that cannot be talked to, and recipients that it refuses for now, are left to the next one, up to
+ * the limits on addresses and sessions; then what is left is deferred. */
+#include "client.h"
+#include "log/log.h"
+
+#include <unistd.h>
+
+/* The course of one request. */
+struct course {
+	struct delivery dl;
+	struct span nexthop, key; /* key: of idle sessions */
+	struct why last;
+	struct span last_diag;
+	char relay[360]; /* of the log: the last host */
+	char host[256];
+	bool reached; /* some server talked to us */
+	int64_t sessions;
+};
+
+/* ---- results ---- */
+
+void rcpt_result(struct delivery *dl, struct rcpt *r, enum deliver_status st, struct span dsn,
+		 struct span reason, struct span diag)
+{
+	bool probe = (dl->d->flags & DELF_VERIFY) != 0;
+	struct span host = dl->s != NULL ? span_dup(dl->a, span_str(dl->s->host)) : SPAN("");
+	struct span relay = dl->s != NULL ? span_dup(dl->a, span_str(dl->s->relay)) : SPAN("none");
+	if (r->done)
+		return;
+	r->done = true;
+	dl->open--;
+	*r->res = (struct deliver_result){
+		.index = r->r->index,
+		.status = (uint16_t)st,
+		.dsn = span_dup(dl->a, dsn),
+		.reason = span_head(span_dup(dl->a, reason), 1000),
+		.diag_type = diag.n > 0 ? SPAN("smtp") : SPAN(""),
+		.diag_text = span_head(span_dup(dl->a, diag), 1000),
+		.remote_mta = host,
+		.relay = relay,
+	};
+	struct dlog l = { .qid = dl->env.qid,
+			  .rcpt = r->r,
+			  .times = dl->times,
+			  .relay = relay,
+			  .conn_use = dl->s != NULL ? dl->s->uses : 0,
+			  .dsn = dsn,
+			  .status = dlog_status(st, probe),
+			  .reason = reason };
+	dlog_delivery(&l);
+}
+
+void delivery_fail(struct delivery *dl, const struct why *w, struct span diag)
+{
+	if (w->dsn[0] == '4' && !dl->final) {
+		log_info(SPAN_FMT ": %s", SPAN_ARG(dl->env.qid), w->text);
+		return;
+	}
+	for (size_t i = 0; i < dl->rcpts; i++)
+		if (!dl->rcpt[i].done)
+			rcpt_result(dl, &dl->rcpt[i], w->dsn[0] == '5' ? DS_BOUNCED : DS_DEFERRED,
+				    span_str(w->dsn), span_str(w->text), diag);
+}
+
+/* No session is there: what the log says of the relay is "none", or the host that refused. */
+static void fail_without_session(struct course *c)
+{
+	struct session shown;
+	memset(&shown, 0, sizeof shown);
+	snprintf(shown.relay, sizeof shown.relay, "%s", c->relay);
+	snprintf(shown.host, sizeof shown.host, "%s", c->host);
+	c->dl.final = true;
+	c->dl.s = c->relay[0] != '\0' ? &shown : NULL;
+	delivery_fail(&c->dl, &c->last, c->last_diag);
+	c->dl.s = NULL;
+}
+
+/* ---- one host ---- */
+
+static void finish_session(struct course *c)
+{
+	struct session *s = c->dl.s;
+	struct err e;
+	bool keep = (c->dl.d->flags & DELF_CONN_REUSE) && settings.cache_on_demand;
+	c->dl.s = NULL;
+	if (!keep && match_domain(settings.cache_destinations, c->nexthop, &e) == RC_OK)
+		keep = true;
+	if (keep && c->key.n > 0 && !s->unusable)
+		idle_put(&s, c->key);
+	else
+		session_quit(&s);
+}
+
+static void use_session(struct course *c, struct session *s)
+{
+	c->dl.s = s;
+	s->uses++;
+	c->reached = true;
+	c->dl.times.connected_us = wall_now().us;
+}
+
+/* True: every recipient has a result, or the connection kept from before turned out to be dead (*dead). */
+static bool try_idle(struct course *c)
+{
+	struct session *s;
+	while (c->key.n > 0 && c->dl.open > 0 && (s = idle_get(c->key)) != NULL) {
+		use_session(c, s);
+		c->dl.final = false;
+		enum rc rc = transfer(&c->dl);
+		finish_session(c);
+		if (rc == RC_AGAIN)
+			continue;
+		break;
+	}
+	return c->dl.open == 0;
+}
+
+static struct session *open_session(struct course *c, const struct target *t)
+{
+	bool plain_retry, old = (wall_now().us - c->dl.env.arrival_us) / 1000000 >= settings.min_backoff_s;
+	struct span refused;
+	struct session *s =
+	    session_open(t, c->nexthop, c->dl.sender, false, c->dl.a, &c->last, &plain_retry, &refused);
+	if (s == NULL && plain_retry &&
+	    old) /* the first attempts insist on TLS, later ones prefer delivery (RFC 7435) */
+		s = session_open(t, c->nexthop, c->dl.sender, true, c->dl.a, &c->last, &plain_retry,
+				 &refused);
+	c->last_diag = refused;
+	return s;
+}
+
+static void note_host(struct course *c, const struct target *t, bool connected)
+{
+	char addr[INET_TEXT_MAX] = "";
+	if (t->path == NULL)
+		inet_addr_text(&t->addr, addr);
+	snprintf(c->host, sizeof c->host, SPAN_FMT, SPAN_ARG(t->host));
+	if (!connected)
+		c->relay[0] = '\0';
+	else if (t->path != NULL)
+		snprintf(c->relay, sizeof c->relay, "%s[%.80s]", c->host, t->path);
+	else
+		snprintf(c->relay, sizeof c->relay, "%s[%s]:%u", c->host, addr, t->port);
+}
+
+static void try_target(struct course *c, const struct target *t, bool last_of_all)
+{
+	struct session *s = open_session(c, t);
+	bool connected = s != NULL || strcmp(c->last.dsn, "4.4.1") != 0;
+	note_host(c, t, connected);
+	c->dl.times.connected_us = wall_now().us;
+	if (connected) {
+		c->reached = true;
+		c->sessions++;
+	}
+	c->dl.final = last_of_all || (settings.session_limit > 0 && c->sessions >= settings.session_limit);
+	if (s == NULL) {
+		if (c->last.dsn[0] == '5')
+			fail_without_session(c);
+		else if (connected && !c->dl.final)
+			log_info(SPAN_FMT ": %s", SPAN_ARG(c->dl.env.qid), c->last.text);
+		return;
+	}
+	use_session(c, s);
+	(void)!transfer(&c->dl);
+	finish_session(c);
+}
+
+static bool done(const struct course *c)
+{
+	return c->dl.open == 0 || (settings.session_limit > 0 && c->sessions >= settings.session_limit);
+}
+
+/* ---- all hosts ---- */
+
+static void try_site(struct course *c, struct span site, bool last_site)
+{
+	struct target *v;
+	size_t n;
+	enum rc rc = dest_find(site, c->dl.a, &v, &n, &c->last);
+	c->last_diag = SPAN("");
+	if (rc != RC_OK) {
+		c->relay[0] = '\0';
+		c->dl.times.connected_us = wall_now().us;
+		if (rc == RC_NOTFOUND && last_site)
+			fail_without_session(c);
+		return;
+	}
+	if (settings.address_limit > 0 && n > (size_t)settings.address_limit)
+		n = (size_t)settings.address_limit;
+	for (size_t i = 0; i < n && !done(c); i++)
+		try_target(c, &v[i], last_site && i + 1 == n);
+}
+
+static void try_all(struct course *c)
+{
+	struct span rest = span_str(settings.fallback_relay), site, next;
+	bool more = span_next_word(&rest, ", \t\r\n", &next);
+	try_site(c, c->nexthop, !more);
+	while (more && !done(c)) {
+		site = next;
+		more = span_next_word(&rest, ", \t\r\n", &next);
+		try_site(c, site, !more);
+	}
+	if (c->dl.open > 0) {
+		if (c->last.dsn[0] == '\0')
+			why_set(&c->last, "4.3.0", "no host could be tried");
+		fail_without_session(c);
+	}
+}
+
+/* ---- the request ---- */
+
+/* Connections of one log-in are not used for another sender's mail. */
+static struct span idle_key(const struct course *c)
+{
+	if (settings.auth_by_sender)
+		return SPAN("");
+	char *p = arena_cstr(c->dl.a, c->nexthop);
+	for (size_t i = 0; i < c->nexthop.n; i++)
+		p[i] = ascii_lower(p[i]);
+	return span_make(p, c->nexthop.n);
+}
+
+static enum rc setup(struct course *c, const struct deliver *d, struct arena *a, struct err *e)
+{
+	struct delivery *dl = &c->dl;
+	const struct deliver_rcpt *r = d->rcpts.v;
+	dl->d = d;
+	dl->a = a;
+	enum rc rc = envelope_decode(d->envelope, a, &dl->env, e);
+	if (rc != RC_OK)
+		return rc;
+	dl->rcpts = dl->open = d->rcpts.n;
+	dl->rcpt = arena_array(a, d->rcpts.n + 1, sizeof *dl->rcpt);
+	dl->results = arena_array(a, d->rcpts.n + 1, sizeof *dl->results);
+	dl->times = (struct dlog_times){ .arrival_us = dl->env.arrival_us,
+					 .active_us = d->active_us,
+					 .handoff_us = wall_now().us };
+	for (size_t i = 0; i < d->rcpts.n; i++) {
+		dl->rcpt[i] = (struct rcpt){ .r = &r[i], .res = &dl->results[i] };
+		if (rc == RC_OK)
+			rc = generic_address(r[i].addr, a, &dl->rcpt[i].addr, e);
+	}
+	if (rc == RC_OK)
+		rc = generic_address(dl->env.sender, a, &dl->sender, e);
+	c->nexthop = d->nexthop;
+	c->key = idle_key(c);
+	return rc;
+}
+
+void deliver(struct ipc_call *call, const void *request)
+{
+	const struct deliver *d = request;
+	struct deliver_reply reply = { 0 };
+	struct course c = { .last = { .dsn = "" } };
+	struct err e;
+	enum rc rc = setup(&c, d, ipc_call_arena(call), &e);
+	if (rc == RC_OK) {
+		if (!try_idle(&c))
+			try_all(&c);
+	} else if (c.dl.rcpt != NULL) {
+		log_warning("%s", e.text);
+		why_set(&c.last, "4.3.0", "local data error");
+		fail_without_session(&c);
+	}
+	reply.results = (struct ipc_list){ c.dl.results, c.dl.results != NULL ? c.dl.rcpts : 0 };
+	reply.destination_dead = rc == RC_OK && !c.reached && c.last.dsn[0] == '4';
+	if (reply.destination_dead) {
+		reply.dead_dsn = span_str(c.last.dsn);
+		reply.dead_reason = span_str(c.last.text);
+	}
+	int fd = d->fd; /* the request is gone after the reply */
+	ipc_reply(call, &reply);
+	if (fd >= 0)
+		close(fd);
+}

@@ -1,0 +1,315 @@
+/* dest.c - from the next hop to addresses (RFC 5321 section 5.1): "domain" has MX hosts, or itself; "[host]"
+ * only itself; both with
+ * ":port"; LMTP also knows "inet:host:port" and "unix:path", and no MX. */
+#include "client.h"
+#include "base/codec.h"
+#include "log/log.h"
+
+#include <stdarg.h>
+
+#define DNS_WAIT_S 100
+#define HOSTS_MAX  30 /* MX records looked at */
+
+void why_set(struct why *w, const char *dsn, const char *fmt, ...)
+{
+	va_list ap;
+	snprintf(w->dsn, sizeof w->dsn, "%s", dsn);
+	va_start(ap, fmt);
+	vsnprintf(w->text, sizeof w->text, fmt, ap);
+	va_end(ap);
+}
+
+static enum rc failed(const struct why *w)
+{
+	return w->dsn[0] == '5' ? RC_NOTFOUND : RC_AGAIN;
+}
+
+struct list_of {
+	struct target *v;
+	size_t n, cap;
+	struct arena *a;
+	struct span site;
+	uint16_t port;
+};
+
+static void add(struct list_of *l, struct span host, const struct inet_addr *addr, uint16_t pref)
+{
+	if (l->n == l->cap)
+		l->v = arena_grow(l->a, l->v, l->n, &l->cap, sizeof *l->v);
+	l->v[l->n++] =
+	    (struct target){ .host = host, .addr = *addr, .port = l->port, .pref = pref, .site = l->site };
+}
+
+/* ---- names to addresses ---- */
+
+static const char *type_name(enum dns_type t)
+{
+	return t == DNS_AAAA ? "AAAA" : t == DNS_A ? "A" : "MX";
+}
+
+static enum rc ask(struct span host, enum dns_type type, bool hosts, struct arena *a, struct dns_answer *out,
+		   struct why *w)
+{
+	struct err e;
+	enum rc rc = hosts ? dns_query_hosts(host, type, a, out, deadline_s(DNS_WAIT_S), &e)
+			   : dns_query(host, type, a, out, deadline_s(DNS_WAIT_S), &e);
+	if (rc == RC_OK)
+		return rc;
+	if (rc == RC_NOTFOUND)
+		why_set(w, "5.4.4",
+			"Host or domain name not found. Name service error for name=" SPAN_FMT " type=%s: %s",
+			SPAN_ARG(host), type_name(type),
+			e.sys == 0 ? "Host not found" : "Host found but no data record of requested type");
+	else if (rc == RC_SYNTAX)
+		why_set(w, "5.4.4",
+			"Name service error for name=" SPAN_FMT
+			" type=%s: Malformed or unexpected name server reply",
+			SPAN_ARG(host), type_name(type));
+	else
+		why_set(w, "4.4.3",
+			"Host or domain name not found. Name service error for name=" SPAN_FMT
+			" type=%s: Host not found, try again",
+			SPAN_ARG(host), type_name(type));
+	return rc;
+}
+
+/* Adds the addresses of a host. RC_AGAIN beats RC_NOTFOUND: one family may have failed for now. */
+static enum rc add_family(struct list_of *l, struct span host, uint16_t pref, enum dns_type type,
+			  struct why *w)
+{
+	struct dns_answer answer = { 0 };
+	enum rc rc = RC_NOTFOUND;
+	if (settings.hosts)
+		rc = ask(host, type, true, l->a, &answer, w);
+	if (rc != RC_OK && settings.dns)
+		rc = ask(host, type, false, l->a, &answer, w);
+	for (size_t i = 0; rc == RC_OK && i < answer.n; i++)
+		add(l, host, &answer.rr[i].addr, pref);
+	return rc;
+}
+
+static enum rc add_host(struct list_of *l, struct span host, uint16_t pref, struct why *w)
+{
+	struct inet_addr addr;
+	size_t before = l->n;
+	struct why other;
+	if (inet_addr_parse(host, &addr) == RC_OK) {
+		add(l, host, &addr, pref);
+		return RC_OK;
+	}
+	why_set(w, "5.4.4", "unable to look up host " SPAN_FMT, SPAN_ARG(host));
+	other = *w;
+	if (settings.want4 && add_family(l, host, pref, DNS_A, &other) == RC_AGAIN)
+		*w = other;
+	if (settings.want6)
+		(void)add_family(l, host, pref, DNS_AAAA, &other); /* `other` tells */
+	if (l->n > before)
+		return RC_OK;
+	if (w->dsn[0] != '4')
+		*w = other;
+	return failed(w);
+}
+
+/* ---- order ---- */
+
+static void shuffle(struct target *v, size_t n)
+{
+	for (size_t i = n; i > 1; i--) {
+		uint32_t r;
+		random_bytes(&r, sizeof r);
+		size_t k = r % i;
+		struct target t = v[i - 1];
+		v[i - 1] = v[k];
+		v[k] = t;
+	}
+}
+
+static bool later(const struct target *a, const struct target *b)
+{
+	if (a->pref != b->pref)
+		return a->pref > b->pref;
+	return settings.prefer != AF_UNSPEC && a->addr.family != settings.prefer &&
+	       b->addr.family == settings.prefer;
+}
+
+/* Random among equals (section 5.1), and stable. At most a few hundred. */
+static void sort(struct list_of *l)
+{
+	if (settings.randomize)
+		shuffle(l->v, l->n);
+	for (size_t i = 1; i < l->n; i++) {
+		struct target t = l->v[i];
+		size_t k = i;
+		for (; k > 0 && later(&l->v[k - 1], &t); k--)
+			l->v[k] = l->v[k - 1];
+		l->v[k] = t;
+	}
+}
+
+/* ---- loops ---- */
+
+bool dest_detects_loops(uint16_t port)
+{
+	return !settings.lmtp && port == 25;
+}
+
+static const struct target *find_self(const struct list_of *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		for (size_t k = 0; k < settings.owns; k++)
+			if (inet_addr_eq(&l->v[i].addr, &settings.own[k]))
+				return &l->v[i];
+	return NULL;
+}
+
+/* Section 5.1: hosts of our own preference and worse are not for us. */
+static enum rc drop_self(struct list_of *l, struct span domain, struct why *w)
+{
+	const struct target *self = dest_detects_loops(l->port) ? find_self(l) : NULL;
+	if (self == NULL)
+		return RC_OK;
+	uint16_t pref = self->pref;
+	size_t keep = 0;
+	while (keep < l->n && l->v[keep].pref < pref)
+		keep++;
+	l->n = keep;
+	if (keep > 0)
+		return RC_OK;
+	why_set(w, "5.4.6", "mail for " SPAN_FMT " loops back to myself", SPAN_ARG(domain));
+	return RC_NOTFOUND;
+}
+
+/* ---- MX ---- */
+
+static enum rc add_mx(struct list_of *l, const struct dns_answer *mx, struct span domain, struct why *w)
+{
+	enum rc rc = RC_NOTFOUND;
+	struct why temporary = { 0 };
+	if (mx->n == 1 && mx->rr[0].target.n == 0) { /* RFC 7505 */
+		why_set(w, "5.1.0", "Domain " SPAN_FMT " does not accept mail (nullMX)", SPAN_ARG(domain));
+		return RC_NOTFOUND;
+	}
+	for (size_t i = 0; i < mx->n && i < HOSTS_MAX; i++) {
+		if (mx->rr[i].target.n == 0)
+			continue;
+		rc = add_host(l, mx->rr[i].target, mx->rr[i].pref, w);
+		if (rc == RC_AGAIN)
+			temporary = *w;
+	}
+	if (l->n > 0)
+		return RC_OK;
+	if (temporary.dsn[0] != '\0')
+		*w = temporary;
+	if (w->dsn[0] == '\0')
+		why_set(w, "5.4.4", "no usable MX record for " SPAN_FMT, SPAN_ARG(domain));
+	log_warning("no MX host for " SPAN_FMT " has a valid address record", SPAN_ARG(domain));
+	return failed(w);
+}
+
+static enum rc add_domain(struct list_of *l, struct span domain, struct why *w)
+{
+	struct dns_answer mx;
+	struct inet_addr literal;
+	if (!settings.dns || inet_addr_parse(domain, &literal) == RC_OK)
+		return add_host(l, domain, 0, w);
+	switch (ask(domain, DNS_MX, false, l->a, &mx, w)) {
+	case RC_OK:
+		return add_mx(l, &mx, domain, w);
+	case RC_NOTFOUND: /* section 5.1: the implicit MX */
+		return add_host(l, domain, 0, w);
+	default:
+		return failed(w);
+	}
+}
+
+/* ---- the next hop ---- */
+
+static enum rc take_port(struct span text, uint16_t *port, struct why *w)
+{
+	uint64_t n;
+	if (span_to_u64(text, 65535, &n) == RC_OK && n > 0) {
+		*port = (uint16_t)n;
+		return RC_OK;
+	}
+	static const struct {
+		const char *name;
+		uint16_t port;
+	} known[] = { { "smtp", 25 },
+		      { "lmtp", 24 },
+		      { "submission", 587 },
+		      { "smtps", 465 },
+		      { "submissions", 465 } };
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (span_is(text, known[i].name)) {
+			*port = known[i].port;
+			return RC_OK;
+		}
+	why_set(w, "4.3.5", "unknown port in next hop: " SPAN_FMT, SPAN_ARG(text));
+	return RC_AGAIN;
+}
+
+/* "[host]:port", "host:port", "host", "[IPv6]", with *literal for brackets. */
+static enum rc split(struct span nexthop, struct span *host, bool *literal, uint16_t *port, struct why *w)
+{
+	struct span rest;
+	ptrdiff_t end;
+	*port = settings.port;
+	*literal = nexthop.n > 0 && nexthop.p[0] == '[';
+	if (*literal) {
+		if ((end = span_chr(nexthop, ']')) < 0) {
+			why_set(w, "4.3.5", "bad next hop: " SPAN_FMT, SPAN_ARG(nexthop));
+			return RC_AGAIN;
+		}
+		*host = span_make(nexthop.p + 1, (size_t)end - 1);
+		rest = span_skip(nexthop, (size_t)end + 1);
+	} else {
+		end = span_chr(nexthop, ':');
+		*host = end < 0 ? nexthop : span_head(nexthop, (size_t)end);
+		rest = end < 0 ? SPAN_NONE : span_skip(nexthop, (size_t)end);
+	}
+	if (span_starts_ci(*host, SPAN("IPv6:")))
+		*host = span_skip(*host, 5);
+	if (host->n > 0 && host->p[host->n - 1] == '.')
+		host->n--;
+	if (host->n == 0 || (rest.n > 0 && rest.p[0] != ':')) {
+		why_set(w, "4.3.5", "bad next hop: " SPAN_FMT, SPAN_ARG(nexthop));
+		return RC_AGAIN;
+	}
+	return rest.n > 1 ? take_port(span_skip(rest, 1), port, w) : RC_OK;
+}
+
+static void unix_target(struct span path, struct arena *a, struct target **out, size_t *n)
+{
+	struct target *t = arena_alloc(a, sizeof *t);
+	t->host = t->site = span_str(settings.myhostname);
+	t->path = arena_cstr(a, path);
+	*out = t;
+	*n = 1;
+}
+
+enum rc dest_find(struct span nexthop, struct arena *a, struct target **out, size_t *n, struct why *w)
+{
+	struct list_of l = { .a = a };
+	struct span host;
+	bool literal;
+	w->dsn[0] = '\0';
+	if (settings.lmtp && span_starts(nexthop, SPAN("unix:"))) {
+		unix_target(span_skip(nexthop, 5), a, out, n);
+		return RC_OK;
+	}
+	if (span_starts(nexthop, SPAN("inet:")))
+		nexthop = span_skip(nexthop, 5);
+	enum rc rc = split(nexthop, &host, &literal, &l.port, w);
+	if (rc != RC_OK)
+		return rc;
+	l.site = host;
+	rc = literal || settings.lmtp ? add_host(&l, host, 0, w) : add_domain(&l, host, w);
+	if (rc != RC_OK)
+		return rc;
+	sort(&l);
+	if ((rc = drop_self(&l, host, w)) != RC_OK)
+		return rc;
+	*out = l.v;
+	*n = l.n;
+	return RC_OK;
+}

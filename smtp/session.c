@@ -1,0 +1,351 @@
+/* session.c - a connection to a server: made, greeted, ended.
+ *
+ *   connect -> (TLS) -> 220 -> EHLO [-> STARTTLS -> TLS -> EHLO] [-> AUTH] -> ready */
+#include "client.h"
+#include "log/log.h"
+#include "net/conn.h"
+
+#include <stdarg.h>
+#include <unistd.h>
+
+/* ---- talking ---- */
+
+void session_puts(struct session *s, const char *fmt, ...)
+{
+	char line[8192];
+	va_list ap;
+	va_start(ap, fmt);
+	int n = vsnprintf(line, sizeof line - 2, fmt, ap);
+	va_end(ap);
+	if (n < 0 || (size_t)n >= sizeof line - 2 || memchr(line, '\r', (size_t)n) != NULL ||
+	    memchr(line, '\n', (size_t)n) != NULL) {
+		s->unusable = true; /* no address may become a second command; the reply that is missing ends
+				       the session */
+		return;
+	}
+	memcpy(line + n, "\r\n", 2);
+	stream_write(s->io, span_make(line, (size_t)n + 2));
+}
+
+void session_why(struct session *s, enum rc rc, const char *doing, struct why *w)
+{
+	s->unusable = true;
+	if (rc == RC_TIMEOUT)
+		why_set(w, "4.4.2", "conversation with %s timed out while %s", s->name_addr, doing);
+	else if (rc == RC_SYNTAX || rc == RC_LIMIT)
+		why_set(w, "4.5.0", "unexpected reply from %s while %s", s->name_addr, doing);
+	else
+		why_set(w, "4.4.2", "lost connection with %s while %s", s->name_addr, doing);
+}
+
+enum rc session_reply(struct session *s, int64_t timeout_s, const char *doing, struct why *w)
+{
+	struct err e;
+	deadline_t d = deadline_s(timeout_s);
+	enum rc rc = s->unusable ? RC_EOF : stream_flush(s->io, d, &e);
+	if (rc == RC_OK || !s->unusable) /* a server that hangs up may have said why */
+		rc = smtp_reply_read(&s->reply, s->io, d, &e);
+	if (rc == RC_OK && s->reply.code == 421)
+		s->unusable = true; /* RFC 5321 section 3.8 */
+	if (rc != RC_OK)
+		session_why(s, rc, doing, w);
+	return rc;
+}
+
+/* ---- ends ---- */
+
+void session_free(struct session **sp)
+{
+	struct session *s = *sp;
+	if (s == NULL)
+		return;
+	*sp = NULL;
+	timer_cancel(&s->expiry);
+	stream_close(&s->io);
+	smtp_reply_release(&s->reply);
+	free(s->key);
+	free(s);
+}
+
+static void quit_task(void *arg)
+{
+	struct session *s = arg;
+	struct why w;
+	struct err e;
+	session_puts(s, "QUIT");
+	if (settings.skip_quit_reply)
+		(void)!stream_flush(s->io, deadline_s(settings.quit_s), &e);
+	else
+		(void)!session_reply(s, settings.quit_s, "sending QUIT command", &w);
+	session_free(&s);
+	service_unhold();
+}
+
+void session_quit(struct session **sp)
+{
+	struct session *s = *sp;
+	*sp = NULL;
+	if (s == NULL)
+		return;
+	if (s->unusable) {
+		session_free(&s);
+		return;
+	}
+	service_hold();
+	task_spawn(quit_task, s);
+}
+
+/* ---- EHLO ---- */
+
+static const struct {
+	const char *keyword;
+	unsigned feature;
+} keywords[] = {
+	{ "PIPELINING", FEAT_PIPELINING },
+	{ "8BITMIME", FEAT_8BITMIME },
+	{ "STARTTLS", FEAT_STARTTLS },
+	{ "DSN", FEAT_DSN },
+	{ "SMTPUTF8", FEAT_SMTPUTF8 },
+	{ "SIZE", FEAT_SIZE },
+	{ "AUTH", FEAT_AUTH },
+};
+static const struct {
+	const char *name;
+	unsigned feature;
+} xforward[] = {
+	{ "NAME", FEAT_XFORWARD_NAME },	    { "ADDR", FEAT_XFORWARD_ADDR }, { "PORT", FEAT_XFORWARD_PORT },
+	{ "PROTO", FEAT_XFORWARD_PROTO },   { "HELO", FEAT_XFORWARD_HELO }, { "IDENT", FEAT_XFORWARD_IDENT },
+	{ "SOURCE", FEAT_XFORWARD_SOURCE },
+};
+
+static bool discarded(struct span list, struct span keyword)
+{
+	struct span w;
+	while (span_next_word(&list, ", \t\r\n", &w))
+		if (span_eq_ci(w, keyword))
+			return true;
+	return false;
+}
+
+static void take_arguments(struct session *s, unsigned feature, struct span rest)
+{
+	struct span word;
+	uint64_t n;
+	if (feature == FEAT_SIZE && span_next_word(&rest, " \t", &word) &&
+	    span_to_u64(word, UINT64_MAX / 2, &n) == RC_OK)
+		s->size_limit = n;
+	if (feature == FEAT_AUTH) /* several lines with AUTH add up */
+		while (span_next_word(&rest, " \t=", &word)) {
+			size_t have = strlen(s->mechanisms);
+			if (word.n + have + 2 <= sizeof s->mechanisms)
+				snprintf(s->mechanisms + have, sizeof s->mechanisms - have, "%s" SPAN_FMT,
+					 have > 0 ? " " : "", SPAN_ARG(word));
+		}
+}
+
+static void take_keyword(struct session *s, struct span line, struct span discard)
+{
+	struct span word;
+	if (!span_next_word(&line, " \t=", &word) || discarded(discard, word))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(keywords); i++)
+		if (span_is_ci(word, keywords[i].keyword)) {
+			s->features |= keywords[i].feature;
+			take_arguments(s, keywords[i].feature, line);
+		}
+	if (!span_is_ci(word, "XFORWARD"))
+		return;
+	while (span_next_word(&line, " \t", &word))
+		for (size_t i = 0; i < ARRAY_LEN(xforward); i++)
+			if (span_is_ci(word, xforward[i].name))
+				s->features |= xforward[i].feature;
+}
+
+static void take_features(struct session *s)
+{
+	struct arena a;
+	struct err e;
+	struct span line, discard = span_str(settings.ehlo_discard), value;
+	char addr[INET_TEXT_MAX];
+	arena_init(&a);
+	inet_addr_text(&s->addr, addr);
+	if (!maps_empty(settings.ehlo_by_address) &&
+	    maps_lookup(settings.ehlo_by_address, span_str(addr), &a, &value, &e) == RC_OK)
+		discard = value;
+	s->features = FEAT_ESMTP;
+	s->size_limit = 0;
+	s->mechanisms[0] = '\0';
+	for (size_t i = 1; i < SMTP_REPLY_LINES && smtp_reply_line(&s->reply, i, &line); i++)
+		take_keyword(s, line, discard);
+	arena_release(&a);
+}
+
+static bool own_name_in_reply(const struct session *s)
+{
+	struct span line, word;
+	return smtp_reply_line(&s->reply, 0, &line) && span_next_word(&line, " \t", &word) &&
+	       span_is_ci(word, settings.myhostname);
+}
+
+enum rc session_hello(struct session *s, struct why *w)
+{
+	struct arena a;
+	enum rc rc;
+	const char *verb = settings.lmtp ? "LHLO" : "EHLO";
+	const char *doing = settings.lmtp ? "performing the LHLO handshake" : "performing the EHLO handshake";
+	s->features = 0;
+	session_puts(s, "%s %s", verb, settings.helo_name);
+	if ((rc = session_reply(s, settings.helo_s, doing, w)) != RC_OK)
+		return rc;
+	if (s->reply.code / 100 == 2)
+		take_features(s);
+	else if (s->reply.code / 100 == 5 && !settings.lmtp && !s->unusable) { /* RFC 5321 section 3.2 */
+		session_puts(s, "HELO %s", settings.helo_name);
+		if ((rc = session_reply(s, settings.helo_s, "performing the HELO handshake", w)) != RC_OK)
+			return rc;
+	}
+	if (s->reply.code / 100 == 2)
+		return RC_OK;
+	arena_init(&a);
+	why_set(w, s->reply.code / 100 == 5 ? "5.0.0" : "4.0.0", "host %s refused to talk to me: " SPAN_FMT,
+		s->name_addr, SPAN_ARG(smtp_reply_text(&s->reply, &a)));
+	if (s->reply.dsn[0] != '\0')
+		memcpy(w->dsn, s->reply.dsn, sizeof w->dsn);
+	arena_release(&a);
+	s->unusable = true;
+	return RC_DENIED;
+}
+
+/* ---- connecting ---- */
+
+static void set_names(struct session *s, const struct target *t)
+{
+	char addr[INET_TEXT_MAX];
+	snprintf(s->host, sizeof s->host, SPAN_FMT, SPAN_ARG(t->host));
+	if (t->path != NULL) {
+		snprintf(s->name_addr, sizeof s->name_addr, "%s[%.80s]", s->host, t->path);
+		snprintf(s->relay, sizeof s->relay, "%s", s->name_addr);
+		return;
+	}
+	inet_addr_text(&t->addr, addr);
+	snprintf(s->name_addr, sizeof s->name_addr, "%s[%s]", s->host, addr);
+	snprintf(s->relay, sizeof s->relay, "%s:%u", s->name_addr, t->port);
+}
+
+static enum rc make_connection(const struct target *t, int *fd, struct err *e)
+{
+	deadline_t d = settings.connect_s > 0 ? deadline_s(settings.connect_s) : DEADLINE_NEVER;
+	if (t->path != NULL)
+		return service_connect(t->path, fd, d, e);
+	const struct inet_addr *from = t->addr.family == AF_INET ? &settings.bind4 : &settings.bind6;
+	return conn_tcp(&t->addr, t->port, from->family == t->addr.family ? from : NULL, d, fd, e);
+}
+
+static enum rc greeting(struct session *s, struct why *w)
+{
+	struct arena a;
+	enum rc rc = session_reply(s, settings.helo_s, "receiving the initial server greeting", w);
+	if (rc != RC_OK || s->reply.code / 100 == 2)
+		return rc;
+	bool soft = s->reply.code / 100 != 5 || settings.skip_5xx_greeting;
+	arena_init(&a);
+	why_set(w, soft ? "4.0.0" : "5.0.0", "host %s refused to talk to me: " SPAN_FMT, s->name_addr,
+		SPAN_ARG(smtp_reply_text(&s->reply, &a)));
+	if (s->reply.dsn[0] != '\0')
+		memcpy(w->dsn, s->reply.dsn, sizeof w->dsn);
+	if (soft)
+		w->dsn[0] = '4';
+	arena_release(&a);
+	s->unusable = true;
+	return RC_DENIED;
+}
+
+/* TLS as the policy wants it, after the first EHLO. */
+static enum rc secure(struct session *s, const struct target *t, const struct tls_policy *p, struct arena *a,
+		      struct why *w)
+{
+	if (s->tls || p->level == TLS_NONE) {
+		if (!s->tls && settings.tls_note_offer && (s->features & FEAT_STARTTLS))
+			log_info("Host offered STARTTLS: [%s]", s->host);
+		return RC_OK;
+	}
+	if ((s->features & FEAT_STARTTLS) != 0) {
+		enum rc rc = session_starttls(s, t, p, false, a, w);
+		return rc == RC_OK && s->tls ? session_hello(s, w) : rc;
+	}
+	if (p->level == TLS_MAY)
+		return RC_OK;
+	why_set(w, "4.7.4", "TLS is required, but was not offered by host %s", s->name_addr);
+	return RC_DENIED;
+}
+
+static enum rc log_in(struct session *s, const struct target *t, struct span nexthop, struct span sender,
+		      struct arena *a, struct why *w)
+{
+	struct span userpass;
+	if (!settings.auth || (s->features & FEAT_AUTH) == 0)
+		return RC_OK;
+	enum rc rc = login_find(nexthop, t->host, sender, a, &userpass, w);
+	if (rc == RC_NOTFOUND)
+		return RC_OK;
+	return rc == RC_OK ? login(s, userpass, a, w) : rc;
+}
+
+static bool has_password(const struct target *t, struct span nexthop, struct span sender, struct arena *a)
+{
+	struct span userpass;
+	struct why w;
+	return settings.auth && login_find(nexthop, t->host, sender, a, &userpass, &w) != RC_NOTFOUND;
+}
+
+struct session *session_open(const struct target *t, struct span nexthop, struct span sender, bool no_tls,
+			     struct arena *a, struct why *w, bool *plain_retry, struct span *refused)
+{
+	struct session *s = xcalloc(1, sizeof *s);
+	struct tls_policy p;
+	struct err e;
+	int fd;
+	*plain_retry = false;
+	*refused = SPAN("");
+	smtp_reply_init(&s->reply);
+	list_init(&s->link);
+	timer_init(&s->expiry, NULL, NULL);
+	s->addr = t->addr;
+	set_names(s, t);
+	enum rc rc = policy_find(nexthop, t, a, &p, w);
+	if (rc == RC_OK && no_tls)
+		p.level = TLS_NONE;
+	if (rc == RC_OK && make_connection(t, &fd, &e) != RC_OK) {
+		why_set(w, "4.4.1", "connect to %s: %s", s->relay, e.text);
+		log_info("%s", w->text);
+		rc = RC_AGAIN;
+	} else if (rc == RC_OK) {
+		s->io = stream_new(fd);
+		s->opened = mono_now();
+	}
+	if (rc == RC_OK && settings.wrapper && p.level >= TLS_ENCRYPT)
+		rc = session_starttls(s, t, &p, true, a, w);
+	if (rc == RC_OK)
+		rc = greeting(s, w);
+	if (rc == RC_OK)
+		rc = session_hello(s, w);
+	if (rc == RC_OK && dest_detects_loops(t->port) && own_name_in_reply(s)) {
+		log_warning("host %s replied to HELO/EHLO with my own hostname %s", s->relay,
+			    settings.myhostname);
+		why_set(w, "5.4.6", "mail for " SPAN_FMT " loops back to myself", SPAN_ARG(t->site));
+		rc = RC_DENIED;
+	}
+	if (rc == RC_OK) {
+		rc = secure(s, t, &p, a, w);
+		*plain_retry = rc == RC_SYNTAX && p.level == TLS_MAY && !has_password(t, nexthop, sender, a);
+	}
+	if (rc == RC_OK)
+		rc = log_in(s, t, nexthop, sender, a, w);
+	if (rc == RC_OK)
+		return s;
+	if (rc == RC_DENIED && s->reply.code >= 400)
+		*refused = smtp_reply_text(&s->reply, a);
+	s->unusable = s->unusable || s->io == NULL;
+	session_quit(&s);
+	return NULL;
+}

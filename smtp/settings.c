@@ -1,0 +1,264 @@
+/* settings.c - the parameters, read once; those of LMTP have a prefix of their own. */
+#include "client.h"
+#include "log/log.h"
+
+#include <ifaddrs.h>
+#include <netdb.h>
+
+struct settings settings;
+static struct arena arena;
+
+static const char *full(const char *suffix)
+{
+	static char name[128];
+	snprintf(name, sizeof name, "%s_%s", settings.lmtp ? "lmtp" : "smtp", suffix);
+	return name;
+}
+
+const char *settings_str(const char *suffix)
+{
+	return conf_str(service_conf(), full(suffix));
+}
+
+int64_t settings_int(const char *suffix)
+{
+	return conf_int(service_conf(), full(suffix));
+}
+
+bool settings_bool(const char *suffix)
+{
+	return conf_bool(service_conf(), full(suffix));
+}
+
+static uint16_t read_port(const char *text)
+{
+	uint64_t n;
+	const struct servent *se;
+	if (span_to_u64(span_str(text), 65535, &n) == RC_OK)
+		return (uint16_t)n;
+	if ((se = getservbyname(text, "tcp")) != NULL)
+		return ntohs((uint16_t)se->s_port);
+	if (strcmp(text, "smtp") == 0)
+		return 25;
+	die("%s: unknown port %s", full("tcp_port"), text);
+}
+
+static void read_bind(const char *suffix, int family, struct inet_addr *out)
+{
+	const char *text = settings_str(suffix);
+	if (text[0] == '\0')
+		return;
+	if (inet_addr_parse(span_str(text), out) != RC_OK || out->family != family)
+		die("%s: bad address %s", full(suffix), text);
+}
+
+static struct maps *read_maps(const char *suffix, unsigned flags)
+{
+	struct maps *m;
+	struct err e;
+	if (maps_open(full(suffix), span_str(settings_str(suffix)), flags, &m, &e) != RC_OK)
+		die("%s: %s", full(suffix), e.text);
+	return m;
+}
+
+static bool has_word(const char *list, const char *word)
+{
+	struct span rest = span_str(list), w;
+	while (span_next_word(&rest, ", \t\r\n", &w))
+		if (span_is_ci(w, word))
+			return true;
+	return false;
+}
+
+/* ---- addresses of this host ---- */
+
+static void add_own(const struct inet_addr *addr, size_t *cap)
+{
+	if (settings.owns == *cap)
+		settings.own = arena_grow(&arena, settings.own, settings.owns, cap, sizeof *settings.own);
+	settings.own[settings.owns++] = *addr;
+}
+
+static void add_interfaces(bool loopback_only, size_t *cap)
+{
+	struct ifaddrs *list;
+	if (getifaddrs(&list) < 0)
+		return;
+	for (const struct ifaddrs *i = list; i != NULL; i = i->ifa_next) {
+		struct sockaddr_storage ss = { 0 };
+		struct inet_addr addr;
+		if (i->ifa_addr == NULL ||
+		    (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
+			continue;
+		memcpy(&ss, i->ifa_addr,
+		       i->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in)
+							 : sizeof(struct sockaddr_in6));
+		inet_addr_from_sockaddr(&ss, &addr, NULL);
+		addr.scope = 0;
+		bool loopback = addr.family == AF_INET ? addr.b[0] == 127 : addr.b[15] == 1 && addr.b[0] == 0;
+		if (!loopback_only || loopback)
+			add_own(&addr, cap);
+	}
+	freeifaddrs(list);
+}
+
+static void read_own(void)
+{
+	static const char *const params[] = { "inet_interfaces", "proxy_interfaces" };
+	size_t cap = 0;
+	for (size_t i = 0; i < ARRAY_LEN(params); i++) {
+		struct span rest = span_str(conf_str(service_conf(), params[i])), word;
+		struct inet_addr addr;
+		while (span_next_word(&rest, ", \t\r\n", &word)) {
+			if (span_is_ci(word, "all") || span_is_ci(word, "loopback-only"))
+				add_interfaces(word.n > 3, &cap);
+			else if (inet_addr_parse(word, &addr) == RC_OK)
+				add_own(&addr, &cap);
+		}
+	}
+}
+
+/* ---- TLS ---- */
+
+static const struct {
+	const char *word;
+	int level;
+} levels[] = {
+	{ "none", TLS_NONE },	  { "may", TLS_MAY },	    { "encrypt", TLS_ENCRYPT },
+	{ "verify", TLS_VERIFY }, { "secure", TLS_SECURE }, { "fingerprint", TLS_FINGERPRINT },
+};
+
+static int read_level(void)
+{
+	const char *word = settings_str("tls_security_level");
+	for (size_t i = 0; i < ARRAY_LEN(levels); i++)
+		if (strcmp(word, levels[i].word) == 0)
+			return levels[i].level;
+	if (strcmp(word, "dane") == 0) {
+		log_warning("%s: level dane is not supported, using encrypt", full("tls_security_level"));
+		return TLS_ENCRYPT;
+	}
+	if (word[0] != '\0')
+		die("%s: unknown or unsupported level %s", full("tls_security_level"), word);
+	return settings_bool("enforce_tls") ? TLS_ENCRYPT : settings_bool("use_tls") ? TLS_MAY : TLS_NONE;
+}
+
+static bool has_certificate(void)
+{
+	static const char *const files[] = { "tls_chain_files", "tls_cert_file", "tls_eccert_file" };
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		const char *value = settings_str(files[i]);
+		if (value[0] != '\0' && strcmp(value, "none") != 0)
+			return true;
+	}
+	return false;
+}
+
+static void read_tls(void)
+{
+	struct err e;
+	settings.tls_level = read_level();
+	settings.wrapper = settings_bool("tls_wrappermode");
+	settings.tls_log = settings_str("tls_loglevel")[0] - '0'; /* 0 to 4 */
+	settings.tls_note_offer = settings_bool("tls_note_starttls_offer");
+	settings.tls_policy = read_maps("tls_policy_maps", MAP_FOLD_KEY);
+	struct tls_client_conf c = {
+		.ca_file = settings_str("tls_CAfile"),
+		.ca_path = settings_str("tls_CApath"),
+		.use_system = conf_bool(service_conf(), "tls_append_default_CA"),
+		.chain = has_certificate() ? (settings.lmtp ? "lmtp" : "smtp") : NULL,
+		.fingerprint_digest = settings_str("tls_fingerprint_digest"),
+		.verify_depth = (int)settings_int("tls_scert_verifydepth"),
+	};
+	tls_prepare();
+	if (tls_client_new(&c, &settings.tls, &e) != RC_OK)
+		die("%s", e.text);
+}
+
+static void read_limits(void)
+{
+	settings.address_limit = settings_int("mx_address_limit");
+	settings.session_limit = settings_int("mx_session_limit");
+	settings.line_limit = settings_int("line_length_limit");
+	settings.connect_s = settings_int("connect_timeout");
+	settings.helo_s = settings_int(settings.lmtp ? "lhlo_timeout" : "helo_timeout");
+	settings.mail_s = settings_int("mail_timeout");
+	settings.rcpt_s = settings_int("rcpt_timeout");
+	settings.data_init_s = settings_int("data_init_timeout");
+	settings.data_xfer_s = settings_int("data_xfer_timeout");
+	settings.data_done_s = settings_int("data_done_timeout");
+	settings.rset_s = settings_int("rset_timeout");
+	settings.quit_s = settings_int("quit_timeout");
+	settings.starttls_s = settings_int("starttls_timeout");
+	settings.xforward_s = settings_int("xforward_timeout");
+	settings.cache_s = settings_int("connection_cache_time_limit");
+	settings.reuse_s = settings_int("connection_reuse_time_limit");
+	settings.reuse_count = settings_int("connection_reuse_count_limit");
+	settings.min_backoff_s = conf_int(service_conf(), "minimal_backoff_time");
+}
+
+static void read_names(void)
+{
+	const struct conf *c = service_conf();
+	const char *prefer = settings_str("address_preference"), *protocols = conf_str(c, "inet_protocols");
+	const char *lookup = settings_str("host_lookup");
+	settings.myhostname = conf_str(c, "myhostname");
+	settings.helo_name = settings_str(settings.lmtp ? "lhlo_name" : "helo_name");
+	settings.port = read_port(settings_str("tcp_port"));
+	settings.want4 = has_word(protocols, "all") || has_word(protocols, "ipv4");
+	settings.want6 = has_word(protocols, "all") || has_word(protocols, "ipv6");
+	settings.prefer = strcmp(prefer, "ipv4") == 0	? AF_INET
+			  : strcmp(prefer, "ipv6") == 0 ? AF_INET6
+							: AF_UNSPEC;
+	settings.dns = has_word(lookup, "dns") &&
+		       strcmp(settings_str("dns_support_level"), "disabled") != 0 &&
+		       !conf_bool(c, "disable_dns_lookups");
+	settings.hosts = has_word(lookup, "native") || !settings.dns;
+	settings.fallback_relay = settings_str("fallback_relay");
+	read_bind("bind_address", AF_INET, &settings.bind4);
+	read_bind("bind_address6", AF_INET6, &settings.bind6);
+	settings.randomize = settings_bool("randomize_addresses");
+	settings.skip_5xx_greeting = settings_bool("skip_5xx_greeting");
+	settings.skip_quit_reply = settings_bool("skip_quit_response");
+	settings.send_xforward = settings_bool("send_xforward_command");
+	settings.no_convert = conf_bool(c, "disable_mime_output_conversion");
+	settings.smtputf8 = conf_bool(c, "smtputf8_enable");
+}
+
+static void read_login(void)
+{
+	settings.auth = settings_bool("sasl_auth_enable");
+	settings.auth_by_sender = settings_bool("sender_dependent_authentication");
+	settings.auth_soft_bounce = settings_bool("sasl_auth_soft_bounce");
+	settings.auth_mechanisms = settings_str("sasl_mechanism_filter");
+	settings.auth_security = settings_str("sasl_security_options");
+	settings.auth_security_tls = settings_str("sasl_tls_security_options");
+	settings.passwords = read_maps("sasl_password_maps", MAP_FOLD_KEY);
+	if (settings.auth && strcmp(settings_str("sasl_type"), "cyrus") != 0)
+		die("%s: only cyrus is supported", full("sasl_type"));
+	if (settings.auth && maps_empty(settings.passwords))
+		log_warning("%s is set, but no password tables are", full("sasl_auth_enable"));
+}
+
+void settings_read(bool lmtp)
+{
+	struct err e;
+	settings.lmtp = lmtp;
+	arena_init(&arena);
+	map_set_remote(true);
+	dlog_set_digits((unsigned)conf_int(service_conf(), "delay_logging_resolution_limit"));
+	read_names();
+	read_limits();
+	read_own();
+	read_tls();
+	read_login();
+	settings.generic = read_maps("generic_maps", MAP_FOLD_KEY);
+	settings.ehlo_by_address =
+	    read_maps(lmtp ? "discard_lhlo_keyword_address_maps" : "discard_ehlo_keyword_address_maps", 0);
+	settings.ehlo_discard = settings_str(lmtp ? "discard_lhlo_keywords" : "discard_ehlo_keywords");
+	settings.cache_on_demand = settings_bool("connection_cache_on_demand");
+	if (match_list_open(full("connection_cache_destinations"),
+			    span_str(settings_str("connection_cache_destinations")), 0,
+			    &settings.cache_destinations, &e) != RC_OK)
+		die("%s: %s", full("connection_cache_destinations"), e.text);
+}

@@ -1,0 +1,82 @@
+/* starttls.c - TLS on a session (RFC 3207) and the log line about it. */
+#include "client.h"
+#include "log/log.h"
+
+static void log_tls(const struct session *s)
+{
+	const struct tls_info *i = &s->tls_info;
+	char more[300] = "";
+	size_t n = 0;
+	if (settings.tls_log < 1)
+		return;
+	if (i->kex[0] != '\0')
+		n += (size_t)snprintf(more, sizeof more, " key-exchange %s", i->kex);
+	if (i->sig[0] != '\0')
+		n += (size_t)snprintf(more + n, sizeof more - n, " server-signature %s", i->sig);
+	if (i->digest[0] != '\0')
+		snprintf(more + n, sizeof more - n, " server-digest %s", i->digest);
+	log_info("%s TLS connection %s to %s: %s with cipher %s (%d/%d bits)%s",
+		 i->peer_fingerprint[0] == '\0' ? "Anonymous"
+		 : i->peer_verified		? "Verified"
+		 : i->peer_trusted		? "Trusted"
+						: "Untrusted",
+		 i->reused ? "reused" : "established", s->relay, i->protocol, i->cipher, i->bits, i->alg_bits,
+		 more);
+}
+
+static enum rc failed(struct session *s, const struct tls_policy *p, enum rc rc, const struct err *e,
+		      struct why *w)
+{
+	s->unusable = true;
+	if (rc == RC_GONE) {
+		log_info("server certificate verification failed for %s: %s", s->relay, e->text);
+		why_set(w, "4.7.5", "Server certificate not verified");
+		return RC_DENIED;
+	}
+	if (rc == RC_DENIED) { /* RFC 3207 section 6: what came before the handshake is not to be believed */
+		log_warning("%s: input in clear text behind the reply to STARTTLS", s->relay);
+		why_set(w, "4.7.5", "Cannot start TLS: handshake failure");
+		return RC_DENIED;
+	}
+	log_info("SSL_connect error to %s: %s", s->relay, e->text);
+	why_set(w, "4.7.5", "Cannot start TLS: handshake failure");
+	/* RC_SYNTAX lets the caller fall back to clear text where the policy allows that. */
+	return p->level == TLS_MAY ? RC_SYNTAX : RC_DENIED;
+}
+
+/* Whether the server agrees. RC_NOTFOUND: it does not, and the policy says that is all right. */
+static enum rc ask(struct session *s, const struct tls_policy *p, struct arena *a, struct why *w)
+{
+	session_puts(s, "STARTTLS");
+	enum rc rc = session_reply(s, settings.starttls_s, "performing the STARTTLS handshake", w);
+	if (rc != RC_OK || s->reply.code / 100 == 2)
+		return rc;
+	if (p->level == TLS_MAY && !s->unusable)
+		return RC_NOTFOUND;
+	why_set(w, "4.7.4", "TLS is required, but host %s refused to start TLS: " SPAN_FMT, s->name_addr,
+		SPAN_ARG(smtp_reply_text(&s->reply, a)));
+	return RC_DENIED;
+}
+
+enum rc session_starttls(struct session *s, const struct target *t, const struct tls_policy *p, bool wrapper,
+			 struct arena *a, struct why *w)
+{
+	struct err e;
+	struct span *names, sni = p->sni != NULL ? span_str(p->sni) : t->host;
+	size_t n = policy_names(p, t, a, &names);
+	if (!wrapper) {
+		enum rc rc = ask(s, p, a, w);
+		if (rc == RC_NOTFOUND)
+			return RC_OK;
+		if (rc != RC_OK)
+			return rc;
+	}
+	enum rc rc = tls_client_start(settings.tls, s->io, sni, names, n, p->level, p->protocols, p->ciphers,
+				      &s->tls_info, deadline_s(settings.starttls_s), &e);
+	if (rc == RC_OK || rc == RC_GONE)
+		log_tls(s);
+	if (rc != RC_OK)
+		return failed(s, p, rc, &e, w);
+	s->tls = true;
+	return RC_OK;
+}

@@ -1,0 +1,414 @@
+/* transfer.c - one mail transaction (RFC 5321 section 3.3): MAIL, RCPT, DATA, with PIPELINING in as few round
+ * trips as there can be (RFC 2920), and LMTP's reply for each recipient (RFC 2033 section 4.2). */
+#include "client.h"
+#include "base/codec.h"
+#include "log/log.h"
+
+#define WINDOW 100 /* RCPT commands in flight: their replies fit any socket buffer */
+
+/* Where a transaction stands. */
+struct transaction {
+	struct delivery *dl;
+	struct session *s;
+	bool mail_failed, data_sent, data_ok, dot_sent, seven;
+	size_t accepted;
+	struct why mail_why;
+	struct span mail_diag;
+};
+
+/* ---- what a reply means ---- */
+
+static void said(struct transaction *t, const char *command, struct why *w, struct span *diag)
+{
+	const struct smtp_reply *r = &t->s->reply;
+	char dsn[SMTP_DSN_MAX];
+	*diag = smtp_reply_text(r, t->dl->a);
+	/* A code that is neither success nor failure makes no sense here: try again later. */
+	snprintf(dsn, sizeof dsn, "%u.0.0", r->code / 100 == 5 ? 5U : 4U);
+	why_set(w, r->dsn[0] != '\0' && r->dsn[0] != '2' ? r->dsn : dsn,
+		"host %s said: " SPAN_FMT " (in reply to %s)", t->s->name_addr, SPAN_ARG(*diag), command);
+}
+
+static void rcpt_fail(struct transaction *t, struct rcpt *r, const char *command)
+{
+	struct delivery *dl = t->dl;
+	struct why w;
+	struct span diag;
+	said(t, command, &w, &diag);
+	if (w.dsn[0] == '4' && !dl->final) {
+		log_info(SPAN_FMT ": %s", SPAN_ARG(dl->env.qid), w.text); /* the next host is asked */
+		return;
+	}
+	rcpt_result(dl, r, w.dsn[0] == '5' ? DS_BOUNCED : DS_DEFERRED, span_str(w.dsn), span_str(w.text),
+		    diag);
+}
+
+/* A server with DSN reports success itself (RFC 3461 section 5.2.2): no report of ours, which is what
+ * DS_EXPANDED says. */
+static void rcpt_sent(struct transaction *t, struct rcpt *r)
+{
+	const struct smtp_reply *p = &t->s->reply;
+	bool reports = (t->s->features & FEAT_DSN) != 0;
+	struct span text = smtp_reply_text(p, t->dl->a);
+	rcpt_result(t->dl, r, reports ? DS_EXPANDED : DS_RELAYED,
+		    p->dsn[0] != '\0' ? span_str(p->dsn) : SPAN("2.0.0"), text, text);
+}
+
+/* ---- commands ---- */
+
+static struct span xtext(struct arena *a, struct span in)
+{
+	struct buf b;
+	buf_init(&b, 3 * in.n + 1);
+	xtext_encode(&b, in);
+	struct span out = span_dup(a, buf_span(&b));
+	buf_release(&b);
+	return out;
+}
+
+static void put_mail(struct transaction *t)
+{
+	const struct envelope *env = &t->dl->env;
+	struct session *s = t->s;
+	struct buf more;
+	buf_init(&more, 4096);
+	if (s->features & FEAT_SIZE) /* RFC 1870 */
+		(void)buf_printf(&more, " SIZE=%llu", (unsigned long long)content_wire_bytes(t->dl->d, env));
+	if ((s->features & FEAT_8BITMIME) && env->body == BODY_8BITMIME)
+		(void)buf_puts(&more, " BODY=8BITMIME");
+	if ((s->features & FEAT_SMTPUTF8) && (env->flags & ENVF_SMTPUTF8))
+		(void)buf_puts(&more, " SMTPUTF8");
+	if ((s->features & FEAT_DSN) && env->ret != RET_NONE)
+		(void)buf_puts(&more, env->ret == RET_FULL ? " RET=FULL" : " RET=HDRS");
+	if ((s->features & FEAT_DSN) && env->envid.n > 0)
+		(void)buf_printf(&more, " ENVID=" SPAN_FMT, SPAN_ARG(xtext(t->dl->a, env->envid)));
+	session_puts(s, "MAIL FROM:<" SPAN_FMT ">%s", SPAN_ARG(t->dl->sender), buf_cstr(&more));
+	buf_release(&more);
+	s->dirty = true;
+}
+
+static void put_notify(struct buf *b, uint16_t notify)
+{
+	static const struct {
+		uint16_t bit;
+		const char *word;
+	} words[] = { { NOTIFY_NEVER, "NEVER" },
+		      { NOTIFY_SUCCESS, "SUCCESS" },
+		      { NOTIFY_FAILURE, "FAILURE" },
+		      { NOTIFY_DELAY, "DELAY" } };
+	const char *sep = " NOTIFY=";
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (notify & words[i].bit) {
+			(void)buf_printf(b, "%s%s", sep, words[i].word);
+			sep = ",";
+		}
+}
+
+static void put_orcpt(struct transaction *t, struct buf *b, const struct rcpt *r)
+{
+	struct span text = r->r->orcpt, type;
+	if (text.n > 0 && span_next(&text, ';', &type) && text.n > 0)
+		(void)buf_printf(b, " ORCPT=" SPAN_FMT ";" SPAN_FMT, SPAN_ARG(type),
+				 SPAN_ARG(xtext(t->dl->a, text)));
+	else if (r->r->orig.n > 0)
+		(void)buf_printf(b, " ORCPT=rfc822;" SPAN_FMT, SPAN_ARG(xtext(t->dl->a, r->r->orig)));
+}
+
+static void put_rcpt(struct transaction *t, const struct rcpt *r)
+{
+	struct buf more;
+	buf_init(&more, 5000);
+	if (t->s->features & FEAT_DSN) {
+		put_notify(&more, r->r->notify);
+		put_orcpt(t, &more, r);
+	}
+	session_puts(t->s, "RCPT TO:<" SPAN_FMT ">%s", SPAN_ARG(r->addr), buf_cstr(&more));
+	buf_release(&more);
+}
+
+/* ---- replies ---- */
+
+static enum rc read_mail(struct transaction *t, struct why *w)
+{
+	enum rc rc = session_reply(t->s, settings.mail_s, "sending MAIL FROM", w);
+	if (rc != RC_OK || t->s->reply.code / 100 == 2)
+		return rc;
+	t->mail_failed = true;
+	said(t, "MAIL FROM command", &t->mail_why, &t->mail_diag);
+	return RC_OK;
+}
+
+static enum rc read_rcpt(struct transaction *t, struct rcpt *r, struct why *w)
+{
+	enum rc rc = session_reply(t->s, settings.rcpt_s, "sending RCPT TO", w);
+	if (rc != RC_OK || t->mail_failed)
+		return rc;
+	if (t->s->reply.code / 100 != 2) {
+		rcpt_fail(t, r, "RCPT TO command");
+		return RC_OK;
+	}
+	r->accepted = true;
+	t->accepted++;
+	if (t->dl->d->flags & DELF_VERIFY)
+		rcpt_sent(t, r);
+	return RC_OK;
+}
+
+static void fail_accepted(struct transaction *t, const char *command)
+{
+	for (size_t i = 0; i < t->dl->rcpts; i++)
+		if (t->dl->rcpt[i].accepted && !t->dl->rcpt[i].done)
+			rcpt_fail(t, &t->dl->rcpt[i], command);
+}
+
+static enum rc read_data(struct transaction *t, struct why *w)
+{
+	enum rc rc = session_reply(t->s, settings.data_init_s, "sending DATA command", w);
+	if (rc != RC_OK)
+		return rc;
+	t->data_ok = t->s->reply.code / 100 == 3;
+	if (!t->data_ok && !t->mail_failed)
+		fail_accepted(t, "DATA command");
+	return RC_OK;
+}
+
+/* ---- the parts of a transaction ---- */
+
+/* MAIL, the recipients and, with PIPELINING, DATA. */
+static enum rc envelope(struct transaction *t, struct why *w)
+{
+	struct delivery *dl = t->dl;
+	bool pipelining = (t->s->features & FEAT_PIPELINING) != 0, mail_read = false;
+	bool data = pipelining && !(dl->d->flags & DELF_VERIFY);
+	enum rc rc = RC_OK;
+	size_t window = pipelining ? WINDOW : 1;
+	put_mail(t);
+	if (!pipelining) {
+		rc = read_mail(t, w);
+		mail_read = true;
+	}
+	for (size_t i = 0, n; rc == RC_OK && i < dl->rcpts && !t->mail_failed; i += n) {
+		for (n = 0; n < window && i + n < dl->rcpts; n++)
+			if (!dl->rcpt[i + n].done)
+				put_rcpt(t, &dl->rcpt[i + n]);
+		bool last = i + n == dl->rcpts;
+		if (last && data) {
+			session_puts(t->s, "DATA");
+			t->data_sent = true;
+		}
+		if (!mail_read)
+			rc = read_mail(t, w);
+		mail_read = true;
+		for (size_t k = 0; rc == RC_OK && k < n; k++)
+			if (!dl->rcpt[i + k].done)
+				rc = read_rcpt(t, &dl->rcpt[i + k], w);
+		if (rc == RC_OK && last && data)
+			rc = read_data(t, w);
+	}
+	return rc;
+}
+
+/* RFC 2920 section 3.1: DATA was taken although no recipient was; nothing but the dot may follow. */
+static enum rc empty_data(struct transaction *t, struct why *w)
+{
+	if (!t->data_ok)
+		return RC_OK;
+	stream_puts(t->s->io, ".\r\n");
+	t->s->unusable = true; /* whatever it makes of that */
+	(void)w;
+	struct err e;
+	return stream_flush(t->s->io, deadline_s(settings.data_xfer_s), &e);
+}
+
+static enum rc send_content(struct transaction *t, struct why *w)
+{
+	struct content c;
+	struct err e;
+	content_open(&c, t->dl->d);
+	stream_set_write_timeout(t->s->io, settings.data_xfer_s);
+	enum rc rc = content_send(&c, t->s->io, t->seven, &e);
+	content_close(&c);
+	if (rc != RC_OK) { /* no dot: what was sent must not become a message */
+		t->s->unusable = true;
+		bool forever = rc == RC_LIMIT || rc == RC_SYNTAX;
+		log_warning(SPAN_FMT ": %s", SPAN_ARG(t->dl->env.qid), e.text);
+		why_set(w, forever ? "5.6.3" : "4.3.0", "%s",
+			forever ? e.text : "message content cannot be read");
+		return RC_GONE;
+	}
+	if (stream_flush(t->s->io, deadline_s(settings.data_xfer_s), &e) == RC_OK)
+		return RC_OK;
+	/* The server may have refused in mid-transfer. */
+	if (smtp_reply_read(&t->s->reply, t->s->io, deadline_s(1), &e) == RC_OK &&
+	    t->s->reply.code / 100 >= 4) {
+		t->s->unusable = true;
+		fail_accepted(t, "end of DATA command");
+		return RC_EOF;
+	}
+	session_why(t->s, e.rc == RC_TIMEOUT ? RC_TIMEOUT : RC_EOF, "sending message body", w);
+	return RC_EOF;
+}
+
+static enum rc final_replies(struct transaction *t, struct why *w)
+{
+	struct delivery *dl = t->dl;
+	bool each = settings.lmtp, have = false;
+	for (size_t i = 0; i < dl->rcpts; i++) {
+		struct rcpt *r = &dl->rcpt[i];
+		if (!r->accepted || r->done)
+			continue;
+		if (each || !have) {
+			enum rc rc =
+			    session_reply(t->s, settings.data_done_s,
+					  "sending end of data -- message may be sent more than once", w);
+			if (rc != RC_OK)
+				return rc;
+			have = true;
+		}
+		if (t->s->reply.code / 100 == 2)
+			rcpt_sent(t, r);
+		else
+			rcpt_fail(t, r, "end of DATA command");
+	}
+	t->s->dirty = false;
+	return RC_OK;
+}
+
+static enum rc content(struct transaction *t, struct why *w)
+{
+	enum rc rc = RC_OK;
+	if (!t->data_sent) {
+		session_puts(t->s, "DATA");
+		rc = read_data(t, w);
+	}
+	if (rc != RC_OK || !t->data_ok)
+		return rc;
+	if ((rc = send_content(t, w)) != RC_OK)
+		return rc;
+	stream_puts(t->s->io, ".\r\n");
+	t->dot_sent = true;
+	return final_replies(t, w);
+}
+
+/* ---- before it ---- */
+
+static enum rc reset(struct session *s, struct why *w)
+{
+	session_puts(s, "RSET");
+	enum rc rc = session_reply(s, settings.rset_s, "sending RSET command", w);
+	if (rc == RC_OK && s->reply.code / 100 != 2) {
+		session_why(s, RC_SYNTAX, "sending RSET command", w);
+		rc = RC_SYNTAX;
+	}
+	s->dirty = false;
+	return rc;
+}
+
+static void put_attribute(struct transaction *t, struct buf *b, unsigned feature, const char *name,
+			  struct span value)
+{
+	if (!(t->s->features & feature))
+		return;
+	if (value.n == 0)
+		(void)buf_printf(b, " %s=[UNAVAILABLE]", name);
+	else
+		(void)buf_printf(b, " %s=" SPAN_FMT, name, SPAN_ARG(xtext(t->dl->a, value)));
+}
+
+/* Where the message came from, for a filter that is part of the same system (XFORWARD_README). */
+static enum rc xforward(struct transaction *t, struct why *w)
+{
+	const struct envelope *env = &t->dl->env;
+	struct buf line[2];
+	struct inet_addr addr;
+	enum rc rc = RC_OK;
+	struct span ip = env->client_addr;
+	if (ip.n > 0 && inet_addr_parse(ip, &addr) == RC_OK && addr.family == AF_INET6)
+		ip = span_printf(t->dl->a, "IPv6:" SPAN_FMT, SPAN_ARG(env->client_addr));
+	buf_init(&line[0], 4096);
+	buf_init(&line[1], 4096);
+	put_attribute(t, &line[0], FEAT_XFORWARD_NAME, "NAME", env->client_name);
+	put_attribute(t, &line[0], FEAT_XFORWARD_ADDR, "ADDR", ip);
+	put_attribute(t, &line[0], FEAT_XFORWARD_PORT, "PORT", env->client_port);
+	put_attribute(t, &line[1], FEAT_XFORWARD_PROTO, "PROTO", env->protocol);
+	put_attribute(t, &line[1], FEAT_XFORWARD_HELO, "HELO", env->helo);
+	put_attribute(t, &line[1], FEAT_XFORWARD_IDENT, "IDENT", env->ident.n > 0 ? env->ident : env->qid);
+	put_attribute(t, &line[1], FEAT_XFORWARD_SOURCE, "SOURCE",
+		      env->client_name.n > 0 ? SPAN("REMOTE") : SPAN("LOCAL"));
+	for (int i = 0; i < 2 && rc == RC_OK; i++) {
+		if (line[i].n == 0)
+			continue;
+		session_puts(t->s, "XFORWARD%s", buf_cstr(&line[i]));
+		rc = session_reply(
+		    t->s, settings.xforward_s,
+		    i == 0 ? "sending XFORWARD name/address" : "sending XFORWARD protocol/helo_name", w);
+		if (rc == RC_OK && t->s->reply.code / 100 != 2)
+			log_warning("host %s said: " SPAN_FMT " (in reply to XFORWARD command)",
+				    t->s->name_addr, SPAN_ARG(smtp_reply_text(&t->s->reply, t->dl->a)));
+	}
+	buf_release(&line[0]);
+	buf_release(&line[1]);
+	return rc;
+}
+
+static bool needs_utf8(const struct delivery *dl)
+{
+	bool ascii = span_is_ascii(dl->sender);
+	for (size_t i = 0; i < dl->rcpts; i++)
+		ascii = ascii && span_is_ascii(dl->rcpt[i].addr);
+	return !ascii;
+}
+
+/* What this server can never take. */
+static bool impossible(struct transaction *t, struct why *w)
+{
+	const struct session *s = t->s;
+	uint64_t bytes = content_wire_bytes(t->dl->d, &t->dl->env);
+	if ((s->features & FEAT_SIZE) && s->size_limit > 0 && bytes > s->size_limit) {
+		why_set(w, "5.3.4", "message size %llu exceeds size limit %llu of server %s",
+			(unsigned long long)bytes, (unsigned long long)s->size_limit, s->name_addr);
+		return true;
+	}
+	if (!(s->features & FEAT_SMTPUTF8) && needs_utf8(t->dl)) { /* RFC 6531 section 3.2 */
+		why_set(w, "5.6.7", "SMTPUTF8 is required, but was not offered by host %s", s->name_addr);
+		return true;
+	}
+	return false;
+}
+
+enum rc transfer(struct delivery *dl)
+{
+	struct transaction t = { .dl = dl, .s = dl->s };
+	struct why w;
+	enum rc rc = RC_OK;
+	t.seven = dl->env.body == BODY_8BITMIME && !(dl->s->features & FEAT_8BITMIME) && !settings.no_convert;
+	for (size_t i = 0; i < dl->rcpts; i++)
+		dl->rcpt[i].accepted = false;
+	if (impossible(&t, &w)) {
+		delivery_fail(dl, &w, SPAN(""));
+		return RC_OK;
+	}
+	if (dl->s->dirty)
+		rc = reset(dl->s, &w);
+	if (rc == RC_OK && settings.send_xforward)
+		rc = xforward(&t, &w);
+	if (rc == RC_OK)
+		rc = envelope(&t, &w);
+	if (rc == RC_OK && t.mail_failed)
+		delivery_fail(dl, &t.mail_why, t.mail_diag);
+	if (rc == RC_OK && (t.accepted == 0 || t.mail_failed))
+		rc = empty_data(&t, &w);
+	else if (rc == RC_OK && !(dl->d->flags & DELF_VERIFY))
+		rc = content(&t, &w);
+	if (rc == RC_OK)
+		return RC_OK;
+	dl->s->unusable = true;
+	if (dl->open > 0 && dl->s->uses > 1 && !t.accepted && !t.data_ok && !t.mail_failed)
+		return RC_AGAIN; /* a kept connection that had died meanwhile: the same host again, on a new
+				    one */
+	if (t.dot_sent) /* it may have arrived: not at once to the next host as well (RFC 5321 section 4.5.3.2.6) */
+		dl->final = true;
+	if (dl->open > 0)
+		delivery_fail(dl, &w, SPAN(""));
+	return rc;
+}

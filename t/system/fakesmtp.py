@@ -1,0 +1,109 @@
+"""SMTP and LMTP servers as a test wants them: every reply can be changed, everything received is kept."""
+import socket
+import ssl
+import threading
+
+EHLO = ["PIPELINING", "SIZE 10000000", "8BITMIME", "DSN", "ENHANCEDSTATUSCODES", "SMTPUTF8"]
+
+
+class Server:
+    """replies: verb (or "GREETING", "BODY", "RCPT user@x") -> reply text, list of replies for LMTP's BODY, None: hang up,
+    callable(server, connection, line)."""
+
+    def __init__(self, keywords=EHLO, lmtp=False, tls=None, delay=None, host="127.0.0.1", port=0, **replies):
+        self.keywords, self.lmtp, self.tls, self.replies = list(keywords), lmtp, tls, replies
+        self.lines, self.messages, self.sessions, self.segments = [], [], 0, []
+        self.listener = socket.create_server((host, port))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                c, _ = self.listener.accept()
+            except OSError:
+                return
+            self.sessions += 1
+            threading.Thread(target=self.guard, args=(c,), daemon=True).start()
+
+    def guard(self, c):
+        try:
+            self.session(c)
+        except (OSError, EOFError):
+            pass
+        c.close()
+
+    def reply(self, c, verb, line, default):
+        r = self.replies.get(line.decode("latin-1"), self.replies.get(verb, default))
+        if callable(r):
+            r = r(self, c, line)
+        if r is None:
+            c.shutdown(socket.SHUT_RDWR)
+            raise EOFError
+        c.sendall(r.encode("latin-1") + b"\r\n" if r != "" else b"")
+        return r
+
+    def session(self, c):
+        self.buf = b""
+        rcpts, buf = 0, b""
+        self.reply(c, "GREETING", b"", "220 fake ESMTP")
+        while True:
+            while b"\r\n" not in buf:
+                data = c.recv(65536)
+                if not data:
+                    return
+                self.segments.append(data)
+                buf += data
+            line, buf = buf.split(b"\r\n", 1)
+            self.lines.append(line.decode("latin-1"))
+            verb = line.split(b" ")[0].upper().decode("latin-1")
+            if verb in ("EHLO", "LHLO"):
+                words = ["fake.example"] + self.keywords
+                self.reply(c, verb, line, "\r\n".join("250%s%s" % ("-" if i + 1 < len(words) else " ", w)
+                                                     for i, w in enumerate(words)))
+            elif verb == "STARTTLS":
+                r = self.reply(c, verb, line, "220 2.0.0 go")
+                if r.startswith("220") and self.tls:
+                    c = self.tls.wrap_socket(c, server_side=True)
+                    self.keywords = [k for k in self.keywords if k != "STARTTLS"]
+                    buf = b""
+            elif verb == "RCPT":
+                if self.reply(c, verb, line, "250 2.1.5 ok").startswith("2"):
+                    rcpts += 1
+            elif verb == "DATA":
+                r = self.reply(c, verb, line, "354 go" if rcpts else "554 5.5.1 no valid recipients")
+                if r.startswith("3"):
+                    while not (buf.startswith(b".\r\n") or b"\r\n.\r\n" in buf):
+                        data = c.recv(65536)
+                        if not data:
+                            return
+                        buf += data
+                    end = 0 if buf.startswith(b".\r\n") else buf.index(b"\r\n.\r\n") + 2
+                    self.messages.append(buf[:end])
+                    buf = buf[end + 3:]
+                    if self.lmtp:
+                        answers = self.replies.get("BODY", ["250 2.0.0 delivered"] * rcpts)
+                        for a in answers[:rcpts]:
+                            c.sendall(a.encode() + b"\r\n")
+                    else:
+                        self.reply(c, "BODY", b"", "250 2.0.0 Ok: queued as F00")
+                rcpts = 0
+            elif verb == "QUIT":
+                self.reply(c, verb, line, "221 2.0.0 bye")
+                return
+            else:
+                if verb == "RSET":
+                    rcpts = 0
+                self.reply(c, verb, line, "250 2.0.0 ok")
+
+
+def context(directory):
+    """A server context with a certificate of its own for fake.example and 127.0.0.1."""
+    import os
+    import subprocess
+    key, cert = os.path.join(directory, "key.pem"), os.path.join(directory, "cert.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
+                    "-subj", "/CN=fake.example", "-addext", "subjectAltName=DNS:fake.example"], check=True, capture_output=True)
+    t = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    t.load_cert_chain(cert, key)
+    return t, cert, key
