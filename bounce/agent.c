@@ -1,0 +1,53 @@
+/* bounce/agent.c - one result for all recipients of a delivery. */
+#include "agent.h"
+#include "base/clock.h"
+#include "log/log.h"
+#include "queue/envelope.h"
+#include "smtp/dlog.h"
+#include <unistd.h>
+
+void agent_split_dsn(struct span nexthop, const char *dsn_default, struct fixed_result *out)
+{
+	struct span rest = nexthop, word;
+	bool code = span_next_word(&rest, " \t", &word) && word.n >= 5 &&
+		    (word.p[0] == '4' || word.p[0] == '5' || word.p[0] == '2') && word.p[1] == '.' &&
+		    ascii_isdigit(word.p[2]);
+
+	out->dsn = code ? word : span_str(dsn_default);
+	out->reason = code ? span_trim(rest) : nexthop;
+}
+
+void agent_answer(struct ipc_call *call, const struct deliver *d, const struct fixed_result *result)
+{
+	struct arena *a = ipc_call_arena(call);
+	const struct deliver_rcpt *rcpt = d->rcpts.v;
+	struct deliver_result *out = arena_array(a, d->rcpts.n + 1, sizeof(*out));
+	struct deliver_reply reply = { .results = { out, d->rcpts.n } };
+	struct envelope env = { .arrival_us = 0 };
+	int64_t now = wall_now().us;
+	struct err e;
+
+	if (envelope_decode(d->envelope, a, &env, &e) != RC_OK)
+		log_warning("delivery request: %s", e.text);
+	for (size_t i = 0; i < d->rcpts.n; i++) {
+		struct dlog line = { .qid = env.qid,
+				     .rcpt = &rcpt[i],
+				     .relay = span_str(result->relay),
+				     .dsn = result->dsn,
+				     .reason = result->reason };
+
+		line.times = (struct dlog_times){ .arrival_us = env.arrival_us,
+						  .active_us = d->active_us,
+						  .handoff_us = now };
+		line.status = dlog_status(result->status, d->flags & DELF_VERIFY);
+		dlog_delivery(&line);
+		out[i] = (struct deliver_result){ .index = rcpt[i].index,
+						  .status = (uint16_t)result->status,
+						  .dsn = result->dsn,
+						  .reason = result->reason,
+						  .relay = span_str(result->relay) };
+	}
+	if (d->fd >= 0)
+		close(d->fd);
+	ipc_reply(call, &reply);
+}

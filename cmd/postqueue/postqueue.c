@@ -1,0 +1,163 @@
+/* cmd/postqueue/postqueue.c - postqueue(1): what users may see of the queue and do to it. Set-gid postdrop,
+ * so that it reaches public/. Every failure is status 69, as callers know it from Postfix. */
+#include "postqueue.h"
+#include "ipc/proto.h"
+#include "log/log.h"
+#include "queue/qid.h"
+#include "service/client.h"
+#include <pwd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+struct options {
+	int mode;
+	const char *arg, *dir;
+};
+
+static NORETURN void usage(void)
+{
+	die_status(
+	    EX_UNAVAILABLE,
+	    "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s site");
+}
+
+/* authorized_mailq_users, authorized_flush_users: root and the queue's owner always; "static:anyone" or a
+ * list of names. */
+static void require_user(const struct conf *c, const char *param)
+{
+	struct span rest = span_str(conf_str(c, param)), word;
+	uid_t uid = getuid();
+	struct passwd *pw;
+
+	pw = getpwnam(conf_str(c, "mail_owner"));
+	if (uid == 0 || (pw && pw->pw_uid == uid))
+		return;
+	pw = getpwuid(uid);
+	while (span_next_word(&rest, ", \t\n", &word)) {
+		bool deny = word.p[0] == '!';
+
+		word = span_skip(word, deny ? 1 : 0);
+		if (span_starts(word, SPAN("static:")) || (pw && span_is(word, pw->pw_name))) {
+			if (!deny)
+				return;
+			break;
+		}
+	}
+	die_status(
+	    EX_UNAVAILABLE, "User %s(%ld) is not allowed to %s", pw ? pw->pw_name : "unknown", (long)uid,
+	    strcmp(param, "authorized_mailq_users") == 0 ? "view the mail queue" : "flush the mail queue");
+}
+
+static void list(const struct conf *c, bool json)
+{
+	struct printer p = { .json = json, .long_ids = conf_bool(c, "enable_long_queue_ids") };
+
+	require_user(c, "authorized_mailq_users");
+	source_each(c, print_message, &p);
+	print_end(&p);
+	if (fflush(stdout) != 0)
+		die_status(EX_IOERR, "write error");
+}
+
+static void control(const struct conf *c, enum qmgr_op op, struct span arg)
+{
+	struct qmgr_control q = { .op = (uint16_t)op, .arg = arg };
+	struct qmgr_control_reply r;
+	struct arena a;
+	struct err e;
+
+	require_user(c, "authorized_flush_users");
+	arena_init(&a);
+	if (client_request(c, "public", conf_str(c, "queue_service_name"), IPC_QMGR_CONTROL, &q, &r, &a, 100,
+			   &e) != RC_OK)
+		die_status(EX_UNAVAILABLE, "Cannot flush mail queue - mail system is down (%s)", e.text);
+	if (r.code > 1) /* an id that is not there is no error */
+		die_status(EX_UNAVAILABLE, SPAN_FMT, SPAN_ARG(r.text));
+	arena_release(&a);
+}
+
+static void flush_id(const struct conf *c, const char *text)
+{
+	struct qid id;
+
+	if (!qid_parse(span_str(text), &id))
+		die_status(EX_UNAVAILABLE, "Invalid mail queue ID: \"%s\"", text);
+	control(c, QOP_FLUSH_ID, qid_span(&id));
+}
+
+static void flush_site(const struct conf *c, const char *site)
+{
+	struct span s = span_str(site);
+	struct flush_query q = { .op = 2 };
+	struct flush_reply r;
+	struct arena a;
+	struct err e;
+
+	if (s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']')
+		s = span_make(s.p + 1, s.n - 2);
+	if (s.n == 0 || s.n > 253 || span_chr(s, '@') >= 0)
+		die_status(EX_UNAVAILABLE, "Cannot flush mail queue - invalid destination: \"%s\"", site);
+	require_user(c, "authorized_flush_users");
+	arena_init(&a);
+	q.site = s;
+	if (client_request(c, "public", conf_str(c, "flush_service_name"), IPC_FLUSH, &q, &r, &a, 100, &e) !=
+	    RC_OK)
+		die_status(EX_UNAVAILABLE, "Cannot flush mail queue - mail system is down (%s)", e.text);
+	if (r.status == 1)
+		die_status(EX_UNAVAILABLE, "Flush service is not configured for destination \"%s\"", site);
+	if (r.status != 0)
+		die_status(EX_UNAVAILABLE, "Unable to flush mail queue for \"%s\"", site);
+	arena_release(&a);
+}
+
+static struct options parse(int argc, char **argv)
+{
+	struct options o = { .mode = 0 };
+	int ch;
+
+	while ((ch = getopt(argc, argv, "c:fi:jps:v")) != -1) {
+		switch (ch) {
+		case 'c':
+			o.dir = optarg;
+			break;
+		case 'v':
+			break;
+		case 'f':
+		case 'i':
+		case 'j':
+		case 'p':
+		case 's':
+			if (o.mode)
+				usage();
+			o.mode = ch;
+			o.arg = optarg;
+			break;
+		default:
+			usage();
+		}
+	}
+	if (!o.mode || optind < argc)
+		usage();
+	return o;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = parse(argc, argv);
+	struct conf *c = client_conf(o.dir, "postqueue");
+
+	switch (o.mode) {
+	case 'f':
+		control(c, QOP_FLUSH, SPAN_NONE);
+		break;
+	case 'i':
+		flush_id(c, o.arg);
+		break;
+	case 's':
+		flush_site(c, o.arg);
+		break;
+	default:
+		list(c, o.mode == 'j');
+	}
+	return 0;
+}

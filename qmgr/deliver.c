@@ -1,0 +1,236 @@
+/* qmgr/deliver.c - one delivery: message and recipients to an agent, its answer to the recipients' states. */
+#include "qmgr.h"
+#include "log/log.h"
+#include "service/service.h"
+#include <unistd.h>
+
+#define AGENT_TRIES   5 /* an agent that ends under us is asked again so often, then the mail is deferred */
+#define AGENT_WAIT_MS 300
+
+struct content_job {
+	const struct message *m;
+	struct deliver *d;
+	char *bytes; /* of a slot */
+	enum rc rc;
+	struct err e;
+};
+
+/* Small: the content's bytes from the slot. Large: a descriptor of the file, read-only, and its extents. */
+static void open_content(void *arg)
+{
+	struct content_job *j = arg;
+	const struct message *m = j->m;
+	struct slot_pos pos;
+	ssize_t got;
+
+	j->d->fd = -1;
+	if (m->where != QW_SLOT) {
+		j->rc = queue_file_open(queue, &m->id, m->where, false, &j->d->fd, &j->e);
+		return;
+	}
+	pos = queue_slot(queue, m->slot);
+	j->bytes = xcalloc(1, m->im.content_bytes + 1);
+	got = pread(pos.fd, j->bytes, m->im.content_bytes, pos.base + QFILE_CONTENT_OFF);
+	j->rc = got == (ssize_t)m->im.content_bytes ? RC_OK : err_sys(&j->e, "slot %u", m->slot);
+	j->d->content = span_make(j->bytes, m->im.content_bytes);
+}
+
+static void fill_recipients(const struct delivery *dl, struct deliver *d, struct arena *a)
+{
+	struct deliver_rcpt *r = arena_array(a, dl->n, sizeof(*r));
+
+	for (size_t i = 0; i < dl->n; i++) {
+		const struct env_rcpt *er = envelope_rcpt(&dl->m->im.env, dl->rcpt[i]);
+
+		r[i] = (struct deliver_rcpt){ dl->rcpt[i], er->addr, er->orig, er->orcpt, er->notify };
+	}
+	d->rcpts = (struct ipc_list){ r, dl->n };
+}
+
+static void fill_extents(const struct message *m, struct deliver *d, struct arena *a)
+{
+	struct extent_item *x = arena_array(a, m->im.extents + 1, sizeof(*x));
+
+	for (size_t i = 0; i < m->im.extents; i++)
+		x[i] = (struct extent_item){ m->im.extent[i].off, m->im.extent[i].len };
+	d->extents = (struct ipc_list){ x, m->im.extents };
+}
+
+static void fill_envelope(const struct message *m, struct deliver *d, struct arena *a)
+{
+	struct envelope env = m->im.env;
+	struct buf b;
+
+	env.rcpts.n = 0;
+	buf_init(&b, IPC_FRAME_MAX);
+	if (envelope_encode(&env, &b) == RC_OK)
+		d->envelope = span_dup(a, buf_span(&b));
+	buf_release(&b);
+}
+
+/* Marks on disk: the recipient is not delivered again, whatever happens. Written now, on stable storage
+ * within a second. */
+static void mark_done(struct message *m, uint32_t rcpt)
+{
+	struct err e;
+	enum rc rc;
+	int fd = -1;
+
+	if (m->where == QW_SLOT) {
+		struct slot_pos pos = queue_slot(queue, m->slot);
+
+		rc = qimage_mark(pos.fd, pos.base, &m->im, rcpt, RCPT_DONE, &e);
+	} else {
+		rc = queue_file_open(queue, &m->id, m->where, true, &fd, &e);
+		if (rc == RC_OK)
+			rc = qimage_mark(fd, 0, &m->im, rcpt, RCPT_DONE, &e);
+		if (fd >= 0)
+			close(fd);
+	}
+	if (rc != RC_OK)
+		log_warning("%s: mark recipient %u done: %s", m->id.s, rcpt, e.text);
+}
+
+static void settle_one(struct message *m, uint32_t rcpt, const struct deliver_result *r)
+{
+	struct qstatus why = {
+		rcpt, r->status, r->dsn, r->reason, r->diag_type, r->diag_text, r->remote_mta
+	};
+
+	switch ((enum deliver_status)r->status) {
+	case DS_SENT:
+	case DS_RELAYED:
+	case DS_EXPANDED:
+		/* A message whose last open recipient this is will be removed as a whole: no mark of its own.
+		 */
+		if (m->unsettled > 1 || m->im.env.rcpts.n > 1)
+			mark_done(m, rcpt);
+		message_settle(m, rcpt, RUN_DONE, &why);
+		return;
+	case DS_BOUNCED:
+		message_settle(m, rcpt, RUN_BOUNCED, &why);
+		return;
+	case DS_DEFERRED:
+	case DS_SKIPPED:
+		break;
+	}
+	why.status = DS_DEFERRED;
+	message_settle(m, rcpt, RUN_DEFERRED, &why);
+}
+
+static void settle_all(struct delivery *dl, const struct deliver_reply *reply)
+{
+	static const struct deliver_result missing = { .status = DS_DEFERRED,
+						       .dsn = { "4.3.0", 5 },
+						       .reason = { "mail transport gave no answer", 29 } };
+	const struct deliver_result *v = reply->results.v;
+
+	for (size_t i = 0; i < dl->n; i++) {
+		const struct deliver_result *r = &missing;
+
+		for (size_t k = 0; k < reply->results.n; k++) {
+			size_t guess = (i + k) % reply->results.n; /* agents answer in our order */
+
+			if (v[guess].index == dl->rcpt[i]) {
+				r = &v[guess];
+				break;
+			}
+		}
+		settle_one(dl->m, dl->rcpt[i], r);
+	}
+}
+
+static void defer_all(struct delivery *dl, const char *dsn, const char *reason)
+{
+	for (size_t i = 0; i < dl->n; i++) {
+		struct qstatus why = { .index = dl->rcpt[i],
+				       .status = DS_DEFERRED,
+				       .dsn = span_str(dsn),
+				       .reason = span_str(reason) };
+
+		log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=%lld, dsn=%s, status=deferred (%s)",
+			 dl->m->id.s, SPAN_ARG(envelope_rcpt(&dl->m->im.env, dl->rcpt[i])->addr),
+			 (long long)((wall_now().us - dl->m->im.env.arrival_us) / 1000000), dsn, reason);
+		message_settle(dl->m, dl->rcpt[i], RUN_DEFERRED, &why);
+	}
+}
+
+/* Asks the agent; one that ended without an answer (killed, replaced) is asked again: delivery agents
+ * recognise what they delivered. */
+static enum rc ask_agent(struct delivery *dl, const struct deliver *d, struct deliver_reply *reply,
+			 struct arena *a, struct err *e)
+{
+	const char *service = dest_transport_name(dl->dest);
+	enum rc rc = RC_AGAIN;
+
+	for (unsigned i = 0; i < AGENT_TRIES; i++) {
+		rc = service_request(service, false, IPC_DELIVER, d, reply, a,
+				     deadline_s(qmgr_conf.daemon_timeout_s), e);
+		if ((rc != RC_EOF && rc != RC_AGAIN) || service_draining())
+			break;
+		if (i + 1 < AGENT_TRIES)
+			task_sleep_ms(AGENT_WAIT_MS << i);
+	}
+	return rc;
+}
+
+static void delivery_task(void *arg)
+{
+	struct delivery *dl = arg;
+	struct dest *dest = dl->dest;
+	struct deliver d = { .service = span_str(dest_transport_name(dest)),
+			     .nexthop = dest_nexthop(dest),
+			     .fd = -1 };
+	struct deliver_reply reply = { .destination_dead = false };
+	struct content_job j = { .m = dl->m, .d = &d };
+	struct arena a;
+	struct err e = { .text = "" };
+	enum rc rc;
+
+	arena_init(&a);
+	if (dl->m->where == QW_SLOT)
+		open_content(&j); /* page cache: no need for another thread */
+	else
+		task_offload(open_content, &j);
+	if (j.rc == RC_OK) {
+		fill_recipients(dl, &d, &a);
+		fill_extents(dl->m, &d, &a);
+		fill_envelope(dl->m, &d, &a);
+		d.active_us = dl->m->active_us;
+		d.flags = dest_has_more(dest) ? DELF_CONN_REUSE : 0;
+		if (message_is_probe(dl->m))
+			d.flags |= DELF_VERIFY;
+		rc = ask_agent(dl, &d, &reply, &a, &e);
+		if (rc == RC_OK) {
+			settle_all(dl, &reply);
+		} else {
+			log_warning("connect to transport private/%s: %s", dest_transport_name(dest), e.text);
+			defer_all(dl, "4.3.0", "mail transport unavailable");
+			dest_suspend_transport(dest, qmgr_conf.transport_retry_s);
+		}
+	} else {
+		log_warning("%s: %s", dl->m->id.s, j.e.text);
+		defer_all(dl, "4.3.0", "queue file cannot be read");
+	}
+	if (d.fd >= 0)
+		close(d.fd);
+	free(j.bytes);
+	dest_delivery_done(dest, reply.destination_dead, reply.dead_dsn, reply.dead_reason);
+	arena_release(&a);
+	free(dl->rcpt);
+	free(dl);
+	service_unhold();
+}
+
+void delivery_start(struct dest *d, struct message *m, const uint32_t *rcpt, size_t n)
+{
+	struct delivery *dl = xcalloc(1, sizeof(*dl));
+
+	dl->dest = d;
+	dl->m = m;
+	dl->n = n;
+	dl->rcpt = xcalloc(n, sizeof(*rcpt));
+	memcpy(dl->rcpt, rcpt, n * sizeof(*rcpt));
+	service_hold();
+	task_spawn(delivery_task, dl);
+}

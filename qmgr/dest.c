@@ -1,0 +1,354 @@
+/* qmgr/dest.c - transports and destinations: who may be sent to now, and how many at a time (QSHAPE_README,
+ * SCHEDULER_README's terms: initial_destination_concurrency, destination_concurrency_limit, positive and
+ * negative feedback, failed cohort limit).
+ *
+ * A destination holds jobs, one per message; deliveries are taken from the jobs in turn, so that a long list
+ * of recipients does not hold up the single message behind it. Destinations of a transport are served in
+ * turn, too. */
+#include "qmgr.h"
+#include "log/log.h"
+#include "service/service.h"
+
+struct carrier {
+	struct list link;
+	struct list ready; /* destinations with jobs, served round robin */
+	char name[128];
+	size_t busy, process_limit;
+	int64_t concurrency_limit, recipient_limit, initial, cohort_limit, rate_delay_s;
+	double positive, negative;
+	mono_t suspended_until;
+	struct table *dests; /* nexthop -> struct dest */
+};
+struct dest {
+	struct list link; /* in transport->ready while it has jobs */
+	struct carrier *t;
+	char *nexthop;
+	struct list jobs;
+	size_t busy;
+	double window;
+	double cohorts;				       /* failed cohorts in a row */
+	mono_t dead_until, not_before, remember_until; /* failures count together for minimal_backoff_time */
+	char dead_dsn[16], dead_reason[512];
+	struct timer again;
+};
+static struct list transports = { &transports, &transports };
+
+static double feedback(const char *transport, const char *suffix, const char *fallback, double window)
+{
+	const char *s = conf_transport_str(service_conf(), transport, suffix, fallback);
+	double v = strtod(s, NULL);
+	const char *slash = strchr(s, '/');
+
+	if (slash) { /* "1/concurrency", "1/sqrt_concurrency" (taken as 1/concurrency), "1/5" */
+		double by = strtod(slash + 1, NULL);
+
+		v /= by > 0 ? by : window;
+	}
+	return v > 0 && v <= 1 ? v : 1;
+}
+
+static struct carrier *transport_get(struct span name)
+{
+	const struct conf *c = service_conf();
+	struct carrier *t;
+
+	LIST_EACH(it, &transports)
+	{
+		t = LIST_ENTRY(it, struct carrier, link);
+		if (span_is(name, t->name))
+			return t;
+	}
+	t = xcalloc(1, sizeof(*t));
+	if (span_cstr(span_head(name, sizeof(t->name) - 1), t->name, sizeof(t->name)) != RC_OK)
+		snprintf(t->name, sizeof(t->name), "error");
+	t->concurrency_limit = conf_transport_int(c, t->name, "_destination_concurrency_limit",
+						  "default_destination_concurrency_limit");
+	t->recipient_limit = conf_transport_int(c, t->name, "_destination_recipient_limit",
+						"default_destination_recipient_limit");
+	t->initial = conf_transport_int(c, t->name, "_initial_destination_concurrency",
+					"initial_destination_concurrency");
+	t->cohort_limit = conf_transport_int(c, t->name, "_destination_concurrency_failed_cohort_limit",
+					     "default_destination_concurrency_failed_cohort_limit");
+	t->rate_delay_s =
+	    conf_transport_int(c, t->name, "_destination_rate_delay", "default_destination_rate_delay");
+	t->process_limit = (size_t)conf_int(c, "default_process_limit");
+	t->dests = table_new();
+	list_init(&t->ready);
+	list_add_tail(&transports, &t->link);
+	return t;
+}
+
+static void kick_dest(struct dest *d);
+
+static void again(void *arg)
+{
+	kick_dest(arg);
+}
+
+static struct dest *dest_get(struct carrier *t, struct span nexthop)
+{
+	struct dest *d = table_get(t->dests, nexthop);
+
+	if (d)
+		return d;
+	d = xcalloc(1, sizeof(*d));
+	d->t = t;
+	d->nexthop = xcalloc(1, nexthop.n + 1);
+	if (nexthop.n)
+		memcpy(d->nexthop, nexthop.p, nexthop.n);
+	list_init(&d->jobs);
+	list_init(&d->link);
+	d->window = (double)t->initial;
+	d->dead_until.ms = d->not_before.ms = 0;
+	timer_init(&d->again, again, d);
+	table_set(t->dests, nexthop, d);
+	return d;
+}
+
+/* A destination with nothing to do and nothing to remember is forgotten. */
+static void dest_idle(struct dest *d)
+{
+	mono_t now = loop_now();
+
+	if (d->busy || !list_empty(&d->jobs) || mono_diff_ms(d->dead_until, now) > 0 ||
+	    mono_diff_ms(d->not_before, now) > 0 || mono_diff_ms(d->remember_until, now) > 0)
+		return;
+	timer_cancel(&d->again);
+	table_del(d->t->dests, span_str(d->nexthop));
+	list_del(&d->link);
+	free(d->nexthop);
+	free(d);
+}
+
+static void job_free(struct job *j)
+{
+	list_del(&j->link);
+	free(j->rcpt);
+	free(j);
+}
+
+static struct job *job_of(struct dest *d, struct message *m)
+{
+	struct job *j;
+
+	if (!list_empty(&d->jobs)) { /* recipients of one message come in a row */
+		j = LIST_ENTRY(d->jobs.prev, struct job, link);
+		if (j->m == m)
+			return j;
+	}
+	j = xcalloc(1, sizeof(*j));
+	j->m = m;
+	list_add_tail(&d->jobs, &j->link);
+	return j;
+}
+
+static bool dest_dead(const struct dest *d)
+{
+	return mono_diff_ms(d->dead_until, loop_now()) > 0;
+}
+
+static void defer_dead(struct dest *d, struct message *m, uint32_t rcpt)
+{
+	struct qstatus why = { .index = rcpt, .status = DS_DEFERRED, .dsn = span_str(d->dead_dsn) };
+	char reason[600];
+
+	snprintf(reason, sizeof(reason), "delivery temporarily suspended: %s", d->dead_reason);
+	why.reason = span_str(reason);
+	log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=%lld, dsn=" SPAN_FMT ", status=deferred (%s)",
+		 m->id.s, SPAN_ARG(envelope_rcpt(&m->im.env, rcpt)->addr),
+		 (long long)((wall_now().us - m->im.env.arrival_us) / 1000000), SPAN_ARG(why.dsn), reason);
+	message_settle(m, rcpt, RUN_DEFERRED, &why);
+}
+
+void dest_enqueue(struct message *m, uint32_t rcpt, struct span transport, struct span nexthop)
+{
+	struct dest *d = dest_get(transport_get(transport), nexthop);
+	struct job *j;
+
+	if (dest_dead(d)) {
+		defer_dead(d, m, rcpt);
+		return;
+	}
+	j = job_of(d, m);
+	if ((j->n & (j->n - 1)) == 0) /* grows at powers of two */
+		j->rcpt = xrealloc(j->rcpt, (j->n ? 2 * j->n : 1) * sizeof(*j->rcpt));
+	j->rcpt[j->n++] = rcpt;
+	if (list_empty(&d->link))
+		list_add_tail(&d->t->ready, &d->link);
+}
+
+size_t dest_recipient_limit(const struct dest *d)
+{
+	return d->t->recipient_limit > 0 ? (size_t)d->t->recipient_limit : 1000;
+}
+
+/* One delivery from the job whose turn it is. */
+static void start_one(struct dest *d)
+{
+	struct job *j = LIST_ENTRY(list_first(&d->jobs), struct job, link);
+	size_t n = j->n - j->next, limit = dest_recipient_limit(d);
+
+	n = n > limit ? limit : n;
+	n = n > 1000 ? 1000 : n; /* what one record holds */
+	d->busy++;
+	d->t->busy++;
+	delivery_start(d, j->m, j->rcpt + j->next, n);
+	j->next += n;
+	list_del(&j->link);
+	if (j->next == j->n)
+		job_free(j);
+	else
+		list_add_tail(&d->jobs, &j->link);
+	if (d->t->rate_delay_s > 0) {
+		d->not_before = mono_after(loop_now(), d->t->rate_delay_s * 1000);
+		timer_set(&d->again, (deadline_t){ d->not_before });
+	}
+}
+
+static bool may_start(const struct dest *d)
+{
+	const struct carrier *t = d->t;
+	double window = t->concurrency_limit > 0 && d->window > (double)t->concurrency_limit
+			    ? (double)t->concurrency_limit
+			    : d->window;
+
+	if (t->rate_delay_s > 0 && (d->busy > 0 || mono_diff_ms(d->not_before, loop_now()) > 0))
+		return false;
+	return !list_empty(&d->jobs) && (double)d->busy < (window < 1 ? 1 : window) &&
+	       t->busy < t->process_limit && mono_diff_ms(t->suspended_until, loop_now()) <= 0;
+}
+
+static void kick_transport(struct carrier *t)
+{
+	bool any = true;
+
+	while (any && !service_draining()) { /* one delivery of each destination a round */
+		any = false;
+		LIST_EACH_SAFE(it, &t->ready)
+		{
+			struct dest *d = LIST_ENTRY(it, struct dest, link);
+
+			if (may_start(d)) {
+				start_one(d);
+				any = true;
+			}
+			if (list_empty(&d->jobs))
+				list_del(&d->link);
+		}
+	}
+}
+
+static void kick_dest(struct dest *d)
+{
+	struct carrier *t = d->t;
+
+	dest_idle(d);
+	kick_transport(t);
+}
+
+void dest_kick_all(void)
+{
+	LIST_EACH(it, &transports)
+	kick_transport(LIST_ENTRY(it, struct carrier, link));
+}
+
+/* Everything that waits for a dead destination is deferred for its reason, without trying. */
+static void fail_jobs(struct dest *d)
+{
+	while (!list_empty(&d->jobs)) {
+		struct job *j = LIST_ENTRY(list_first(&d->jobs), struct job, link);
+		struct message *m = j->m;
+		uint32_t *rcpt = j->rcpt;
+		size_t next = j->next, n = j->n;
+
+		j->rcpt = NULL;
+		job_free(j);
+		for (; next < n; next++)
+			defer_dead(d, m, rcpt[next]); /* the last may end the message */
+		free(rcpt);
+	}
+	list_del(&d->link);
+}
+
+static void window_down(struct dest *d, struct span dsn, struct span reason)
+{
+	const char *name = d->t->name;
+
+	d->remember_until = mono_after(loop_now(), qmgr_conf.minimal_backoff_s * 1000);
+	timer_set(&d->again, (deadline_t){ mono_after(d->remember_until, 1) });
+	d->cohorts += 1.0 / (d->window < 1 ? 1 : d->window);
+	d->window -= feedback(name, "_destination_concurrency_negative_feedback",
+			      "default_destination_concurrency_negative_feedback", d->window);
+	if (d->window < 1)
+		d->window = 1;
+	if (d->t->cohort_limit <= 0 || d->cohorts < (double)d->t->cohort_limit)
+		return;
+	d->dead_until = mono_after(loop_now(), qmgr_conf.minimal_backoff_s * 1000);
+	snprintf(d->dead_dsn, sizeof(d->dead_dsn), SPAN_FMT,
+		 SPAN_ARG(span_head(dsn, sizeof(d->dead_dsn) - 1)));
+	snprintf(d->dead_reason, sizeof(d->dead_reason), SPAN_FMT,
+		 SPAN_ARG(span_head(reason, sizeof(d->dead_reason) - 1)));
+	d->cohorts = 0;
+	d->window = (double)d->t->initial;
+	timer_set(&d->again, (deadline_t){ mono_after(d->dead_until, 1) });
+	fail_jobs(d);
+}
+
+static void window_up(struct dest *d)
+{
+	d->cohorts = 0;
+	d->remember_until.ms = 0;
+	if (d->t->concurrency_limit > 0 && d->window >= (double)d->t->concurrency_limit)
+		return;
+	d->window += feedback(d->t->name, "_destination_concurrency_positive_feedback",
+			      "default_destination_concurrency_positive_feedback", d->window);
+}
+
+void dest_delivery_done(struct dest *d, bool destination_dead, struct span dsn, struct span reason)
+{
+	d->busy--;
+	d->t->busy--;
+	if (destination_dead)
+		window_down(d, dsn, reason);
+	else
+		window_up(d);
+	kick_dest(d);
+}
+
+struct resume_timer {
+	struct timer timer;
+	struct carrier *t;
+};
+
+static void resume_and_free(void *arg)
+{
+	struct resume_timer *r = arg;
+
+	kick_transport(r->t);
+	free(r);
+}
+
+void dest_suspend_transport(struct dest *d, int64_t seconds)
+{
+	struct resume_timer *r = xcalloc(1, sizeof(*r));
+
+	d->t->suspended_until = mono_after(loop_now(), seconds * 1000);
+	r->t = d->t;
+	timer_init(&r->timer, resume_and_free, r);
+	timer_set(&r->timer, (deadline_t){ mono_after(d->t->suspended_until, 1) });
+}
+
+const char *dest_transport_name(const struct dest *d)
+{
+	return d->t->name;
+}
+
+struct span dest_nexthop(const struct dest *d)
+{
+	return span_str(d->nexthop);
+}
+
+bool dest_has_more(const struct dest *d)
+{
+	return !list_empty(&d->jobs);
+}

@@ -1,0 +1,211 @@
+/* qmgr/message.c - a message in the active set: read it, ask router where each recipient goes, hand the
+ * recipients to destinations. */
+#include "qmgr.h"
+#include "log/log.h"
+#include "mime/address.h"
+#include "service/service.h"
+#include <unistd.h>
+
+struct list active_messages = { &active_messages, &active_messages };
+size_t active_count;
+static struct table *active; /* id -> struct message */
+
+struct message *message_find(struct span id)
+{
+	return active ? table_get(active, id) : NULL;
+}
+
+bool message_is_probe(const struct message *m)
+{
+	return m->im.env.flags & (ENVF_VERIFY_ONLY | ENVF_PROBE);
+}
+
+void message_free(struct message *m)
+{
+	list_del(&m->link);
+	table_del(active, qid_span(&m->id));
+	active_count--;
+	arena_release(&m->arena);
+	free(m);
+}
+
+/* ---- reading ---- */
+struct read_job {
+	struct message *m;
+	enum rc rc;
+	struct err e;
+};
+
+static void read_image(void *arg)
+{
+	struct read_job *j = arg;
+	struct message *m = j->m;
+	struct slot_pos pos;
+	int fd = -1;
+
+	if (m->where == QW_SLOT) {
+		pos = queue_slot(queue, m->slot);
+		j->rc = qimage_read(pos.fd, pos.base, SLOT_BYTES, true, &m->arena, &m->im, &j->e);
+		return;
+	}
+	j->rc = queue_file_open(queue, &m->id, m->where, false, &fd, &j->e);
+	if (j->rc != RC_OK)
+		return;
+	j->rc = qimage_read(fd, 0, UINT64_MAX, false, &m->arena, &m->im, &j->e);
+	close(fd);
+}
+
+static void read_failed(struct message *m, const struct read_job *j)
+{
+	struct err e;
+
+	if (j->rc == RC_NOTFOUND || j->rc == RC_GONE) {
+		;						/* removed by an operator, or done already */
+	} else if (j->rc == RC_SYNTAX && m->where == QW_SLOT) { /* cleanup clears it away when it starts */
+		log_warning("%s: damaged queue slot %u: %s", m->id.s, m->slot, j->e.text);
+	} else if (j->rc == RC_SYNTAX) {
+		log_warning("%s: damaged queue file: %s: moved to corrupt", m->id.s, j->e.text);
+		if (queue_file_corrupt(queue, m->id.s, m->where, &e) != RC_OK)
+			log_warning("%s: %s", m->id.s, e.text);
+	} else {
+		log_warning("%s: %s: will try again", m->id.s, j->e.text);
+		incoming_again(m->where, m->slot, m->generation, &m->id);
+	}
+	message_free(m);
+	incoming_refill();
+}
+
+/* ---- routing ---- */
+/* errors of router leave the recipient deferred, never lost */
+static void route_recipient(struct message *m, uint32_t i)
+{
+	struct env_rcpt *r = envelope_rcpt(&m->im.env, i);
+	struct router_resolve q = { .sender = m->im.env.sender, .addr = r->addr };
+	struct router_resolve_reply a = { .code = 0 };
+	struct arena tmp;
+	struct err e;
+	enum rc rc;
+
+	arena_init(&tmp);
+	rc = service_request(conf_str(service_conf(), "rewrite_service_name"), true, IPC_ROUTER_RESOLVE, &q,
+			     &a, &tmp, deadline_s(60), &e);
+	if (rc != RC_OK || a.code != 0) {
+		struct qstatus why = { .index = i, .status = DS_DEFERRED, .dsn = SPAN("4.3.0") };
+
+		why.reason = rc == RC_OK ? a.text : SPAN("address resolver failure");
+		message_settle(m, i, RUN_DEFERRED, &why);
+	} else {
+		struct span redirect = m->im.env.content_filter;
+
+		/* content_filter = transport:nexthop wins over the recipient's own; a probe asks for that. */
+		if (redirect.n && !message_is_probe(m)) {
+			ptrdiff_t colon = span_chr(redirect, ':');
+			struct span nexthop = colon < 0 ? SPAN_NONE : span_skip(redirect, (size_t)colon + 1);
+
+			a.transport = colon < 0 ? redirect : span_head(redirect, (size_t)colon);
+			a.nexthop = nexthop.n ? nexthop : address_split(a.rcpt).domain;
+		}
+		if (!span_eq(a.rcpt, r->addr))
+			r->addr = span_dup(&m->arena, a.rcpt);
+		dest_enqueue(m, i, a.transport, a.nexthop);
+	}
+	arena_release(&tmp);
+}
+
+static void log_active(const struct message *m, size_t todo)
+{
+	log_info("%s: from=<" SPAN_FMT ">, size=%llu, nrcpt=%zu (queue active)", m->id.s,
+		 SPAN_ARG(m->im.env.sender), (unsigned long long)m->im.env.size, todo);
+}
+
+static void route_all(struct message *m)
+{
+	size_t n = m->im.env.rcpts.n, todo = 0;
+
+	m->run = arena_array(&m->arena, n + 1, 1);
+	m->status = arena_array(&m->arena, n + 1, sizeof(*m->status));
+	m->final = arena_array(&m->arena, n + 1, sizeof(*m->final));
+	for (size_t i = 0; i < n; i++) {
+		m->run[i] = envelope_rcpt(&m->im.env, i)->state == RCPT_DONE ? RUN_DONE : RUN_QUEUED;
+		todo += m->run[i] == RUN_QUEUED;
+	}
+	log_active(m, todo);
+	m->unsettled = todo + 1; /* one more while we route: nothing finishes under our feet */
+	for (uint32_t i = 0; i < n; i++)
+		if (m->run[i] == RUN_QUEUED)
+			route_recipient(m, i);
+	dest_kick_all();
+	if (--m->unsettled == 0)
+		message_finish(m);
+}
+
+static void message_task(void *arg)
+{
+	struct message *m = arg;
+	struct read_job j = { .m = m, .rc = RC_OK };
+
+	if (m->where == QW_SLOT)
+		read_image(&j); /* page cache: no need for another thread */
+	else
+		task_offload(read_image, &j);
+	if (j.rc == RC_OK && m->where == QW_SLOT && !span_eq(qid_span(&m->im.qid), qid_span(&m->id)))
+		j.rc = RC_GONE; /* the slot was used again */
+	if (j.rc != RC_OK) {
+		read_failed(m, &j);
+		service_unhold();
+		return;
+	}
+	m->active_us = wall_now().us;
+	route_all(m);
+	service_unhold();
+}
+
+void message_start(enum queue_where where, uint32_t slot, uint32_t generation, const struct qid *id)
+{
+	struct message *m = xcalloc(1, sizeof(*m));
+
+	m->id = *id;
+	m->where = where;
+	m->slot = slot;
+	m->generation = generation;
+	arena_init(&m->arena);
+	list_add_tail(&active_messages, &m->link);
+	active_count++;
+	if (!active)
+		active = table_new();
+	table_set(active, qid_span(id), m);
+	service_hold();
+	task_spawn(message_task, m);
+}
+
+static void keep_status(struct message *m, uint32_t rcpt, const struct qstatus *why)
+{
+	struct qstatus *s = &m->status[rcpt];
+
+	s->index = rcpt;
+	s->status = why->status;
+	s->dsn = span_dup(&m->arena, why->dsn);
+	s->reason = span_dup(&m->arena, span_head(why->reason, ENV_TEXT_MAX));
+	s->diag_type = span_dup(&m->arena, why->diag_type);
+	s->diag_text = span_dup(&m->arena, span_head(why->diag_text, ENV_TEXT_MAX));
+	s->remote_mta = span_dup(&m->arena, why->remote_mta);
+}
+
+/* What became of a recipient that is done matters only to reports of success, and to verify(8). */
+static bool reports_success(const struct message *m, uint32_t rcpt)
+{
+	return (m->im.env.flags & (ENVF_TRACE | ENVF_PROBE)) ||
+	       (envelope_rcpt(&m->im.env, rcpt)->notify & NOTIFY_SUCCESS);
+}
+
+void message_settle(struct message *m, uint32_t rcpt, enum run_state state, const struct qstatus *why)
+{
+	INVARIANT(m->unsettled > 0);
+	m->run[rcpt] = (uint8_t)state;
+	if (why && (state != RUN_DONE || reports_success(m, rcpt)))
+		keep_status(m, rcpt, why);
+	if (why && state == RUN_DONE)
+		m->final[rcpt] = why->status;
+	if (--m->unsettled == 0)
+		message_finish(m);
+}

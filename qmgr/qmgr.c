@@ -1,0 +1,88 @@
+/* qmgr/qmgr.c - qmgr(8): the process. One at a time per queue: a lock says so, since an old process may still
+ * drain while its successor starts. */
+#include "qmgr.h"
+#include "log/log.h"
+#include "service/service.h"
+
+struct qmgr_conf qmgr_conf;
+struct queue *queue;
+
+static void prepare(void)
+{
+	const struct conf *c = service_conf();
+
+	qmgr_conf = (struct qmgr_conf){
+		.active_max = conf_int(c, "qmgr_message_active_limit"),
+		.minimal_backoff_s = conf_int(c, "minimal_backoff_time"),
+		.maximal_backoff_s = conf_int(c, "maximal_backoff_time"),
+		.lifetime_s = conf_int(c, "maximal_queue_lifetime"),
+		.bounce_lifetime_s = conf_int(c, "bounce_queue_lifetime"),
+		.delay_warning_s = conf_int(c, "delay_warning_time"),
+		.queue_run_s = conf_int(c, "queue_run_delay"),
+		.transport_retry_s = conf_int(c, "transport_retry_time"),
+		.daemon_timeout_s = conf_int(c, "daemon_timeout"),
+	};
+}
+
+static void scan_task(void *unused)
+{
+	(void)unused;
+	incoming_scan();
+	deferred_run();
+}
+
+static void start(void)
+{
+	struct err e;
+
+	if (queue_open(service_queue_dir(), true, &queue, &e) != RC_OK)
+		die("%s", e.text);
+	slots_start();
+	task_spawn(scan_task, NULL);
+}
+
+static void answer_new(struct ipc_call *call, const void *request)
+{
+	const struct qmgr_new *q = request;
+	struct qid id;
+	struct err e;
+
+	if (!qid_parse(q->qid, &id)) {
+		log_warning("cleanup sent a malformed queue id");
+	} else {
+		if (q->where == QW_SLOT && q->slot >= queue_slots(queue) &&
+		    queue_pool_refresh(queue, &e) != RC_OK)
+			log_warning("%s", e.text);
+		incoming_add(q->where == QW_SLOT ? QW_SLOT : QW_INCOMING, q->slot, q->generation, &id);
+	}
+	ipc_done(call);
+}
+
+static void wakeup(void)
+{
+	deferred_kick();
+}
+
+static const struct ipc_handler handlers[] = {
+	{ IPC_QMGR_NEW, "cleanup", answer_new },
+	{ IPC_QMGR_CONTROL, "*", answer_control },
+	{ IPC_QMGR_ACTIVE, "*", answer_active },
+	{ 0, NULL, NULL },
+};
+
+static const struct service qmgr = {
+	.name = "qmgr",
+	.kind = SV_IPC,
+	.user = "mail_owner",
+	.rights = "stdio accept recvfd rpath wpath flock",
+	.queue_dirs = "incoming active deferred hold corrupt pool",
+	.prepare = prepare,
+	.start = start,
+	.handlers = handlers,
+	.wakeup = wakeup,
+};
+
+int main(int argc, char **argv)
+{
+	return service_main(argc, argv, &qmgr);
+}

@@ -1,0 +1,117 @@
+/* qmgr/qmgr.h - qmgr(8): the schedule. Which recipient goes to which transport when, how many at a time per
+ * destination, when again.
+ *
+ * A message is in one of three places here:
+ *   active   struct message: envelope in memory, recipients resolved and spread over jobs (message.c)
+ *   waiting  a slot or incoming file for which there is no room in the active set yet (incoming.c)
+ *   deferred struct later: id and time only (deferred.c); everything else is in the file
+ * Deliveries are tasks (deliver.c). When no recipient of a message is left in flight or in a job, finish.c
+ * settles it: bounce, defer, remove. What a crash leaves behind: recipients marked done are not delivered
+ * again; everything else is.
+ */
+#ifndef QMGR_QMGR_H
+#define QMGR_QMGR_H
+
+#include "base/list.h"
+#include "base/table.h"
+#include "ipc/proto.h"
+#include "queue/queue.h"
+#include "task/task.h"
+
+struct qmgr_conf {
+	int64_t active_max; /* qmgr_message_active_limit */
+	int64_t minimal_backoff_s, maximal_backoff_s, lifetime_s, bounce_lifetime_s, delay_warning_s,
+	    queue_run_s;
+	int64_t transport_retry_s, daemon_timeout_s;
+};
+extern struct qmgr_conf qmgr_conf;
+extern struct queue *queue;
+
+/* ---- message.c ---- */
+enum run_state { RUN_TODO = 0, RUN_QUEUED, RUN_DONE, RUN_DEFERRED, RUN_BOUNCED };
+struct message {
+	struct list link; /* in the active list */
+	struct qid id;
+	enum queue_where where; /* QW_SLOT, QW_INCOMING, QW_DEFERRED */
+	uint32_t slot, generation;
+	struct arena arena; /* everything below */
+	struct qimage im;
+	uint8_t *run;		/* enum run_state per recipient */
+	struct qstatus *status; /* per recipient: why it is not done (text in arena) */
+	uint16_t *final;	/* enum deliver_status of those done: for success reports */
+	size_t unsettled;	/* recipients in jobs or in flight */
+	int64_t active_us;
+	enum { END_NORMAL, END_DELETE, END_HOLD, END_REQUEUE } end; /* what an operator asked for meanwhile */
+};
+extern struct list active_messages;
+extern size_t active_count;
+
+/* From the envelope that cleanup sent, or from disk (envelope.n == 0). Starts the message; returns at once
+ * when told, waits for the disk otherwise. A damaged one goes to corrupt/. */
+void message_start(enum queue_where where, uint32_t slot, uint32_t generation, const struct qid *id);
+/* A recipient reached its result for this pass; settles the message when it was the last. */
+void message_settle(struct message *m, uint32_t rcpt, enum run_state state, const struct qstatus *why);
+void message_free(struct message *m);
+struct message *message_find(struct span id); /* active ones */
+bool message_is_probe(
+    const struct message *m); /* nothing of it is delivered; the results are what is wanted */
+
+/* ---- incoming.c: what is known but not active yet ---- */
+void incoming_add(enum queue_where where, uint32_t slot, uint32_t generation, const struct qid *id);
+/* After a while, from the same place: it could not be read or moved (disk full, no descriptors). */
+void incoming_again(enum queue_where where, uint32_t slot, uint32_t generation, const struct qid *id);
+void incoming_refill(void); /* there is room in the active set */
+size_t incoming_count(void);
+void incoming_scan(void); /* at start and QOP_RESCAN: slots, incoming/, active/, deferred/ */
+
+/* ---- deferred.c ---- */
+void deferred_add(const struct qid *id, int64_t next_try_us);
+bool deferred_forget(struct span id);
+/* Time has come, or an operator says so: "" all. Number of messages woken. */
+uint32_t deferred_wake(struct span id);
+void deferred_run(void);  /* the task that wakes them in time */
+void deferred_kick(void); /* looks at the times now */
+size_t deferred_count(void);
+
+/* ---- dest.c: transports, destinations, concurrency ---- */
+struct carrier;
+struct dest;
+struct job {
+	struct list link;
+	struct message *m;
+	uint32_t *rcpt;
+	size_t n, next;
+};
+/* Puts recipient `rcpt` of m into the job of (transport, nexthop); starts deliveries as limits allow
+ * (dest_kick). */
+void dest_enqueue(struct message *m, uint32_t rcpt, struct span transport, struct span nexthop);
+void dest_kick_all(void);
+/* Outcome of one delivery. */
+void dest_delivery_done(struct dest *d, bool destination_dead, struct span dsn, struct span reason);
+const char *dest_transport_name(const struct dest *d);
+struct span dest_nexthop(const struct dest *d);
+bool dest_has_more(const struct dest *d);
+size_t dest_recipient_limit(const struct dest *d);
+void dest_suspend_transport(struct dest *d, int64_t seconds);
+
+/* ---- deliver.c ---- */
+struct delivery {
+	struct dest *dest;
+	struct message *m;
+	uint32_t *rcpt; /* owned */
+	size_t n;
+	unsigned tries;
+};
+void delivery_start(struct dest *d, struct message *m, const uint32_t *rcpt, size_t n);
+
+/* ---- finish.c ---- */
+void message_finish(struct message *m);
+/* Tells cleanup that a slot is free again. */
+void slots_release(uint32_t slot, uint32_t generation);
+void slots_start(void);
+
+/* ---- control.c ---- */
+void answer_control(struct ipc_call *call, const void *request);
+void answer_active(struct ipc_call *call, const void *request);
+
+#endif

@@ -1,0 +1,72 @@
+"""anvil counts connections and events per service and client, and forgets the connections of a server process that ends (anvil(8))."""
+import os
+import struct
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from fakemaster import Daemon, Reader, record, span  # noqa: E402
+
+ANVIL = 100
+CONNECT, DISCONNECT, MAIL, RCPT, NEWTLS, AUTH = range(1, 7)
+
+
+@pytest.fixture
+def anvil(tmp_path):
+    d = Daemon("anvil", str(tmp_path), main_cf="anvil_rate_time_unit = 2s\n")
+    yield d
+    d.kill()
+
+
+def tell(s, kind, client="192.0.2.1", service="smtp"):
+    s.send(record(ANVIL, span(service) + span(client) + struct.pack("<H", kind)))
+    r = Reader(s.recv(1000)[8:])
+    return r.num("I"), r.num("I")
+
+
+def test_connections_and_rates(anvil):
+    a, b = anvil.connect(), anvil.connect()
+    assert tell(a, CONNECT) == (1, 1)
+    assert tell(b, CONNECT) == (2, 2)  # over all processes
+    assert tell(a, CONNECT, service="submission") == (1, 1)  # each service by itself
+    assert tell(a, CONNECT, client="192.0.2.2") == (1, 1)
+    assert tell(a, DISCONNECT)[0] == 1
+    assert tell(a, DISCONNECT)[0] == 1  # this process has none left: another's are not its to take
+    assert tell(b, CONNECT) == (2, 3)
+    for kind in (MAIL, RCPT, NEWTLS, AUTH):
+        assert [tell(a, kind)[1] for _ in range(3)] == [1, 2, 3]
+    assert tell(a, 99) == (2, 0) or tell(a, 99)[1] == 0
+
+
+def test_rates_end_with_the_time_unit(anvil):
+    s = anvil.connect()
+    assert [tell(s, MAIL)[1] for _ in range(5)] == [1, 2, 3, 4, 5]
+    end = time.monotonic() + 20
+    while tell(s, RCPT)[1] != 1 or tell(s, MAIL)[1] > 5:
+        assert time.monotonic() < end
+        time.sleep(2.1)
+    assert tell(s, MAIL)[1] <= 3
+
+
+def test_a_process_that_ends_has_no_connections(anvil):
+    a, b = anvil.connect(), anvil.connect()
+    for _ in range(5):
+        tell(a, CONNECT)
+    assert tell(b, CONNECT)[0] == 6
+    a.close()
+    end = time.monotonic() + 10
+    while tell(b, MAIL)[0] != 1:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_strangers_and_nonsense(anvil):
+    s = anvil.connect("pickup")  # not one of those who may ask
+    s.send(record(ANVIL, span("smtp") + span("192.0.2.9") + struct.pack("<H", CONNECT)))
+    assert s.recv(1000) == b""
+    s = anvil.connect()
+    s.send(record(ANVIL, b"\xff" * 30))
+    assert s.recv(1000) == b""
+    assert tell(anvil.connect(), CONNECT, client="192.0.2.9") == (1, 1)

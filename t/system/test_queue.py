@@ -1,0 +1,458 @@
+"""The queue at work: qmgr, bounce, error, discard, showq, postqueue and postsuper in a private instance (RFC 5321 4.5.4, RFC 3461, 3464,
+6522, 6533; postqueue(1), postsuper(1))."""
+import email
+import email.policy
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import smtplib
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from fakesmtp import Server  # noqa: E402
+from instance import Instance  # noqa: E402
+
+MSG = "Subject: hello\r\nFrom: s@example.test\r\nTo: r@far.test\r\n\r\nbody\r\n"
+THEIRS = "/usr/sbin/postqueue"
+BASE = {"inet_interfaces": "127.0.0.9", "smtp_tls_security_level": "none", "smtp_connect_timeout": "5s"}
+
+
+@pytest.fixture
+def make():
+    made = []
+    base = tempfile.mkdtemp(prefix="postern-queue.")  # pytest's own directories are closed to the suite's users
+    os.chmod(base, 0o755)
+
+    def go(main=None, **kw):
+        inst = Instance(os.path.join(base, "i%d" % len(made)), main={**BASE, **(main or {})}, **kw)
+        made.append(inst)
+        return inst.start()
+    yield go
+    for i in made:
+        i.stop()
+    shutil.rmtree(base, ignore_errors=True)
+
+
+def send(inst, rcpts, sender="s@sender.test", text=MSG, mail=(), rcpt=()):
+    """The queue id."""
+    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=15) as c:
+        c.ehlo("client.test")
+        code, reply = c.docmd("MAIL", "FROM:<%s>%s" % (sender, "".join(" " + o for o in mail)))
+        assert code == 250, reply
+        for r in [rcpts] if isinstance(rcpts, str) else rcpts:
+            code, reply = c.docmd("RCPT", "TO:<%s>%s" % (r, "".join(" " + o for o in rcpt)))
+            assert code == 250, reply
+        code, reply = c.data(text)
+        assert code == 250, reply
+        return re.search(rb"queued as (\w+)", reply).group(1).decode()
+
+
+def transports(**t):
+    return "inline:{ %s }" % " ".join("{%s=%s}" % (k.replace("_", "."), v) for k, v in t.items())
+
+
+def to_server(s):
+    return "smtp:[127.0.0.1]:%d" % s.port
+
+
+def settle(cond, seconds=20, what="condition"):
+    end = time.monotonic() + seconds
+    while not cond():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def report_of(server, n=0):
+    settle(lambda: len(server.messages) > n, what="no report came")
+    return email.message_from_bytes(server.messages[n], policy=email.policy.default)
+
+
+def fields(report):
+    """(per message, [per recipient]) of the machine-readable part."""
+    groups = report.get_payload()[1].get_payload()
+    return groups[0], groups[1:]
+
+
+# ---- bounces ----
+def test_permanent_error_makes_a_report(make):
+    """RFC 3464, 6522: three parts, the fields that must be there, null reverse-path, Auto-Submitted (RFC 3834)."""
+    back = Server()
+    inst = make({"transport_maps": transports(far_test="error:5.7.1 go away", sender_test=to_server(back))})
+    qid = send(inst, ["r@far.test", "r2@far.test"], mail=["ENVID=a+2Bb", "RET=FULL"], rcpt=["ORCPT=rfc822;or+2Big@x.test"])
+    r = report_of(back)
+    assert "MAIL FROM:<>" in " ".join(back.lines) and "RCPT TO:<s@sender.test>" in " ".join(back.lines)
+    assert r.get_content_type() == "multipart/report" and r.get_param("report-type") == "delivery-status"
+    assert r["Auto-Submitted"] == "auto-replied" and r["From"].startswith("MAILER-DAEMON@") or "MAILER-DAEMON@" in r["From"]
+    assert r["To"] == "s@sender.test" and r["Date"] and r["Message-Id"] and r["MIME-Version"] == "1.0"
+    parts = r.get_payload()
+    assert [p.get_content_type() for p in parts] == ["text/plain", "message/delivery-status", "message/rfc822"]
+    msg, rcpts = fields(r)
+    assert msg["Reporting-MTA"] == "dns; mail.example.test" and msg["Original-Envelope-Id"] == "a+b" and msg["Arrival-Date"]
+    assert len(rcpts) == 2
+    assert rcpts[0]["Final-Recipient"] == "rfc822; r@far.test" and rcpts[0]["Action"] == "failed" and rcpts[0]["Status"] == "5.7.1"
+    assert rcpts[0]["Original-Recipient"] == "rfc822; or+ig@x.test" and "go away" in rcpts[0]["Diagnostic-Code"]
+    assert parts[2].get_payload()[0]["Subject"] == "hello"
+    inst.wait_log(r"bounce\[\d+\]: %s: sender non-delivery notification: \w+" % qid)
+    inst.wait_log(r"%s: to=<r@far.test>, orig_to=<[^>]*>, relay=none.* status=bounced \(go away\)|%s: to=<r@far.test>, relay=none.*dsn=5.7.1, status=bounced \(go away\)" % (qid, qid))
+    inst.wait_log(r"qmgr\[\d+\]: %s: removed" % qid)
+
+
+def test_ret_hdrs_and_notify(make):
+    """RFC 3461 4.1, 4.3: RET=HDRS returns the header alone; NEVER is silent; SUCCESS reports what was delivered here."""
+    back = Server()
+    inst = make({"transport_maps": transports(far_test="error:5.7.1 go away", gone_test="discard:", sender_test=to_server(back))})
+    send(inst, "r@far.test", mail=["RET=HDRS"], rcpt=["NOTIFY=FAILURE"])
+    r = report_of(back)
+    assert r.get_payload()[2].get_content_type() == "text/rfc822-headers" and b"body" not in back.messages[0].split(b"rfc822-headers")[1]
+    never = send(inst, "r@far.test", rcpt=["NOTIFY=NEVER"])
+    inst.wait_log("%s: removed" % never)
+    send(inst, "r@far.test", rcpt=["NOTIFY=SUCCESS"])  # it failed, and failures were not asked for
+    inst.wait_log("status=bounced", count=3)
+    ok = send(inst, "r@gone.test", rcpt=["NOTIFY=SUCCESS"])
+    r = report_of(back, 1)
+    msg, rcpts = fields(r)
+    assert rcpts[0]["Action"] == "delivered" and rcpts[0]["Status"].startswith("2.")
+    assert "Diagnostic-Code" not in rcpts[0]
+    inst.wait_log("%s: removed" % ok)
+    time.sleep(0.5)
+    assert len(back.messages) == 2
+
+
+def test_double_bounce_ends(make):
+    """RFC 5321 4.5.5, 6.1: a report never makes a report to its sender; with 2bounce the postmaster gets one, and that is the end."""
+    post = Server()
+    tm = {"transport_maps": transports(far_test="error:5.7.1 no", sender_test="error:5.1.1 no sender", pm_test="error:5.1.1 no postmaster")}
+    inst = make(tm)
+    send(inst, "r@far.test")
+    inst.wait_log("discarded")
+    inst.wait_queue_empty()
+    inst2 = make({**tm, "notify_classes": "2bounce", "2bounce_notice_recipient": "postmaster@ok.test",
+                  "transport_maps": transports(far_test="error:5.7.1 no", sender_test="error:5.1.1 no sender", ok_test=to_server(post))})
+    send(inst2, "r@far.test")
+    report_of(post)
+    assert "MAIL FROM:<double-bounce@" in " ".join(post.lines)
+    inst3 = make({**tm, "notify_classes": "2bounce", "2bounce_notice_recipient": "postmaster@pm.test"})
+    send(inst3, "r@far.test")
+    inst3.wait_log("status=bounced", count=3)
+    inst3.wait_queue_empty()
+
+
+def test_utf8_reports(make):
+    """RFC 6533: message/global-delivery-status, utf-8 address types."""
+    back = Server()
+    inst = make({"transport_maps": transports(far_test="error:5.7.1 no", sender_test=to_server(back))})
+    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=15) as c:
+        c.ehlo("client.test")
+        assert c.docmd("MAIL", "FROM:<s@sender.test> SMTPUTF8 BODY=8BITMIME")[0] == 250
+        c.sock.sendall("RCPT TO:<j\u00f6rg@far.test>\r\n".encode())
+        assert c.getreply()[0] == 250
+        assert c.data("Subject: gr\u00fc\u00dfe\r\n\r\nx\r\n".encode())[0] == 250
+    r = report_of(back)
+    assert [p.get_content_type() for p in r.get_payload()] == ["text/plain", "message/global-delivery-status", "message/global"]
+    assert b"Final-Recipient: utf-8; j\xc3\xb6rg@far.test" in back.messages[0]
+    assert "SMTPUTF8" in " ".join(back.lines)
+
+
+def test_many_failed_recipients_are_all_reported(make):
+    """No recipient is forgotten because one report is full."""
+    back = Server()
+    inst = make({"transport_maps": transports(far_test="error:5.7.1 go away", sender_test=to_server(back)), "smtpd_recipient_limit": "5000"})
+    want = {"recipient-%04d@far.test" % i for i in range(900)}
+    send(inst, sorted(want))
+    seen = set()
+
+    def all_seen():
+        for m in list(back.messages):
+            seen.update(x.decode() for x in re.findall(rb"^Final-Recipient: rfc822; (\S+)", m, re.M))
+        return seen == want
+    settle(all_seen, what="reports are missing")
+    inst.wait_queue_empty()
+
+
+# ---- deferral ----
+def test_retry_with_growing_delay_then_expiry(make):
+    """RFC 5321 4.5.4.1: attempts grow apart; what stays undeliverable is returned as failed, with the last reason."""
+    back, bad = Server(), Server(**{"RCPT": "451 4.2.1 try later"})
+    inst = make({"transport_maps": transports(far_test=to_server(bad), sender_test=to_server(back)), "minimal_backoff_time": "1s", "maximal_backoff_time": "100s",
+                 "queue_run_delay": "1s", "maximal_queue_lifetime": "8s"})
+    qid = send(inst, "r@far.test")
+    r = report_of(back)
+    msg, rcpts = fields(r)
+    assert rcpts[0]["Action"] == "failed" and rcpts[0]["Status"] == "4.2.1" and "try later" in rcpts[0]["Diagnostic-Code"]
+    assert rcpts[0]["Remote-MTA"]
+    inst.wait_log("%s: from=<s@sender.test>, status=expired, returned to sender" % qid)
+    delays = [float(m.group(1)) for m in re.finditer(r"%s: to=<r@far.test>.*delay=([\d.]+).*status=deferred" % qid, inst.log())]
+    gaps = [b - a for a, b in zip(delays, delays[1:])]
+    assert len(delays) >= 3 and gaps[-1] > gaps[0]
+
+
+def test_delay_warning_once_and_only_when_wanted(make):
+    """RFC 3461 4.1 DELAY: one warning with Will-Retry-Until; NOTIFY=FAILURE gets none."""
+    back, bad = Server(), Server(**{"RCPT": "451 4.2.1 try later"})
+    inst = make({"transport_maps": transports(far_test=to_server(bad), sender_test=to_server(back)), "minimal_backoff_time": "1s", "maximal_backoff_time": "1s",
+                 "queue_run_delay": "1s", "delay_warning_time": "2s"})
+    send(inst, "quiet@far.test", rcpt=["NOTIFY=FAILURE"])
+    qid = send(inst, "r@far.test")
+    r = report_of(back)
+    msg, rcpts = fields(r)
+    assert rcpts[0]["Action"] == "delayed" and rcpts[0]["Status"].startswith("4.") and rcpts[0]["Will-Retry-Until"]
+    assert r.get_payload()[2].get_content_type() == "text/rfc822-headers"
+    inst.wait_log(r"%s: sender delay notification: \w+" % qid)
+    inst.wait_log("%s: to=<r@far.test>.*status=deferred" % qid, count=5)
+    assert len(back.messages) == 1
+
+
+def test_a_dead_destination_does_not_delay_others(make):
+    dead = socket.create_server(("127.0.0.1", 0), backlog=0)  # takes connections, says nothing
+    good = Server()
+    inst = make({"transport_maps": "inline:{ {dead.test=smtp:[127.0.0.1]:%d} {good.test=%s} }" % (dead.getsockname()[1], to_server(good)),
+                 "smtp_helo_timeout": "60s", "smtp_connect_timeout": "60s"})
+    for i in range(30):
+        send(inst, "r%d@dead.test" % i)
+    for i in range(10):
+        send(inst, "r%d@good.test" % i)
+    settle(lambda: len(good.messages) == 10, 20, "good mail waits for a dead host")
+    dead.close()
+
+
+def test_refused_destination_is_suspended(make):
+    """After a cohort of failed connections mail for it is deferred without trying (QSHAPE_README)."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    inst = make({"transport_maps": "inline:{ {dead.test=smtp:[127.0.0.1]:%d} }" % port, "minimal_backoff_time": "300s", "maximal_backoff_time": "300s"})
+    for i in range(12):
+        send(inst, "r%d@dead.test" % i)
+    inst.wait_log("status=deferred", count=12)
+    inst.wait_log(r"delivery temporarily suspended: ")
+
+
+def test_fair_among_destinations(make):
+    """2000 messages for 200 destinations, one of them with half of all: the others do not wait for its end."""
+    order = []
+    lock = threading.Lock()
+
+    def note(server, c, line):
+        with lock:
+            order.append(line.decode().split("@")[1].rstrip(">"))
+        return "250 2.1.5 ok"
+    s = Server(RCPT=note, host="0.0.0.0")
+    hosts = ["d%d.test" % i for i in range(200)]
+    table = " ".join("{%s=smtp:[127.0.%d.%d]:%d}" % (h, 1 + i // 100, 1 + i % 100, s.port) for i, h in enumerate(hosts))
+    inst = make({"transport_maps": "inline:{ %s }" % table, "default_destination_concurrency_limit": "2", "initial_destination_concurrency": "1"})
+    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=15) as c:
+        c.ehlo("x.test")
+        for i in range(1000):
+            c.sendmail("s@sender.test", ["r%d@d0.test" % i], MSG)
+        for i in range(1000):
+            c.sendmail("s@sender.test", ["r%d@%s" % (i, hosts[1 + i % 199])], MSG)
+    settle(lambda: len(s.messages) == 2000, 120, "mail is missing: %d" % len(s.messages))
+    assert len(set(order)) == 200 and len(order) == 2000
+    inst.wait_queue_empty()
+
+
+def test_qmgr_killed_while_delivering(make):
+    """What was accepted is delivered although qmgr dies in the middle; master starts another."""
+    s = Server()
+    inst = make({"transport_maps": transports(far_test=to_server(s))})
+    ids = []
+    for i in range(60):
+        ids.append(send(inst, "r%d@far.test" % i))
+        if i % 20 == 10:
+            for pid in subprocess.run(["ps", "--ppid", str(inst.proc.pid), "-o", "pid=,comm="], capture_output=True, text=True, check=False).stdout.splitlines():
+                if pid.split()[1] == "qmgr":
+                    os.kill(int(pid.split()[0]), signal.SIGKILL)
+    inst.wait_queue_empty(60)
+    text = b"".join(s.messages)
+    got = {l for l in s.lines if l.startswith("RCPT")}
+    assert {"r%d" % i for i in range(60)} == {re.search(r"<(r\d+)@", l).group(1) for l in got}
+    assert text
+
+
+# ---- postqueue, postsuper ----
+@pytest.fixture
+def stuck(make):
+    inst = make({"transport_maps": transports(far_test="retry:4.7.1 not now", other_test="retry:4.7.2 nor there"), "minimal_backoff_time": "3000s",
+                 "maximal_backoff_time": "3000s"})
+    return inst
+
+
+def listing(inst):
+    out = inst.command("postqueue", "-j").stdout.decode()
+    return {m["queue_id"]: m for m in map(json.loads, out.splitlines())}
+
+
+def wait_state(inst, want):
+    def same():
+        return {k: v["queue_name"] for k, v in listing(inst).items()} == want
+    settle(same, 20, "wanted %s, have %s" % (want, listing(inst)))
+
+
+def test_mailq_shape(stuck):
+    """The columns that scripts cut (postqueue(1), observed with Debian's): id 11 wide with its mark, size right, ctime, sender; reasons end at
+    column 78; one blank line between; the sum."""
+    assert stuck.command("postqueue", "-p").stdout == b"Mail queue is empty\n"
+    assert stuck.command("postqueue", "-j").stdout == b""
+    a = send(stuck, ["r1@far.test", "r2@far.test", "x@other.test"])
+    b = send(stuck, "r3@far.test", sender="")
+    wait_state(stuck, {a: "deferred", b: "deferred"})
+    text = stuck.command("postqueue", "-p").stdout.decode()
+    out = text.split("\n")
+    assert out[0] == "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------"
+    i = next(k for k, l in enumerate(out) if l.startswith(a))
+    assert re.fullmatch(r"%-11s +\d+ (Mon|Tue|Wed|Thu|Fri|Sat|Sun) \w{3} [ \d]\d \d\d:\d\d:\d\d  s@sender.test" % a, out[i])
+    assert out[i + 1].endswith("(not now)") and len(out[i + 1]) == 78
+    assert out[i + 2] == " " * 41 + "r1@far.test"
+    assert out[i + 3].strip() == "r2@far.test" and "(nor there)" in out[i + 4] and out[i + 5].strip() == "x@other.test"
+    assert re.fullmatch(r"-- \d+ Kbytes in 2 Requests\.", out[-2])
+    if os.path.exists(THEIRS) and os.getuid() == 0:  # Debian's postqueue reads our showq and prints the same
+        theirs = os.path.join(stuck.base, "theirs")
+        os.makedirs(theirs)
+        with open(theirs + "/main.cf", "w") as f:
+            f.write("compatibility_level = 3.6\nqueue_directory = %s\n" % stuck.queue)
+        env = dict(os.environ, MAIL_CONFIG=theirs)
+        p = subprocess.run([THEIRS, "-p"], env=env, capture_output=True, text=True, check=False)
+        assert p.stdout == text, p.stderr
+        assert subprocess.run([THEIRS, "-j"], env=env, capture_output=True, check=False).stdout == stuck.command("postqueue", "-j").stdout
+    j = listing(stuck)[a]
+    assert j["sender"] == "s@sender.test" and j["forced_expire"] is False and abs(j["arrival_time"] - time.time()) < 100
+    assert [r["address"] for r in j["recipients"]] == ["r1@far.test", "r2@far.test", "x@other.test"]
+    assert j["recipients"][0]["delay_reason"] == "not now"
+    assert listing(stuck)[b]["sender"] == "MAILER-DAEMON"
+
+
+def test_flush_all_one_and_site(stuck):
+    a, b = send(stuck, "r@far.test"), send(stuck, "r@other.test")
+    wait_state(stuck, {a: "deferred", b: "deferred"})
+
+    def tries(q):
+        return len(re.findall("%s: to=.*status=deferred" % q, stuck.log()))
+    assert stuck.command("postqueue", "-i", a).returncode == 0
+    settle(lambda: tries(a) == 2)
+    assert tries(b) == 1
+    assert stuck.command("postqueue", "-f").returncode == 0
+    settle(lambda: tries(a) == 3 and tries(b) == 2)
+    assert stuck.command("postqueue", "-i", "0123456789A").returncode == 0  # unknown: silent
+    p = stuck.command("postqueue", "-i", "../x")
+    assert p.returncode == 69 and p.stderr
+    assert stuck.command("postqueue").returncode == 69
+
+
+def sup(inst, *args, stdin=None):
+    return inst.command("postsuper", *args, input=stdin)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="postsuper is the superuser's")
+def test_postsuper_running(stuck):
+    ids = [send(stuck, "r%d@far.test" % i) for i in range(6)]
+    wait_state(stuck, {i: "deferred" for i in ids})
+    p = sup(stuck, "-h", ids[0])
+    assert p.returncode == 0 and b"%s: placed on hold" % ids[0].encode() in p.stderr and b"Placed on hold: 1 message" in p.stderr
+    wait_state(stuck, {ids[0]: "hold", **{i: "deferred" for i in ids[1:]}})
+    assert (ids[0] + "!").encode() in stuck.command("postqueue", "-p").stdout
+    p = sup(stuck, "-H", ids[0])
+    assert b"Released from hold: 1 message" in p.stderr
+    stuck.wait_log("%s: to=.*status=deferred" % ids[0], count=2)
+    wait_state(stuck, {i: "deferred" for i in ids})
+    p = sup(stuck, "-d", "-", stdin=("%s\n%s\n" % (ids[0], ids[1])).encode())
+    assert b"Deleted: 2 messages" in p.stderr
+    wait_state(stuck, {i: "deferred" for i in ids[2:]})
+    assert b"Deleted: 0 messages" in sup(stuck, "-d", ids[0]).stderr
+    p = sup(stuck, "-d", "nonsense!")
+    assert p.returncode == 0 and b"bad mail queue id" in p.stderr
+    p = sup(stuck, "-r", ids[2])
+    assert b"Requeued: 1 message" in p.stderr
+    stuck.wait_log("%s: to=.*status=deferred" % ids[2], count=2)
+    p = sup(stuck, "-e", ids[3])
+    assert b"Force-expired: 1 message" in p.stderr
+    stuck.wait_log("%s: from=<s@sender.test>, status=force-expired, returned to sender" % ids[3])
+    assert b"Placed on hold: " in sup(stuck, "-h", "ALL").stderr
+    settle(lambda: all(m["queue_name"] == "hold" for m in listing(stuck).values()))
+    assert sup(stuck, "-d", "all").returncode == 0 and len(listing(stuck)) > 0  # upper case alone means all
+    assert b"Deleted: " in sup(stuck, "-d", "ALL").stderr
+    settle(lambda: not listing(stuck))
+    assert stuck.command("postqueue", "-p").stdout == b"Mail queue is empty\n"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="postsuper is the superuser's")
+def test_postsuper_while_down_and_hold_survives(stuck):
+    ids = [send(stuck, "r%d@far.test" % i) for i in range(4)]
+    wait_state(stuck, {i: "deferred" for i in ids})
+    stuck.stop()
+    assert stuck.command("postqueue", "-f").returncode == 69
+    p = stuck.command("postqueue", "-p")
+    assert p.returncode == 0 and all(i.encode() in p.stdout for i in ids) and p.stderr  # root reads the directories itself
+    assert b"Placed on hold: 1 message" in sup(stuck, "-h", ids[0]).stderr
+    assert b"Deleted: 1 message" in sup(stuck, "-d", ids[1]).stderr
+    assert b"Deleted: 0 messages" in sup(stuck, "-d", ids[1]).stderr
+    assert b"Requeued: 1 message" in sup(stuck, "-r", ids[2]).stderr
+    stuck.start()
+    stuck.wait_log("%s: to=.*status=deferred" % ids[2], count=2)
+    wait_state(stuck, {ids[0]: "hold", ids[2]: "deferred", ids[3]: "deferred"})
+    stuck.stop()
+    assert b"Released from hold: 1 message" in sup(stuck, "-H", "ALL").stderr
+    stuck.start()
+    stuck.wait_log("%s: to=.*status=deferred" % ids[0], count=2)
+
+
+def test_flush_for_a_site(make):
+    """fast_flush_domains: ETRN (RFC 1985) and postqueue -s try the mail of that site alone; others are told that it is not configured."""
+    inst = make({"transport_maps": transports(far_test="retry:4.7.1 not now", other_test="retry:4.7.2 nor there"), "minimal_backoff_time": "3000s",
+                 "maximal_backoff_time": "3000s", "fast_flush_domains": "far.test, .etrn.test"})
+    a, b = send(inst, "r@far.test"), send(inst, "r@other.test")
+    wait_state(inst, {a: "deferred", b: "deferred"})
+    assert inst.command("postqueue", "-s", "far.test").returncode == 0
+    inst.wait_log("%s: to=.*status=deferred" % a, count=2)
+    p = inst.command("postqueue", "-s", "other.test")
+    assert p.returncode == 69 and b"not configured" in p.stderr
+    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=15) as c:
+        c.ehlo("x.test")
+        assert c.docmd("ETRN", "far.test")[0] == 250
+        assert c.docmd("ETRN", "other.test")[0] == 459
+    inst.wait_log("%s: to=.*status=deferred" % a, count=3)
+    assert len(re.findall("%s: to=.*status=deferred" % b, inst.log())) == 1
+
+
+# ---- damage ----
+def test_damaged_files_stop_nothing(stuck):
+    """A damaged queue file goes to corrupt/ with a log line; the rest goes on."""
+    ids = [send(stuck, "r%d@far.test" % i) for i in range(3)]
+    wait_state(stuck, {i: "deferred" for i in ids})
+    stuck.stop()
+    bad = glob.glob(stuck.queue + "/deferred/*/" + ids[0])
+    assert len(bad) == 1
+    with open(bad[0], "r+b") as f:
+        f.seek(0)
+        f.write(b"\xff" * 4096)
+    with open(os.path.join(stuck.queue, "incoming", "not-a-queue-id"), "w") as f:
+        f.write("x")
+    stuck.start()
+    stuck.wait_log("%s: damaged queue file: .*moved to corrupt" % ids[0])
+    settle(lambda: os.path.exists(stuck.queue + "/corrupt/" + ids[0]))
+    stuck.wait_log("not-a-queue-id: not a queue file: moved to corrupt")
+    wait_state(stuck, {i: "deferred" for i in ids[1:]})
+    new = send(stuck, "r9@far.test")
+    wait_state(stuck, {i: "deferred" for i in ids[1:] + [new]})
+
+
+def test_verify_only_delivers_nothing(make):
+    """sendmail -bv: a report, no delivery."""
+    s, back = Server(), Server()
+    inst = make({"transport_maps": transports(far_test=to_server(s), sender_test=to_server(back))})
+    p = inst.command("sendmail", "-bv", "-f", "s@sender.test", "r@far.test", input=b"")
+    assert p.returncode == 0, p.stderr
+    r = report_of(back)
+    assert r.get_content_type() == "multipart/report"
+    inst.wait_log("status=deliverable")
+    assert not s.messages
+    inst.wait_queue_empty()
