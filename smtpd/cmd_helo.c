@@ -1,0 +1,169 @@
+/* cmd_helo.c - HELO, EHLO, LHLO (RFC 5321 section 4.1.1.1, RFC 2033 section 4.1). */
+#include "restrict.h"
+
+static const struct {
+	const char *name;
+	unsigned bit;
+} keywords[] = { { "pipelining", KW_PIPELINING },
+		 { "size", KW_SIZE },
+		 { "vrfy", KW_VRFY },
+		 { "etrn", KW_ETRN },
+		 { "starttls", KW_STARTTLS },
+		 { "auth", KW_AUTH },
+		 { "xclient", KW_XCLIENT },
+		 { "xforward", KW_XFORWARD },
+		 { "enhancedstatuscodes", KW_ESC },
+		 { "8bitmime", KW_8BITMIME },
+		 { "dsn", KW_DSN },
+		 { "smtputf8", KW_SMTPUTF8 },
+		 { "chunking", KW_CHUNKING },
+		 { "silent-discard", KW_SILENT } };
+
+unsigned ehlo_keyword(struct span name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(keywords); i++)
+		if (span_is_ci(name, keywords[i].name))
+			return keywords[i].bit;
+	return 0;
+}
+
+unsigned extensions(const struct session *s)
+{
+	unsigned off = s->discard_ehlo;
+
+	if (!s->esmtp)
+		return 0;
+	return (off & KW_SIZE ? 0 : EXT_SIZE) | (off & KW_8BITMIME ? 0 : EXT_8BITMIME) |
+	       (off & KW_DSN ? 0 : EXT_DSN) | (auth_offered(s) ? EXT_AUTH : 0) |
+	       (!conf.smtputf8 || (off & KW_SMTPUTF8) ? 0 : EXT_SMTPUTF8);
+}
+
+/* For logs, headers and tables: what no host name holds becomes '?'. */
+static struct span neutral(struct arena *a, struct span name)
+{
+	char *p = arena_cstr(a, span_head(name, 255));
+	size_t n = span_head(name, 255).n;
+
+	for (size_t i = 0; i < n; i++)
+		if ((!ascii_isprint(p[i]) && !((unsigned char)p[i] >= 0x80 && conf.smtputf8)) ||
+		    strchr(" <>()\\\";@,", p[i]) != NULL)
+			p[i] = '?';
+	return span_make(p, n);
+}
+
+/* A greeting in the middle ends the transaction (RFC 5321 section 4.1.4). */
+static bool hello(struct session *s, struct span arg, bool esmtp)
+{
+	transaction_end(s);
+	s->esmtp = esmtp;
+	if (!span_eq(s->helo, arg) &&
+	    s->arena.used_bytes < 64 * 1024) /* a client that greets for ever gets no memory */
+		s->helo = neutral(&s->arena, arg);
+	if (!conf.delay_reject && !check_helo(s)) {
+		s->helo = SPAN_NONE;
+		return false;
+	}
+	return true;
+}
+
+bool cmd_helo(struct session *s, struct span arg)
+{
+	if (arg.n == 0) {
+		reply(s, "501 Syntax: HELO hostname");
+		return false;
+	}
+	if (!hello(s, arg, false))
+		return false;
+	reply(s, "250 %s", conf.myhostname);
+	return true;
+}
+
+static void announce(struct session *s, struct buf *b, unsigned bit, const char *line)
+{
+	if (s->discard_ehlo & bit)
+		return;
+	(void)buf_printf(b, "\n%s", line);
+}
+
+static bool trusted(const struct session *s, struct match_list *l)
+{
+	struct err e;
+
+	return !match_list_empty(l) && match_host(l, s->name, s->addr, &e) == RC_OK;
+}
+
+static void announce_size(struct session *s, struct buf *b)
+{
+	char line[40];
+
+	(void)snprintf(line, sizeof(line), "SIZE %lld", (long long)conf.message_size_limit);
+	announce(s, b, KW_SIZE, conf.message_size_limit > 0 ? line : "SIZE");
+}
+
+static void announce_auth(struct session *s, struct buf *b)
+{
+	struct buf mechs;
+
+	if (!auth_offered(s) || (s->discard_ehlo & KW_AUTH))
+		return;
+	buf_init(&mechs, 512);
+	auth_mechs(s, &mechs);
+	if (mechs.n > 0) {
+		(void)buf_printf(b, "\nAUTH%s", buf_cstr(&mechs));
+		if (conf.auth_broken_clients)
+			(void)buf_printf(b, "\nAUTH=%s", buf_cstr(&mechs) + 1);
+	}
+	buf_release(&mechs);
+}
+
+static void list_extensions(struct session *s, struct buf *b)
+{
+	announce(s, b, KW_PIPELINING, "PIPELINING");
+	announce_size(s, b);
+	if (!conf.disable_vrfy)
+		announce(s, b, KW_VRFY, "VRFY");
+	if (!conf.lmtp)
+		announce(s, b, KW_ETRN, "ETRN");
+	if (conf.tls != TLS_NONE && s->tls == NULL)
+		announce(s, b, KW_STARTTLS, "STARTTLS");
+	announce_auth(s, b);
+	if (trusted(s, conf.xclient))
+		announce(s, b, KW_XCLIENT,
+			 "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT");
+	if (s->may_xforward)
+		announce(s, b, KW_XFORWARD, "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT");
+	announce(s, b, KW_ESC, "ENHANCEDSTATUSCODES");
+	announce(s, b, KW_8BITMIME, "8BITMIME");
+	announce(s, b, KW_DSN, "DSN");
+	if (conf.smtputf8)
+		announce(s, b, KW_SMTPUTF8, "SMTPUTF8");
+	announce(s, b, KW_CHUNKING, "CHUNKING");
+}
+
+static bool extended(struct session *s, struct span arg, const char *syntax)
+{
+	struct buf b;
+
+	if (arg.n == 0) {
+		reply(s, "%s", syntax);
+		return false;
+	}
+	if (!hello(s, arg, true))
+		return false;
+	buf_init(&b, 1024);
+	(void)buf_printf(&b, "250 %s", conf.myhostname);
+	list_extensions(s, &b);
+	reply(s, "%s", buf_cstr(&b));
+	buf_release(&b);
+	return true;
+}
+
+bool cmd_ehlo(struct session *s, struct span arg)
+{
+	return extended(s, arg, "501 Syntax: EHLO hostname");
+}
+
+bool cmd_lhlo(struct session *s, struct span arg)
+{
+	return extended(s, arg, "501 Syntax: LHLO hostname");
+}

@@ -1,0 +1,83 @@
+/* cmd_mail.c - MAIL (RFC 5321 section 4.1.1.2), and how a path is taken. */
+#include "restrict.h"
+
+/* strict_rfc821_envelopes no: "user" without domain is completed later; what breaks the grammar is refused
+ * here. */
+const char *take_path(struct session *s, struct span path, bool utf8, bool null_ok, struct span *out)
+{
+	bool routed;
+
+	*out = SPAN_NONE;
+	if (path.n == 0)
+		return null_ok ? NULL : "syntax";
+	if (path.n > ENV_ADDR_MAX - 256 ||
+	    address_parse_path(path, utf8, &s->tx_arena, out, &routed) != RC_OK)
+		return "syntax";
+	return NULL;
+}
+
+static bool bad_sender(struct session *s, struct span path)
+{
+	log_warning("Illegal address syntax from %s in MAIL command: <" SPAN_FMT ">", session_client(s),
+		    SPAN_ARG(span_head(path, 200)));
+	reply(s, "501 5.1.7 Bad sender address syntax");
+	return false;
+}
+
+static bool refuse(struct session *s, const char *text)
+{
+	log_action(s, "reject", "MAIL", SPAN_NONE, text);
+	reply(s, "%s", text);
+	return false;
+}
+
+/* false: the reply is sent. The transaction exists already, so that log lines name the sender. */
+static bool accept_sender(struct session *s, struct span path, struct span params)
+{
+	struct transaction *tx = s->tx;
+	const char *bad;
+
+	if ((bad = params_mail(params, extensions(s), &s->tx_arena, &tx->mail)) != NULL) {
+		reply(s, "%s", bad);
+		return false;
+	}
+	if (take_path(s, path, conf.smtputf8, true, &tx->sender) != NULL)
+		return bad_sender(s, path);
+	if (conf.message_size_limit > 0 && tx->mail.size > (uint64_t)conf.message_size_limit)
+		return refuse(s, "552 5.3.4 Message size exceeds fixed limit");
+	if (!limit_event(s, LIMIT_MAIL)) {
+		char text[700];
+
+		(void)snprintf(text, sizeof(text), "450 4.7.1 Error: too much mail from " SPAN_FMT,
+			       SPAN_ARG(s->addr));
+		return refuse(s, text);
+	}
+	return conf.delay_reject || check_sender(s);
+}
+
+bool cmd_mail(struct session *s, struct span arg)
+{
+	struct span path, params;
+	const char *bad;
+
+	if ((conf.helo_required || conf.lmtp) && s->helo.n == 0) {
+		reply(s, "503 5.5.1 Error: send %s first", conf.lmtp ? "LHLO" : "HELO/EHLO");
+		return false;
+	}
+	if (s->tx != NULL) {
+		reply(s, "503 5.5.1 Error: nested MAIL command");
+		return false;
+	}
+	if ((bad = params_path(arg, "FROM:", conf.strict_envelopes, &path, &params)) != NULL) {
+		reply(s, "%s", bad);
+		return false;
+	}
+	s->tx = arena_alloc(&s->tx_arena, sizeof(*s->tx));
+	s->tx->arrival_us = wall_now().us;
+	if (!accept_sender(s, path, params)) {
+		transaction_end(s);
+		return false;
+	}
+	reply(s, "250 2.1.0 Ok");
+	return true;
+}

@@ -1,0 +1,79 @@
+/* cmd_starttls.c - STARTTLS (RFC 3207), and TLS from the first byte (RFC 8314 section 3.3). What was sent in
+ * clear text behind the command is never taken for protected: it is dropped before the handshake. */
+#include "restrict.h"
+
+static void log_tls(const struct session *s)
+{
+	const struct tls_info *t = s->tls;
+	struct buf b;
+
+	buf_init(&b, 1000);
+	(void)buf_printf(&b, "%s TLS connection established from %s: %s with cipher %s (%d/%d bits)",
+			 t->peer_subject[0] == '\0' ? "Anonymous"
+			 : t->peer_trusted	    ? "Trusted"
+						    : "Untrusted",
+			 session_client(s), t->protocol, t->cipher, t->bits, t->alg_bits);
+	if (t->kex[0])
+		(void)buf_printf(&b, " key-exchange %s", t->kex);
+	if (t->sig[0])
+		(void)buf_printf(&b, " server-signature %s", t->sig);
+	if (t->digest[0])
+		(void)buf_printf(&b, " server-digest %s", t->digest);
+	log_info("%s", buf_cstr(&b));
+	buf_release(&b);
+}
+
+bool tls_start(struct session *s)
+{
+	struct tls_info *info = xcalloc(1, sizeof(*info));
+	struct err e;
+	enum rc rc = tls_server_start(conf.tls_server, s->io, info, deadline_s(conf.starttls_timeout_s), &e);
+
+	if (rc != RC_OK) {
+		log_info("SSL_accept error from %s: %s", session_client(s), e.text);
+		log_info("lost connection after %s from %s", s->where, session_client(s));
+		free(info);
+		s->hangup = true;
+		return false;
+	}
+	s->tls = info;
+	if (conf.tls_loglevel > 0)
+		log_tls(s);
+	return true;
+}
+
+bool cmd_starttls(struct session *s, struct span arg)
+{
+	if (arg.n > 0) {
+		reply(s, "501 5.5.4 Syntax: STARTTLS");
+		return false;
+	}
+	if (!s->esmtp) {
+		reply(s, "502 5.5.1 Error: command not implemented");
+		return false;
+	}
+	if (s->tls != NULL) {
+		reply(s, "554 5.5.1 Error: TLS already active");
+		return false;
+	}
+	if (conf.tls == TLS_NONE || (s->discard_ehlo & KW_STARTTLS)) {
+		reply(s, "502 5.5.1 Error: command not implemented");
+		return false;
+	}
+	struct err e;
+
+	transaction_end(s);
+	if (stream_has_input(s->io)) {
+		log_info("improper command pipelining after STARTTLS from %s", session_client(s));
+		stream_drop_input(s->io);
+	}
+	reply(s, "220 2.0.0 Ready to start TLS");
+	if (stream_flush(s->io, session_deadline(), &e) != RC_OK)
+		return session_lost(s, RC_EOF);
+	stream_drop_input(s->io);
+	/* RFC 3207 section 4.2: what the client said before is forgotten. */
+	s->helo = SPAN_NONE;
+	s->sasl_user = s->sasl_method = SPAN_NONE;
+	s->esmtp = false;
+	return tls_start(s);
+}

@@ -1,0 +1,150 @@
+/* command.c - the commands, as a table: what each needs, and what it counts as. */
+#include "smtpd.h"
+
+#define SMTP  1u  /* known to SMTP */
+#define LMTP  2u  /* known to LMTP (RFC 2033 section 4.1: no HELO, no EHLO) */
+#define CLEAR 4u  /* allowed before TLS where TLS is demanded (RFC 3207 section 4) */
+#define LAST  8u  /* ends a pipelined group (RFC 2920 section 3.1) */
+#define JUNK  16u /* does nothing for mail: counted, smtpd_junk_command_limit */
+#define BOTH  (SMTP | LMTP)
+
+static const struct command {
+	const char *verb, *count; /* as clients say it; as "disconnect from" counts it */
+	unsigned flags;
+	bool (*run)(struct session *, struct span arg);
+} commands[] = {
+	{ "HELO", "helo", SMTP | CLEAR | LAST | JUNK, cmd_helo },
+	{ "EHLO", "ehlo", SMTP | CLEAR | LAST | JUNK, cmd_ehlo },
+	{ "LHLO", "lhlo", LMTP | CLEAR | LAST | JUNK, cmd_lhlo },
+	{ "XCLIENT", "xclient", BOTH | CLEAR, cmd_xclient },
+	{ "XFORWARD", "xforward", BOTH, cmd_xforward },
+	{ "STARTTLS", "starttls", BOTH | CLEAR | LAST, cmd_starttls },
+	{ "AUTH", "auth", BOTH, cmd_auth },
+	{ "MAIL", "mail", BOTH, cmd_mail },
+	{ "RCPT", "rcpt", BOTH, cmd_rcpt },
+	{ "DATA", "data", BOTH | LAST, cmd_data },
+	{ "BDAT", "bdat", BOTH, cmd_bdat },
+	{ "RSET", "rset", BOTH | JUNK, cmd_rset },
+	{ "NOOP", "noop", BOTH | CLEAR | LAST | JUNK, cmd_noop },
+	{ "VRFY", "vrfy", BOTH | LAST | JUNK, cmd_vrfy },
+	{ "ETRN", "etrn", SMTP | JUNK, cmd_etrn },
+	{ "QUIT", "quit", BOTH | CLEAR, cmd_quit },
+};
+#define UNKNOWN ARRAY_LEN(commands)
+_Static_assert(ARRAY_LEN(commands) < CMD_ROWS, "counters of struct session");
+
+static size_t find(struct span verb)
+{
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (span_is_ci(verb, commands[i].verb) && (commands[i].flags & (conf.lmtp ? LMTP : SMTP)))
+			return i;
+	return UNKNOWN;
+}
+
+static bool listed(const struct span *v, size_t n, struct span verb)
+{
+	for (size_t i = 0; i < n; i++)
+		if (span_eq_ci(v[i], verb))
+			return true;
+	return false;
+}
+
+/* Somebody speaks another protocol to us, mostly a web browser that was made to (smtpd_forbidden_commands).
+ */
+static bool forbidden(struct session *s, struct span verb, struct span line)
+{
+	bool hit = listed(conf.forbidden_cmd, conf.forbidden, verb);
+	struct arena a;
+	struct span value;
+	struct err e;
+
+	arena_init(&a);
+	if (!hit && !maps_empty(conf.forbidden_table))
+		hit = maps_lookup(conf.forbidden_table, verb, &a, &value, &e) == RC_OK;
+	arena_release(&a);
+	if (!hit)
+		return false;
+	log_warning("non-SMTP command from %s: " SPAN_FMT, session_client(s), SPAN_ARG(span_head(line, 100)));
+	reply(s, "221 2.7.0 Error: I can break rules, too. Goodbye.");
+	s->hangup = true;
+	return true;
+}
+
+static bool run_known(struct session *s, const struct command *c, struct span arg)
+{
+	s->where = c->verb;
+	/* RFC 2920 section 3.1: only a client that was told may pipeline, and nothing may follow some
+	 * commands. */
+	if ((!s->esmtp || (c->flags & LAST)) && session_bad_pipelining(s))
+		return false;
+	if (conf.tls == TLS_ENCRYPT && s->tls == NULL && !(c->flags & CLEAR)) {
+		reply(s, "530 5.7.0 Must issue a STARTTLS command first");
+		return false;
+	}
+	if ((c->flags & JUNK) && s->junk++ > (unsigned)conf.junk_limit)
+		s->errors++;
+	return c->run(s, arg);
+}
+
+static bool run_unknown(struct session *s, struct span verb, struct span line)
+{
+	s->where = "UNKNOWN";
+	if (forbidden(s, verb, line))
+		return false;
+	if (listed(conf.noop_cmd, conf.noops, verb)) {
+		s->where = "NOOP";
+		return cmd_noop(s, SPAN_NONE);
+	}
+	if (conf.tls == TLS_ENCRYPT && s->tls == NULL)
+		reply(s, "530 5.7.0 Must issue a STARTTLS command first");
+	else
+		reply(s, "500 5.5.2 Error: command not recognized");
+	return false;
+}
+
+void command_run(struct session *s, struct span line)
+{
+	struct span rest = line, verb = SPAN_NONE;
+	size_t row;
+	bool ok = false;
+
+	if (!span_next_word(&rest, " \t", &verb)) {
+		reply(s, "500 5.5.2 Error: bad syntax");
+		s->errors++;
+		return;
+	}
+	row = find(verb);
+	s->tried[row]++;
+	if (memchr(line.p, '\0', line.n) != NULL)
+		reply(s, "500 5.5.2 Error: bad syntax");
+	else if (row == UNKNOWN)
+		ok = run_unknown(s, verb, line);
+	else
+		ok = run_known(s, &commands[row], span_trim(rest));
+	if (ok)
+		s->done[row]++;
+	else
+		s->errors++;
+}
+
+void command_log_counts(const struct session *s, struct buf *out)
+{
+	unsigned done = 0, tried = 0;
+
+	for (size_t i = 0; i <= UNKNOWN; i++) {
+		const char *name = i == UNKNOWN ? "unknown" : commands[i].count;
+
+		done += s->done[i];
+		tried += s->tried[i];
+		if (s->tried[i] == 0)
+			continue;
+		if (s->done[i] == s->tried[i])
+			(void)buf_printf(out, " %s=%u", name, s->tried[i]);
+		else
+			(void)buf_printf(out, " %s=%u/%u", name, s->done[i], s->tried[i]);
+	}
+	if (done == tried)
+		(void)buf_printf(out, " commands=%u", tried);
+	else
+		(void)buf_printf(out, " commands=%u/%u", done, tried);
+}

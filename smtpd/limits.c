@@ -1,0 +1,80 @@
+/* limits.c - how often and how many at once: counted for all processes by anvil(8). Where anvil is not there,
+ * nobody is refused, and the log says so once. */
+#include "smtpd.h"
+
+enum { CONNECT = 1, DISCONNECT = 2 };
+
+static bool excepted(const struct session *s)
+{
+	struct err e;
+
+	return s->conn->peer_len == 0 || match_host(conf.limit_except, s->name, s->addr, &e) == RC_OK;
+}
+
+static bool ask(struct session *s, uint16_t kind, struct anvil_reply *r)
+{
+	static bool told;
+	struct anvil_event q = { .service = span_str(service_name()), .client = s->addr, .kind = kind };
+	struct arena a;
+	struct err e;
+	bool ok;
+
+	arena_init(&a);
+	ok = service_request("anvil", false, IPC_ANVIL, &q, r, &a, deadline_s(10), &e) == RC_OK;
+	arena_release(&a);
+	if (!ok && !told)
+		log_warning("anvil: %s: client limits are not kept", e.text);
+	told = !ok;
+	return ok;
+}
+
+bool limit_connect(struct session *s)
+{
+	struct anvil_reply r;
+
+	if ((conf.limit_connections == 0 && conf.limit_connect_rate == 0) || excepted(s) ||
+	    !ask(s, CONNECT, &r))
+		return true;
+	s->counted = true;
+	if (conf.limit_connections > 0 && r.count > (uint64_t)conf.limit_connections) {
+		log_warning("Connection concurrency limit exceeded: %u from %s for service %s", r.count,
+			    session_client(s), service_name());
+		reply(s, "421 4.7.0 %s Error: too many connections from " SPAN_FMT, conf.myhostname,
+		      SPAN_ARG(s->addr));
+		return false;
+	}
+	if (conf.limit_connect_rate > 0 && r.rate > (uint64_t)conf.limit_connect_rate) {
+		log_warning("Connection rate limit exceeded: %u from %s for service %s", r.rate,
+			    session_client(s), service_name());
+		reply(s, "421 4.7.0 %s Error: too many connections from " SPAN_FMT, conf.myhostname,
+		      SPAN_ARG(s->addr));
+		return false;
+	}
+	return true;
+}
+
+void limit_disconnect(struct session *s)
+{
+	struct anvil_reply r;
+
+	if (s->counted)
+		(void)ask(s, DISCONNECT, &r);
+	s->counted = false;
+}
+
+bool limit_event(struct session *s, enum limit_kind kind)
+{
+	static const char *const names[] = { [LIMIT_MAIL] = "Message delivery request",
+					     [LIMIT_RCPT] = "Recipient address",
+					     [LIMIT_AUTH] = "AUTH command" };
+	int64_t limit = kind == LIMIT_MAIL   ? conf.limit_mail_rate
+			: kind == LIMIT_RCPT ? conf.limit_rcpt_rate
+					     : conf.limit_auth_rate;
+	struct anvil_reply r;
+
+	if (limit == 0 || excepted(s) || !ask(s, (uint16_t)kind, &r) || r.rate <= (uint64_t)limit)
+		return true;
+	log_warning("%s rate limit exceeded: %u from %s for service %s", names[kind], r.rate,
+		    session_client(s), service_name());
+	return false;
+}

@@ -1,0 +1,60 @@
+/* received.c - the trace field (RFC 5321 section 4.4; RFC 3848 for the protocol names). */
+#include "smtpd.h"
+
+static void put_tls(struct session *s, struct buf *b)
+{
+	const struct tls_info *t = s->tls;
+
+	(void)buf_printf(b, "\t(using %s with cipher %s (%d/%d bits)", t->protocol, t->cipher, t->bits,
+			 t->alg_bits);
+	if (t->kex[0])
+		(void)buf_printf(b, "\n\t key-exchange %s", t->kex);
+	if (t->sig[0])
+		(void)buf_printf(b, " server-signature %s", t->sig);
+	if (t->digest[0])
+		(void)buf_printf(b, " server-digest %s", t->digest);
+	(void)buf_puts(b, ")\n");
+	if (t->peer_subject[0])
+		(void)buf_printf(b, "\t(Client CN \"%s\", Issuer \"%s\" (%s))\n", t->peer_subject,
+				 t->peer_issuer, t->peer_trusted ? "verified OK" : "not verified");
+	else
+		(void)buf_puts(b, "\t(No client certificate requested)\n");
+}
+
+/* "ESMTPSA", "UTF8SMTPS", "LMTPA" ... */
+static const char *with(const struct session *s, char out[16])
+{
+	bool utf8 = s->tx->mail.smtputf8;
+	const char *base = conf.lmtp ? (utf8 ? "UTF8LMTP" : "LMTP") : utf8 ? "UTF8SMTP" : session_proto(s);
+
+	(void)snprintf(out, 16, "%s%s%s", base, s->tls != NULL ? "S" : "", s->sasl_user.n > 0 ? "A" : "");
+	return out;
+}
+
+struct span received_field(struct session *s, struct arena *a)
+{
+	char date[DATE_MAX], proto[16];
+	struct buf b;
+	struct span out;
+
+	buf_init(&b, 16384);
+	if (s->tx->prepend.n > 0)
+		(void)buf_append(&b, s->tx->prepend);
+	(void)buf_printf(&b, "Received: from " SPAN_FMT " (" SPAN_FMT " [%s" SPAN_FMT "])\n",
+			 SPAN_ARG(s->helo.n > 0 ? s->helo : s->name), SPAN_ARG(s->name),
+			 s->ip.family == AF_INET6 ? "IPv6:" : "", SPAN_ARG(s->addr));
+	if (s->tls != NULL && conf.tls_header)
+		put_tls(s, &b);
+	if (s->sasl_user.n > 0 && conf.sasl_header)
+		(void)buf_printf(&b, "\t(Authenticated sender: " SPAN_FMT ")\n", SPAN_ARG(s->sasl_user));
+	(void)buf_printf(&b, "\tby %s (%s) with %s id %s", conf.myhostname, conf.mail_name, with(s, proto),
+			 s->tx->qid.s);
+	wall_rfc5322((wall_t){ s->tx->arrival_us }, date);
+	if (s->tx->rcpts == 1)
+		(void)buf_printf(&b, "\n\tfor <" SPAN_FMT ">; %s\n", SPAN_ARG(s->tx->rcpt[0].addr), date);
+	else
+		(void)buf_printf(&b, ";\n\t%s\n", date);
+	out = span_dup(a, buf_span(&b));
+	buf_release(&b);
+	return out;
+}

@@ -1,0 +1,85 @@
+/* restrict.h - the restrictions of smtpd(8) (SMTPD_ACCESS_README's subject): lists of names, read once into
+ * rules, evaluated from left to right until one decides. */
+#ifndef SMTPD_RESTRICT_H
+#define SMTPD_RESTRICT_H
+
+#include "smtpd.h"
+
+enum outcome { DUNNO, PERMIT, REJECT, PERMIT_ALL /* DISCARD and the like: no further list */ };
+
+struct check { /* what is being decided */
+	enum stage stage;
+	struct span subject;			       /* stands in <> of replies */
+	const char *class;			       /* "Client host", "Sender address" ... */
+	struct span rcpt;			       /* the recipient in question, "" none */
+	const struct router_validate_reply *validated; /* of rcpt, once asked */
+	bool warn_only;				       /* warn_if_reject stands before */
+	unsigned depth; /* restriction classes and access results within each other */
+	struct arena *a;
+	struct verdict verdict; /* of REJECT */
+};
+
+struct rule;
+struct restriction {
+	const char *name;
+	enum { ARG_NONE, ARG_TABLE, ARG_DOMAIN, ARG_SERVICE, ARG_NUMBER, ARG_DOMAIN_OPT } arg;
+	enum outcome (*run)(struct session *s, struct check *c, const struct rule *r);
+	int which; /* for functions that serve several names */
+};
+struct rule {
+	const struct restriction *def;
+	bool warn;
+	struct span arg;	/* domain, service or number */
+	struct maps *maps;	/* ARG_TABLE */
+	struct rule_list *list; /* a restriction class */
+	int64_t number;
+	void *state; /* restrict_dnsbl.c, restrict_policy.c */
+};
+struct rule_list {
+	struct rule *rule;
+	size_t n, cap;
+};
+extern const struct restriction restrictions[]; /* ends with .name == NULL */
+
+/* Reads a list; what is not known answers 451 when it is reached, and a warning says so now. */
+struct rule_list *rules_read(const char *param, struct span text, unsigned depth);
+bool rules_guard(const struct rule_list *l); /* holds one that keeps strangers from relaying */
+enum outcome rules_run(struct session *s, struct check *c, const struct rule_list *l);
+/* The list of names in an access result. */
+enum outcome rules_run_text(struct session *s, struct check *c, struct span text, const char *table);
+
+/* Outcomes with a story. `text` without "<subject>: ". */
+enum outcome restrict_reject(struct session *s, struct check *c, int64_t code, const char *dsn,
+			     const char *fmt, ...) PRINTF_LIKE(5, 6);
+enum outcome restrict_reject_bare(struct session *s, struct check *c, int64_t code, struct span dsn,
+				  struct span text);
+enum outcome restrict_trouble(struct session *s, struct check *c); /* a table failed: 451 4.3.0 */
+/* Remembers a 450 that is given when the request would be permitted in the end. */
+enum outcome restrict_defer_if_permit(struct session *s, struct check *c, const char *dsn, const char *fmt,
+				      ...) PRINTF_LIKE(4, 5);
+const struct router_validate_reply *restrict_validated(struct session *s, struct check *c);
+/* The result of an access table (access(5)), or of a policy server. */
+enum outcome access_result(struct session *s, struct check *c, struct span value, const char *source,
+			   struct span subject, const char *class);
+
+/* restrict_client.c, restrict_helo.c, restrict_address.c, restrict_access.c, restrict_dnsbl.c,
+ * restrict_policy.c, restrict_verify.c */
+typedef enum outcome restriction_fn(struct session *s, struct check *c, const struct rule *r);
+restriction_fn run_permit, run_reject, run_defer, run_sleep, run_defer_if, run_mynetworks, run_sasl,
+    run_tls_certs, run_inet_interfaces, run_plaintext, run_pipelining, run_unknown_client, run_invalid_helo,
+    run_non_fqdn_helo, run_unknown_helo, run_permit_auth_destination, run_unauth_destination,
+    run_non_fqdn_address, run_unknown_domain, run_unlisted, run_unverified, run_login_mismatch,
+    run_multi_bounce, run_access, run_dnsbl, run_policy, run_unknown_name, run_class;
+/* The checks of each step; false: the reply is sent. */
+bool check_connect(struct session *s);
+bool check_helo(struct session *s);
+bool check_sender(struct session *s);
+/* rcpt in external form; *r (may be NULL) is what router said of it. */
+bool check_rcpt(struct session *s, struct span rcpt, const char *where);
+bool check_data(struct session *s);
+bool check_end_of_data(struct session *s, struct verdict *v);
+bool check_etrn(struct session *s, struct span domain);
+void *dnsbl_read(struct span arg);
+void *policy_read(struct span arg);
+
+#endif

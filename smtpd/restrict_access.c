@@ -1,0 +1,370 @@
+/* restrict_access.c - access tables (access(5)): which keys are asked in which order, and what a result
+ * means. */
+#include "restrict.h"
+
+/* ---- results ---- */
+
+struct action {
+	struct session *s;
+	struct check *c;
+	struct span text; /* behind the action's word */
+	struct span subject;
+	const char *class;
+};
+
+static const char *story(const struct action *a, const char *otherwise)
+{
+	if (a->text.n > 0)
+		return arena_printf(a->c->a, "<" SPAN_FMT ">: %s " SPAN_FMT, SPAN_ARG(a->subject), a->class,
+				    SPAN_ARG(span_head(a->text, 500)));
+	return arena_printf(a->c->a, "<" SPAN_FMT ">: %s %s", SPAN_ARG(a->subject), a->class, otherwise);
+}
+
+static void log_it(const struct action *a, const char *what, const char *otherwise)
+{
+	log_action(a->s, what, a->s->where, a->c->rcpt, story(a, otherwise));
+}
+
+/* "[dsn] text" of a table behind a code; bare: "5.7.1 <subject>: class rejected: text". */
+static enum outcome refuse(const struct action *a, int64_t code, const char *dsn, const char *otherwise)
+{
+	struct span rest = a->text, word = SPAN_NONE, text;
+
+	if (span_next_word(&rest, " \t", &word) && word.n >= 5 && word.n <= 9 && word.p[1] == '.' &&
+	    (word.p[0] == '4' || word.p[0] == '5' || word.p[0] == '2'))
+		rest = span_trim(rest);
+	else {
+		word = span_str(dsn);
+		rest = a->text;
+	}
+	text = span_printf(a->c->a, "<" SPAN_FMT ">: %s rejected: " SPAN_FMT, SPAN_ARG(a->subject), a->class,
+			   SPAN_ARG(rest.n > 0 ? span_head(rest, 500) : span_str(otherwise)));
+	return restrict_reject_bare(a->s, a->c, code, word, text);
+}
+
+static enum outcome act_ok(const struct action *a)
+{
+	(void)a;
+	return PERMIT;
+}
+
+static enum outcome act_dunno(const struct action *a)
+{
+	(void)a;
+	return DUNNO;
+}
+
+static enum outcome act_reject(const struct action *a)
+{
+	return refuse(a, conf.code.access_reject, "5.7.1", "Access denied");
+}
+
+static enum outcome act_defer(const struct action *a)
+{
+	return refuse(a, conf.code.access_defer, "4.7.1", "Access denied");
+}
+
+static enum outcome act_hangup(const struct action *a)
+{
+	a->s->hangup = true;
+	return restrict_reject_bare(a->s, a->c, 521, SPAN("5.7.0"), SPAN("Error: connection refused"));
+}
+
+static enum outcome act_defer_if_permit(const struct action *a)
+{
+	return restrict_defer_if_permit(
+	    a->s, a->c, "4.7.1", "%s rejected: " SPAN_FMT, a->class,
+	    SPAN_ARG(a->text.n > 0 ? span_head(a->text, 400) : SPAN("Service unavailable")));
+}
+
+static enum outcome act_defer_if_reject(const struct action *a)
+{
+	struct session *s = a->s;
+
+	if (s->tx != NULL && s->defer_if_reject.code == 0)
+		s->defer_if_reject =
+		    (struct verdict){ 450, SPAN("4.7.1"),
+				      span_printf(&s->tx_arena, "<" SPAN_FMT ">: %s rejected: " SPAN_FMT,
+						  SPAN_ARG(a->subject), a->class,
+						  SPAN_ARG(a->text.n > 0 ? span_head(a->text, 400)
+									 : SPAN("Service unavailable"))) };
+	return DUNNO;
+}
+
+static enum outcome act_discard(const struct action *a)
+{
+	if (a->c->warn_only || a->s->tx == NULL)
+		return DUNNO;
+	log_it(a, "discard", "triggers DISCARD action");
+	a->s->tx->discard = true;
+	return PERMIT_ALL;
+}
+
+static enum outcome act_hold(const struct action *a)
+{
+	if (a->c->warn_only || a->s->tx == NULL || a->s->tx->hold)
+		return DUNNO;
+	log_it(a, "hold", "triggers HOLD action");
+	a->s->tx->hold = true;
+	return DUNNO;
+}
+
+static enum outcome act_filter(const struct action *a)
+{
+	if (a->c->warn_only || a->s->tx == NULL)
+		return DUNNO;
+	if (span_chr(a->text, ':') < 0 || a->text.n > 500) {
+		log_warning("access table: FILTER needs transport:destination");
+		return DUNNO;
+	}
+	log_it(a, "filter", "triggers FILTER");
+	a->s->tx->filter = span_dup(&a->s->tx_arena, a->text);
+	return DUNNO;
+}
+
+static enum outcome act_redirect(const struct action *a)
+{
+	if (a->c->warn_only || a->s->tx == NULL)
+		return DUNNO;
+	if (!address_valid(a->text, conf.smtputf8)) {
+		log_warning("access table: REDIRECT needs an address");
+		return DUNNO;
+	}
+	log_it(a, "redirect", "triggers REDIRECT");
+	a->s->tx->redirect = span_dup(&a->s->tx_arena, a->text);
+	return DUNNO;
+}
+
+static enum outcome act_bcc(const struct action *a)
+{
+	struct transaction *tx = a->s->tx;
+
+	if (a->c->warn_only || tx == NULL || tx->bccs >= 100)
+		return DUNNO;
+	if (!address_valid(a->text, conf.smtputf8)) {
+		log_warning("access table: BCC needs an address");
+		return DUNNO;
+	}
+	for (size_t i = 0; i < tx->bccs; i++)
+		if (span_eq(tx->bcc[i], a->text))
+			return DUNNO;
+	log_it(a, "bcc", "triggers BCC");
+	if (tx->bccs == tx->bcc_cap)
+		tx->bcc = arena_grow(&a->s->tx_arena, tx->bcc, tx->bccs, &tx->bcc_cap, sizeof(*tx->bcc));
+	tx->bcc[tx->bccs++] = span_dup(&a->s->tx_arena, a->text);
+	return DUNNO;
+}
+
+static enum outcome act_prepend(const struct action *a)
+{
+	struct transaction *tx = a->s->tx;
+
+	if (a->c->warn_only || tx == NULL)
+		return DUNNO;
+	if (span_chr(a->text, ':') <= 0 || tx->prepend.n > 8000) {
+		log_warning("access table: PREPEND needs headername: headervalue");
+		return DUNNO;
+	}
+	log_it(a, "prepend", "triggers PREPEND");
+	tx->prepend =
+	    span_printf(&a->s->tx_arena, SPAN_FMT SPAN_FMT "\n", SPAN_ARG(tx->prepend), SPAN_ARG(a->text));
+	return DUNNO;
+}
+
+static enum outcome act_warn(const struct action *a)
+{
+	log_it(a, "warn", "");
+	return DUNNO;
+}
+
+static enum outcome act_info(const struct action *a)
+{
+	log_it(a, "info", "");
+	return DUNNO;
+}
+
+static const struct {
+	const char *word;
+	enum outcome (*run)(const struct action *);
+} actions[] = {
+	{ "OK", act_ok },
+	{ "RELAY", act_ok },
+	{ "DUNNO", act_dunno },
+	{ "REJECT", act_reject },
+	{ "DEFER", act_defer },
+	{ "HANGUP", act_hangup },
+	{ "DEFER_IF_PERMIT", act_defer_if_permit },
+	{ "DEFER_IF_REJECT", act_defer_if_reject },
+	{ "DISCARD", act_discard },
+	{ "HOLD", act_hold },
+	{ "FILTER", act_filter },
+	{ "REDIRECT", act_redirect },
+	{ "BCC", act_bcc },
+	{ "PREPEND", act_prepend },
+	{ "WARN", act_warn },
+	{ "INFO", act_info },
+};
+
+static bool all_digits(struct span w)
+{
+	for (size_t i = 0; i < w.n; i++)
+		if (!ascii_isdigit(w.p[i]))
+			return false;
+	return w.n > 0;
+}
+
+enum outcome access_result(struct session *s, struct check *c, struct span value, const char *source,
+			   struct span subject, const char *class)
+{
+	struct action a = { .s = s, .c = c, .subject = subject, .class = class };
+	struct span word = SPAN_NONE, rest = value;
+	uint64_t code = 0;
+
+	if (!span_next_word(&rest, " \t", &word))
+		return DUNNO;
+	a.text = span_trim(rest);
+	for (size_t i = 0; i < ARRAY_LEN(actions); i++)
+		if (span_is_ci(word, actions[i].word))
+			return actions[i].run(&a);
+	if (all_digits(word)) {
+		if (word.n == 3 && (word.p[0] == '4' || word.p[0] == '5') &&
+		    span_to_u64(word, 599, &code) == RC_OK)
+			return refuse(&a, (int64_t)code, code >= 500 ? "5.7.1" : "4.7.1", "Access denied");
+		return PERMIT; /* any other number: made by tools that build tables of networks */
+	}
+	return rules_run_text(s, c, value, source);
+}
+
+/* ---- keys ---- */
+
+struct query {
+	struct session *s;
+	struct check *c;
+	struct maps *maps;
+	struct span value;
+	enum rc rc;
+};
+
+static bool ask(struct query *q, struct span key, bool partial)
+{
+	struct err e;
+
+	if (key.n == 0)
+		return false;
+	q->rc = partial ? maps_lookup_partial(q->maps, key, q->c->a, &q->value, &e)
+			: maps_lookup(q->maps, key, q->c->a, &q->value, &e);
+	return q->rc != RC_NOTFOUND;
+}
+
+/* name, then its parents: "parent" or ".parent". */
+static bool ask_name(struct query *q, struct span name)
+{
+	ptrdiff_t dot;
+
+	if (ask(q, name, false))
+		return true;
+	if (name.n > 0 && name.p[0] == '[')
+		return false;
+	while (name.n > 0 && (dot = span_chr(span_skip(name, 1), '.')) >= 0) {
+		name = span_skip(name, (size_t)dot + 2);
+		if (ask(q, conf.access_parents ? name : span_make(name.p - 1, name.n + 1), true))
+			return true;
+	}
+	return false;
+}
+
+/* The address, then the networks it is in, an octet (or a group) less each time. */
+static bool ask_addr(struct query *q, struct span addr)
+{
+	char sep = span_chr(addr, ':') >= 0 ? ':' : '.';
+	ptrdiff_t at;
+
+	if (ask(q, addr, false))
+		return true;
+	while ((at = span_rchr(addr, sep)) > 0) {
+		addr = span_head(addr, (size_t)at);
+		while (addr.n > 0 && addr.p[addr.n - 1] == ':') /* "2001:db8::" */
+			addr.n--;
+		if (ask(q, addr, true))
+			return true;
+	}
+	return false;
+}
+
+static bool ask_address(struct query *q, struct span addr)
+{
+	struct span ext;
+	struct err e;
+
+	if (addr.n == 0)
+		return ask(q, span_str(conf.null_key), false);
+	q->rc = maps_find_addr(q->maps, address_unquote(q->c->a, addr),
+			       MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_DOMAIN |
+				   MAPS_FIND_PARENT_DOMAINS | MAPS_FIND_LOCALPART_AT,
+			       conf.delimiter, false, !conf.access_parents, q->c->a, &q->value, &ext, &e);
+	return q->rc != RC_NOTFOUND;
+}
+
+enum { KEY_CLIENT, KEY_REVERSE, KEY_HELO, KEY_SENDER, KEY_RCPT, KEY_SASL, KEY_ETRN };
+
+/* A table without check_..._access in front means the one of its list. */
+static int implied(enum stage stage)
+{
+	static const int keys[STAGES] = {
+		[AT_CLIENT] = KEY_CLIENT,    [AT_HELO] = KEY_HELO,	[AT_SENDER] = KEY_SENDER,
+		[AT_RELAY] = KEY_RCPT,	     [AT_RECIPIENT] = KEY_RCPT, [AT_DATA] = KEY_RCPT,
+		[AT_END_OF_DATA] = KEY_RCPT, [AT_ETRN] = KEY_ETRN
+	};
+	return keys[stage];
+}
+
+enum outcome run_access(struct session *s, struct check *c, const struct rule *r)
+{
+	struct query q = { .s = s, .c = c, .maps = r->maps, .rc = RC_NOTFOUND };
+	struct span subject = span_printf(c->a, "%s", session_client(s));
+	const char *class = "Client host";
+
+	switch (r->def->which >= 0 ? r->def->which : implied(c->stage)) {
+	case KEY_CLIENT:
+		(void)(ask_name(&q, s->name) || ask_addr(&q, s->addr));
+		break;
+	case KEY_REVERSE:
+		(void)ask_name(&q, s->rname);
+		class = "Unverified Client host";
+		break;
+	case KEY_HELO:
+		(void)(s->helo.n > 0 && ask_name(&q, s->helo));
+		subject = s->helo;
+		class = "Helo command";
+		break;
+	case KEY_SENDER:
+		(void)(s->tx != NULL && ask_address(&q, s->tx->sender));
+		subject = s->tx != NULL ? s->tx->sender : SPAN_NONE;
+		class = "Sender address";
+		break;
+	case KEY_RCPT:
+		(void)(c->rcpt.n > 0 && ask_address(&q, c->rcpt));
+		subject = c->rcpt;
+		class = "Recipient address";
+		break;
+	case KEY_SASL:
+		(void)(s->sasl_user.n > 0 && ask(&q, s->sasl_user, false));
+		subject = s->sasl_user;
+		class = "SASL login name";
+		break;
+	case KEY_ETRN:
+		(void)ask_name(&q, c->subject);
+		subject = c->subject;
+		class = "Etrn command";
+		break;
+	}
+	if (q.rc == RC_NOTFOUND)
+		return DUNNO;
+	if (q.rc != RC_OK) {
+		c->subject = subject;
+		return restrict_trouble(s, c);
+	}
+	return access_result(s, c, q.value,
+			     r->maps != NULL && maps_count(r->maps) > 0 ? map_name(maps_at(r->maps, 0)) : "",
+			     subject, class);
+}

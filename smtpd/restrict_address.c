@@ -1,0 +1,241 @@
+/* restrict_address.c - restrictions that look at sender and recipient. */
+#include "restrict.h"
+
+static bool use_sender(const struct session *s, struct check *c)
+{
+	if (s->tx == NULL)
+		return false;
+	c->subject = s->tx->sender;
+	return true;
+}
+
+static bool use_rcpt(struct check *c)
+{
+	c->subject = c->rcpt;
+	return c->rcpt.n > 0;
+}
+
+const struct router_validate_reply *restrict_validated(struct session *s, struct check *c)
+{
+	struct router_validate_reply *r;
+
+	if (c->validated == NULL) {
+		r = arena_alloc(c->a, sizeof(*r));
+		if (ask_router(s->tx != NULL ? s->tx->sender : SPAN_NONE, c->rcpt, !conf.reject_unlisted_rcpt,
+			       c->a, r) != RC_OK)
+			*r = (struct router_validate_reply){ .code = 451,
+							     .dsn = SPAN("4.3.0"),
+							     .text = SPAN("Temporary lookup failure") };
+		c->validated = r;
+	}
+	return c->validated;
+}
+
+/* ---- relaying ---- */
+
+static enum outcome cannot_say(struct session *s, struct check *c)
+{
+	c->subject = c->rcpt;
+	return restrict_trouble(s, c);
+}
+
+enum outcome run_permit_auth_destination(struct session *s, struct check *c, const struct rule *r)
+{
+	const struct router_validate_reply *v;
+
+	(void)r;
+	if (!use_rcpt(c))
+		return DUNNO;
+	v = restrict_validated(s, c);
+	if (v->code == 451)
+		return cannot_say(s, c);
+	return v->authorized && !v->routed ? PERMIT : DUNNO;
+}
+
+/* The wall that keeps this from being an open relay: whoever is not sure refuses. */
+enum outcome run_unauth_destination(struct session *s, struct check *c, const struct rule *r)
+{
+	const struct router_validate_reply *v;
+
+	if (!use_rcpt(c))
+		return DUNNO;
+	v = restrict_validated(s, c);
+	if (v->authorized && !v->routed)
+		return DUNNO;
+	if (v->code == 451)
+		return cannot_say(s, c);
+	if (r->def->which == 1)
+		return restrict_reject(s, c, 454, "4.7.1", "Relay access denied");
+	return restrict_reject(s, c, conf.code.relay, "5.7.1", "Relay access denied");
+}
+
+/* ---- form ---- */
+
+enum outcome run_non_fqdn_address(struct session *s, struct check *c, const struct rule *r)
+{
+	bool rcpt = r->def->which == 1;
+	struct span domain;
+
+	if (!(rcpt ? use_rcpt(c) : use_sender(s, c)) || c->subject.n == 0)
+		return DUNNO;
+	domain = address_split(c->subject).domain;
+	if (domain.n == 0 && rcpt && span_is_ci(c->subject, "postmaster")) /* RFC 5321 section 4.5.1 */
+		return DUNNO;
+	if (domain.n > 0 && (domain.p[0] == '[' || span_chr(domain, '.') > 0))
+		return DUNNO;
+	return restrict_reject(s, c, conf.code.non_fqdn, "5.5.2",
+			       "%s address rejected: need fully-qualified address",
+			       rcpt ? "Recipient" : "Sender");
+}
+
+/* ---- domains that mail can be sent to ---- */
+
+/* RC_OK exists; RC_NOTFOUND; RC_DENIED null MX (RFC 7505); RC_AGAIN. */
+static enum rc find_mail_host(struct span domain, struct arena *a)
+{
+	static const enum dns_type types[] = { DNS_MX, DNS_A, DNS_AAAA };
+	bool trouble = false;
+
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		struct dns_answer ans;
+		struct err e;
+		enum rc rc = dns_query(domain, types[i], a, &ans, deadline_s(60), &e);
+
+		if (rc == RC_OK)
+			return types[i] == DNS_MX && ans.n == 1 && ans.rr[0].target.n == 0 ? RC_DENIED
+											   : RC_OK;
+		trouble |= rc != RC_NOTFOUND && rc != RC_SYNTAX;
+	}
+	return trouble ? RC_AGAIN : RC_NOTFOUND;
+}
+
+/* Domains that are ours need no DNS. */
+static bool ours(struct session *s, struct check *c, struct span addr)
+{
+	struct router_validate_reply v;
+
+	if (span_eq(addr, c->rcpt))
+		v = *restrict_validated(s, c);
+	else if (ask_router(SPAN_NONE, addr, true, c->a, &v) != RC_OK)
+		return false;
+	return v.authorized && v.class != AC_RELAY;
+}
+
+enum outcome run_unknown_domain(struct session *s, struct check *c, const struct rule *r)
+{
+	bool rcpt = r->def->which == 1;
+	const char *who = rcpt ? "Recipient" : "Sender";
+	const char *dsn = rcpt ? "4.1.2" : "4.1.8";
+	struct span domain;
+
+	if (!(rcpt ? use_rcpt(c) : use_sender(s, c)) || c->subject.n == 0)
+		return DUNNO;
+	domain = address_split(c->subject).domain;
+	if (domain.n == 0 || domain.p[0] == '[' || ours(s, c, c->subject))
+		return DUNNO;
+	switch (find_mail_host(domain, c->a)) {
+	case RC_OK:
+		return DUNNO;
+	case RC_DENIED:
+		return restrict_reject(s, c, rcpt ? 556 : 550, rcpt ? "5.1.10" : "5.7.27",
+				       "%s address rejected: Domain " SPAN_FMT
+				       " does not accept mail (nullMX)",
+				       who, SPAN_ARG(span_head(domain, 255)));
+	case RC_NOTFOUND:
+		return restrict_reject(s, c, conf.code.unknown_address, dsn,
+				       "%s address rejected: Domain not found", who);
+	default:
+		if (conf.defer_unknown_address)
+			return restrict_reject(s, c, 450, dsn, "%s address rejected: Domain not found", who);
+		return restrict_defer_if_permit(s, c, dsn, "%s address rejected: Domain not found", who);
+	}
+}
+
+/* ---- existence ---- */
+
+static enum outcome say_unlisted(struct session *s, struct check *c, const struct router_validate_reply *v,
+				 bool rcpt)
+{
+	const char *who = rcpt ? "Recipient" : "Sender";
+	struct span dsn = v->dsn;
+
+	if (v->code == 451)
+		return cannot_say(s, c);
+	if (!rcpt && span_ends(dsn, SPAN(".1.1"))) /* RFC 3463: X.1.1 is of destinations */
+		dsn = v->code >= 500 ? SPAN("5.1.0") : SPAN("4.1.0");
+	return restrict_reject_bare(s, c, v->code, dsn,
+				    span_printf(c->a, "<" SPAN_FMT ">: %s address rejected: " SPAN_FMT,
+						SPAN_ARG(c->subject), who, SPAN_ARG(v->text)));
+}
+
+enum outcome run_unlisted(struct session *s, struct check *c, const struct rule *r)
+{
+	bool rcpt = r->def->which == 1;
+	struct router_validate_reply v;
+
+	if (!(rcpt ? use_rcpt(c) : use_sender(s, c)) || c->subject.n == 0)
+		return DUNNO;
+	if (rcpt && conf.reject_unlisted_rcpt)
+		v = *restrict_validated(s, c);
+	else if (ask_router(SPAN_NONE, c->subject, false, c->a, &v) != RC_OK)
+		return restrict_trouble(s, c);
+	return v.code == 0 ? DUNNO : say_unlisted(s, c, &v, rcpt);
+}
+
+/* ---- who owns a sender address ---- */
+
+static bool owner_is(struct span owners, struct span login)
+{
+	struct span word;
+
+	while (span_next_word(&owners, ", \t\r\n", &word))
+		if (span_eq_ci(word, login))
+			return true;
+	return false;
+}
+
+static enum outcome login_mismatch(struct session *s, struct check *c, struct span owners, bool known)
+{
+	if (s->sasl_user.n > 0 && !(known ? owner_is(owners, s->sasl_user) : false))
+		return restrict_reject(s, c, 553, "5.7.1",
+				       "Sender address rejected: not owned by user " SPAN_FMT,
+				       SPAN_ARG(span_head(s->sasl_user, 200)));
+	if (s->sasl_user.n == 0 && known)
+		return restrict_reject(s, c, 553, "5.7.1", "Sender address rejected: not logged in");
+	return DUNNO;
+}
+
+enum outcome run_login_mismatch(struct session *s, struct check *c, const struct rule *r)
+{
+	enum { BOTH, KNOWN, AUTHENTICATED, UNAUTHENTICATED } which = (unsigned)r->def->which;
+	struct span owners = SPAN_NONE, ext;
+	struct err e;
+	bool logged_in = s->sasl_user.n > 0;
+	enum rc rc;
+
+	if (!use_sender(s, c) || (which == AUTHENTICATED && !logged_in) ||
+	    (which == UNAUTHENTICATED && logged_in))
+		return DUNNO;
+	rc = maps_find_addr(conf.login_maps, c->subject.n > 0 ? c->subject : span_str(conf.null_key),
+			    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART | MAPS_FIND_AT_DOMAIN,
+			    conf.delimiter, false, false, c->a, &owners, &ext, &e);
+	if (rc != RC_OK && rc != RC_NOTFOUND)
+		return restrict_trouble(s, c);
+	if (which == KNOWN && rc == RC_NOTFOUND)
+		return DUNNO;
+	if (which == BOTH && !logged_in && rc == RC_NOTFOUND)
+		return DUNNO;
+	return login_mismatch(s, c, owners, rc == RC_OK);
+}
+
+/* A bounce has one recipient (RFC 5321 section 4.5.5 and its answer to backscatter). */
+enum outcome run_multi_bounce(struct session *s, struct check *c, const struct rule *r)
+{
+	(void)r;
+	if (s->tx == NULL || s->tx->sender.n > 0)
+		return DUNNO;
+	if (c->stage < AT_DATA ? s->tx->rcpts == 0 : s->tx->rcpts < 2)
+		return DUNNO;
+	return restrict_reject(s, c, conf.code.multi_bounce, "5.5.3", "%s rejected: Multi-recipient bounce",
+			       c->class);
+}

@@ -1,0 +1,113 @@
+/* restrict_client.c - restrictions that look at the client, and those of any list. */
+#include "restrict.h"
+
+enum outcome run_permit(struct session *s, struct check *c, const struct rule *r)
+{
+	(void)s, (void)c, (void)r;
+	return PERMIT;
+}
+
+enum outcome run_reject(struct session *s, struct check *c, const struct rule *r)
+{
+	(void)r;
+	return restrict_reject(s, c, conf.code.reject, "5.7.1", "%s rejected: Access denied", c->class);
+}
+
+enum outcome run_defer(struct session *s, struct check *c, const struct rule *r)
+{
+	(void)r;
+	return restrict_reject(s, c, conf.code.defer, "4.3.2", "%s rejected: Try again later", c->class);
+}
+
+enum outcome run_defer_if(struct session *s, struct check *c, const struct rule *r)
+{
+	if (r->def->which == 0)
+		return restrict_defer_if_permit(s, c, "4.7.0", "%s rejected: defer_if_permit requested",
+						c->class);
+	if (s->tx != NULL && s->defer_if_reject.code == 0)
+		s->defer_if_reject =
+		    (struct verdict){ 450, SPAN("4.7.0"),
+				      span_printf(&s->tx_arena,
+						  "<" SPAN_FMT ">: %s rejected: defer_if_reject requested",
+						  SPAN_ARG(c->subject), c->class) };
+	return DUNNO;
+}
+
+enum outcome run_sleep(struct session *s, struct check *c, const struct rule *r)
+{
+	(void)c;
+	session_flush(s, conf.timeout_s);
+	task_sleep_ms(r->number * 1000);
+	return DUNNO;
+}
+
+enum outcome run_mynetworks(struct session *s, struct check *c, const struct rule *r)
+{
+	struct err e;
+
+	(void)r;
+	switch (match_host(conf.mynetworks, s->name, s->addr, &e)) {
+	case RC_OK:
+		return PERMIT;
+	case RC_NOTFOUND:
+		return DUNNO;
+	default:
+		log_warning("%s", e.text);
+		return restrict_trouble(s, c);
+	}
+}
+
+enum outcome run_inet_interfaces(struct session *s, struct check *c, const struct rule *r)
+{
+	struct err e;
+
+	(void)c, (void)r;
+	return match_host(conf.local_ip, SPAN_NONE, s->addr, &e) == RC_OK ? PERMIT : DUNNO;
+}
+
+enum outcome run_sasl(struct session *s, struct check *c, const struct rule *r)
+{
+	(void)c, (void)r;
+	return s->sasl_user.n > 0 ? PERMIT : DUNNO;
+}
+
+/* No client certificate is asked for, so there is never one to permit. */
+enum outcome run_tls_certs(struct session *s, struct check *c, const struct rule *r)
+{
+	(void)c;
+	return r->def->which == 1 && s->tls != NULL && s->tls->peer_trusted && s->tls->peer_subject[0] != '\0'
+		   ? PERMIT
+		   : DUNNO;
+}
+
+enum outcome run_plaintext(struct session *s, struct check *c, const struct rule *r)
+{
+	(void)r;
+	if (s->tls != NULL)
+		return DUNNO;
+	return restrict_reject_bare(s, c, conf.code.plaintext, SPAN("5.7.1"),
+				    SPAN("Session encryption is required"));
+}
+
+/* Also what session.c saw before, where smtpd_forbid_unauth_pipelining is off. */
+enum outcome run_pipelining(struct session *s, struct check *c, const struct rule *r)
+{
+	(void)r;
+	if (!s->ill_pipelined)
+		return DUNNO;
+	return restrict_reject(s, c, 503, "5.5.0", "%s rejected: Improper use of SMTP command pipelining",
+			       c->class);
+}
+
+enum outcome run_unknown_client(struct session *s, struct check *c, const struct rule *r)
+{
+	bool reverse = r->def->which == 1;
+	uint16_t status = reverse ? s->rname_code : s->name_code;
+
+	if (status == 2)
+		return DUNNO;
+	return restrict_reject_bare(
+	    s, c, status == 5 ? conf.code.unknown_client : 450, status == 5 ? SPAN("5.7.25") : SPAN("4.7.25"),
+	    span_printf(c->a, "Client host rejected: cannot find your %shostname, [" SPAN_FMT "]",
+			reverse ? "reverse " : "", SPAN_ARG(s->addr)));
+}

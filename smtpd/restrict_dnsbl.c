@@ -1,0 +1,246 @@
+/* restrict_dnsbl.c - DNS block and allow lists: "domain", "domain=d.d.d.d" with patterns of values
+ * "[1;3..5]". */
+#include "restrict.h"
+
+#define BYTES	4
+#define WHERE_S 20
+
+struct dnsbl {
+	struct span domain, filter;
+	bool filtered, broken;
+	uint8_t allowed[BYTES][32]; /* bit per value */
+};
+
+static bool take_number(struct span *in, unsigned *out)
+{
+	size_t n = 0;
+
+	*out = 0;
+	while (n < in->n && ascii_isdigit(in->p[n]) && n < 3)
+		*out = *out * 10 + (unsigned)(in->p[n++] - '0');
+	*in = span_skip(*in, n);
+	return n > 0 && *out < 256;
+}
+
+static bool take_char(struct span *in, char c)
+{
+	if (in->n == 0 || in->p[0] != c)
+		return false;
+	*in = span_skip(*in, 1);
+	return true;
+}
+
+/* "5" or "[1;3..5]" for one byte of the answer. */
+static bool take_byte(struct span *in, uint8_t bits[32])
+{
+	bool set = take_char(in, '[');
+	unsigned lo, hi;
+
+	do {
+		if (!take_number(in, &lo))
+			return false;
+		hi = lo;
+		if (set && in->n > 2 && in->p[0] == '.' && in->p[1] == '.') {
+			*in = span_skip(*in, 2);
+			if (!take_number(in, &hi) || hi < lo)
+				return false;
+		}
+		for (unsigned v = lo; v <= hi; v++)
+			bits[v / 8] |= (uint8_t)(1u << (v % 8));
+	} while (set && take_char(in, ';'));
+	return !set || take_char(in, ']');
+}
+
+void *dnsbl_read(struct span arg)
+{
+	struct dnsbl *d = xcalloc(1, sizeof(*d));
+	ptrdiff_t eq = span_chr(arg, '=');
+	struct span rest;
+
+	d->domain = eq >= 0 ? span_head(arg, (size_t)eq) : arg;
+	if (eq < 0)
+		return d;
+	d->filtered = true;
+	rest = d->filter = span_skip(arg, (size_t)eq + 1);
+	for (size_t i = 0; i < BYTES && !d->broken; i++)
+		d->broken = (i > 0 && !take_char(&rest, '.')) || !take_byte(&rest, d->allowed[i]);
+	if (d->broken || rest.n > 0) {
+		d->broken = true;
+		log_warning("bad DNS list filter: " SPAN_FMT, SPAN_ARG(arg));
+	}
+	return d;
+}
+
+static bool counts(const struct dnsbl *d, const struct inet_addr *a)
+{
+	if (!d->filtered)
+		return true;
+	for (size_t i = 0; i < BYTES; i++)
+		if (!(d->allowed[i][a->b[i] / 8] & (1u << (a->b[i] % 8))))
+			return false;
+	return true;
+}
+
+/* The name to ask for an address: reversed, without in-addr.arpa. */
+static struct span reversed(struct arena *a, const struct inet_addr *ip)
+{
+	char name[80];
+	struct span n;
+	ptrdiff_t at;
+
+	inet_addr_reverse_name(ip, name);
+	n = span_str(name);
+	if ((at = span_find(n, ip->family == AF_INET ? SPAN(".in-addr") : SPAN(".ip6"))) > 0)
+		n.n = (size_t)at;
+	return span_dup(a, n);
+}
+
+struct subject {
+	struct span query; /* what stands before the list's domain; "" nothing to ask */
+	struct span what, class;
+	bool is_client; /* [what] is an address */
+};
+
+enum { RBL_CLIENT, DNSWL_CLIENT, RHSBL_CLIENT, RHSBL_REVERSE, RHSBL_HELO, RHSBL_SENDER, RHSBL_RCPT };
+
+static struct subject find_subject(struct session *s, struct check *c, int which)
+{
+	struct subject x = { .class = SPAN("Client host") };
+
+	switch (which) {
+	case RBL_CLIENT:
+	case DNSWL_CLIENT:
+		x.what = s->addr;
+		if (s->ip.family == AF_INET || s->ip.family == AF_INET6)
+			x.query = reversed(c->a, &s->ip);
+		return x;
+	case RHSBL_CLIENT:
+		x.what = s->name;
+		break;
+	case RHSBL_REVERSE:
+		x.what = s->rname;
+		x.class = SPAN("Unverified Client host");
+		break;
+	case RHSBL_HELO:
+		x.what = s->helo;
+		x.class = SPAN("Helo command");
+		break;
+	case RHSBL_SENDER:
+		x.what = s->tx != NULL ? s->tx->sender : SPAN_NONE;
+		x.class = SPAN("Sender address");
+		break;
+	case RHSBL_RCPT:
+		x.what = c->rcpt;
+		x.class = SPAN("Recipient address");
+		break;
+	}
+	x.query = span_chr(x.what, '@') >= 0 ? address_split(x.what).domain : x.what;
+	if (span_is(x.query, "unknown") || !domain_valid(x.query, false))
+		x.query = SPAN_NONE;
+	return x;
+}
+
+/* RC_OK listed; *answer is the value that counts. */
+static enum rc listed(const struct dnsbl *d, struct span name, struct check *c, struct inet_addr *answer)
+{
+	struct dns_answer ans;
+	struct err e;
+	enum rc rc = dns_query(name, DNS_A, c->a, &ans, deadline_s(WHERE_S), &e);
+
+	if (rc != RC_OK)
+		return rc;
+	for (size_t i = 0; i < ans.n; i++)
+		if (counts(d, &ans.rr[i].addr)) {
+			*answer = ans.rr[i].addr;
+			return RC_OK;
+		}
+	return RC_NOTFOUND;
+}
+
+struct words {
+	const struct dnsbl *d;
+	struct subject x;
+	struct span reason, code, name;
+};
+
+static bool rbl_word(void *arg, struct span name, struct span *value)
+{
+	struct words *w = arg;
+	const struct {
+		const char *name;
+		struct span value;
+	} known[] = { { "rbl_code", w->code },	 { "rbl_domain", w->d->domain }, { "rbl_reason", w->reason },
+		      { "rbl_what", w->x.what }, { "rbl_class", w->x.class },	 { "rbl_txt", w->reason } };
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (span_is(name, known[i].name)) {
+			*value = known[i].value;
+			return true;
+		}
+	return false;
+}
+
+/* The list's own words (TXT), at most a line of them. */
+static struct span reason_of(struct span name, struct check *c)
+{
+	struct dns_answer ans;
+	struct err e;
+
+	if (dns_query(name, DNS_TXT, c->a, &ans, deadline_s(WHERE_S), &e) != RC_OK || ans.n == 0)
+		return SPAN_NONE;
+	return span_head(ans.rr[0].data, 300);
+}
+
+static enum outcome reject_listed(struct session *s, struct check *c, struct words *w)
+{
+	struct span template = span_str(conf.rbl_reply), text, code, own;
+	uint64_t number = (uint64_t)conf.code.rbl;
+	struct err e;
+
+	if (!maps_empty(conf.rbl_reply_maps) &&
+	    maps_lookup(conf.rbl_reply_maps, w->name, c->a, &own, &e) == RC_OK)
+		template = own;
+	w->code = span_printf(c->a, "%lld", (long long)conf.code.rbl);
+	if (conf_expand_with(service_conf(), template, rbl_word, w, c->a, &text, &e) != RC_OK) {
+		log_warning("default_rbl_reply: %s", e.text);
+		return restrict_reject_bare(s, c, 451, SPAN("4.3.5"), SPAN("Server configuration error"));
+	}
+	if (!span_next_word(&text, " \t", &code) || span_to_u64(code, 599, &number) != RC_OK || number < 400)
+		number = (uint64_t)conf.code.rbl;
+	return restrict_reject_bare(s, c, (int64_t)number, number >= 500 ? SPAN("5.7.1") : SPAN("4.7.1"),
+				    span_trim(text));
+}
+
+enum outcome run_dnsbl(struct session *s, struct check *c, const struct rule *r)
+{
+	const struct dnsbl *d = r->state;
+	struct words w = { .d = d, .x = find_subject(s, c, r->def->which) };
+	struct inet_addr answer;
+	struct span name;
+
+	if (w.x.query.n == 0)
+		return DUNNO;
+	if (d == NULL || d->broken)
+		return restrict_reject_bare(s, c, 451, SPAN("4.3.5"), SPAN("Server configuration error"));
+	name = span_printf(c->a, SPAN_FMT "." SPAN_FMT, SPAN_ARG(w.x.query), SPAN_ARG(d->domain));
+	switch (listed(d, name, c, &answer)) {
+	case RC_OK:
+		break;
+	case RC_NOTFOUND:
+		return DUNNO;
+	default:
+		log_warning(SPAN_FMT ": RBL lookup error", SPAN_ARG(name));
+		/* An allow list that cannot be asked must not lead to a refusal for good. */
+		if (r->def->which == DNSWL_CLIENT && s->tx != NULL && s->defer_if_reject.code == 0)
+			s->defer_if_reject = (struct verdict){ 450, SPAN("4.7.1"),
+							       SPAN("Service unavailable; try again later") };
+		return DUNNO;
+	}
+	if (r->def->which == DNSWL_CLIENT)
+		return PERMIT;
+	w.reason = reason_of(name, c);
+	w.name = r->arg;
+	if (r->def->which <= DNSWL_CLIENT)
+		w.x.what = s->addr;
+	return reject_listed(s, c, &w);
+}

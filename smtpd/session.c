@@ -1,0 +1,372 @@
+/* session.c - one connection from greeting to farewell. */
+#include "restrict.h"
+#include "proxy.h"
+#include "base/codec.h"
+#include <sys/socket.h>
+
+#define NAME_LOOKUP_S 60 /* what a client waits for its greeting at most because of DNS */
+
+static struct list sessions = { &sessions, &sessions };
+
+deadline_t session_deadline(void)
+{
+	return deadline_s(conf.timeout_s);
+}
+
+void session_flush(struct session *s, int64_t within_s)
+{
+	struct err e;
+
+	if (stream_flush(s->io, deadline_s(within_s), &e) != RC_OK)
+		log_debug("%s: %s", session_client(s), e.text);
+}
+
+const char *session_proto(const struct session *s)
+{
+	return conf.lmtp ? "LMTP" : s->esmtp ? "ESMTP" : "SMTP";
+}
+
+const char *session_client(const struct session *s)
+{
+	static char text[600]; /* used before the next wait */
+
+	(void)snprintf(text, sizeof(text), SPAN_FMT "[" SPAN_FMT "]", SPAN_ARG(span_head(s->name, 300)),
+		       SPAN_ARG(s->addr));
+	return text;
+}
+
+void transaction_end(struct session *s)
+{
+	if (s->tx != NULL && s->tx->content != NULL)
+		content_abort(s, &s->tx->content);
+	s->tx = NULL;
+	s->defer_if_permit = s->defer_if_reject = (struct verdict){ 0 };
+	arena_release(&s->tx_arena); /* an idle session holds no memory */
+}
+
+/* ---- the end ---- */
+
+bool session_lost(struct session *s, enum rc rc)
+{
+	s->hangup = true;
+	if (service_ending() && rc == RC_EOF && s->idle) {
+		reply(s, "421 4.3.2 %s Service not available, closing transmission channel", conf.myhostname);
+		return false;
+	}
+	if (rc == RC_TIMEOUT) {
+		log_info("timeout after %s from %s", s->where, session_client(s));
+		reply(s, "421 4.4.2 %s Error: timeout exceeded", conf.myhostname);
+		return false;
+	}
+	if (s->tx != NULL && s->tx->content != NULL)
+		log_info("lost connection after %s (%llu bytes) from %s", s->where,
+			 (unsigned long long)content_bytes(s->tx->content), session_client(s));
+	else
+		log_info("lost connection after %s from %s", s->where, session_client(s));
+	return false;
+}
+
+static void log_disconnect(struct session *s)
+{
+	struct buf b;
+
+	buf_init(&b, 1000);
+	command_log_counts(s, &b);
+	log_info("disconnect from %s%s", session_client(s), buf_cstr(&b));
+	buf_release(&b);
+}
+
+static void session_end(struct session *s)
+{
+	transaction_end(s);
+	limit_disconnect(s);
+	session_flush(s, 10);
+	log_disconnect(s);
+	list_del(&s->link);
+	arena_release(&s->tx_arena);
+	arena_release(&s->arena);
+	free(s->tls);
+	free(s);
+}
+
+/* When the suite stops, idle clients learn it at once, the others when their command is done. A reload lets
+ * all go on. */
+void session_drain(void)
+{
+	if (!service_ending())
+		return;
+	LIST_EACH(it, &sessions)
+	{
+		struct session *s = LIST_ENTRY(it, struct session, link);
+
+		if (s->idle && s->tx == NULL)
+			(void)shutdown(stream_fd(s->io), SHUT_RD);
+	}
+}
+
+/* ---- lines ---- */
+
+static void log_bare_lf(struct session *s, const char *where, bool reject)
+{
+	char text[600];
+
+	(void)snprintf(text, sizeof(text), "%s", session_client(s));
+	log_info("NOQUEUE: %s: %s from %s: bare <LF> received; proto=%s helo=<" SPAN_FMT ">",
+		 reject ? "reject" : "info", where, text, session_proto(s), SPAN_ARG(s->helo));
+}
+
+/* smtpd_forbid_bare_newline: true when the session ends here. */
+static bool bare_lf_ends(struct session *s)
+{
+	if (s->lenient_lf || conf.bare_lf < BARE_LF_NOTE)
+		return false;
+	log_bare_lf(s, s->where, conf.bare_lf == BARE_LF_REJECT);
+	if (conf.bare_lf != BARE_LF_REJECT)
+		return false;
+	reply(s, "%d 5.5.2 %s Error: bare <LF> received", (int)conf.bare_lf_code, conf.myhostname);
+	return s->hangup = true;
+}
+
+bool session_line(struct session *s, struct span *line, size_t max)
+{
+	struct err e;
+	bool crlf;
+	enum rc rc = stream_line(s->io, line, max, &crlf, session_deadline(), &e);
+
+	if (rc == RC_LIMIT)
+		*line = span_make(NULL, 0);
+	else if (rc != RC_OK)
+		return session_lost(s, rc);
+	return rc == RC_LIMIT || crlf || !bare_lf_ends(s);
+}
+
+bool session_bad_pipelining(struct session *s)
+{
+	struct span seen;
+	struct err e;
+
+	if (!stream_has_input(s->io) || s->ill_pipelined)
+		return false;
+	s->ill_pipelined = true;
+	if (stream_peek(s->io, &seen, session_deadline(), &e) != RC_OK)
+		return false;
+	log_info("improper command pipelining after %s from %s: " SPAN_FMT, s->where, session_client(s),
+		 SPAN_ARG(span_head(seen, 100)));
+	if (!conf.forbid_unauth_pipe)
+		return false;
+	stream_drop_input(s->io);
+	reply(s, "554 5.5.0 Error: SMTP protocol synchronization");
+	return s->hangup = true;
+}
+
+/* ---- the conversation ---- */
+
+/* false: over. */
+static bool one_command(struct session *s)
+{
+	struct span line;
+	struct err e;
+	enum rc rc;
+	bool crlf;
+
+	s->idle = true;
+	rc = stream_line(s->io, &line, (size_t)conf.line_length_limit, &crlf, session_deadline(), &e);
+	if (rc == RC_LIMIT) {
+		s->idle = false;
+		log_warning("%s: request longer than %lld: " SPAN_FMT "...", session_client(s),
+			    (long long)conf.line_length_limit, SPAN_ARG(span_head(line, 30)));
+		reply(s, "500 5.5.2 Error: line too long");
+		s->errors++;
+		return true;
+	}
+	if (rc != RC_OK)
+		return session_lost(s, rc);
+	s->idle = false;
+	if (!crlf && bare_lf_ends(s))
+		return false;
+	if (conf.smtputf8 && !span_is_ascii(line) && !utf8_valid(line)) {
+		reply(s, "500 5.5.2 Error: bad UTF-8 syntax");
+		s->errors++;
+		return true;
+	}
+	command_run(s, line);
+	return true;
+}
+
+static void converse(struct session *s)
+{
+	while (!s->hangup && one_command(s)) {
+		if (s->hangup)
+			return;
+		if (s->errors >= (unsigned)conf.hard_error_limit) {
+			log_info("too many errors after %s from %s", s->where, session_client(s));
+			reply(s, "421 4.7.0 %s Error: too many errors", conf.myhostname);
+			return;
+		}
+		if (service_ending() && s->tx == NULL && !stream_has_input(s->io)) {
+			reply(s, "421 4.3.2 %s Service not available, closing transmission channel",
+			      conf.myhostname);
+			return;
+		}
+	}
+}
+
+/* ---- the beginning ---- */
+
+static void take_addresses(struct session *s)
+{
+	char text[INET_TEXT_MAX];
+	struct inet_addr local;
+	uint16_t port = 0;
+
+	s->name = s->rname = SPAN("unknown");
+	s->name_code = s->rname_code = 5;
+	s->addr = SPAN("unknown");
+	if (s->conn->peer_len == 0) { /* a UNIX socket: as Postfix names such clients */
+		s->name = s->rname = SPAN("localhost");
+		s->addr = SPAN("127.0.0.1");
+		s->name_code = s->rname_code = 2;
+		if (inet_addr_parse(s->addr, &s->ip) != RC_OK)
+			s->ip.family = AF_UNSPEC;
+		return;
+	}
+	inet_addr_from_sockaddr(&s->conn->peer, &s->ip, &port);
+	s->port = port;
+	inet_addr_text(&s->ip, text);
+	s->addr = span_str(arena_strdup(&s->arena, text));
+	inet_addr_from_sockaddr(&s->conn->local, &local, &port);
+	s->local_port = port;
+	inet_addr_text(&local, text);
+	s->local_addr = span_str(arena_strdup(&s->arena, text));
+}
+
+/* smtpd_upstream_proxy_protocol = haproxy: the header comes before anything else, in one piece of bounded
+ * length. */
+static enum rc read_proxy(struct session *s, struct proxy_header *h, struct err *e)
+{
+	deadline_t d = deadline_s(conf.proxy_timeout_s);
+	char head[PROXY_V2_HEAD], body[PROXY_V2_BODY_MAX];
+	struct span line;
+	size_t n = 0;
+	enum rc rc = stream_peek(s->io, &line, d, e);
+
+	if (rc != RC_OK)
+		return rc;
+	if (line.p[0] == 'P') {
+		rc = stream_line(s->io, &line, PROXY_V1_MAX, NULL, d, e);
+		return rc == RC_OK ? proxy_v1(line, h) : rc;
+	}
+	if ((rc = stream_read_exact(s->io, head, sizeof(head), d, e)) != RC_OK ||
+	    (rc = proxy_v2_length(span_make(head, sizeof(head)), &n)) != RC_OK ||
+	    (rc = stream_read_exact(s->io, body, n, d, e)) != RC_OK)
+		return rc;
+	return proxy_v2(span_make(head, sizeof(head)), span_make(body, n), h);
+}
+
+static bool take_proxy(struct session *s)
+{
+	char text[INET_TEXT_MAX];
+	struct proxy_header h;
+	struct err e = { .text = "" };
+	enum rc rc = read_proxy(s, &h, &e);
+
+	if (rc != RC_OK) {
+		log_warning("haproxy read: %s from %s",
+			    rc == RC_SYNTAX || rc == RC_LIMIT ? "bad header" : e.text, session_client(s));
+		return false;
+	}
+	if (h.local)
+		return true;
+	s->ip = h.src;
+	s->port = h.src_port;
+	inet_addr_text(&h.src, text);
+	s->addr = span_str(arena_strdup(&s->arena, text));
+	s->local_port = h.dst_port;
+	inet_addr_text(&h.dst, text);
+	s->local_addr = span_str(arena_strdup(&s->arena, text));
+	return true;
+}
+
+static void find_name(struct session *s)
+{
+	struct client_name n;
+
+	if (!conf.peername_lookup || s->conn->peer_len == 0 || s->ip.family == AF_UNSPEC)
+		return;
+	client_name_find(&s->ip, &s->tx_arena, &n, deadline_s(NAME_LOOKUP_S));
+	s->name = span_dup(&s->arena, n.name);
+	s->rname = span_dup(&s->arena, n.reverse);
+	s->name_code = n.name_code;
+	s->rname_code = n.reverse_code;
+	arena_release(&s->tx_arena);
+}
+
+static bool in_list(const struct session *s, struct match_list *l)
+{
+	struct err e;
+
+	return !match_list_empty(l) && match_host(l, s->name, s->addr, &e) == RC_OK;
+}
+
+/* smtpd_discard_ehlo_keyword_address_maps wins over smtpd_discard_ehlo_keywords. */
+static void find_discarded(struct session *s)
+{
+	struct arena a;
+	struct span value, word;
+	struct err e;
+
+	s->discard_ehlo = conf.discard_ehlo;
+	if (maps_empty(conf.discard_maps))
+		return;
+	arena_init(&a);
+	if (maps_lookup(conf.discard_maps, s->addr, &a, &value, &e) == RC_OK) {
+		s->discard_ehlo = 0;
+		while (span_next_word(&value, ", \t", &word))
+			s->discard_ehlo |= ehlo_keyword(word);
+	}
+	arena_release(&a);
+}
+
+void session_identify(struct session *s)
+{
+	s->lenient_lf = conf.bare_lf == BARE_LF_ALLOW || in_list(s, conf.bare_lf_except);
+	s->auth_excepted = in_list(s, conf.auth_except);
+	find_discarded(s);
+}
+
+static void greet(struct session *s)
+{
+	s->where = "CONNECT";
+	if (session_bad_pipelining(s) || !limit_connect(s))
+		return;
+	if (!conf.delay_reject && !check_connect(s)) {
+		s->hangup = true;
+		return;
+	}
+	s->greeted = true;
+	reply(s, "220 %s", conf.banner);
+}
+
+void session_serve(struct service_conn *c)
+{
+	struct session *s = xcalloc(1, sizeof(*s));
+
+	s->conn = c;
+	s->io = c->io;
+	s->where = "CONNECT";
+	arena_init(&s->arena);
+	arena_init(&s->tx_arena);
+	list_add_tail(&sessions, &s->link);
+	stream_set_write_timeout(s->io, conf.timeout_s);
+	take_addresses(s);
+	s->hangup = conf.proxy_timeout_s > 0 && !take_proxy(s);
+	find_name(s);
+	log_info("connect from %s", session_client(s));
+	session_identify(s);
+	s->may_xforward = in_list(s, conf.xforward);
+	if (!s->hangup && (!conf.tls_wrapper || tls_start(s))) {
+		greet(s);
+		converse(s);
+	}
+	session_end(s);
+}

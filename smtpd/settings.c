@@ -1,0 +1,422 @@
+/* settings.c - main.cf as smtpd reads it: once, in prepare(). */
+#include "restrict.h"
+#include <ifaddrs.h>
+#include <net/if.h>
+
+struct smtpd_conf conf;
+
+static const char *str(const char *name)
+{
+	return conf_str(service_conf(), name);
+}
+
+static int64_t num(const char *name)
+{
+	return conf_int(service_conf(), name);
+}
+
+static bool yes(const char *name)
+{
+	return conf_bool(service_conf(), name);
+}
+
+static struct match_list *list(const char *name, bool parents)
+{
+	struct match_list *l;
+	struct err e;
+
+	if (match_list_open(name, span_str(str(name)), parents ? MATCH_PARENT : 0, &l, &e) != RC_OK)
+		die("%s", e.text);
+	return l;
+}
+
+static struct maps *tables(const char *name, struct span value)
+{
+	struct maps *m;
+	struct err e;
+
+	if (maps_open(name, value, MAP_FOLD_KEY | MAP_PARTIAL, &m, &e) != RC_OK)
+		die("%s", e.text);
+	return m;
+}
+
+/* The words of a list; they live as long as the process. */
+static size_t words(const char *name, struct span **v)
+{
+	static struct arena a;
+	size_t n;
+	struct err e;
+
+	if (conf_words(span_str(str(name)), true, &a, v, &n, &e) != RC_OK)
+		die("%s: %s", name, e.text);
+	return n;
+}
+
+static bool has_word(const char *param, const char *word)
+{
+	struct span *v;
+	size_t n = words(param, &v);
+
+	for (size_t i = 0; i < n; i++)
+		if (span_is_ci(v[i], word))
+			return true;
+	return false;
+}
+
+/* A list in which names and tables stand side by side: the tables, joined. */
+static struct maps *tables_of_list(const char *name, struct span **plain, size_t *plain_n)
+{
+	struct span *v;
+	size_t n = words(name, &v);
+	struct buf b;
+	struct maps *m;
+
+	*plain_n = 0;
+	*plain = v;
+	buf_init(&b, 1 << 20);
+	for (size_t i = 0; i < n; i++) {
+		if (span_chr(v[i], ':') > 0) {
+			(void)buf_append(&b, v[i]);
+			(void)buf_putc(&b, ' ');
+		} else {
+			(*plain)[(*plain_n)++] = v[i];
+		}
+	}
+	m = tables(name, buf_span(&b));
+	buf_release(&b);
+	return m;
+}
+
+/* ---- groups ---- */
+
+static void load_limits(void)
+{
+	conf.timeout_s = num("smtpd_timeout");
+	conf.starttls_timeout_s = num("smtpd_starttls_timeout");
+	conf.ipc_timeout_s = num("ipc_timeout");
+	conf.line_length_limit = num("line_length_limit");
+	conf.message_size_limit = num("message_size_limit");
+	conf.junk_limit = num("smtpd_junk_command_limit");
+	conf.soft_error_limit = num("smtpd_soft_error_limit");
+	conf.hard_error_limit = num("smtpd_hard_error_limit");
+	conf.error_sleep_s = num("smtpd_error_sleep_time");
+	conf.rcpt_limit = num("smtpd_recipient_limit");
+	conf.rcpt_overshoot = num("smtpd_recipient_overshoot_limit");
+	conf.limit_connections = num("smtpd_client_connection_count_limit");
+	conf.limit_connect_rate = num("smtpd_client_connection_rate_limit");
+	conf.limit_mail_rate = num("smtpd_client_message_rate_limit");
+	conf.limit_rcpt_rate = num("smtpd_client_recipient_rate_limit");
+	conf.limit_auth_rate = num("smtpd_client_auth_rate_limit");
+	conf.limit_except = list("smtpd_client_event_limit_exceptions", false);
+}
+
+static void load_codes(void)
+{
+	conf.code.reject = num("reject_code");
+	conf.code.defer = num("defer_code");
+	conf.code.access_reject = num("access_map_reject_code");
+	conf.code.access_defer = num("access_map_defer_code");
+	conf.code.rbl = num("maps_rbl_reject_code");
+	conf.code.relay = num("relay_domains_reject_code");
+	conf.code.invalid_host = num("invalid_hostname_reject_code");
+	conf.code.non_fqdn = num("non_fqdn_reject_code");
+	conf.code.unknown_client = num("unknown_client_reject_code");
+	conf.code.unknown_host = num("unknown_hostname_reject_code");
+	conf.code.unknown_address = num("unknown_address_reject_code");
+	conf.code.multi_bounce = num("multi_recipient_bounce_reject_code");
+	conf.code.plaintext = num("plaintext_reject_code");
+	conf.defer_unknown_helo = strcmp(str("unknown_helo_hostname_tempfail_action"), "defer") == 0;
+	conf.defer_unknown_address = strcmp(str("unknown_address_tempfail_action"), "defer") == 0;
+}
+
+static void load_unverified(void)
+{
+	conf.unverified[0].reject = num("unverified_sender_reject_code");
+	conf.unverified[0].defer = num("unverified_sender_defer_code");
+	conf.unverified[0].reason = str("unverified_sender_reject_reason");
+	conf.unverified[0].defer_action = strcmp(str("unverified_sender_tempfail_action"), "defer") == 0;
+	conf.unverified[1].reject = num("unverified_recipient_reject_code");
+	conf.unverified[1].defer = num("unverified_recipient_defer_code");
+	conf.unverified[1].reason = str("unverified_recipient_reject_reason");
+	conf.unverified[1].defer_action = strcmp(str("unverified_recipient_tempfail_action"), "defer") == 0;
+	conf.verify_polls = num("address_verify_poll_count");
+	conf.verify_delay_s = num("address_verify_poll_delay");
+	conf.verify_sender = str("address_verify_sender");
+	conf.verify_service = str("address_verify_service_name");
+}
+
+static enum bare_lf bare_lf_mode(const char *value)
+{
+	static const struct {
+		const char *word;
+		enum bare_lf mode;
+	} words_[] = { { "no", BARE_LF_ALLOW },
+		       { "yes", BARE_LF_NORMALIZE },
+		       { "normalize", BARE_LF_NORMALIZE },
+		       { "note", BARE_LF_NOTE },
+		       { "reject", BARE_LF_REJECT } };
+
+	for (size_t i = 0; i < ARRAY_LEN(words_); i++)
+		if (span_is_ci(span_str(value), words_[i].word))
+			return words_[i].mode;
+	die("smtpd_forbid_bare_newline: unknown value \"%s\"", value);
+}
+
+static void load_protocol(void)
+{
+	struct span *v;
+	size_t n;
+
+	conf.banner = str("smtpd_banner");
+	conf.myhostname = str("myhostname");
+	conf.mail_name = str("mail_name");
+	conf.cleanup_service = str("cleanup_service_name");
+	conf.rewrite_service = str("rewrite_service_name");
+	conf.helo_required = yes("smtpd_helo_required");
+	conf.strict_envelopes = yes("strict_rfc821_envelopes");
+	conf.disable_vrfy = yes("disable_vrfy_command");
+	conf.soft_bounce = yes("soft_bounce");
+	conf.smtputf8 = yes("smtputf8_enable");
+	conf.peername_lookup = yes("smtpd_peername_lookup");
+	conf.forbid_unauth_pipe = yes("smtpd_forbid_unauth_pipelining");
+	conf.bare_lf = bare_lf_mode(str("smtpd_forbid_bare_newline"));
+	conf.bare_lf_code = num("smtpd_forbid_bare_newline_reject_code");
+	conf.bare_lf_except = list("smtpd_forbid_bare_newline_exclusions", false);
+	conf.reject_footer = str("smtpd_reject_footer");
+	conf.delimiter = str("recipient_delimiter");
+	n = words("smtpd_discard_ehlo_keywords", &v);
+	for (size_t i = 0; i < n; i++)
+		conf.discard_ehlo |= ehlo_keyword(v[i]);
+	conf.discard_maps = tables("smtpd_discard_ehlo_keyword_address_maps",
+				   span_str(str("smtpd_discard_ehlo_keyword_address_maps")));
+	conf.noops = words("smtpd_noop_commands", &conf.noop_cmd);
+	conf.forbidden_table =
+	    tables_of_list("smtpd_forbidden_commands", &conf.forbidden_cmd, &conf.forbidden);
+	conf.xclient = list("smtpd_authorized_xclient_hosts", false);
+	conf.xforward = list("smtpd_authorized_xforward_hosts", false);
+	if (strcmp(str("smtpd_upstream_proxy_protocol"), "haproxy") == 0)
+		conf.proxy_timeout_s = num("smtpd_upstream_proxy_timeout");
+	else if (str("smtpd_upstream_proxy_protocol")[0] != '\0')
+		die("smtpd_upstream_proxy_protocol: unknown protocol \"%s\"",
+		    str("smtpd_upstream_proxy_protocol"));
+	qid_set_long(yes("enable_long_queue_ids"));
+}
+
+static void load_content(void)
+{
+	static const struct {
+		const char *word;
+		unsigned flag;
+	} overrides[] = { { "no_address_mappings", ENVF_NO_CANONICAL },
+			  { "no_header_body_checks", ENVF_NO_HEADERBODY },
+			  { "no_milters", ENVF_NO_MILTERS } };
+
+	for (size_t i = 0; i < ARRAY_LEN(overrides); i++)
+		if (has_word("receive_override_options", overrides[i].word))
+			conf.env_flags |= overrides[i].flag;
+	conf.content_filter = str("content_filter");
+}
+
+/* permit_inet_interfaces: a client with an address of this host (inet_interfaces says which are ours). */
+static void load_own_addresses(void)
+{
+	struct ifaddrs *all = NULL;
+	struct buf b;
+	struct err e;
+
+	buf_init(&b, 1 << 20);
+	if (getifaddrs(&all) == 0) {
+		for (struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
+			struct sockaddr_storage ss = { 0 };
+			struct inet_addr ip;
+			char text[INET_TEXT_MAX];
+
+			if (i->ifa_addr == NULL ||
+			    (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
+				continue;
+			memcpy(&ss, i->ifa_addr,
+			       i->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in)
+								 : sizeof(struct sockaddr_in6));
+			inet_addr_from_sockaddr(&ss, &ip, NULL);
+			ip.scope = 0;
+			inet_addr_text(&ip, text);
+			(void)buf_printf(&b, ip.family == AF_INET6 ? "[%s] " : "%s ", text);
+		}
+		freeifaddrs(all);
+	}
+	if (match_list_open("inet_interfaces", buf_span(&b), 0, &conf.local_ip, &e) != RC_OK)
+		die("%s", e.text);
+	buf_release(&b);
+}
+
+static void load_rewriting(void)
+{
+	struct span *v, *table;
+	size_t n = words("local_header_rewrite_clients", &v);
+
+	load_own_addresses();
+	for (size_t i = 0; i < n; i++) {
+		if (span_is_ci(v[i], "permit_inet_interfaces"))
+			conf.rewrite_inet = true;
+		else if (span_is_ci(v[i], "permit_mynetworks"))
+			conf.rewrite_mynetworks = true;
+		else if (span_is_ci(v[i], "permit_sasl_authenticated"))
+			conf.rewrite_sasl = true;
+		else if (span_is_ci(v[i], "permit"))
+			conf.rewrite_all = true;
+		else if (span_is_ci(v[i], "check_address_map") && i + 1 < n && (table = &v[i + 1]) != NULL)
+			conf.rewrite_table = tables("local_header_rewrite_clients", *table), i++;
+		else
+			log_warning("local_header_rewrite_clients: " SPAN_FMT " has no effect here",
+				    SPAN_ARG(v[i]));
+	}
+}
+
+/* ---- AUTH and TLS ---- */
+
+static unsigned security_options(const char *param)
+{
+	return (has_word(param, "noanonymous") ? SEC_NOANONYMOUS : 0) |
+	       (has_word(param, "noplaintext") ? SEC_NOPLAINTEXT : 0);
+}
+
+/* "cyrus" of an old configuration is served by our own authentication service. */
+static const char *auth_path(void)
+{
+	const char *path = str("smtpd_sasl_path");
+
+	if (strcmp(str("smtpd_sasl_type"), "dovecot") != 0)
+		return "auth";
+	if (strncmp(path, "inet:", 5) == 0)
+		die("smtpd_sasl_path = %s: authentication servers are reached over UNIX sockets only", path);
+	if (strncmp(path, "unix:", 5) == 0)
+		path += 5;
+	return strchr(path, '/') == NULL ? "auth" : path;
+}
+
+/* "!name" refuses a mechanism, "static:rest" lets the others pass; the first that matches decides. */
+static void load_mech_filter(void)
+{
+	struct err e;
+
+	if (match_list_open("smtpd_sasl_mechanism_filter", span_str(str("smtpd_sasl_mechanism_filter")),
+			    MATCH_EXACT, &conf.mech_filter, &e) != RC_OK)
+		die("%s", e.text);
+}
+
+static void load_auth(void)
+{
+	conf.auth = yes("smtpd_sasl_auth_enable");
+	conf.auth_tls_only = yes("smtpd_tls_auth_only");
+	conf.auth_broken_clients = yes("broken_sasl_auth_clients");
+	conf.auth_forbid = security_options("smtpd_sasl_security_options");
+	conf.auth_forbid_tls = security_options("smtpd_sasl_tls_security_options");
+	conf.sasl_service = str("smtpd_sasl_service");
+	conf.sasl_path = auth_path();
+	conf.sasl_limit = num("smtpd_sasl_response_limit");
+	conf.sasl_header = yes("smtpd_sasl_authenticated_header");
+	conf.auth_except = list("smtpd_sasl_exceptions_networks", false);
+	conf.login_maps = tables("smtpd_sender_login_maps", span_str(str("smtpd_sender_login_maps")));
+	load_mech_filter();
+}
+
+static int level_of(const char *text)
+{
+	uint64_t v;
+
+	return span_to_u64(span_str(text), 4, &v) == RC_OK ? (int)v : 0;
+}
+
+/* A grade and what is left out of it, in OpenSSL's words. */
+static const char *cipher_list(bool mandatory)
+{
+	static struct arena a;
+	const char *grade = str(mandatory ? "smtpd_tls_mandatory_ciphers" : "smtpd_tls_ciphers");
+	struct span *v;
+	size_t n = words("smtpd_tls_exclude_ciphers", &v);
+	char *list = arena_printf(&a, "%s:!aNULL",
+				  str(strcmp(grade, "high") == 0   ? "tls_high_cipherlist"
+				      : strcmp(grade, "null") == 0 ? "tls_null_cipherlist"
+								   : "tls_medium_cipherlist"));
+
+	for (int round = 0; round < 1 + mandatory; round++) {
+		for (size_t i = 0; i < n; i++)
+			list = arena_printf(&a, "%s:!" SPAN_FMT, list, SPAN_ARG(v[i]));
+		n = words("smtpd_tls_mandatory_exclude_ciphers", &v);
+	}
+	return list;
+}
+
+static void load_tls(void)
+{
+	const char *level = str("smtpd_tls_security_level");
+	struct tls_server_conf c = { .chain = "smtpd", .ticket_service = service_name(), .alpn = "smtp" };
+	struct err e;
+
+	conf.tls = yes("smtpd_enforce_tls") ? TLS_ENCRYPT : yes("smtpd_use_tls") ? TLS_MAY : TLS_NONE;
+	if (level[0] != '\0')
+		conf.tls = strcmp(level, "may") == 0	   ? TLS_MAY
+			   : strcmp(level, "encrypt") == 0 ? TLS_ENCRYPT
+							   : TLS_NONE;
+	if (level[0] != '\0' && conf.tls == TLS_NONE && strcmp(level, "none") != 0)
+		die("smtpd_tls_security_level: unknown level \"%s\"", level);
+	conf.tls_wrapper = yes("smtpd_tls_wrappermode");
+	if (conf.tls_wrapper)
+		conf.tls = TLS_ENCRYPT;
+	conf.tls_header = yes("smtpd_tls_received_header");
+	conf.tls_loglevel = level_of(str("smtpd_tls_loglevel"));
+	if (conf.tls == TLS_NONE)
+		return;
+	tls_prepare();
+	c.protocols = str(conf.tls == TLS_ENCRYPT ? "smtpd_tls_mandatory_protocols" : "smtpd_tls_protocols");
+	c.ciphers = cipher_list(conf.tls == TLS_ENCRYPT);
+	c.eecdh = str("tls_eecdh_auto_curves");
+	if (tls_server_new(&c, &conf.tls_server, &e) != RC_OK)
+		die("%s", e.text);
+}
+
+/* ---- restrictions ---- */
+
+static void load_restrictions(void)
+{
+	static const char *const names[STAGES] = {
+		[AT_CLIENT] = "smtpd_client_restrictions",	     [AT_HELO] = "smtpd_helo_restrictions",
+		[AT_SENDER] = "smtpd_sender_restrictions",	     [AT_RELAY] = "smtpd_relay_restrictions",
+		[AT_RECIPIENT] = "smtpd_recipient_restrictions",     [AT_DATA] = "smtpd_data_restrictions",
+		[AT_END_OF_DATA] = "smtpd_end_of_data_restrictions", [AT_ETRN] = "smtpd_etrn_restrictions",
+	};
+
+	conf.access_parents = has_word("parent_domain_matches_subdomains", "smtpd_access_maps");
+	conf.null_key = str("smtpd_null_access_lookup_key");
+	conf.rbl_reply = conf_raw(service_conf(), "default_rbl_reply");
+	conf.rbl_reply_maps = tables("rbl_reply_maps", span_str(str("rbl_reply_maps")));
+	conf.mynetworks = list("mynetworks", has_word("parent_domain_matches_subdomains", "mynetworks"));
+	conf.delay_reject = yes("smtpd_delay_reject");
+	conf.reject_unlisted_rcpt = yes("smtpd_reject_unlisted_recipient");
+	conf.reject_unlisted_sender = yes("smtpd_reject_unlisted_sender");
+	conf.relay_first = yes("smtpd_relay_before_recipient_restrictions");
+	for (size_t i = 0; i < STAGES; i++)
+		conf.restrict_at[i] = rules_read(names[i], span_str(str(names[i])), 0);
+	/* Never an open relay. */
+	if (!conf.lmtp && !rules_guard(conf.restrict_at[AT_RELAY]) &&
+	    !rules_guard(conf.restrict_at[AT_RECIPIENT]))
+		die("in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least "
+		    "one working "
+		    "instance of: reject_unauth_destination, defer_unauth_destination, reject, defer, "
+		    "defer_if_permit or "
+		    "check_relay_domains");
+}
+
+void settings_load(void)
+{
+	map_set_remote(true);
+	load_limits();
+	load_codes();
+	load_unverified();
+	load_protocol();
+	load_content();
+	load_rewriting();
+	load_auth();
+	load_tls();
+	load_restrictions();
+}

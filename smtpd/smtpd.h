@@ -1,0 +1,263 @@
+/* smtpd.h - what the files of smtpd(8) share: configuration, the session, the transaction.
+ *
+ *	CONNECT --greeting--> START --HELO--> READY --MAIL--> transaction --DATA, BDAT LAST--> READY
+ *	                        ^               ^                  |
+ *	                        |               +------------------+ RSET, HELO, EHLO, an error in a chunk
+ *	                        +-- STARTTLS, XCLIENT
+ *
+ * A session is one task (session.c) and reads top to bottom. Memory: the session's arena lives as long as the
+ * connection, the transaction's ends in one act, transaction_end(). */
+#ifndef SMTPD_SMTPD_H
+#define SMTPD_SMTPD_H
+
+#include "data_scan.h"
+#include "log/log.h"
+#include "map/map.h"
+#include "mime/address.h"
+#include "net/hostname.h"
+#include "net/tls.h"
+#include "params.h"
+#include "queue/envelope.h"
+#include "queue/qid.h"
+#include "sasl/authclient.h"
+#include "service/service.h"
+
+/* ---- configuration (settings.c): read once, in prepare() ---- */
+enum bare_lf { BARE_LF_ALLOW, BARE_LF_NORMALIZE, BARE_LF_NOTE, BARE_LF_REJECT };
+enum stage {
+	AT_CLIENT,
+	AT_HELO,
+	AT_SENDER,
+	AT_RELAY,
+	AT_RECIPIENT,
+	AT_DATA,
+	AT_END_OF_DATA,
+	AT_ETRN,
+	STAGES
+};
+struct rule_list;
+
+struct smtpd_conf {
+	bool lmtp;
+	const char *banner, *myhostname, *mail_name;
+	const char *cleanup_service, *rewrite_service;
+	int64_t proxy_timeout_s; /* 0: no PROXY header is expected */
+	int64_t timeout_s, starttls_timeout_s, ipc_timeout_s;
+	bool per_request_deadline;
+	int64_t line_length_limit, message_size_limit;
+	int64_t junk_limit, soft_error_limit, hard_error_limit, error_sleep_s;
+	int64_t rcpt_limit, rcpt_overshoot;
+	bool helo_required, delay_reject, strict_envelopes, disable_vrfy, soft_bounce, smtputf8,
+	    peername_lookup;
+	bool reject_unlisted_rcpt, reject_unlisted_sender, relay_first, forbid_unauth_pipe;
+	enum bare_lf bare_lf;
+	int64_t bare_lf_code;
+	const char *reject_footer, *delimiter, *null_key;
+	unsigned discard_ehlo; /* bits of ehlo keywords */
+	unsigned env_flags;    /* receive_override_options */
+	const char *content_filter;
+	const char *rbl_reply;
+	struct {
+		int64_t reject, defer, access_reject, access_defer, rbl, relay, invalid_host, non_fqdn,
+		    unknown_client, unknown_host, unknown_address, multi_bounce, plaintext;
+	} code;
+	struct {
+		int64_t reject, defer; /* codes */
+		const char *reason;    /* instead of the probe's; "" none */
+		bool defer_action;     /* _tempfail_action = defer */
+	} unverified[2];	       /* sender, recipient */
+	int64_t verify_polls, verify_delay_s;
+	const char *verify_sender, *verify_service;
+	bool defer_unknown_helo, defer_unknown_address; /* ..._tempfail_action = defer, not defer_if_permit */
+	/* AUTH */
+	bool auth, auth_tls_only, auth_broken_clients;
+	unsigned auth_forbid, auth_forbid_tls; /* SEC_ bits */
+	const char *sasl_service, *sasl_path, *sasl_local_domain;
+	int64_t sasl_limit;
+	bool sasl_header;
+	/* TLS */
+	enum tls_level tls; /* TLS_NONE, TLS_MAY, TLS_ENCRYPT */
+	bool tls_wrapper, tls_header;
+	int tls_loglevel;
+	struct tls_server *tls_server;
+	/* lists and tables */
+	struct match_list *mynetworks, *xclient, *xforward, *bare_lf_except, *auth_except, *limit_except,
+	    *local_ip, *mech_filter;
+	struct maps *rewrite_table, *discard_maps, *login_maps, *rbl_reply_maps, *forbidden_table;
+	bool rewrite_inet, rewrite_mynetworks, rewrite_sasl, rewrite_all;
+	struct span *noop_cmd, *forbidden_cmd;
+	size_t noops, forbidden;
+	struct rule_list *restrict_at[STAGES];
+	bool access_parents; /* parent_domain_matches_subdomains has smtpd_access_maps */
+	int64_t limit_connections, limit_connect_rate, limit_mail_rate, limit_rcpt_rate, limit_auth_rate;
+};
+extern struct smtpd_conf conf;
+#define SEC_NOANONYMOUS 1u
+#define SEC_NOPLAINTEXT 2u
+void settings_load(void);
+
+/* ---- a message on its way to cleanup(8) (content.c) ---- */
+struct content;
+
+/* ---- the mail transaction: from MAIL to the end of data ---- */
+struct transaction {
+	struct span sender; /* external form, "" the null reverse-path */
+	struct mail_params mail;
+	struct env_rcpt *rcpt;
+	size_t rcpts, rcpt_cap, rcpt_bytes, overshoot;
+	struct qid qid; /* from the first accepted recipient on */
+	int64_t arrival_us;
+	/* what access tables said */
+	bool hold, discard;
+	struct span filter, redirect, prepend;
+	struct span *bcc;
+	size_t bccs, bcc_cap;
+	struct content *content; /* between BDAT chunks, and within DATA */
+	bool bdat;
+};
+
+struct forward { /* what XFORWARD told */
+	struct span name, addr, port, proto, helo, ident;
+	bool local;
+};
+
+struct session {
+	struct list link; /* all sessions */
+	struct service_conn *conn;
+	struct stream *io;
+	struct arena arena; /* the session's */
+	struct arena tx_arena;
+	struct transaction *tx; /* NULL: none */
+	/* the client */
+	struct span name, rname, addr; /* addr without IPv6: */
+	uint16_t name_code, rname_code;
+	unsigned port, local_port;
+	struct span local_addr;
+	struct inet_addr ip; /* family AF_UNSPEC: not an IP client */
+	struct forward fwd;
+	/* the conversation */
+	struct span helo;
+	bool esmtp, greeted;
+	const char *where; /* the last command, for the log */
+	unsigned errors, junk;
+	bool idle;   /* waits for a command */
+	bool hangup; /* no further command is read */
+	bool got_bare_lf;
+	unsigned discard_ehlo;
+	bool lenient_lf;   /* excepted from smtpd_forbid_bare_newline */
+	bool may_xforward; /* judged by the address that connected */
+	bool ill_pipelined;
+	bool counted; /* anvil knows of the connection */
+	/* AUTH */
+	struct span sasl_method, sasl_user;
+	bool auth_excepted;
+	/* TLS */
+	struct tls_info *tls; /* NULL: clear text */
+	/* delayed verdicts of restrictions */
+	struct verdict defer_if_permit, defer_if_reject; /* code 0: none */
+	unsigned done[24], tried[24]; /* per row of the command table; the last row is "unknown" */
+};
+
+/* ---- session.c ---- */
+void session_serve(struct service_conn *c);
+void session_drain(void);
+const char *session_proto(const struct session *s);  /* "SMTP", "ESMTP", "LMTP" */
+const char *session_client(const struct session *s); /* "name[addr]"; in the session's arena */
+void transaction_end(struct session *s);
+/* Before commands that say who the client is (XCLIENT). */
+void session_identify(struct session *s);
+/* Reads one line of an exchange inside a command (AUTH). false: the connection is over. */
+bool session_line(struct session *s, struct span *line, size_t max);
+bool session_lost(struct session *s, enum rc rc); /* logs why; always false */
+deadline_t session_deadline(void);
+void session_flush(struct session *s, int64_t within_s); /* a failure shows at the next read */
+/* Unread input where there must be none (RFC 2920 section 3.2): true when the client was sent away. */
+bool session_bad_pipelining(struct session *s);
+
+/* ---- reply.c ---- */
+/* One line "CODE [DSN] text" or several parted by '\n'. A 4xx or 5xx gets the footer, and a pause when there
+ * were many. */
+void reply(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void reply_verdict(struct session *s, const struct verdict *v); /* an error */
+/* "QID: " or "NOQUEUE: " reject line, in Postfix's form; `what` is "reject", "hold" ... */
+void log_action(struct session *s, const char *what, const char *where, struct span rcpt, const char *text);
+
+/* ---- command.c ---- */
+/* false: an unknown command. */
+void command_run(struct session *s, struct span line);
+void command_log_counts(const struct session *s, struct buf *out);
+#define CMD_ROWS 24
+
+/* ---- cmd_*.c: each returns whether it counts as done ---- */
+bool cmd_helo(struct session *s, struct span arg);
+bool cmd_ehlo(struct session *s, struct span arg);
+bool cmd_lhlo(struct session *s, struct span arg);
+bool cmd_mail(struct session *s, struct span arg);
+bool cmd_rcpt(struct session *s, struct span arg);
+bool cmd_data(struct session *s, struct span arg);
+bool cmd_bdat(struct session *s, struct span arg);
+bool cmd_rset(struct session *s, struct span arg);
+bool cmd_noop(struct session *s, struct span arg);
+bool cmd_vrfy(struct session *s, struct span arg);
+bool cmd_etrn(struct session *s, struct span arg);
+bool cmd_quit(struct session *s, struct span arg);
+bool cmd_starttls(struct session *s, struct span arg);
+bool cmd_auth(struct session *s, struct span arg);
+bool cmd_xclient(struct session *s, struct span arg);
+bool cmd_xforward(struct session *s, struct span arg);
+/* Reads an address of a command: the path as given in, the address in external form out. NULL, or a reply. */
+const char *take_path(struct session *s, struct span path, bool utf8, bool null_ok, struct span *out);
+bool tls_start(struct session *s);
+bool auth_offered(const struct session *s);
+/* " PLAIN LOGIN" of what is announced now; "" none. */
+void auth_mechs(struct session *s, struct buf *out);
+unsigned ehlo_keyword(struct span name); /* bit of a keyword, 0 unknown */
+#define KW_PIPELINING 1u
+#define KW_SIZE	      2u
+#define KW_VRFY	      4u
+#define KW_ETRN	      8u
+#define KW_STARTTLS   16u
+#define KW_AUTH	      32u
+#define KW_XCLIENT    64u
+#define KW_XFORWARD   128u
+#define KW_ESC	      256u
+#define KW_8BITMIME   512u
+#define KW_DSN	      1024u
+#define KW_SMTPUTF8   2048u
+#define KW_CHUNKING   4096u
+#define KW_SILENT     8192u		      /* silent-discard */
+unsigned extensions(const struct session *s); /* EXT_ bits of params.h */
+
+/* ---- content.c ---- */
+/* opening.c: `at` is where the content of the client begins in the buffer. Settled as far as what is there
+ * allows; `end`: there is no more to wait for. */
+struct opening {
+	size_t at;
+	unsigned from_lines;
+	bool done;
+};
+void opening_settle(struct opening *o, struct buf *b, bool end);
+
+struct content *content_open(struct session *s, bool chunked);
+/* Takes bytes off *in: all, or those up to the end mark. */
+void content_feed(struct session *s, struct content *c, struct span *in);
+struct data_scan *content_scan(struct content *c);
+uint64_t content_bytes(const struct content *c);
+/* Hands the message to cleanup(8); frees. The verdict's code is 0 when it is on stable storage. */
+struct verdict content_submit(struct session *s, struct content **c);
+void content_abort(struct session *s, struct content **c);
+/* The Received: field and what restrictions prepend. */
+struct span received_field(struct session *s, struct arena *a);
+
+/* ---- limits.c: anvil(8) ---- */
+bool limit_connect(struct session *s); /* false: too many, the reply is sent */
+void limit_disconnect(struct session *s);
+enum limit_kind { LIMIT_MAIL = 3, LIMIT_RCPT = 4, LIMIT_AUTH = 6 };
+bool limit_event(struct session *s, enum limit_kind kind);
+
+/* ---- lookups.c: what router(8) says of an address, remembered for a few seconds ---- */
+/* RC_OK with the answer in `a`; RC_AGAIN. */
+MUST_CHECK enum rc ask_router(struct span sender, struct span addr, bool class_only, struct arena *a,
+			      struct router_validate_reply *out);
+
+#endif
