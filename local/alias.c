@@ -1,0 +1,131 @@
+/* local/alias.c - aliases(5). An alias that holds its own name means the mailbox there. */
+#include "local.h"
+#include "log/log.h"
+#include "mime/address.h"
+#include "service/service.h"
+
+static bool in_chain(const struct place *p, struct span name)
+{
+	for (; p != NULL; p = p->up)
+		if (p->alias.n && span_eq_ci(p->alias, name))
+			return true;
+	return false;
+}
+
+static void later(struct local *l, const struct place *p, const struct err *e)
+{
+	struct outcome o;
+
+	log_warning("%s", e->text);
+	outcome_set(&o, DS_DEFERRED, "4.3.0", l->a, "alias database unavailable");
+	local_report(l, p, &o);
+}
+
+/* owner-NAME takes the place of the sender, so that what cannot be delivered is told to whoever keeps the
+ * list; never that of the null sender, whose mail must not be answered (RFC 5321 4.5.5). */
+static enum rc find_owner(struct local *l, const struct place *p, struct span name, struct place *q,
+			  struct err *e)
+{
+	struct span value, key = span_printf(l->a, "owner-" SPAN_FMT, SPAN_ARG(name));
+	struct dest_list list = { .n = 0 };
+	struct span full = SPAN_NONE;
+	bool ours;
+	enum rc rc;
+
+	if (p->sender.n == 0 || span_starts_ci(name, SPAN("owner-")))
+		return RC_OK;
+	rc = maps_lookup(local_conf.aliases, key, l->a, &value, e);
+	if (rc == RC_NOTFOUND) {
+		if (conf_bool(service_conf(), "reset_owner_alias")) {
+			q->sender = l->m->env.sender;
+			q->owned = false;
+		}
+		return RC_OK;
+	}
+	if (rc != RC_OK)
+		return rc;
+	q->owned = true;
+	q->sender =
+	    span_printf(l->a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(address_quote(l->a, key)), SPAN_ARG(p->domain));
+	if (conf_bool(service_conf(), "expand_owner_alias") &&
+	    dest_list_parse(value, l->a, 1, &list) == RC_OK && list.n == 1 &&
+	    list.v[0].kind == DEST_ADDRESS &&
+	    (rc = local_resolve(l, p, list.v[0].text, &full, &ours, e)) == RC_OK)
+		q->sender = full;
+	return rc;
+}
+
+/* propagate_unmatched_extensions: user+ext -> result+ext@domain. */
+static void append_extension(struct local *l, struct span ext, struct dest *d)
+{
+	struct address ad = address_split(d->text);
+
+	if (d->kind != DEST_ADDRESS || ext.n == 0 || span_chr(ad.local, local_conf.delimiter[0]) >= 0)
+		return;
+	struct span local =
+	    span_printf(l->a, SPAN_FMT "%c" SPAN_FMT, SPAN_ARG(address_unquote(l->a, ad.local)),
+			local_conf.delimiter[0], SPAN_ARG(ext));
+	local = address_quote(l->a, local);
+	d->text = ad.domain.n ? span_printf(l->a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(local), SPAN_ARG(ad.domain))
+			      : local;
+}
+
+static void expand(struct local *l, const struct place *p, struct span name, struct span value, bool whole)
+{
+	struct place *q = local_place(l, p);
+	struct dest_list list = { .n = 0 };
+	struct account *owner = NULL;
+	struct err e = { .text = "" };
+	struct outcome o;
+	uid_t uid;
+	enum rc rc = find_owner(l, p, name, q, &e);
+
+	q->alias = name;
+	q->from = FROM_ALIAS;
+	q->as = NULL;
+	if (whole)
+		q->ext_left = SPAN_NONE;
+	if (rc == RC_OK && local_alias_owner(&uid))
+		rc = account_by_uid(uid, l->a, &owner, &e);
+	if (rc != RC_OK) {
+		later(l, p, &e);
+		return;
+	}
+	q->as = owner;
+	if (dest_list_parse(value, l->a, LOCAL_ITEMS_MAX, &list) != RC_OK || list.bad > 0 || list.n == 0) {
+		log_warning("no recipient in alias lookup result for " SPAN_FMT, SPAN_ARG(name));
+		outcome_set(&o, DS_DEFERRED, "4.3.5", l->a, "mail system configuration error");
+		local_report(l, p, &o);
+		return;
+	}
+	local_add_all(l, q, &list);
+}
+
+void local_add_all(struct local *l, const struct place *p, struct dest_list *list)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		if ((local_conf.propagate & p->from) != 0)
+			append_extension(l, p->ext_left, &list->v[i]);
+		local_add(l, p, &list->v[i]);
+	}
+}
+
+bool local_alias(struct local *l, const struct place *p)
+{
+	struct span names[2] = { p->local, p->user }, value;
+	struct err e = { .text = "" };
+
+	for (int i = 0; i < (p->user.n != p->local.n ? 2 : 1); i++) {
+		if (in_chain(p, names[i]))
+			continue;
+		enum rc rc = maps_lookup(local_conf.aliases, names[i], l->a, &value, &e);
+		if (rc == RC_NOTFOUND)
+			continue;
+		if (rc != RC_OK)
+			later(l, p, &e);
+		else
+			expand(l, p, names[i], value, i == 0);
+		return true;
+	}
+	return false;
+}

@@ -1,0 +1,130 @@
+/* local/command_result.c - the end of a command as a delivery status, and the environment it starts with. */
+#include "command.h"
+#include "service/service.h"
+#include <stdlib.h>
+
+/* sysexits(3) with RFC 3463 codes. */
+static const struct {
+	uint16_t status;
+	const char *dsn, *text;
+} exits[] = {
+	{ 64, "5.3.0", "command line usage error" },  { 65, "5.6.0", "data format error" },
+	{ 66, "5.3.0", "cannot open input" },	      { 67, "5.1.1", "user unknown" },
+	{ 68, "5.1.2", "host name unknown" },	      { 69, "5.3.0", "service unavailable" },
+	{ 70, "5.3.0", "internal software error" },   { 71, "4.3.0", "system resource problem" },
+	{ 72, "5.3.0", "critical OS file missing" },  { 73, "5.2.0", "can't create user output file" },
+	{ 74, "4.3.0", "input/output error" },	      { 75, "4.3.0", "temporary failure" },
+	{ 76, "5.5.0", "remote error in protocol" },  { 77, "5.7.0", "permission denied" },
+	{ 78, "5.3.5", "local configuration error" },
+};
+
+/* "D.S.N text" at the start of the output. */
+static bool dsn_of_output(struct span s, struct span *dsn, struct span *text)
+{
+	struct span rest = s, word, part, n;
+	uint64_t v;
+	int parts = 0;
+
+	if (!span_next_word(&rest, " \t", &word) || word.n < 5 || (word.p[0] != '4' && word.p[0] != '5') ||
+	    word.p[1] != '.')
+		return false;
+	part = word;
+	while (span_next(&part, '.', &n))
+		if (n.n > 3 || span_to_u64(n, 999, &v) != RC_OK || ++parts > 3)
+			return false;
+	*dsn = word;
+	*text = span_trim(rest);
+	return parts == 3 && word.n <= 11;
+}
+
+static enum deliver_status status_of(const char *dsn)
+{
+	return dsn[0] == '4' ? DS_DEFERRED : DS_BOUNCED;
+}
+
+/* One line for the log and the report. */
+static struct span one_line(struct span s, struct arena *a)
+{
+	char *p = arena_cstr(a, span_trim(span_head(s, AGENT_REASON_MAX / 2)));
+
+	for (char *c = p; *c != '\0'; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = ' ';
+	return span_str(p);
+}
+
+static void ended_badly(const struct user_run_reply *r, const char *shown, struct span output,
+			struct arena *a, struct outcome *o)
+{
+	const char *label = output.n ? ". Command output: " : "";
+	struct span dsn, text;
+
+	if (r->exit_status != 0 && dsn_of_output(output, &dsn, &text)) {
+		const char *code = arena_cstr(a, dsn);
+		outcome_set(o, status_of(code), code, a, SPAN_FMT, SPAN_ARG(text));
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(exits); i++)
+		if (r->exit_status == exits[i].status) {
+			outcome_set(o, status_of(exits[i].dsn), exits[i].dsn, a, "%s%s" SPAN_FMT,
+				    exits[i].text, label, SPAN_ARG(output));
+			return;
+		}
+	outcome_set(o, DS_BOUNCED, "5.3.0", a, "Command died with status %u: \"%.300s\"%s" SPAN_FMT,
+		    r->exit_status, shown, label, SPAN_ARG(output));
+}
+
+void command_outcome(const struct user_run_reply *r, const char *shown, const char *done, struct arena *a,
+		     struct outcome *o)
+{
+	struct span output = one_line(r->output, a);
+	const char *label = output.n ? ". Command output: " : "";
+
+	if (r->rc != RC_OK)
+		outcome_set(o, DS_DEFERRED, "4.3.0", a, "cannot run the command: " SPAN_FMT,
+			    SPAN_ARG(r->text));
+	else if (r->timed_out)
+		outcome_set(o, DS_DEFERRED, "4.3.0", a, "Command time limit exceeded: \"%.300s\"%s" SPAN_FMT,
+			    shown, label, SPAN_ARG(output));
+	else if (r->signal != 0)
+		outcome_set(o, DS_BOUNCED, "5.3.0", a, "Command died with signal %u: \"%.300s\"%s" SPAN_FMT,
+			    r->signal, shown, label, SPAN_ARG(output));
+	else if (r->exit_status != 0)
+		ended_badly(r, shown, output, a, o);
+	else if (output.n > 0)
+		outcome_set(o, DS_SENT, "2.0.0", a, "%s (" SPAN_FMT ")", done, SPAN_ARG(output));
+	else
+		outcome_set(o, DS_SENT, "2.0.0", a, "%s", done);
+}
+
+void command_env_add(struct command_env *env, const char *name, struct span value)
+{
+	char *p = arena_printf(env->a, "%s=" SPAN_FMT, name, SPAN_ARG(value));
+
+	for (char *c = p + strlen(name) + 1; env->allowed != NULL && *c != '\0'; c++)
+		if (strchr(env->allowed, *c) == NULL)
+			*c = '_';
+	if (env->n == env->cap)
+		env->v = arena_grow(env->a, env->v, env->n, &env->cap, sizeof *env->v);
+	env->v[env->n++] = (struct text_item){ span_head(span_str(p), 8000) };
+}
+
+void command_env_start(struct command_env *env, struct arena *a, const char *allowed)
+{
+	struct span rest = span_str(conf_str(service_conf(), "export_environment")), word, name;
+
+	*env = (struct command_env){ .a = a };
+	command_env_add(env, "PATH", SPAN("/usr/bin:/bin"));
+	while (span_next_word(&rest, ", \t\r\n", &word)) {
+		struct span value = word;
+		bool given = span_chr(word, '=') > 0;
+
+		(void)span_next(&value, '=', &name);
+		const char *key = arena_cstr(a, name), *mine = getenv(key);
+		if (given)
+			command_env_add(env, key, value);
+		else if (mine != NULL)
+			command_env_add(env, key, span_str(mine));
+	}
+	env->allowed = allowed;
+}

@@ -1,0 +1,33 @@
+/* local/pipe_macro.h - $name in the arguments of a pipe(8) command. Pure. An argument is one argument
+ * whatever its values hold: no shell sees it. */
+#ifndef LOCAL_PIPE_MACRO_H
+#define LOCAL_PIPE_MACRO_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+
+/* flags= letters that change values */
+#define PIPE_FOLD_DOMAIN 1 /* h */
+#define PIPE_FOLD_LOCAL	 2 /* u */
+#define PIPE_QUOTE	 4 /* q */
+
+struct pipe_value {
+	const char *name;
+	struct span value;
+};
+/* The values that differ between recipients, of one address in external form: recipient user extension
+ * mailbox domain. */
+#define PIPE_RCPT_VALUES 6
+void pipe_rcpt_values(struct span addr, struct span orig, unsigned flags, const char *delimiters,
+		      struct arena *a, struct pipe_value out[PIPE_RCPT_VALUES]);
+/* The address as arguments show it. */
+struct span pipe_address(struct span addr, unsigned flags, struct arena *a);
+/* True when the argument has a name of the recipient in it: it is repeated for each. */
+bool pipe_is_per_rcpt(struct span arg);
+/* $name ${name} $(name) ${name?text} ${name:text} $$. RC_NOTFOUND: unknown name (story); RC_SYNTAX; RC_LIMIT:
+ * longer than 8000 bytes. */
+MUST_CHECK enum rc pipe_expand(struct span arg, const struct pipe_value *common, size_t n,
+			       const struct pipe_value *rcpt, size_t m, struct arena *a, struct span *out,
+			       struct err *e);
+
+#endif

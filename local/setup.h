@@ -1,0 +1,18 @@
+/* local/setup.h - what the agents do alike when they start: tables, locks, and looking whether tables
+ * changed. */
+#ifndef LOCAL_SETUP_H
+#define LOCAL_SETUP_H
+
+#include "map/map.h"
+#include "store/store.h"
+
+/* The tables of a parameter, for lookups that decide whose rights are used: $1 in results is refused. Dies
+ * when unusable. */
+struct maps *setup_maps(const char *param);
+/* `param` names the parameter with the methods. */
+void setup_lock(const char *param, struct store_lock *out);
+/* Called with every request: ends the process (when it has answered) once a table it holds in memory was
+ * changed, so that a new one reads it. */
+void setup_watch(void);
+
+#endif

@@ -1,0 +1,294 @@
+"""local(8): aliases, .forward, commands, files and mailboxes of system accounts, each with the recipient's rights; texts and status codes as Postfix
+has them. Needs root (throw-away accounts are made and removed)."""
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from instance import Instance
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root to make accounts")
+KIM, LEE = f"ptn-kim{os.getpid()}", f"ptn-lee{os.getpid()}"  # a run of its own: several may go on at once
+
+
+@pytest.fixture(scope="module")
+def users(tmp_path_factory):
+    """Two accounts with homes in a scratch directory."""
+    base = tmp_path_factory.mktemp("homes")
+    for up in (base, base.parent):
+        os.chmod(up, 0o755)
+    os.chmod(base.parent.parent, 0o755)
+    for u in (KIM, LEE):
+        subprocess.run(["userdel", u], stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(["useradd", "--no-log-init", "-M", "-d", str(base / u), "-s", "/bin/sh", u], check=True)
+    yield base
+    for u in (KIM, LEE):
+        subprocess.run(["userdel", u], stderr=subprocess.DEVNULL, check=False)
+
+
+@pytest.fixture
+def homes(users):
+    for u in (KIM, LEE):
+        pw = pwd.getpwnam(u)
+        shutil.rmtree(users / u, ignore_errors=True)
+        os.mkdir(users / u)
+        os.chown(users / u, pw.pw_uid, pw.pw_gid)
+        os.chmod(users / u, 0o700)
+    return users
+
+
+def instance(tmp_path, aliases="", **main):
+    for up in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        os.chmod(up, 0o755)
+    inst = Instance(str(tmp_path), listen=(), main={"home_mailbox": "Maildir/", **main})
+    inst.main["virtual_mailbox_domains"] = "virtual.test"
+    inst.main["virtual_mailbox_base"] = inst.mail
+    inst.main["virtual_mailbox_maps"] = "static:x/"
+    inst.main["virtual_uid_maps"] = f"static:{inst.uid}"
+    inst.main["virtual_gid_maps"] = f"static:{inst.gid}"
+    if aliases:
+        inst.main["alias_maps"] = f"hash:{inst.config}/aliases"
+        inst.write("aliases", aliases.format(base=tmp_path))
+        inst.write_config()
+        r = inst.command("postalias", f"hash:{inst.config}/aliases")
+        assert r.returncode == 0, r.stderr
+    return inst
+
+
+def send(inst, rcpt, body=b"hello\n", sender="sender@example.test", head=b""):
+    end = time.monotonic() + 20
+    while not os.path.exists(os.path.join(inst.queue, "public", "pickup")) and time.monotonic() < end:
+        time.sleep(0.02)
+    r = inst.command("sendmail", "-i", "-f", sender, rcpt + "@mail.example.test", input=b"Subject: test\n" + head + b"\n" + body)
+    assert r.returncode == 0, r.stderr
+
+
+def put(path, text, user, mode=0o644):
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    pw = pwd.getpwnam(user)
+    os.chown(path, pw.pw_uid, pw.pw_gid)
+    os.chmod(path, mode)
+
+
+def maildir(home, user=KIM, name="Maildir"):
+    d = home / user / name / "new"
+    return sorted(d.iterdir()) if d.is_dir() else []
+
+
+def test_mailbox_in_home(tmp_path, homes):
+    """home_mailbox: a Maildir of the user's, with his rights; extension and case of the address do not matter."""
+    with instance(tmp_path) as inst:
+        send(inst, KIM.upper() + "+ext")
+        inst.wait_log(rf"to=<{KIM.upper()}\+ext@mail\.example\.test>, relay=local, .*dsn=2\.0\.0, status=sent \(delivered to maildir\)")
+        (f,) = maildir(homes)
+        assert f.stat().st_uid == pwd.getpwnam(KIM).pw_uid
+        assert f.read_bytes().startswith(b"Return-Path: <sender@example.test>\nX-Original-To: " + KIM.upper().encode() +
+                                         b"+ext@mail.example.test\nDelivered-To: " + KIM.encode() + b"+ext@mail.example.test\n")
+
+
+def test_spool(tmp_path, homes):
+    """mail_spool_directory: an mbox in a directory of group mail, as /var/mail is."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    os.chown(spool, 0, 8)
+    os.chmod(spool, 0o2775)
+    with instance(tmp_path, home_mailbox="", mail_spool_directory=str(spool)) as inst:
+        send(inst, KIM)
+        inst.wait_log(r"status=sent \(delivered to mailbox\)")
+        st = os.stat(spool / KIM)
+        assert (st.st_uid, st.st_mode & 0o777) == (pwd.getpwnam(KIM).pw_uid, 0o600)
+        assert (spool / KIM).read_bytes().startswith(b"From sender@example.test  ")
+        os.chown(spool / KIM, pwd.getpwnam(LEE).pw_uid, 8)
+        os.chmod(spool / KIM, 0o660)
+        send(inst, KIM)
+        inst.wait_log(rf"status=deferred \(cannot update mailbox {spool}/{KIM} for user {KIM}\. destination {spool}/{KIM} is not owned by recipient\)")
+
+
+def test_unknown_user(tmp_path, homes):
+    """Nobody of that name: 5.1.1 (RFC 3463 3.2); root is no mailbox."""
+    with instance(tmp_path) as inst:
+        send(inst, "no-such-user-here", sender="")
+        inst.wait_log(r'dsn=5\.1\.1, status=bounced \(unknown user: "no-such-user-here"\)')
+        send(inst, "root")
+        inst.wait_log(r'dsn=4\.3\.5, status=deferred \(mail is not delivered as root')
+
+
+def test_aliases(tmp_path, homes):
+    """aliases(5): lists, one's own name, files, commands, :include:, and an alias that leads to another domain."""
+    aliases = f"""team: {KIM}, {LEE}, other@virtual.test
+{LEE}: {LEE}, {KIM}
+file: {{base}}/drop/file
+cmd: "|cat >{{base}}/drop/cmd; id -un >>{{base}}/drop/cmd"
+null: /dev/null
+list: :include:{{base}}/list
+owner-list: {LEE}
+"""
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    os.chmod(drop, 0o777)
+    (tmp_path / "list").write_text(f"# members\n{KIM}\n\nno-such-user-here\n")
+    with instance(tmp_path, aliases) as inst:
+        send(inst, "team")
+        inst.wait_log(r"status=sent \(delivered to maildir\)", count=3)
+        inst.wait_log(rf"to=<{KIM}@mail\.example\.test>, orig_to=<team@mail\.example\.test>, relay=local")
+        inst.wait_log(r"to=<team@mail\.example\.test>.*status=sent \(forwarded as (\w+)\)")
+        inst.wait_queue_empty()
+        assert len(maildir(homes)) == 1 and len(maildir(homes, LEE)) == 1
+        (fwd,) = os.scandir(os.path.join(inst.mail, "x", "new"))
+        with open(fwd, "rb") as f:
+            assert b"\nDelivered-To: team@mail.example.test\n" in f.read()
+        send(inst, "file")
+        inst.wait_log(rf"status=sent \(delivered to file: {drop}/file\)")
+        assert b"Delivered-To: file@mail.example.test\n" in (drop / "file").read_bytes()
+        assert os.stat(drop / "file").st_uid == pwd.getpwnam("nobody").pw_uid
+        send(inst, "cmd")
+        inst.wait_log(r"status=sent \(delivered to command: cat >")
+        text = (drop / "cmd").read_bytes()
+        assert text.startswith(b"From sender@example.test  ") and text.endswith(b"\nhello\nnobody\n")
+        send(inst, "null")
+        inst.wait_log(r"status=sent \(delivered to file: /dev/null\)")
+        send(inst, "list")
+        inst.wait_log(r'orig_to=<list@mail\.example\.test>.*status=bounced \(unknown user: "no-such-user-here"\)')
+        inst.wait_queue_empty()
+        assert len(maildir(homes)) == 3  # team, list, and the bounce that lee's alias passes on
+        assert any(b"Return-Path: <owner-list@mail.example.test>" in f.read_bytes() for f in maildir(homes))
+
+
+def test_alias_restrictions(tmp_path, homes):
+    """allow_mail_to_commands and _files: a command in an :include: file needs leave of its own."""
+    (tmp_path / "list").write_text("|/bin/true\n/tmp/postern-must-not-exist\n")
+    with instance(tmp_path, "list: :include:{base}/list\n") as inst:
+        send(inst, "list", sender="")
+        inst.wait_log(r"dsn=5\.7\.1, status=bounced \(mail to command is restricted\)")
+        inst.wait_log(r"dsn=5\.7\.1, status=bounced \(mail to file is restricted\)")
+        assert not os.path.exists("/tmp/postern-must-not-exist")
+
+
+def test_forward(tmp_path, homes):
+    """.forward: read as the user; his own name means his mailbox; with extension the file of that name is looked for first."""
+    put(homes / KIM / ".forward", f"\\{KIM}, away@virtual.test\n# comment\n", KIM)
+    put(homes / KIM / ".forward+cmd", '"|cat >out; echo $EXTENSION $USER $RECIPIENT >>out"\n', KIM)
+    with instance(tmp_path) as inst:
+        send(inst, KIM)
+        inst.wait_log(r"status=sent \(forwarded as ")
+        inst.wait_queue_empty()
+        assert len(maildir(homes)) == 1
+        send(inst, KIM + "+cmd")
+        inst.wait_log(r"status=sent \(delivered to command: cat")
+        assert (homes / KIM / "out").read_bytes().endswith(f"hello\ncmd {KIM} {KIM}+cmd@mail.example.test\n".encode())
+        assert os.stat(homes / KIM / "out").st_uid == pwd.getpwnam(KIM).pw_uid
+        assert len(maildir(homes)) == 1
+
+
+def test_forward_not_trusted(tmp_path, homes):
+    """A .forward that others may write, or of another owner, is not followed: mailbox, and a warning."""
+    put(homes / KIM / ".forward", "away@virtual.test\n", KIM, 0o666)
+    put(homes / LEE / ".forward", "away@virtual.test\n", KIM)
+    with instance(tmp_path) as inst:
+        send(inst, KIM)
+        inst.wait_log(r"is world writable")
+        send(inst, LEE)
+        inst.wait_log(r"has bad owner uid")
+        inst.wait_log(r"status=sent \(delivered to maildir\)", count=2)
+        assert "forwarded" not in inst.log()
+
+
+def test_loop(tmp_path, homes):
+    """A message that was delivered to this recipient before comes back with 5.4.6 (Delivered-To)."""
+    with instance(tmp_path) as inst:
+        send(inst, KIM, sender="", head=f"Delivered-To: {KIM}@mail.example.test\n".encode())
+        inst.wait_log(rf"dsn=5\.4\.6, status=bounced \(mail forwarding loop for {KIM}@mail\.example\.test\)")
+        assert maildir(homes) == []
+
+
+def test_forward_loop_ends(tmp_path, homes):
+    """Two users who forward to each other by way of another message: the loop ends by itself."""
+    put(homes / KIM / ".forward", f"{LEE}\n", KIM)
+    put(homes / LEE / ".forward", f"{KIM}\n", LEE)
+    with instance(tmp_path) as inst:
+        send(inst, KIM)
+        inst.wait_queue_empty()
+
+
+def test_mailbox_command(tmp_path, homes):
+    """mailbox_command: shell characters in the address never reach the shell; exit status by sysexits(3)."""
+    script = tmp_path / "deliver"
+    script.write_text('#!/bin/sh\ncat >/dev/null\ncase "$EXTENSION" in temp) echo busy; exit 75;; no) echo 5.2.1 disabled; exit 1;; kill) kill -9 $$;; esac\n'
+                      'echo "$SENDER/$RECIPIENT/$HOME/$(id -un)" >>"$HOME/seen"\n')
+    script.chmod(0o755)
+    with instance(tmp_path, mailbox_command=f'{script} "$EXTENSION"', command_time_limit="10s") as inst:
+        send(inst, KIM, sender="a$(touch${IFS}/tmp/postern-pwned)`id`@example.test")
+        inst.wait_log(rf'status=sent \(delivered to command: {script} "\$EXTENSION"\)')
+        seen = (homes / KIM / "seen").read_text()
+        assert seen.endswith(f"/{KIM}@mail.example.test/{homes / KIM}/{KIM}\n") and "$" not in seen and "`" not in seen
+        assert not os.path.exists("/tmp/postern-pwned")
+        send(inst, KIM + "+temp")
+        inst.wait_log(r"dsn=4\.3\.0, status=deferred \(temporary failure\. Command output: busy\)")
+        send(inst, KIM + "+no", sender="")
+        inst.wait_log(r"dsn=5\.2\.1, status=bounced \(disabled\)")
+        send(inst, KIM + "+kill", sender="")
+        inst.wait_log(r'dsn=5\.3\.0, status=bounced \(Command died with status 137: "')
+
+
+def test_command_time_limit(tmp_path, homes):
+    """A command that does not end is killed with all it started; the mail is deferred."""
+    with instance(tmp_path, mailbox_command="sleep 600 & sleep 500", command_time_limit="1s") as inst:
+        send(inst, KIM)
+        inst.wait_log(r"dsn=4\.3\.0, status=deferred \(Command time limit exceeded")
+
+
+def test_transports(tmp_path, homes):
+    """mailbox_transport, fallback_transport and luser_relay, in this order of precedence."""
+    with instance(tmp_path, mailbox_transport_maps=f"inline:{{{{{KIM} = discard:by transport}}}}", fallback_transport_maps="inline:{{gone = discard:by fallback}}",
+                  luser_relay=f"{LEE}+$user") as inst:
+        send(inst, KIM)
+        inst.wait_log(rf"to=<{KIM}@mail\.example\.test>, relay=none, .*status=sent \(by transport\)")
+        send(inst, "gone")
+        inst.wait_log(r"status=sent \(by fallback\)")
+        send(inst, "stranger")
+        inst.wait_log(rf"to=<{LEE}\+stranger@mail\.example\.test>, orig_to=<stranger@mail\.example\.test>, .*delivered to maildir")
+        assert maildir(homes) == [] and len(maildir(homes, LEE)) == 1
+
+
+def test_luser_relay_is_an_address(tmp_path, homes):
+    """luser_relay with the stranger's name in it never becomes a command, a file or a second address."""
+    with instance(tmp_path, luser_relay="$user") as inst:
+        for name in ('"|touch /tmp/postern-pwned"', '"/tmp/postern-pwned"', '":include:/etc/passwd"', '"a,b"'):
+            send(inst, name, sender="")
+        inst.wait_log(r"status=bounced \(", count=4)
+        assert "delivered" not in inst.log() and not os.path.exists("/tmp/postern-pwned")
+
+
+def test_propagated_extension(tmp_path, homes):
+    """propagate_unmatched_extensions: kim+ext by an alias becomes lee+ext, where alias is listed."""
+    with instance(tmp_path, f"boss: {LEE}\n", propagate_unmatched_extensions="canonical, virtual, alias") as inst:
+        send(inst, "boss+work")
+        inst.wait_log(rf"to=<{LEE}\+work@mail\.example\.test>, orig_to=<boss\+work@mail\.example\.test>, .*delivered to maildir")
+
+
+def test_large_message_and_forward(tmp_path, homes):
+    """A message in a file of its own is delivered and forwarded byte for byte."""
+    put(homes / KIM / ".forward", f"\\{KIM}, away@virtual.test\n", KIM)
+    body = b"".join(b"%08d " % i + b"x" * 60 + b"\n" for i in range(5000))
+    with instance(tmp_path) as inst:
+        send(inst, KIM, body)
+        inst.wait_log(r"status=sent \(forwarded as ")
+        inst.wait_queue_empty()
+        assert maildir(homes)[0].read_bytes().endswith(b"\n\n" + body)
+        (f,) = os.scandir(os.path.join(inst.mail, "x", "new"))
+        with open(f, "rb") as fd:
+            assert fd.read().endswith(b"\n\n" + body)
+
+
+def test_home_of_another(tmp_path, homes):
+    """The child that is a user cannot leave what belongs to him: a /file in .forward in somebody else's home is refused."""
+    put(homes / KIM / ".forward", f"{homes}/{LEE}/stolen\n", KIM)
+    with instance(tmp_path) as inst:
+        send(inst, KIM)
+        inst.wait_log(r"status=deferred \(cannot append message to file .*Permission denied\)")
+        assert not (homes / LEE / "stolen").exists()
