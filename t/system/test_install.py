@@ -1,0 +1,87 @@
+"""`make install` puts every program, module, page and configuration file where hosts expect it (FHS), keeps configuration that is there, and
+`make uninstall` leaves nothing but configuration. In a scratch DESTDIR: nothing of the host is touched."""
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from instance import BIN, BUILD, ROOT, SBIN  # noqa: E402
+
+TOOL = os.path.join(ROOT, "t/tool/install")
+
+
+def run(*args):
+    return subprocess.run([TOOL, *map(str, args)], capture_output=True, text=True, check=False)
+
+
+def tree(base):
+    out = set()
+    for top, dirs, files in os.walk(base):
+        out |= {os.path.relpath(os.path.join(top, f), base) for f in files + [d for d in dirs if os.path.islink(os.path.join(top, d))]}
+    return out
+
+
+@pytest.fixture
+def installed(tmp_path):
+    p = run(BUILD, tmp_path, "/usr", "/etc")
+    assert p.returncode == 0, p.stderr
+    return tmp_path
+
+
+def test_everything_is_where_it_belongs(installed):
+    have = tree(installed)
+    for d in os.listdir(SBIN):
+        assert "usr/lib/postern/" + d in have, d
+    for m in os.listdir(os.path.join(BUILD, "modules")):
+        assert "usr/lib/postern/" + m in have
+    want = {"usr/sbin/sendmail", "usr/lib/sendmail", "usr/bin/mailq", "usr/bin/newaliases", "usr/sbin/postfix", "usr/sbin/postern", "usr/sbin/postconf",
+            "usr/sbin/postqueue", "usr/sbin/postdrop", "usr/sbin/postsuper", "usr/sbin/postmap", "usr/sbin/postalias", "usr/sbin/postcat", "usr/sbin/postlog",
+            "etc/postfix/main.cf", "etc/postfix/master.cf", "etc/pam.d/postern", "usr/lib/systemd/system/postern.service", "usr/lib/sysusers.d/postern.conf",
+            "usr/lib/tmpfiles.d/postern.conf"}
+    assert not want - have, want - have
+    for page in os.listdir(os.path.join(ROOT, "man")):
+        if page[-2:-1] == ".":
+            assert "usr/share/man/man%s/%s" % (page[-1], page) in have
+    for name in ("postqueue", "postdrop"):
+        assert stat.S_IMODE(os.stat(installed / "usr/sbin" / name).st_mode) == 0o2755
+    for link in ("usr/lib/sendmail", "usr/bin/mailq", "usr/bin/newaliases"):
+        assert os.path.realpath(installed / link) == str(installed / "usr/sbin/sendmail")
+    assert os.path.realpath(installed / "usr/sbin/postfix") == str(installed / "usr/sbin/postern")
+    unit = (installed / "usr/lib/systemd/system/postern.service").read_text()
+    assert "Type=notify" in unit and "/usr/lib/postern/master" in unit and "@" not in unit.replace("@system-service", "").replace("@chown", "").replace("@setuid", "")
+    for top, dirs, files in os.walk(installed):
+        for f in files:
+            p = os.path.join(top, f)
+            assert os.path.islink(p) or not os.stat(p).st_mode & 0o022, p  # nobody else may write programs
+    assert not [f for f in have if f.endswith(".new")]
+
+
+def test_programs_work_from_there(installed):
+    p = subprocess.run([installed / "usr/sbin/postconf", "-c", installed / "etc/postfix", "-h", "mail_name"], capture_output=True, text=True, check=False)
+    assert p.returncode == 0 and p.stdout.strip(), p.stderr
+
+
+def test_configuration_stays(installed):
+    (installed / "etc/postfix/main.cf").write_text("myhostname = mine.test\n")
+    assert run(BUILD, installed, "/usr", "/etc").returncode == 0
+    assert (installed / "etc/postfix/main.cf").read_text() == "myhostname = mine.test\n"
+
+
+def test_uninstall_leaves_configuration_alone(installed):
+    other = installed / "usr/bin/of-another"
+    other.write_text("x")
+    p = run("--remove", installed, "/usr", "/etc")
+    assert p.returncode == 0, p.stderr
+    assert tree(installed) == {"usr/bin/of-another", "etc/postfix/main.cf", "etc/postfix/master.cf", "etc/pam.d/postern"}
+    assert not os.path.exists(installed / "usr/lib/postern") and not os.path.exists(installed / "usr/share")
+    assert run("--remove", installed, "/usr", "/etc").returncode != 0  # nothing that it installed
+
+
+def test_other_prefix(tmp_path):
+    assert run(BUILD, tmp_path, "/opt/postern", "/opt/postern/etc").returncode == 0
+    assert all(f.startswith("opt/postern/") for f in tree(tmp_path))
+    assert run("--remove", tmp_path, "/opt/postern", "/opt/postern/etc").returncode == 0
+    assert tree(tmp_path) == {"opt/postern/etc/postfix/main.cf", "opt/postern/etc/postfix/master.cf", "opt/postern/etc/pam.d/postern"}
