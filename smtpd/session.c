@@ -5,8 +5,11 @@
 #include <sys/socket.h>
 
 #define NAME_LOOKUP_S 60 /* what a client waits for its greeting at most because of DNS */
+#define DRAIN_GRACE_MS 2000 /* for a transaction that is under way when the suite stops */
+#define DRAIN_CHECK_MS 50
 
 static struct list sessions = { &sessions, &sessions };
+static bool drained; /* the grace is over */
 
 deadline_t session_deadline(void)
 {
@@ -89,19 +92,31 @@ static void session_end(struct session *s)
 	free(s);
 }
 
-/* When the suite stops, idle clients learn it at once, the others when their command is done. A reload lets
- * all go on. */
-void session_drain(void)
+/* Clients that are silent: their reading side ends, and they are told. */
+static void end_silent(bool in_transaction)
 {
-	if (!service_ending())
-		return;
 	LIST_EACH(it, &sessions)
 	{
 		struct session *s = LIST_ENTRY(it, struct session, link);
 
-		if (s->idle && s->tx == NULL)
+		if (s->idle && (s->tx == NULL || in_transaction))
 			(void)shutdown(stream_fd(s->io), SHUT_RD);
 	}
+}
+
+/* When the suite stops, idle clients learn it at once, those who are silent in a transaction a little later, the
+ * others when their command is done. A reload lets all go on. */
+void session_drain(void)
+{
+	deadline_t grace = deadline_ms(DRAIN_GRACE_MS);
+
+	if (!service_ending())
+		return;
+	end_silent(false);
+	while (!list_empty(&sessions) && !deadline_passed(grace))
+		task_sleep_ms(DRAIN_CHECK_MS);
+	drained = true;
+	end_silent(true);
 }
 
 /* ---- lines ---- */
@@ -203,7 +218,7 @@ static void converse(struct session *s)
 			reply(s, "421 4.7.0 %s Error: too many errors", conf.myhostname);
 			return;
 		}
-		if (service_ending() && s->tx == NULL && !stream_has_input(s->io)) {
+		if (service_ending() && (s->tx == NULL || drained) && !stream_has_input(s->io)) {
 			reply(s, "421 4.3.2 %s Service not available, closing transmission channel",
 			      conf.myhostname);
 			return;

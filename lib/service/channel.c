@@ -14,6 +14,7 @@ struct want {
 	int fd, error;
 };
 static struct list wants = { &wants, &wants };
+static bool master_gone; /* nobody connects us to anybody any more */
 
 void channel_send(enum mp_type type, uint32_t serial, int64_t value, const char *name)
 {
@@ -109,6 +110,7 @@ static void reader(void *arg)
 		else if (fd >= 0)
 			close(fd);
 	}
+	master_gone = true;
 	LIST_EACH(it, &wants)
 	{
 		struct want *w = LIST_ENTRY(it, struct want, link);
@@ -116,7 +118,7 @@ static void reader(void *arg)
 		w->error = ECONNRESET;
 		waitq_wake_all(&w->done);
 	}
-	life_drain(); /* master is gone: finish what runs */
+	life_end(true); /* finish what runs; what would need another daemon can no longer be done here */
 }
 
 void channel_start(void)
@@ -144,6 +146,9 @@ enum rc channel_connect(const char *service, int *fd, deadline_t d, struct err *
 	static uint32_t serial;
 	enum rc rc;
 	struct want w = { .fd = -1 };
+	*fd = -1;
+	if (master_gone)
+		return err_set(e, RC_AGAIN, "connect to %s: master is gone", service);
 	if (strlen(service) >= MP_NAME_MAX)
 		return err_set(e, RC_LIMIT, "name of a service or socket too long: %s", service);
 	list_add_tail(&wants, &w.link);

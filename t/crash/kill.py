@@ -49,27 +49,13 @@ class Sender(threading.Thread):
                 time.sleep(0.01)
 
 
-def children(pid):
-    out = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], stdout=subprocess.PIPE, check=False).stdout.split()
-    return [int(p) for p in out]
-
-
-def all_processes(master):
-    found, todo = [], [master]
-    while todo:
-        for c in children(todo.pop()):
-            found.append(c)
-            todo.append(c)
-    return found
-
-
 def killer(inst, until, kills, rng):
     next_master = time.monotonic() + 4
     while time.monotonic() < until:
         time.sleep(rng.uniform(0.05, 0.3))
         if time.monotonic() > next_master:  # the supervisor itself: all its children are left behind, then it is started again
             next_master = time.monotonic() + rng.uniform(4, 10)
-            victims = all_processes(inst.proc.pid)
+            victims = inst.processes()
             os.kill(inst.proc.pid, signal.SIGKILL)
             inst.proc.wait()
             kills["master"] = kills.get("master", 0) + 1
@@ -82,7 +68,7 @@ def killer(inst, until, kills, rng):
                 raise AssertionError(f"still running 10 s after master was killed: {left}")
             inst.start()
             continue
-        procs = all_processes(inst.proc.pid)
+        procs = inst.processes()
         if procs:
             victim = rng.choice(procs)
             try:

@@ -307,6 +307,15 @@ postlog unix-dgram n - n - 1 postlogd
         self.stop()
 
     # ---- looking ----
+    def processes(self):
+        """Every process below master, monitors' children included."""
+        found, todo = [], [self.proc.pid]
+        while todo:
+            out = subprocess.run(["ps", "-o", "pid=", "--ppid", str(todo.pop())], stdout=subprocess.PIPE, check=False).stdout.split()
+            found += [int(p) for p in out]
+            todo += [int(p) for p in out]
+        return found
+
     def log(self):
         try:
             with open(self.maillog, encoding="utf-8", errors="replace") as f:

@@ -3,9 +3,11 @@ import imaplib
 import os
 import poplib
 import shutil
+import signal
 import smtplib
 import socket
 import ssl
+import time
 
 import pytest
 
@@ -76,3 +78,19 @@ def test_a_client_is_told_and_no_process_is_killed(suite, client):
         pass
     assert got.startswith(farewell), got
     assert "killed" not in suite.log()
+
+
+def test_when_master_is_killed_sessions_end_at_once_with_421(suite):
+    """A daemon whose master is gone gets no connection to anybody: a question that would need one fails at once, and nobody waits for it."""
+    c = smtplib.SMTP(suite.host, suite.port["smtp"], timeout=10)
+    c.ehlo()
+    c.mail("a@b.test")
+    daemons = suite.processes()
+    os.kill(suite.proc.pid, signal.SIGKILL)
+    suite.proc.wait()
+    code, text = c.rcpt(f"{USER}@{DOMAIN}")
+    assert code in (250, 421, 451), text
+    started = time.monotonic()
+    while any(os.path.exists(f"/proc/{p}") for p in daemons):
+        assert time.monotonic() < started + 8, [p for p in daemons if os.path.exists(f"/proc/{p}")]
+        time.sleep(0.05)
