@@ -38,7 +38,7 @@ static enum rc failed(struct session *s, const struct tls_policy *p, enum rc rc,
 		why_set(w, "4.7.5", "Cannot start TLS: handshake failure");
 		return RC_DENIED;
 	}
-	log_info("SSL_connect error to %s: %s", s->relay, e->text);
+	tls_log_failure(false, s->relay, rc, e);
 	why_set(w, "4.7.5", "Cannot start TLS: handshake failure");
 	/* RC_SYNTAX lets the caller fall back to clear text where the policy allows that. */
 	return p->level == TLS_MAY ? RC_SYNTAX : RC_DENIED;

@@ -30,7 +30,7 @@ bool tls_start(struct session *s)
 	enum rc rc = tls_server_start(conf.tls_server, s->io, info, deadline_s(conf.starttls_timeout_s), &e);
 
 	if (rc != RC_OK) {
-		log_info("SSL_accept error from %s: %s", session_client(s), e.text);
+		tls_log_failure(true, session_client(s), rc, &e);
 		log_info("lost connection after %s from %s", s->where, session_client(s));
 		free(info);
 		s->hangup = true;

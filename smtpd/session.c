@@ -4,7 +4,7 @@
 #include "base/codec.h"
 #include <sys/socket.h>
 
-#define NAME_LOOKUP_S 60 /* what a client waits for its greeting at most because of DNS */
+#define NAME_LOOKUP_S  60   /* what a client waits for its greeting at most because of DNS */
 #define DRAIN_GRACE_MS 2000 /* for a transaction that is under way when the suite stops */
 #define DRAIN_CHECK_MS 50
 
@@ -155,9 +155,26 @@ bool session_line(struct session *s, struct span *line, size_t max)
 	return rc == RC_LIMIT || crlf || !bare_lf_ends(s);
 }
 
+/* What came too early, with its line ends to be seen. */
+static const char *visible(struct span s, struct buf *b)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (c == '\r' || c == '\n' || c == '\t' || c == '\\')
+			(void)buf_printf(b, "\\%c", c == '\r' ? 'r' : c == '\n' ? 'n' : c == '\t' ? 't' : c);
+		else if (c < ' ' || c > '~')
+			(void)buf_printf(b, "\\%03o", c);
+		else
+			(void)buf_printf(b, "%c", c);
+	}
+	return buf_cstr(b);
+}
+
 bool session_bad_pipelining(struct session *s)
 {
 	struct span seen;
+	struct buf b;
 	struct err e;
 
 	if (!stream_has_input(s->io) || s->ill_pipelined)
@@ -165,8 +182,10 @@ bool session_bad_pipelining(struct session *s)
 	s->ill_pipelined = true;
 	if (stream_peek(s->io, &seen, session_deadline(), &e) != RC_OK)
 		return false;
-	log_info("improper command pipelining after %s from %s: " SPAN_FMT, s->where, session_client(s),
-		 SPAN_ARG(span_head(seen, 100)));
+	buf_init(&b, 500);
+	log_info("improper command pipelining after %s from %s: %s", s->where, session_client(s),
+		 visible(span_head(seen, 100), &b));
+	buf_release(&b);
 	if (!conf.forbid_unauth_pipe)
 		return false;
 	stream_drop_input(s->io);

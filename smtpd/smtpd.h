@@ -242,6 +242,7 @@ struct content *content_open(struct session *s, bool chunked);
 /* Takes bytes off *in: all, or those up to the end mark. */
 void content_feed(struct session *s, struct content *c, struct span *in);
 struct data_scan *content_scan(struct content *c);
+/* As RFC 1870 section 5 counts: line ends are two octets. */
 uint64_t content_bytes(const struct content *c);
 /* Hands the message to cleanup(8); frees. The verdict's code is 0 when it is on stable storage. */
 struct verdict content_submit(struct session *s, struct content **c);

@@ -284,6 +284,7 @@ static const struct field dns_query_fields[] = {
 	FIELD_SPAN(struct dns_query, name, TEXT_MAX),
 	FIELD(F_U16, struct dns_query, qtype),
 	FIELD(F_BOOL, struct dns_query, hosts),
+	FIELD(F_BOOL, struct dns_query, hosts_first),
 	FIELD_END,
 };
 static const struct field dns_query_reply_fields[] = {

@@ -314,8 +314,9 @@ struct tls_ticket_keys_reply {
 /* ---- resolver ---- */
 struct dns_query {
 	struct span name;
-	uint16_t qtype; /* ns_type */
-	bool hosts;	/* answer from the hosts file only */
+	uint16_t qtype;	  /* ns_type */
+	bool hosts;	  /* answer from the hosts file only */
+	bool hosts_first; /* from the hosts file when it has one */
 };
 struct dns_query_reply {
 	uint16_t status; /* 0 answer, 1 NXDOMAIN, 2 no data, 3 temporary failure, 4 invalid name or malformed
