@@ -1,6 +1,7 @@
 /* bounce/main_bounce.c - bounce(8), also as defer and trace: makes delivery status notifications and hands
  * them to cleanup. qmgr sends everything there is to say in one request; nothing is kept here. */
 #include "dsn.h"
+#include "log/event.h"
 #include "log/log.h"
 #include "base/codec.h"
 #include "mime/address.h"
@@ -183,6 +184,13 @@ static struct span recipient_of(struct work *w, struct span *from, const char **
 	return span_str(conf_str(c, "2bounce_notice_recipient"));
 }
 
+static void log_sent(const struct work *w, const char *what, const struct qid *id)
+{
+	log_info(SPAN_FMT ": %s: %s", SPAN_ARG(w->env.qid), what, id->s);
+	EVENT("notification", EV_TEXT("queue_id", w->env.qid), EV_CSTR("kind", what),
+	      EV_TEXT("sent_as", qid_span(id)));
+}
+
 static void answer_send(struct ipc_call *call, const void *request)
 {
 	struct work w = { .q = request, .a = ipc_call_arena(call) };
@@ -202,14 +210,14 @@ static void answer_send(struct ipc_call *call, const void *request)
 		choose_recipients(&w);
 		to = recipient_of(&w, &from, &what);
 		if (w.rcpts > 0 && to.n == 0)
-			log_info(SPAN_FMT ": undeliverable, and no sender to tell: discarded",
-				 SPAN_ARG(w.env.qid));
+			log_debug(SPAN_FMT ": undeliverable, and no sender to tell: discarded",
+				  SPAN_ARG(w.env.qid));
 		if (w.rcpts > 0 && to.n > 0) {
 			take_content(&w);
 			content = compose(&w, to, id, &b);
 			r.code = content.n ? submit(&w, from, to, id, content, &r.text) : 452;
 			if (r.code == 0)
-				log_info(SPAN_FMT ": %s: %s", SPAN_ARG(w.env.qid), what, id.s);
+				log_sent(&w, what, &id);
 		}
 	}
 	if (w.q->fd >= 0)

@@ -1,5 +1,6 @@
 /* checks.c - header_checks(5) and body_checks: what the right-hand side of a match means. */
 #include "cleanup.h"
+#include "log/event.h"
 
 struct verb {
 	struct job *j;
@@ -35,6 +36,10 @@ static void log_act(const struct verb *v, const char *action, struct span text)
 		(void)buf_printf(&b, ": " SPAN_FMT, SPAN_ARG(text));
 	log_info("%s", buf_cstr(&b));
 	buf_release(&b);
+	EVENT("content_check", EV_TEXT("queue_id", qid_span(&j->qid)), EV_CSTR("action", action),
+	      EV_CSTR("part", v->class), EV_TEXT("text", span_head(v->shown, 200)),
+	      EV_TEXT("client_name", env->client_name), EV_TEXT("client_address", env->client_addr),
+	      EV_TEXT("sender", env->sender), EV_TEXT("recipient", j->recip_log), EV_TEXT("reason", text));
 }
 
 /* A leading "5.7.1 " of the text becomes *dsn (RFC 3463 section 2). */

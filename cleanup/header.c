@@ -1,6 +1,7 @@
 /* header.c - the header of the message: checked, fields dropped, completed and added. Only the header is read
  * here. */
 #include "cleanup.h"
+#include "log/event.h"
 #include <time.h>
 
 #define FIELDS_MAX 20000 /* far beyond what is mail; each costs a look-up or two */
@@ -39,6 +40,11 @@ static struct span clean_id(struct arena *a, struct span body)
 	return span_make(p, s.n);
 }
 
+static void log_message_id(const struct job *j, struct span id)
+{
+	EVENT("message_id", EV_TEXT("queue_id", qid_span(&j->qid)), EV_TEXT("message_id", id));
+}
+
 static void note_id(struct header_pass *p, const struct header_kind *kind, struct span text)
 {
 	ptrdiff_t colon = span_chr(text, ':');
@@ -48,6 +54,7 @@ static void note_id(struct header_pass *p, const struct header_kind *kind, struc
 		return;
 	log_info("%s: %smessage-id=" SPAN_FMT, p->j->qid.s, kind->id == HID_MESSAGE_ID ? "" : "resent-",
 		 SPAN_ARG(id));
+	log_message_id(p->j, id);
 	if (kind->id == HID_MESSAGE_ID)
 		p->j->env.message_id = id;
 }
@@ -129,6 +136,7 @@ static void add_message_id(struct header_pass *p, const char *resent)
 	id = span_printf(&j->a, "<%s.%s@%s>", stamp, j->qid.s, settings.myhostname);
 	add_line(p, span_printf(&j->a, "%sMessage-Id: " SPAN_FMT, resent, SPAN_ARG(id)));
 	log_info("%s: %smessage-id=" SPAN_FMT, j->qid.s, resent[0] != '\0' ? "resent-" : "", SPAN_ARG(id));
+	log_message_id(j, id);
 	if (resent[0] == '\0')
 		j->env.message_id = id;
 }

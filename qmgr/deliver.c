@@ -1,5 +1,6 @@
 /* qmgr/deliver.c - one delivery: message and recipients to an agent, its answer to the recipients' states. */
 #include "qmgr.h"
+#include "log/event.h"
 #include "log/log.h"
 #include "service/service.h"
 #include <unistd.h>
@@ -151,6 +152,10 @@ static void defer_all(struct delivery *dl, const char *dsn, const char *reason)
 		log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=%lld, dsn=%s, status=deferred (%s)",
 			 dl->m->id.s, SPAN_ARG(envelope_rcpt(&dl->m->im.env, dl->rcpt[i])->addr),
 			 (long long)((wall_now().us - dl->m->im.env.arrival_us) / 1000000), dsn, reason);
+		EVENT("delivery", EV_TEXT("queue_id", qid_span(&dl->m->id)),
+		      EV_TEXT("recipient", envelope_rcpt(&dl->m->im.env, dl->rcpt[i])->addr),
+		      EV_CSTR("relay", "none"), EV_SECONDS("delay", wall_now().us - dl->m->im.env.arrival_us),
+		      EV_CSTR("dsn", dsn), EV_CSTR("status", "deferred"), EV_CSTR("reason", reason));
 		message_settle(dl->m, dl->rcpt[i], RUN_DEFERRED, &why);
 	}
 }

@@ -6,6 +6,7 @@
  * of recipients does not hold up the single message behind it. Destinations of a transport are served in
  * turn, too. */
 #include "qmgr.h"
+#include "log/event.h"
 #include "log/log.h"
 #include "service/service.h"
 
@@ -157,6 +158,10 @@ static void defer_dead(struct dest *d, struct message *m, uint32_t rcpt)
 	log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=%lld, dsn=" SPAN_FMT ", status=deferred (%s)",
 		 m->id.s, SPAN_ARG(envelope_rcpt(&m->im.env, rcpt)->addr),
 		 (long long)((wall_now().us - m->im.env.arrival_us) / 1000000), SPAN_ARG(why.dsn), reason);
+	EVENT("delivery", EV_TEXT("queue_id", qid_span(&m->id)),
+	      EV_TEXT("recipient", envelope_rcpt(&m->im.env, rcpt)->addr), EV_CSTR("relay", "none"),
+	      EV_SECONDS("delay", wall_now().us - m->im.env.arrival_us), EV_TEXT("dsn", why.dsn),
+	      EV_CSTR("status", "deferred"), EV_CSTR("reason", reason));
 	message_settle(m, rcpt, RUN_DEFERRED, &why);
 }
 

@@ -2,6 +2,7 @@
  * go out first (a crash after that repeats a report, never loses one), then what is left is deferred, or the
  * message is removed. */
 #include "qmgr.h"
+#include "log/event.h"
 #include "log/log.h"
 #include "service/service.h"
 #include <unistd.h>
@@ -284,6 +285,8 @@ static void expire(struct message *m)
 		return;
 	log_info("%s: from=<" SPAN_FMT ">, status=%s, returned to sender", m->id.s,
 		 SPAN_ARG(m->im.env.sender), m->im.env.flags & ENVF_EXPIRE ? "force-expired" : "expired");
+	EVENT("expired", EV_TEXT("queue_id", qid_span(&m->id)), EV_TEXT("sender", m->im.env.sender),
+	      EV_FLAG("forced", m->im.env.flags & ENVF_EXPIRE));
 	turn(m, RUN_DEFERRED, RUN_BOUNCED);
 }
 
@@ -322,6 +325,7 @@ static void remove_message(struct message *m)
 	else if (m->where == QW_SLOT)
 		slots_release(m->slot, m->generation);
 	log_info("%s: removed", m->id.s);
+	EVENT("removed", EV_TEXT("queue_id", qid_span(&m->id)));
 }
 
 /* Into a file of its own in `to`, with states, schedule and the reasons; the slot, or the former name, ends

@@ -1,6 +1,7 @@
 /* qmgr/message.c - a message in the active set: read it, ask router where each recipient goes, hand the
  * recipients to destinations. */
 #include "qmgr.h"
+#include "log/event.h"
 #include "log/log.h"
 #include "mime/address.h"
 #include "service/service.h"
@@ -116,6 +117,8 @@ static void log_active(const struct message *m, size_t todo)
 {
 	log_info("%s: from=<" SPAN_FMT ">, size=%llu, nrcpt=%zu (queue active)", m->id.s,
 		 SPAN_ARG(m->im.env.sender), (unsigned long long)m->im.env.size, todo);
+	EVENT("queued", EV_TEXT("queue_id", qid_span(&m->id)), EV_TEXT("sender", m->im.env.sender),
+	      EV_NUMBER("size", m->im.env.size), EV_NUMBER("recipients", todo));
 }
 
 static void route_all(struct message *m)

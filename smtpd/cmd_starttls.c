@@ -1,6 +1,7 @@
 /* cmd_starttls.c - STARTTLS (RFC 3207), and TLS from the first byte (RFC 8314 section 3.3). What was sent in
  * clear text behind the command is never taken for protected: it is dropped before the handshake. */
 #include "restrict.h"
+#include "log/event.h"
 
 static void log_tls(const struct session *s)
 {
@@ -37,6 +38,11 @@ bool tls_start(struct session *s)
 		return false;
 	}
 	s->tls = info;
+	EVENT("tls", EV_CSTR("side", "server"), EV_TEXT("peer_name", s->name),
+	      EV_TEXT("peer_address", s->addr), EV_CSTR("protocol", info->protocol),
+	      EV_CSTR("cipher", info->cipher), EV_NUMBER("bits", info->bits),
+	      EV_CSTR("key_exchange", info->kex), EV_CSTR("subject", info->peer_subject),
+	      EV_FLAG("verified", info->peer_trusted), EV_FLAG("reused", info->reused));
 	if (conf.tls_loglevel > 0)
 		log_tls(s);
 	return true;

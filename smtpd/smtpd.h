@@ -138,10 +138,10 @@ struct session {
 	/* the conversation */
 	struct span helo;
 	bool esmtp, greeted;
-	const char *where; /* the last command, for the log */
-	unsigned errors, junk;
-	bool idle;   /* waits for a command */
-	bool hangup; /* no further command is read */
+	const char *where;		 /* the last command, for the log */
+	unsigned errors, junk, messages; /* messages: accepted */
+	bool idle;			 /* waits for a command */
+	bool hangup;			 /* no further command is read */
 	bool got_bare_lf;
 	unsigned discard_ehlo;
 	bool lenient_lf;   /* excepted from smtpd_forbid_bare_newline */
