@@ -150,6 +150,7 @@ extern struct queue *queue;
 extern struct slots *slots; /* NULL: another process has the pool, or there is none */
 void store_start(void);
 void store_drain(void);
+bool store_wants_copy(const struct job *j, uint64_t bytes);
 /* Writes the message and waits until it is durable; refuses it when that is impossible. */
 void job_store(struct job *j);
 void commit_start(void);

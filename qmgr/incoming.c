@@ -114,7 +114,8 @@ static void scan_slots(struct scan *s)
 		struct slot_pos pos = queue_slot(queue, slot);
 		struct qimage im;
 
-		if (qimage_read(pos.fd, pos.base, SLOT_BYTES, true, &a, &im, &s->e) == RC_OK) {
+		if (pos.bytes > 0 &&
+		    qimage_read(pos.fd, pos.base, pos.bytes, true, &a, &im, &s->e) == RC_OK) {
 			struct found *f = scan_add(s);
 
 			f->where = QW_SLOT;

@@ -46,7 +46,7 @@ static void read_image(void *arg)
 
 	if (m->where == QW_SLOT) {
 		pos = queue_slot(queue, m->slot);
-		j->rc = qimage_read(pos.fd, pos.base, SLOT_BYTES, true, &m->arena, &m->im, &j->e);
+		j->rc = qimage_read(pos.fd, pos.base, pos.bytes, true, &m->arena, &m->im, &j->e);
 		return;
 	}
 	j->rc = queue_file_open(queue, &m->id, m->where, false, &fd, &j->e);

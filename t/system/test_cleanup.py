@@ -126,22 +126,47 @@ def test_size_limit(world):
     assert fm.submit(world.s, "AAAAA123456708", MSG)[0][0] == 0
 
 
-@pytest.mark.parametrize("world", ["message_size_limit = 50000000"], indirect=True)
-def test_large_message_through_a_file(world):
-    world.s.send(fm.record(fm.FILE, fm.span("AAAAA123456709")))
+def by_file(world, qid, body):
+    world.s.send(fm.record(fm.FILE, fm.span(qid)))
     code, _, fds = fm.answer(world.s)
     assert code[0] == 0 and len(fds) == 1
-    body = "Subject: big\nBcc: secret@x.example\n\n" + "line of text\r\n" * 300000
     os.pwrite(fds[0], body.encode(), 4096)
     with pytest.raises(OSError):
         os.read(fds[0], 1)
-    world.s.send(fm.record(fm.SUBMIT, fm.span(fm.envelope("AAAAA123456709", "a@example.org", ["b@example.org"])) + fm.span("") +
+    world.s.send(fm.record(fm.SUBMIT, fm.span(fm.envelope(qid, "a@example.org", ["b@example.org"])) + fm.span("") +
                            struct.pack("<BQ", 1, len(body))))
     assert fm.answer(world.s)[0][0] == 0
+    return fds
+
+
+@pytest.mark.parametrize("world", ["message_size_limit = 50000000"], indirect=True)
+def test_large_message_through_a_file(world):
+    body = "Subject: big\nBcc: secret@x.example\n\n" + "line of text\r\n" * 300000
+    fds = by_file(world, "AAAAA123456709", body)
     assert os.path.exists(world.dir + "/q/incoming/AAAAA123456709")
     want = body.replace("Bcc: secret@x.example\n", "").replace("\r", " ")
     assert world.show("AAAAA123456709", "-bh") == want
     os.close(fds[0])
+
+
+def test_message_of_a_large_slot(world):
+    """What came through a file and fits: it takes no name, as soon as the file of large slots, which the first of them asks for, is there."""
+    body = "Subject: larger\nBcc: secret@x.example\n\n" + "line of text\r\n" * 10000
+    os.close(by_file(world, "AAAAA123456730", body)[0])
+    assert world.wait(lambda: sorted(os.listdir(world.dir + "/q/pool")) == ["large.1", "slots.0"])
+    os.remove(world.dir + "/q/incoming/AAAAA123456730")
+    for n in range(100):  # cleanup may not have noticed yet
+        qid = "AAAAA1234568%02d" % n
+        fds = by_file(world, qid, body)
+        if os.listdir(world.dir + "/q/incoming") == []:
+            break
+        os.remove(world.dir + "/q/incoming/" + qid)
+    want = body.replace("Bcc: secret@x.example\n", "").replace("\r", " ")
+    assert world.show(qid, "-bh") == want
+    assert world.wait(lambda: any(n[:2] == (0, 256) for n in world.new))
+    os.pwrite(fds[0], b"too late", 4096 + 100)  # the client has a file that is nobody's now
+    os.close(fds[0])
+    assert world.show(qid, "-bh") == want
 
 
 def test_client_gone_leaves_nothing(world):

@@ -90,12 +90,25 @@ def test_mbox(tmp_path):
 
 
 def test_large_message(tmp_path):
-    """A message too large for a slot arrives byte for byte by its descriptor."""
+    """A message too large for a slot arrives byte for byte by its descriptor, one of a large slot by a copy in memory."""
     with instance(tmp_path) as inst:
         body = b"".join(b"%08d " % i + b"x" * 60 + b"\n" for i in range(5000))
         send(inst, "kim@virtual.test", body)
         inst.wait_log(r"status=sent \(delivered to maildir\)")
         assert read(files(inst, "kim", "Maildir")[0]).endswith(b"\n\n" + body)
+        send(inst, "kim@virtual.test", body[:140000])  # it asks for the file of large slots
+        inst.wait_log(r"status=sent \(delivered to maildir\)", count=2)
+        pool, n = b"", 2
+        while body[100000:101000] not in pool and n < 100:
+            before = set(files(inst, "kim", "Maildir"))
+            send(inst, "kim@virtual.test", body[:210000])
+            n += 1
+            inst.wait_log(r"status=sent \(delivered to maildir\)", count=n)
+            assert read((set(files(inst, "kim", "Maildir")) - before).pop()).endswith(b"\n\n" + body[:210000])
+            if os.path.exists(inst.queue + "/pool/large.1"):
+                with open(inst.queue + "/pool/large.1", "rb") as f:
+                    pool = f.read()
+        assert body[100000:101000] in pool
 
 
 def test_failures(tmp_path):
