@@ -80,7 +80,9 @@ static void read_failed(struct message *m, const struct read_job *j)
 static void route_recipient(struct message *m, uint32_t i)
 {
 	struct env_rcpt *r = envelope_rcpt(&m->im.env, i);
-	struct router_resolve q = { .sender = m->im.env.sender, .addr = r->addr };
+	struct router_resolve q = { .sender = m->im.env.sender,
+				    .addr = r->addr,
+				    .probe = (m->im.env.flags & ENVF_PROBE) != 0 };
 	struct router_resolve_reply a = { .code = 0 };
 	struct arena tmp;
 	struct err e;

@@ -59,7 +59,7 @@ void answer_validate(struct ipc_call *call, const void *request)
 	struct err e = { .text = "" };
 	enum rc rc;
 
-	resolve_address(q->sender, rewrite_address(true, q->addr, a), a, &r);
+	resolve_address(q->sender, rewrite_address(true, q->addr, a), false, a, &r);
 	out.code = r.code;
 	out.dsn = r.dsn;
 	out.text = r.text;
@@ -79,7 +79,9 @@ void answer_validate(struct ipc_call *call, const void *request)
 		if (rc == RC_NOTFOUND) {
 			out.code = *listed[r.class].code;
 			out.dsn = out.code >= 500 ? SPAN("5.1.1") : SPAN("4.1.1");
-			out.text = span_printf(a, "User unknown in %s table", listed[r.class].name);
+			out.text = router.show_table
+				       ? span_printf(a, "User unknown in %s table", listed[r.class].name)
+				       : SPAN("User unknown");
 		} else if (rc == RC_AGAIN) {
 			out.code = 451;
 			out.dsn = SPAN("4.3.0");

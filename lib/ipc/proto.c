@@ -114,6 +114,7 @@ static const struct field router_rewrite_reply_fields[] = {
 static const struct field router_resolve_fields[] = {
 	FIELD_SPAN(struct router_resolve, sender, ADDR_MAX),
 	FIELD_SPAN(struct router_resolve, addr, ADDR_MAX),
+	FIELD(F_BOOL, struct router_resolve, probe),
 	FIELD_END,
 };
 static const struct field router_resolve_reply_fields[] = {

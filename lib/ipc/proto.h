@@ -150,6 +150,7 @@ struct router_rewrite_reply {
 struct router_resolve {
 	struct span sender;
 	struct span addr; /* recipient in standard form */
+	bool probe;	  /* of address verification: by the address_verify_ routes */
 };
 struct router_resolve_reply {
 	uint16_t code; /* 0; 451: a table failed, try later; 550...: undeliverable, with dsn and text */
