@@ -196,6 +196,8 @@ def test_resolving_as_postfix(make, tmp_path, name):
     inside = (lambda addr: addr) if name == "quoted routing" else unquote  # resolve_dequoted_address decides in which form it is asked
     for a in [x for x in ADDRESSES + MORE if inside is unquote or x[:2] != '""'] if name in SYNTAX else SAMPLES:
         a = ours.rewrite(a)
+        if inside is not unquote and a.startswith('""'):
+            continue
         for sender in SENDERS if "sender" in name and a in ("user@example.com", "user@relay.test", "user@vbox.test") else SENDERS[:1]:
             code, cls, transport, nexthop, rcpt = ours.resolve(a, sender)
             his = theirs.resolve(inside(a), sender)
