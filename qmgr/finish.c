@@ -203,6 +203,8 @@ static size_t collect(const struct message *m, wanted_fn *wanted, size_t *next, 
 			if (delay_cleared(m, i))
 				v[n].notify |= NOTIFY_SUCCESS; /* bounce(8) goes by it */
 			v[n].status = m->final[i];
+			if (delay_cleared(m, i) && v[n].status == DS_EXPANDED)
+				v[n].status = DS_RELAYED; /* the next host was not asked to tell */
 			if (!v[n].dsn.n)
 				v[n].dsn = SPAN("2.0.0");
 		}
