@@ -1,6 +1,6 @@
 /* bounce/main_verify.c - verify(8): can mail be delivered to this address? What is not known is found out
  * with a probe: a message that goes the way of all mail up to the point where an agent would deliver it.
- * qmgr(8) tells how it ended. What is known is in memory only: when this process ends, probes are sent again.
+ * qmgr(8) tells how it ended. What is known is in memory, and in address_verify_map for the time after this process.
  */
 #include "base/list.h"
 #include "base/table.h"
@@ -9,14 +9,13 @@
 #include "queue/envelope.h"
 #include "queue/qid.h"
 #include "service/service.h"
+#include "verify_cache.h"
 
 #define ENTRIES_MAX                                                                                          \
 	20000		/* the one that changed longest ago makes room: a flood costs probes, not memory     \
 			 */
 #define TEXT_KEPT  250	/* of the reason: more does not fit a reply */
 #define PROBE_LOST 1000 /* seconds after which a probe without result is taken for lost */
-
-enum { DELIVERABLE = 0, UNDELIVERABLE, TROUBLE, UNKNOWN };
 
 struct entry {
 	struct list link; /* by the time of the last change, oldest first */
@@ -85,6 +84,49 @@ static struct span fold(struct arena *a, struct span addr)
 static int64_t life(const struct entry *en)
 {
 	return en->status == DELIVERABLE ? good_life : bad_life;
+}
+
+/* From the table: what an earlier process found out. Others may have made the entry while we waited. */
+static struct entry *recall(struct span key, struct arena *a)
+{
+	struct known k;
+	struct entry *en;
+
+	if (!verify_cache_used() || !verify_cache_get(key, a, &k))
+		return table_get(by_addr, key);
+	if ((en = table_get(by_addr, key)) != NULL)
+		return en;
+	en = make_entry(key);
+	en->status = k.status;
+	en->since = k.updated;
+	en->text_n = k.text.n < TEXT_KEPT ? k.text.n : TEXT_KEPT;
+	if (en->text_n > 0)
+		memcpy(en->text, k.text.p, en->text_n);
+	return en;
+}
+
+static void remember(const struct entry *en, struct arena *a)
+{
+	struct known k = { en->status, en->since, span_dup(a, span_make(en->text, en->text_n)) };
+
+	if (verify_cache_used() && (keep_bad || en->status == DELIVERABLE))
+		verify_cache_put(span_dup(a, en->addr), &k, a);
+}
+
+static bool too_old(const struct known *k, int64_t now)
+{
+	return now - k->updated >= (k->status == DELIVERABLE ? good_life : bad_life);
+}
+
+static void clean_task(void *unused)
+{
+	(void)unused;
+	verify_cache_clean(too_old);
+}
+
+static void start(void)
+{
+	task_spawn(clean_task, NULL);
 }
 
 /* What is too old to be told is not known. */
@@ -211,6 +253,8 @@ static void answer_query(struct ipc_call *call, const void *request)
 	int64_t now = wall_s(wall_now());
 	bool room;
 
+	if (en == NULL)
+		en = recall(key, a);
 	if (en != NULL)
 		expire(en, now);
 	room = (en != NULL && !wants_probe(en, now)) || room_for_probe(now);
@@ -231,8 +275,9 @@ static void answer_query(struct ipc_call *call, const void *request)
 static void answer_result(struct ipc_call *call, const void *request)
 {
 	const struct verify_result *q = request;
-	struct span key = fold(ipc_call_arena(call), q->addr);
-	struct entry *en = table_get(by_addr, key);
+	struct arena *a = ipc_call_arena(call);
+	struct span key = fold(a, q->addr);
+	struct entry *en = table_get(by_addr, key) ? table_get(by_addr, key) : recall(key, a);
 	int64_t now = wall_s(wall_now());
 
 	if (q->status > TROUBLE) {
@@ -249,8 +294,11 @@ static void answer_result(struct ipc_call *call, const void *request)
 			en->text_n = q->text.n < TEXT_KEPT ? q->text.n : TEXT_KEPT;
 			if (en->text_n > 0)
 				memcpy(en->text, q->text.p, en->text_n);
+			changed(en);
+			remember(en, a); /* others may forget the entry while we wait: not used after this */
+		} else {
+			changed(en);
 		}
-		changed(en);
 	}
 	ipc_done(call);
 }
@@ -275,6 +323,7 @@ static void prepare(void)
 	probes_max = conf_int(c, "address_verify_pending_request_limit");
 	qid_set_long(conf_bool(c, "enable_long_queue_ids"));
 	by_addr = table_new();
+	verify_cache_prepare();
 }
 
 static const struct ipc_handler handlers[] = {
@@ -290,6 +339,7 @@ static const struct service verify = {
 	.rights = "stdio accept recvfd",
 	.chroot_empty = true,
 	.prepare = prepare,
+	.start = start,
 	.handlers = handlers,
 };
 

@@ -25,7 +25,7 @@ static const struct {
 	{ "bounce", "cleanup trivial-rewrite" },
 	{ "defer", "cleanup trivial-rewrite" },
 	{ "trace", "cleanup trivial-rewrite" },
-	{ "verify", "cleanup" },
+	{ "verify", "cleanup proxywrite" },
 	{ "flush", "qmgr" },
 	{ "showq", "qmgr" },
 	{ "pop3d", "auth tlsmgr proxymap cleanup" },
