@@ -3,6 +3,7 @@
 #include "router.h"
 #include "log/log.h"
 #include "net/addr.h"
+#include "net/idna.h"
 #include "service/service.h"
 
 #define STRIP_MAX 20 /* "a%b%c@here": hops taken off the local part at most */
@@ -106,6 +107,17 @@ static enum rc route_offhost(const struct routes *v, struct span sender, struct 
 	return RC_OK;
 }
 
+/* A domain is the same one in Unicode and in ASCII, whichever of both the list has. */
+static enum rc match_form(struct match_list *l, struct span domain, struct arena *a, struct err *e)
+{
+	struct span other;
+	enum rc rc = match_domain(l, domain, e);
+
+	if (rc == RC_NOTFOUND && idna_other_form(domain, a, &other))
+		rc = match_domain(l, other, e);
+	return rc;
+}
+
 /* Which class, and that class's transport. */
 static enum rc classify(const struct routes *v, struct span sender, struct span domain, struct arena *a,
 			struct resolved *r, struct err *e)
@@ -122,7 +134,7 @@ static enum rc classify(const struct routes *v, struct span sender, struct span 
 		apply_transport(span_str(v->local_transport), r, domain);
 		return RC_OK;
 	}
-	if (rc != RC_NOTFOUND || (rc = match_domain(router.valias_domains, domain, e)) == RC_AGAIN)
+	if (rc != RC_NOTFOUND || (rc = match_form(router.valias_domains, domain, a, e)) == RC_AGAIN)
 		return rc;
 	if (rc == RC_OK) {
 		r->class = AC_VIRTUAL_ALIAS; /* whoever is left after alias expansion does not exist */
@@ -130,14 +142,14 @@ static enum rc classify(const struct routes *v, struct span sender, struct span 
 		r->nexthop = SPAN("5.1.1 User unknown in virtual alias table");
 		return RC_OK;
 	}
-	if ((rc = match_domain(router.vmailbox_domains, domain, e)) == RC_AGAIN)
+	if ((rc = match_form(router.vmailbox_domains, domain, a, e)) == RC_AGAIN)
 		return rc;
 	if (rc == RC_OK) {
 		r->class = AC_VIRTUAL_MAILBOX;
 		apply_transport(span_str(v->virtual_transport), r, domain);
 		return RC_OK;
 	}
-	if ((rc = match_domain(router.relay_domains, domain, e)) == RC_AGAIN)
+	if ((rc = match_form(router.relay_domains, domain, a, e)) == RC_AGAIN)
 		return rc;
 	r->class = rc == RC_OK ? AC_RELAY : AC_DEFAULT;
 	return route_offhost(v, sender, domain, a, r, e);

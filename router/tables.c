@@ -1,7 +1,9 @@
 /* router/tables.c - what trivial-rewrite(8) knows: parameters and tables, read while the process may still
  * open files. */
 #include "router.h"
+#include "base/codec.h"
 #include "log/log.h"
+#include "net/idna.h"
 #include "service/service.h"
 
 struct router router;
@@ -263,6 +265,8 @@ bool router_tables_changed(void)
 
 enum rc router_domain_local(struct span domain, struct err *e)
 {
+	enum rc rc;
+
 	if (domain.n > 2 && domain.p[0] == '[') {
 		struct span ip = span_make(domain.p + 1, domain.n - 2);
 
@@ -270,5 +274,15 @@ enum rc router_domain_local(struct span domain, struct err *e)
 			ip = span_skip(ip, 5);
 		return router.interfaces ? match_host(router.interfaces, SPAN_NONE, ip, e) : RC_NOTFOUND;
 	}
-	return match_domain(router.mydestination, domain, e);
+	rc = match_domain(router.mydestination, domain, e);
+	if (rc == RC_NOTFOUND && (!span_is_ascii(domain) || span_find_ci(domain, SPAN("xn--")) >= 0)) {
+		struct span other;
+		struct arena a;
+
+		arena_init(&a);
+		if (idna_other_form(domain, &a, &other))
+			rc = match_domain(router.mydestination, other, e);
+		arena_release(&a);
+	}
+	return rc;
 }

@@ -217,6 +217,12 @@ def test_probes_have_routes_of_their_own(make):
     assert r.resolve("u@t.test", probe=True)[2:4] == ("probe", "hop") and r.resolve("u@t.test")[2:4] == ("smtp", "[gw.test]")
 
 
+def test_domains_in_unicode_and_in_ascii_are_the_same(make):
+    r = make("virtual_mailbox_domains = b\u00fccher.test\nrelay_domains = xn--fa-hia.test\n")
+    assert r.resolve("u@xn--bcher-kva.test")[1] == VBOX == r.resolve("u@b\u00fccher.test")[1]
+    assert r.resolve("u@fa\u00df.test")[1] == RELAY == r.resolve("u@xn--fa-hia.test")[1]
+
+
 def test_a_domain_in_two_classes_is_warned_of(make):
     r = make("virtual_mailbox_domains = example.org\nrelay_domains = example.org, relay.test\n")
     r.rewrite("a@b.test")
