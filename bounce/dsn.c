@@ -86,7 +86,8 @@ static void put_for_people(const struct conf *c, const struct dsn *d, struct buf
 	put_text(b, utf8 ? SPAN("utf-8") : d->text->charset, 50);
 	(void)buf_printf(b, "\n%s\n",
 			 utf8 || !span_is_ascii(text) ? "Content-Transfer-Encoding: 8bit\n" : "");
-	(void)buf_append(b, text);
+	if (!d->copy) /* it speaks to the sender */
+		(void)buf_append(b, text);
 	(void)buf_putc(b, '\n');
 	for (size_t i = 0; i < d->rcpts; i++) {
 		const struct bounce_rcpt *r = &d->rcpt[i];
@@ -125,31 +126,27 @@ static void put_message_fields(const struct conf *c, const struct dsn *d, struct
 	put_date_field(b, "Arrival-Date", d->env->arrival_us);
 }
 
+/* RFC 3461 4.2: as it was given with RCPT; else the address that came with it. */
+static void put_original_recipient(const struct dsn *d, const struct bounce_rcpt *r, struct buf *b)
+{
+	struct span orig = r->orig.n ? r->orig : r->addr;
+	bool utf8 = d->env->flags & ENVF_SMTPUTF8 && !span_is_ascii(orig);
+
+	(void)buf_printf(b, "Original-Recipient: %s", r->orcpt.n ? "" : utf8 ? "utf-8;" : "rfc822;");
+	put_text(b, r->orcpt.n ? r->orcpt : orig, 28);
+	(void)buf_putc(b, '\n');
+}
+
 /* RFC 3464 2.3: one group per recipient. */
-static void put_recipient(const struct dsn *d, const struct bounce_rcpt *r, struct buf *b)
+static void put_recipient(const struct conf *c, const struct dsn *d, const struct bounce_rcpt *r,
+			  struct buf *b)
 {
 	const char *type = d->env->flags & ENVF_SMTPUTF8 && !span_is_ascii(r->addr) ? "utf-8" : "rfc822";
 	struct span status = r->dsn;
 
 	(void)buf_putc(b, '\n');
 	put_field(b, "Final-Recipient", type, r->addr);
-	if (r->orcpt.n) {
-		ptrdiff_t semi = span_chr(r->orcpt, ';');
-
-		(void)buf_puts(b, "Original-Recipient: ");
-		if (semi > 0) {
-			put_text(b, span_head(r->orcpt, (size_t)semi), 20);
-			(void)buf_puts(b, "; ");
-			put_text(b, span_skip(r->orcpt, (size_t)semi + 1), 28);
-		} else {
-			put_text(b, r->orcpt, 20);
-		}
-		(void)buf_putc(b, '\n');
-	} else if (r->orig.n) {
-		put_field(b, "Original-Recipient",
-			  d->env->flags & ENVF_SMTPUTF8 && !span_is_ascii(r->orig) ? "utf-8" : "rfc822",
-			  r->orig);
-	}
+	put_original_recipient(d, r, b);
 	(void)buf_printf(b, "Action: %s\n", action_of(d, r));
 	(void)buf_puts(b, "Status: ");
 	put_text(b, status.n ? status : SPAN("4.0.0"), 8);
@@ -161,7 +158,7 @@ static void put_recipient(const struct dsn *d, const struct bounce_rcpt *r, stru
 		put_text(b, r->diag_text, 24);
 		(void)buf_putc(b, '\n');
 	} else if (r->reason.n && r->status != DS_SENT) {
-		(void)buf_puts(b, "Diagnostic-Code: X-Postern; ");
+		(void)buf_printf(b, "Diagnostic-Code: X-%s; ", conf_str(c, "mail_name"));
 		put_text(b, r->reason, 27);
 		(void)buf_putc(b, '\n');
 	}
@@ -182,7 +179,9 @@ static void put_original(const struct dsn *d, struct buf *b, bool utf8)
 			       : (utf8 ? "message/global-headers" : "text/rfc822-headers"));
 	if (!span_is_ascii(part))
 		(void)buf_puts(b, "Content-Transfer-Encoding: 8bit\n");
-	(void)buf_putc(b, '\n');
+	(void)buf_puts(b, "\nReturn-Path: <");
+	put_text(b, d->env->sender, 14);
+	(void)buf_puts(b, ">\n");
 	(void)buf_append(b, part);
 	if (part.n == 0 || part.p[part.n - 1] != '\n')
 		(void)buf_putc(b, '\n');
@@ -235,13 +234,14 @@ static void put_header(const struct conf *c, const struct dsn *d, struct buf *b,
 		 9);
 	(void)buf_puts(b, "\nTo: ");
 	put_text(b, d->to, 4);
-	if (!d->copy && d->env->message_id.n && conf_bool(c, "enable_threaded_bounces")) {
+	if (d->env->message_id.n && conf_bool(c, "enable_threaded_bounces")) {
 		(void)buf_puts(b, "\nReferences: ");
 		put_text(b, d->env->message_id, 12);
 		(void)buf_puts(b, "\nIn-Reply-To: ");
 		put_text(b, d->env->message_id, 13);
 	}
-	(void)buf_puts(b, "\nAuto-Submitted: auto-replied\nMIME-Version: 1.0\n"); /* RFC 3834 */
+	(void)buf_printf(b, "\nAuto-Submitted: %s\nMIME-Version: 1.0\n", /* RFC 3834 */
+			 d->copy ? "auto-generated" : "auto-replied");
 	(void)buf_printf(b, "Content-Type: multipart/report; report-type=%s;\n\tboundary=\"%s\"\n",
 			 "delivery-status", boundary);
 	if (!span_is_ascii(d->content) || (d->env->flags & ENVF_SMTPUTF8))
@@ -269,7 +269,7 @@ enum rc dsn_write(const struct conf *c, const struct dsn *d, struct buf *b)
 			 boundary, utf8 ? "global-delivery-status" : "delivery-status");
 	put_message_fields(c, d, b);
 	for (size_t i = 0; i < d->rcpts; i++)
-		put_recipient(d, &d->rcpt[i], b);
+		put_recipient(c, d, &d->rcpt[i], b);
 	(void)buf_printf(b, "\n--%s\n", boundary);
 	put_original(d, b, utf8);
 	(void)buf_printf(b, "\n--%s--\n", boundary);

@@ -221,14 +221,6 @@ static void start_one(struct dest *d)
 		job_free(j);
 	else
 		list_add_tail(&d->jobs, &j->link);
-	if (d->t->own_delay_s > 0) {
-		d->t->not_before = mono_after(loop_now(), d->t->own_delay_s * 1000);
-		timer_set(&d->t->again, (deadline_t){ mono_after(d->t->not_before, 1) });
-	}
-	if (d->t->rate_delay_s > 0) {
-		d->not_before = mono_after(loop_now(), d->t->rate_delay_s * 1000);
-		timer_set(&d->again, (deadline_t){ d->not_before });
-	}
 }
 
 static bool may_start(const struct dest *d)
@@ -374,10 +366,26 @@ static void window_up(struct dest *d)
 			      "default_destination_concurrency_positive_feedback", d->window);
 }
 
+/* The pause begins when a delivery has ended (default_destination_rate_delay, default_transport_rate_delay). */
+static void pause_after(struct dest *d)
+{
+	struct carrier *t = d->t;
+
+	if (t->own_delay_s > 0) {
+		t->not_before = mono_after(loop_now(), t->own_delay_s * 1000);
+		timer_set(&t->again, (deadline_t){ mono_after(t->not_before, 1) });
+	}
+	if (t->rate_delay_s > 0) {
+		d->not_before = mono_after(loop_now(), t->rate_delay_s * 1000);
+		timer_set(&d->again, (deadline_t){ mono_after(d->not_before, 1) });
+	}
+}
+
 void dest_delivery_done(struct dest *d, bool destination_dead, struct span dsn, struct span reason)
 {
 	d->busy--;
 	d->t->busy--;
+	pause_after(d);
 	if (destination_dead)
 		window_down(d, dsn, reason);
 	else

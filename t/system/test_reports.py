@@ -78,7 +78,9 @@ def test_failure_by_template_and_its_copy(w):
     assert text.startswith("Host mail.example.test gave up after 2 hours ($mail_name).\n") and "<r@far.test>: go away" in text
     assert r.get_payload()[2].get_content_type() == "message/rfc822"
     copy = report_of(w.pm)
-    assert copy["Subject"] == "Copy: no luck" and copy["To"] == "bounces@pm.test" and "References" not in copy
+    assert copy["Subject"] == "Copy: no luck" and copy["To"] == "bounces@pm.test" and copy["References"] == "<one@example.test>" and copy["Auto-Submitted"] == "auto-generated"
+    assert "gave up" not in copy.get_payload()[0].get_payload() and fields(copy)[1][0]["Original-Recipient"] == "rfc822;r@far.test"
+    assert copy.get_payload()[2].get_payload().startswith("Return-Path: <s@sender.test>")
     assert copy.get_payload()[2].get_content_type() == "text/rfc822-headers"
     assert "MAIL FROM:<double-bounce@mail.example.test>" in " ".join(w.pm.lines)
     w.inst.wait_log(r"%s: sender non-delivery notification: \w+" % qid)
