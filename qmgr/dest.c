@@ -104,7 +104,12 @@ static void kick_dest(struct dest *d);
 
 static void again(void *arg)
 {
-	kick_dest(arg);
+	struct dest *d = arg;
+	mono_t until = mono_diff_ms(d->dead_until, d->remember_until) > 0 ? d->dead_until : d->remember_until;
+
+	if (mono_diff_ms(until, loop_now()) > 0) /* it was a shorter pause that ended */
+		timer_set(&d->again, (deadline_t){ mono_after(until, 1) });
+	kick_dest(d);
 }
 
 static struct dest *dest_get(struct carrier *t, struct span nexthop)
@@ -385,11 +390,11 @@ void dest_delivery_done(struct dest *d, bool destination_dead, struct span dsn, 
 {
 	d->busy--;
 	d->t->busy--;
-	pause_after(d);
 	if (destination_dead)
 		window_down(d, dsn, reason);
 	else
 		window_up(d);
+	pause_after(d);
 	kick_dest(d);
 }
 
