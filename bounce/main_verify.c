@@ -9,6 +9,7 @@
 #include "queue/envelope.h"
 #include "queue/qid.h"
 #include "service/service.h"
+#include "smtp/probe_sender.h"
 #include "verify_cache.h"
 
 #define ENTRIES_MAX                                                                                          \
@@ -31,7 +32,6 @@ struct entry {
 static struct list entries = { &entries, &entries };
 static struct table *by_addr;
 static size_t probes; /* entries with `probed` */
-static const char *sender;
 static bool keep_bad;
 static int64_t good_life, good_refresh, bad_life, bad_refresh, probes_max;
 
@@ -146,11 +146,12 @@ static enum rc submit(struct span addr, struct arena *a, struct err *e)
 {
 	struct qid id = qid_new(service_lane());
 	struct env_rcpt rcpt = { .addr = addr, .orig = addr, .notify = NOTIFY_NEVER };
-	struct span content =
-	    span_printf(a, "From: <%s>\nTo: <" SPAN_FMT ">\nSubject: probe\n\n", sender, SPAN_ARG(addr));
+	struct span sender = probe_sender(service_conf(), wall_s(wall_now()), a);
+	struct span content = span_printf(a, "From: <" SPAN_FMT ">\nTo: <" SPAN_FMT ">\nSubject: probe\n\n",
+					  SPAN_ARG(sender), SPAN_ARG(addr));
 	struct envelope env = { .qid = qid_span(&id),
 				.arrival_us = wall_now().us,
-				.sender = span_str(sender),
+				.sender = sender,
 				.flags = ENVF_PROBE | ENVF_NO_HEADERBODY | ENVF_NO_MILTERS,
 				.size = content.n,
 				.rcpts = { &rcpt, 1 } };
@@ -307,14 +308,8 @@ static void answer_result(struct ipc_call *call, const void *request)
 
 static void prepare(void)
 {
-	static struct arena forever;
 	const struct conf *c = service_conf();
 
-	sender = conf_str(c, "address_verify_sender");
-	if (strcmp(sender, "<>") == 0)
-		sender = "";
-	else if (sender[0] != '\0' && strchr(sender, '@') == NULL)
-		sender = arena_printf(&forever, "%s@%s", sender, conf_str(c, "myorigin"));
 	keep_bad = conf_bool(c, "address_verify_negative_cache");
 	good_life = conf_int(c, "address_verify_positive_expire_time");
 	good_refresh = conf_int(c, "address_verify_positive_refresh_time");

@@ -1,10 +1,12 @@
 /* router/resolve.c - from an address to its class, transport, next hop and recipient (ADDRESS_CLASS_README,
  * transport(5)). */
 #include "router.h"
+#include "base/clock.h"
 #include "log/log.h"
 #include "net/addr.h"
 #include "net/idna.h"
 #include "service/service.h"
+#include "smtp/probe_sender.h"
 
 #define STRIP_MAX 20 /* "a%b%c@here": hops taken off the local part at most */
 
@@ -126,7 +128,8 @@ static enum rc classify(const struct routes *v, struct span sender, struct span 
 
 	if (rc == RC_OK) {
 		r->class = AC_LOCAL;
-		if (span_is_ci(address_split(r->rcpt).local, router.double_bounce_sender)) {
+		if (span_is_ci(address_split(r->rcpt).local, router.double_bounce_sender) ||
+		    probe_sender_is(service_conf(), r->rcpt, wall_s(wall_now()))) {
 			r->transport = SPAN("discard"); /* where notices of notices end */
 			r->nexthop = SPAN("undeliverable postmaster notification discarded");
 			return RC_OK;

@@ -158,6 +158,18 @@ def test_refresh_and_success_stays(make):
     assert rcpt(inst, "r@far.test")[0] == 250
 
 
+def test_sender_that_changes(make):
+    """address_verify_sender_ttl: the local part has a part of its own for a while; both are ours, and are not probed."""
+    s = Server()
+    inst = make({"transport_maps": to(s), "address_verify_sender_ttl": "8053s", "local_recipient_maps": "inline:{ {nobody-else=1} }",
+                 "smtpd_reject_unlisted_recipient": "yes"})
+    assert rcpt(inst, "r@far.test")[0] == 250
+    (m,) = {x for x in (re.match("MAIL FROM:<(double-bounce[0-9B-Z]{3,8})@mail.example.test>", line) for line in s.lines) if x}
+    assert rcpt(inst, m.group(1) + "@mail.example.test")[0] == 250
+    assert rcpt(inst, "double-bounceX@mail.example.test")[0] >= 400
+    inst.wait_queue_empty()
+
+
 def test_what_is_known_survives(make):
     """address_verify_map: a restart forgets nothing; what has expired is cleaned away, and asked again."""
     s = Server(RCPT=bad_is_unknown)
