@@ -35,7 +35,7 @@ CPPFLAGS += -D_GNU_SOURCE -Ilib -I$(B)/gen -DPOSTERN_VERSION='"$(VERSION)"' -DPO
 	-DPOSTERN_SYSCONFDIR='"$(SYSCONFDIR)"'
 CFLAGS   += -std=c17 -fPIE $(WARN) $(VARIANT) -fno-common
 LDFLAGS  += -pie $(VARIANT_LD) -rdynamic
-LIBS     := -lssl -lcrypto -lresolv -lseccomp -lpcre2-8 -lcrypt -lpthread -ldl
+LIBS     := -lssl -lcrypto -lresolv -lseccomp -lpcre2-8 -lidn2 -lcrypt -lpthread -ldl
 
 # ---- what is built ------------------------------------------------------------------------------------------------
 # lib: all of it goes into one archive; lib/map/mod_*.c are modules that `lookup`, `auth` and the commands load.

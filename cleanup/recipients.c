@@ -55,7 +55,8 @@ static void add_rcpt(struct rcpt_list *l, struct env_rcpt r)
 	}
 	if (table_get(l->seen, key) != NULL)
 		return;
-	table_set(l->seen, key, l);
+	if (settings.duplicate_limit == 0 || table_count(l->seen) < (size_t)settings.duplicate_limit)
+		table_set(l->seen, key, l);
 	if (l->n == l->cap)
 		l->v = arena_grow(a, l->v, l->n, &l->cap, sizeof(*l->v));
 	r.state = RCPT_TODO;

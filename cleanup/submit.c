@@ -120,6 +120,10 @@ static void process(struct job *j)
 	}
 	if (j->file != NULL)
 		read_header(j);
+	else if (chars_wanted(j)) {
+		j->content = chars_filter(j, j->content);
+		j->content_bytes = j->content.n;
+	}
 	j->env.hops = 0;
 	if (!job_refused(j))
 		job_expand(j);

@@ -151,10 +151,19 @@ static bool wants_failure(const struct message *m, size_t i)
 	return m->run[i] == RUN_BOUNCED;
 }
 
+/* The sender was told of a delay that is over now (confirm_delay_cleared). */
+static bool delay_cleared(const struct message *m, size_t i)
+{
+	return qmgr_conf.delay_cleared && (m->im.env.flags & ENVF_WARNED) && m->im.env.sender.n &&
+	       !(envelope_rcpt(&m->im.env, i)->notify & NOTIFY_NEVER);
+}
+
 static bool wants_success(const struct message *m, size_t i)
 {
 	if (m->run[i] != RUN_DONE || m->final[i] == 0)
 		return false;
+	if (delay_cleared(m, i))
+		return true;
 	return (envelope_rcpt(&m->im.env, i)->notify & NOTIFY_SUCCESS) && m->final[i] != DS_EXPANDED;
 }
 
@@ -192,7 +201,11 @@ static size_t collect(const struct message *m, wanted_fn *wanted, size_t *next, 
 		v[n] = (struct bounce_rcpt){ r->addr, r->orig,	 r->orcpt,     r->notify,    s->status,
 					     s->dsn,  s->reason, s->diag_type, s->diag_text, s->remote_mta };
 		if (m->run[i] == RUN_DONE) {
+			if (delay_cleared(m, i))
+				v[n].notify |= NOTIFY_SUCCESS; /* bounce(8) goes by it */
 			v[n].status = m->final[i];
+			if (delay_cleared(m, i) && v[n].status == DS_EXPANDED)
+				v[n].status = DS_RELAYED; /* the next host was not asked to tell */
 			if (!v[n].dsn.n)
 				v[n].dsn = SPAN("2.0.0");
 		}

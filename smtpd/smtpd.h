@@ -67,7 +67,7 @@ struct smtpd_conf {
 		bool defer_action;     /* _tempfail_action = defer */
 	} unverified[2];	       /* sender, recipient */
 	int64_t verify_polls, verify_delay_s;
-	const char *verify_sender, *verify_service;
+	const char *verify_service;
 	bool defer_unknown_helo, defer_unknown_address; /* ..._tempfail_action = defer, not defer_if_permit */
 	/* AUTH */
 	bool auth, auth_tls_only, auth_broken_clients;

@@ -28,6 +28,7 @@ enum ipc_type_number {
 	/* proxymap(8): the folder lookup */
 	IPC_MAP_LOOKUP = 60,
 	IPC_MAP_UPDATE = 61, /* proxywrite only */
+	IPC_MAP_WALK = 62,   /* proxywrite only */
 	/* tlsmgr(8) */
 	IPC_TLS_CERT = 70,
 	IPC_TLS_SIGN = 71,
@@ -150,6 +151,7 @@ struct router_rewrite_reply {
 struct router_resolve {
 	struct span sender;
 	struct span addr; /* recipient in standard form */
+	bool probe;	  /* of address verification: by the address_verify_ routes */
 };
 struct router_resolve_reply {
 	uint16_t code; /* 0; 451: a table failed, try later; 550...: undeliverable, with dsn and text */
@@ -278,6 +280,19 @@ struct map_lookup_reply {
 struct map_update {
 	struct span table, key, value;
 	bool del;
+};
+
+/* All pairs of a table, some at a time: `skip` of them were seen, and are still there. An empty answer is the end. */
+struct map_walk {
+	struct span table;
+	uint32_t skip;
+};
+struct map_pair {
+	struct span key, value;
+};
+struct map_walk_reply {
+	uint16_t status;
+	struct ipc_list pairs; /* struct map_pair */
 };
 
 /* ---- tlsmgr ---- */

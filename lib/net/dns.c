@@ -3,6 +3,7 @@
 #include "net/dns.h"
 #include "ipc/ask.h"
 #include "ipc/proto.h"
+#include "net/idna.h"
 
 #include <arpa/nameser.h>
 
@@ -222,7 +223,7 @@ static enum rc query(const struct dns_query *q, enum dns_type type, struct arena
 	struct span name = q->name;
 	struct dns_query_reply r;
 	*out = (struct dns_answer){ 0 };
-	if (name.n == 0 || name.n > 255)
+	if (idna_to_ascii(name, a, &q.name) != RC_OK || q.name.n == 0 || q.name.n > 255)
 		return err_set(e, RC_SYNTAX, "invalid domain name: " SPAN_FMT,
 			       SPAN_ARG(span_head(name, 300)));
 	enum rc rc = ipc_ask("resolver", true, IPC_DNS_QUERY, q, &r, a, d, e);

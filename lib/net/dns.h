@@ -33,7 +33,7 @@ struct dns_answer {
 	size_t n;
 	bool secure; /* validated by the resolver we trust */
 };
-/* RC_OK with n >= 1; RC_NOTFOUND NXDOMAIN (e->sys = 0) or no data of this type (e->sys = 1); RC_AGAIN
+/* `name` may be in Unicode (net/idna.h). RC_OK with n >= 1; RC_NOTFOUND NXDOMAIN (e->sys = 0) or no data of this type (e->sys = 1); RC_AGAIN
  * temporary; RC_SYNTAX invalid name. */
 MUST_CHECK enum rc dns_query(struct span name, enum dns_type type, struct arena *a, struct dns_answer *out,
 			     deadline_t d, struct err *e);

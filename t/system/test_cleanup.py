@@ -222,6 +222,55 @@ def test_local_submission_that_is_refused_bounces(checked):
     assert "BBBBB123456709: to=<b@example.org>, relay=none" in checked.d.text()
 
 
+STRICT = """message_strip_characters = \\001z
+message_reject_characters = \\002
+strict_7bit_headers = yes
+strict_8bitmime_body = yes
+strict_mime_encoding_domain = yes
+mime_nesting_limit = 2
+mime_boundary_length_limit = 3
+duplicate_filter_limit = 1
+header_from_format = obsolete
+header_checks = regexp:{dir}/checks
+"""
+
+
+def test_strict(tmp_path):
+    (tmp_path / "checks").write_text("/^Subject: pass/ PASS\n/^Subject: acc/ ACCEPT\n")
+    w = World(tmp_path, STRICT.format(dir=tmp_path))
+    n = iter(range(100))
+
+    def go(text, s=w.s, **kw):
+        w.last = "CCCCC1234567%02d" % next(n)
+        return fm.submit(s, w.last, text, **kw)[0]
+    try:
+        assert go("Subject: az\n\nb\001zc\n")[0] == 0
+        assert w.show(w.last, "-bh") == "Subject: a\n\nbc\n"
+        assert go("Subject: a\n\nb\002c\n") == (550, "5.7.1", "disallowed character")
+        assert "reject: content disallowed character 0x02 from local;" in w.d.text()
+        assert go("Subject: \u00e9\n\nx\n") == (550, "5.6.0", "improper use of 8-bit data in message header")
+        assert go("Subject: x\n\n\u00e9\n") == (550, "5.6.0", "improper use of 8-bit data in message body")
+        assert go("Subject: pass\n\n\u00e9\002\n".replace("\002", ""))[0] == 0
+        assert go("Subject: acc\nContent-Transfer-Encoding: 8bit\n\n\u00e9\n")[0] == 0
+        head = "Content-Type: multipart/mixed; boundary=abcdef\nContent-Transfer-Encoding: %s\n\n--abcXXX\n"
+        assert go(head % "base64" + "\nx\n") == (550, "5.6.0", "invalid message/* or multipart/* encoding domain")
+        assert go(head % "8bit" + "Content-Type: text/plain\n\n\u00e9\n")[1] == "5.6.0"
+        assert go(head % "7bit" + "Content-Transfer-Encoding: 8bit\n\n\u00e9\n")[0] == 0  # three bytes of a boundary are compared
+        deep = "".join("Content-Type: multipart/mixed; boundary=%s\n\n--%s\n" % (b, b) for b in ("aaa", "bbb", "ccc"))
+        assert go(deep + "\nx\n") == (550, "5.6.0", "MIME nesting exceeds safety limit")
+    finally:
+        w.d.kill()
+
+
+def test_no_mime_processing(tmp_path):
+    (tmp_path / "body").write_text("/^X-In-Part/ REJECT seen as body\n")
+    w = World(tmp_path, "disable_mime_input_processing = yes\nbody_checks = regexp:%s/body\n" % tmp_path)
+    try:
+        assert fm.submit(w.s, "CCCCC123456790", "Content-Type: multipart/mixed; boundary=b\n\n--b\nX-In-Part: 1\n\nx\n")[0] == (550, "5.7.1", "seen as body")
+    finally:
+        w.d.kill()
+
+
 def test_malformed_envelope_is_refused_and_the_process_lives(world):
     world.s.send(fm.record(fm.SUBMIT, fm.span(b"garbage") + fm.span(MSG) + struct.pack("<BQ", 0, 0)))
     assert fm.answer(world.s)[0][0] == 451
