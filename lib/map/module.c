@@ -11,7 +11,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#define DYNAMIC_BYTES_MAX 65536
+#define DYNAMIC_BYTES_MAX (1u << 20)
 
 static char module_dir[4096], config_dir[4096];
 
