@@ -166,7 +166,8 @@ access to * by dn.exact="cn=reader,{suffix}" read by * none
         self.run(["/usr/sbin/slapadd", "-f", self.conf, "-l", self.write("data.ldif", ldif)])
 
     def start(self):
-        urls = self.url + "/" + (f" ldaps://127.0.0.1:{self.ports[1]}/" if self.tls else "")
+        self.local = "ldapi://" + os.path.join(self.base, "s").replace("/", "%2F")
+        urls = f"{self.url}/ {self.local}/" + (f" ldaps://127.0.0.1:{self.ports[1]}/" if self.tls else "")
         self.port = self.ports[0]
         self.spawn([self.program, "-f", self.conf, "-h", urls, "-d", "0"], self.listens)
         return self
