@@ -163,6 +163,45 @@ static bool take(struct dbconf *c, struct span name, const char *value, unsigned
 	return false;
 }
 
+#define NAME_MAX_BYTES 40
+
+/* Insertions, deletions and changes of one letter between two short names. */
+static unsigned distance(struct span a, struct span b)
+{
+	unsigned row[NAME_MAX_BYTES + 1];
+
+	for (size_t k = 0; k <= b.n; k++)
+		row[k] = (unsigned)k;
+	for (size_t i = 0; i < a.n; i++) {
+		unsigned diagonal = row[0];
+		row[0] = (unsigned)i + 1;
+		for (size_t k = 0; k < b.n; k++) {
+			unsigned above = row[k + 1], best = diagonal + (a.p[i] != b.p[k]);
+			if (above + 1 < best)
+				best = above + 1;
+			if (row[k] + 1 < best)
+				best = row[k] + 1;
+			diagonal = above;
+			row[k + 1] = best;
+		}
+	}
+	return row[b.n];
+}
+
+/* Names that are not ours are common in such files (other programs read them); one that is nearly ours is a
+ * mistake. */
+static void warn_if_near(const struct dbconf *c, const char *name, unsigned line)
+{
+	struct span s = span_str(name);
+
+	for (size_t p = 0; p < DBP_COUNT && s.n <= NAME_MAX_BYTES; p++)
+		if ((rows[p].kinds & c->kind) && distance(s, span_str(rows[p].name)) <= 2) {
+			log_warning("%s line %u: unknown parameter %s ignored; is %s meant?", c->source, line,
+				    name, rows[p].name);
+			return;
+		}
+}
+
 static enum rc parse_file(struct dbconf *c, struct err *e)
 {
 	struct conf *file = NULL;
@@ -178,8 +217,7 @@ static enum rc parse_file(struct dbconf *c, struct err *e)
 	else if ((rc = conf_parse(buf_span(&text), c->source, "/", &file, e)) == RC_OK)
 		while (conf_next(file, &pos, &name, &value, &line))
 			if (!take(c, span_str(name), value, line))
-				log_warning("%s line %u: %s: not a parameter of this type of table, ignored",
-					    c->source, line, name);
+				warn_if_near(c, name, line);
 	conf_free(&file);
 	buf_release(&text);
 	return rc;

@@ -91,8 +91,8 @@ struct dbconf {
 	unsigned users; /* private */
 };
 
-/* Reads the configuration of table `m`. Errors name file, line and parameter; a setting that the type does not
- * know is logged as a warning. */
+/* Reads the configuration of table `m`. Errors name file, line and parameter; a setting whose
+ * name is nearly one of the type's is logged as a warning. */
 MUST_CHECK enum rc dbconf_open(struct map *m, unsigned kind, struct dbconf **out, struct err *e);
 struct dbconf *dbconf_keep(struct dbconf *c); /* one more owner */
 void dbconf_drop(struct dbconf **c);

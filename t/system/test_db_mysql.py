@@ -2,7 +2,9 @@
 suite whose daemons have no right to connect themselves and still deliver; a server that is away means "later", never "not found"."""
 import os
 import re
+import select
 import smtplib
+import struct
 import sys
 import time
 
@@ -10,7 +12,9 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from dbservers import MariaDb  # noqa: E402
+from fakemaster import Daemon, record, span  # noqa: E402
 from instance import Instance, make_certificates, scratch  # noqa: E402
+from test_proxymap import FOUND, LOOKUP, ask, take  # noqa: E402
 
 SQL = """SET NAMES utf8mb4;
 CREATE DATABASE mail CHARACTER SET utf8mb4;
@@ -48,7 +52,8 @@ class Place:
                                "virtual_gid_maps": f"static:{self.inst.gid}"})
         self.inst.write_config()
         self.table("alias.cf", query="SELECT goto FROM alias WHERE address = '%s'")
-        self.table("box.cf", query="SELECT path FROM box WHERE address = '%s'")
+        self.table("box.cf", query="SELECT path FROM box WHERE address = '%s'", hosts=f"127.0.0.1:{self.db.port}", tls_CAfile=ca,
+                   tls_verify_cert="yes")
 
     def table(self, name="t.cf", mode=0o644, raw="", **settings):
         s = {"hosts": "unix:" + self.db.socket, "user": "reader", "password": "se#cret", "dbname": "mail", "retry_interval": "1", **settings}
@@ -119,7 +124,8 @@ CASES = [  # settings, key, answer (None: not found; a pattern: the message)
     (dict(query="SELECT '%q'"), "k", r"t\.cf line 7: query: unknown expansion %q"),
     (dict(query="SELECT 1", expansion_limit="-1"), "k", r"line 8: expansion_limit: \"-1\" is not a number"),
     (dict(query="SELECT 1", raw="nonsense\n"), "k", r"t\.cf line 8: '=' missing"),
-    (dict(query="SELECT 1", raw="host = x\n"), "k", r"line 8: host: not a parameter"),
+    (dict(query="SELECT 1", raw="host = x\n"), "k", r"line 8: unknown parameter host ignored; is hosts meant"),
+    (dict(query="SELECT 1", raw="port = 3306\n"), "k", "1"),
 ]
 
 
@@ -162,6 +168,25 @@ def test_missing_module_and_types(place):
     err = place.inst.command("postmap", "-q", "k", "frob:/x").stderr.decode()
     assert re.search("unsupported dictionary type: frob: the module .*/postern-frob.so that dynamicmaps.cf names is not installed", err)
     assert "unsupported dictionary type: nix" in place.inst.command("postmap", "-q", "k", "nix:/x").stderr.decode()
+
+
+def test_slow_and_dead_servers_hold_nobody_up(place, tmp_path):
+    slow = place.table("slow.cf", query="SELECT SLEEP(2)")
+    fast = place.table("fast.cf", query="SELECT 'fast'")
+    other = place.table("other.cf", query="SELECT 'other'", hosts=f"unix:/nowhere/s 127.0.0.1:{place.db.port}", retry_interval="60s")
+    d = Daemon("proxymap", str(tmp_path), main_cf=f"virtual_alias_maps = mysql:{slow} mysql:{fast} mysql:{other}\n")
+    try:
+        s, waiting = d.connect(), [d.connect() for _ in range(3)]
+        for w in waiting:
+            w.send(record(LOOKUP, span("mysql:" + slow) + span("k") + struct.pack("<I", 1)))
+        assert ask(s, "mysql:" + fast, "k") == (FOUND, "fast")
+        for _ in range(20):
+            assert ask(s, "mysql:" + other, "k") == (FOUND, "other")
+        assert not select.select(waiting, [], [], 0)[0]
+        assert all(take(w) == (FOUND, "0") for w in waiting)
+        assert d.text().count("connect to mysql server unix:/nowhere/s") == 1
+    finally:
+        d.end()
 
 
 def rcpt(inst, address):
