@@ -87,6 +87,12 @@ $(B)/sbin/auth $(B)/canary/sbin/auth: LIBS += -lsasl2 -lpam -ldb-5.3
 $(B)/sbin/smtp $(B)/canary/sbin/smtp: LIBS += -lsasl2
 $(B)/modules/postern-db.so: MODLIBS := -ldb-5.3
 $(B)/modules/postern-lmdb.so: MODLIBS := -llmdb
+$(B)/modules/postern-mysql.so: MODLIBS := -lmariadb
+$(B)/modules/postern-mysql.so: MODFLAGS := -isystem /usr/include/mariadb
+$(B)/modules/postern-pgsql.so: MODLIBS := -lpq
+$(B)/modules/postern-pgsql.so: MODFLAGS := -isystem /usr/include/postgresql
+$(B)/modules/postern-sqlite.so: MODLIBS := -lsqlite3
+$(B)/modules/postern-ldap.so: MODLIBS := -lldap -llber -lsasl2
 
 UNIT_SRC := $(wildcard t/unit/*.c)
 UNIT     := $(UNIT_SRC:t/unit/%.c=$(B)/unit/%)
@@ -114,7 +120,7 @@ $(PROGRAMS):
 $(B)/modules/postern-%.so: lib/map/mod_%.c
 	@mkdir -p $(@D) $(B)/o/lib/map
 	@echo "  MOD  $@"
-	@$(CC) $(CPPFLAGS) $(filter-out -fPIE,$(CFLAGS)) -fPIC -MMD -MP -MF $(B)/o/lib/map/mod_$*.d -shared $(VARIANT_LD) -o $@ $< $(MODLIBS)
+	@$(CC) $(CPPFLAGS) $(MODFLAGS) $(filter-out -fPIE,$(CFLAGS)) -fPIC -MMD -MP -MF $(B)/o/lib/map/mod_$*.d -shared $(VARIANT_LD) -o $@ $< $(MODLIBS)
 
 $(B)/unit/%: $(B)/o/t/unit/%.o $(LIB_A)
 	@mkdir -p $(@D)

@@ -3,12 +3,19 @@
 #include "map/driver.h"
 #include "service/service.h"
 #include "tables.h"
+#include "task/task.h"
 
 #define PASSED_ON (MAP_FOLD_KEY | MAP_NO_REGSUB | MAP_UTF8) /* flags of a question that count here */
+
+/* Without tables in databases there is nobody to connect to. */
+#define RIGHTS "stdio accept rpath flock unix"
+static struct service proxymap;
 
 static void prepare(void)
 {
 	tables_open("proxy_read_maps", MAP_FOLD_KEY, true);
+	if (tables_ask_servers())
+		proxymap.rights = RIGHTS " inet";
 }
 
 static size_t paths(struct arena *a, struct sandbox_path **out)
@@ -52,14 +59,15 @@ static const struct ipc_handler handlers[] = {
 	{ 0, NULL, NULL },
 };
 
-static const struct service proxymap = {
+static struct service proxymap = {
 	.name = "proxymap",
 	.kind = SV_IPC,
 	.user = "aux_owner",
-	.rights = "stdio accept rpath flock unix",
+	.rights = RIGHTS,
 	.paths = paths,
 	.prepare = prepare,
 	.handlers = handlers,
+	.offload_threads = OFFLOAD_THREADS, /* a server that hangs holds a few of them */
 };
 
 int main(int argc, char **argv)

@@ -11,6 +11,8 @@
 void tables_open(const char *param, unsigned flags, bool scan);
 /* For landlock: the directories of these tables, and what their look-ups need. */
 size_t tables_paths(struct arena *a, struct sandbox_path **out, int access);
+/* Whether a table is among them that connects to servers. */
+bool tables_ask_servers(void);
 /* NULL: not among them. Tables whose files changed were opened anew, or the process was retired. */
 struct map *tables_find(struct span name);
 

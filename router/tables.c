@@ -167,6 +167,7 @@ void router_prepare(void)
 	const struct conf *c = service_conf();
 
 	arena_init(&conf_arena);
+	map_set_remote_databases(); /* no right to connect to servers */
 	read_strings(c);
 	read_switches(c);
 	words_of("masquerade_domains", &router.masq_domain, &router.masq_domains);

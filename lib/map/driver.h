@@ -20,6 +20,8 @@
 	8	    /* a look-up may block for long: done on a helper thread, one at a time for each table */
 #define MD_LIGHT 16 /* never becomes remote, even inside others; costs nothing to open */
 
+#define MD_NETWORK 32 /* asks servers by sockets of its own */
+
 #define MAP_SOURCE_MAX (1u << 30) /* bytes of a text source */
 #define MAP_VALUE_MAX  102400	  /* bytes of a result: what fits a reply of proxymap(8) */
 #define MAP_DEPTH_MAX  8	  /* tables within tables (unionmap, debug) */
@@ -63,10 +65,12 @@ struct map_driver {
 	enum rc (*flush)(struct map *m, struct err *e);
 	void (*close)(struct map *m);	      /* NULL: free(state) */
 	bool (*changed)(const struct map *m); /* NULL: never */
+	/* Names what it reads after it was opened: for the sandbox of who asks it. NULL: nothing but its name. */
+	void (*paths)(const struct map *m, void (*add)(void *arg, const char *path), void *arg);
 };
 
 /* What a module exports, under the name map_module. */
-#define MAP_MODULE_ABI 1
+#define MAP_MODULE_ABI 2
 struct map_module {
 	unsigned abi;
 	const struct map_driver *const *drivers; /* ends with NULL */
@@ -79,6 +83,14 @@ MUST_CHECK enum rc map_driver_find(struct span type, const struct map_driver **o
 				   struct err *e);
 MUST_CHECK enum rc map_module_load(struct span type, const struct map_driver **out, const char **suffix,
 				   struct err *e);
+
+/* A type that the lookup daemon alone asks, so that nobody else holds its library and its passwords. Tells by
+ * name: nothing is loaded. */
+bool map_type_is_database(struct span type);
+/* As `paths` of the driver; nothing when there is none. */
+void map_paths(const struct map *m, void (*add)(void *arg, const char *path), void *arg);
+/* Where main.cf and dynamicmaps.cf are: as set, else conf_default_dir(). */
+const char *map_config_dir(void);
 
 /* As map_open, at depth `depth` of tables within tables, never remote when `here`. */
 MUST_CHECK enum rc map_open_at(struct span type_name, unsigned flags, unsigned depth, bool here,
@@ -152,12 +164,16 @@ struct span map_fold(struct arena *a, struct span key);
 MUST_CHECK enum rc map_lock(int fd, short type, const char *name, struct err *e);
 
 /* ---- proxy: ---- */
+enum map_remote_which {
+	MAP_REMOTE_DATABASES, /* only what map_type_is_database() tells, by itself or in "proxy:" */
+	MAP_REMOTE_FILES,     /* all of "proxy:", and all tables that are files or servers */
+};
 typedef enum rc map_remote_fn(uint16_t type, const void *request, void *reply, struct arena *a,
 			      struct err *e);
-/* The way to proxymap(8); NULL: there is none, "proxy:" tables are opened here. service/map_remote.c gives
- * it. */
-void map_remote_via(map_remote_fn *ask, bool all_files);
-bool map_remote_wanted(void); /* file and server types are asked through it, too */
+/* The way to proxymap(8); NULL: there is none, "proxy:" tables are opened here. map/remote.c gives it. */
+void map_remote_via(map_remote_fn *ask, enum map_remote_which which);
+bool map_remote_wanted(void);		    /* file and server types are asked through it, too */
+bool map_remote_database(struct span type); /* tables of this type are */
 
 /* ---- the built-in types ---- */
 extern const struct map_driver map_texthash, map_static, map_inline, map_regexp, map_pcre, map_cidr, map_unix,

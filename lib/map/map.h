@@ -1,5 +1,5 @@
 /* map/map.h - look-up tables "type:name" (DATABASE_README's subject): one interface for every type.
- * Types of this build: hash btree lmdb (modules), texthash static inline regexp pcre cidr unix environ fail
+ * Types of this build: hash btree lmdb mysql pgsql sqlite ldap (modules), texthash static inline regexp pcre cidr unix environ fail
  * unionmap pipemap proxy (lookup daemon), debug; maptype in a chroot without files: those opened before stay
  * open.
  *
@@ -100,11 +100,16 @@ MUST_CHECK enum rc match_host(struct match_list *l, struct span name, struct spa
 
 /* ---- for daemons ---- */
 /* Names of all types, for postconf -m: unsorted; how many. */
+#define MAP_TYPES_MAX 100
 size_t map_types(const char **out, size_t max);
 /* From now on non-memory tables are asked of service `proxymap` through the service frame. */
 void map_set_remote(bool on);
+/* For those who open their tables themselves, but may not connect to servers: databases are asked of it. */
+void map_set_remote_databases(void);
 /* Module directory (default: next to the program, else PREFIX/lib/postern). */
 void map_set_module_dir(const char *dir);
+/* Where main.cf is, when a command was told another place than the usual one. */
+void map_set_config_dir(const char *dir);
 
 /* ---- drivers (map/driver.h) register themselves; the fifteen other types will use the same interface ----
  */

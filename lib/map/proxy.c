@@ -5,10 +5,15 @@
 static map_remote_fn *remote;
 static bool all_files_remote;
 
-void map_remote_via(map_remote_fn *ask, bool all_files)
+void map_remote_via(map_remote_fn *ask, enum map_remote_which which)
 {
 	remote = ask;
-	all_files_remote = ask && all_files;
+	all_files_remote = ask && which == MAP_REMOTE_FILES;
+}
+
+bool map_remote_database(struct span type)
+{
+	return remote && map_type_is_database(type);
 }
 
 bool map_remote_wanted(void)
@@ -26,6 +31,12 @@ static bool pattern_type(struct span type_name)
 	return false;
 }
 
+static struct span type_of(struct span type_name)
+{
+	ptrdiff_t colon = span_chr(type_name, ':');
+	return span_head(type_name, colon > 0 ? (size_t)colon : 0);
+}
+
 static enum rc open_proxy(struct map *m, struct err *e)
 {
 	struct map *inner = NULL;
@@ -34,9 +45,9 @@ static enum rc open_proxy(struct map *m, struct err *e)
 	while (span_starts(m->arg, SPAN("proxy:")))
 		m->arg = span_skip(m->arg, 6);
 	m->pattern = pattern_type(m->arg);
-	if (remote)
+	if (all_files_remote || map_remote_database(type_of(m->arg)))
 		return RC_OK;
-	rc = map_open_at(m->arg, m->flags, m->depth + 1, true, &inner, e);
+	rc = map_open_at(m->arg, m->flags, m->depth + 1, !remote, &inner, e);
 	if (rc != RC_OK)
 		map_close(&inner);
 	m->state = inner;

@@ -16,5 +16,10 @@ static enum rc ask(uint16_t type, const void *request, void *reply, struct arena
 
 void map_set_remote(bool on)
 {
-	map_remote_via(on ? ask : NULL, on);
+	map_remote_via(on ? ask : NULL, MAP_REMOTE_FILES);
+}
+
+void map_set_remote_databases(void)
+{
+	map_remote_via(ask, MAP_REMOTE_DATABASES);
 }
