@@ -86,6 +86,7 @@ $(B)/sbin/auth $(B)/canary/sbin/auth: LIBS += -lsasl2 -lpam -ldb-5.3
 $(B)/sbin/smtp $(B)/canary/sbin/smtp: LIBS += -lsasl2
 $(B)/modules/postern-db.so: MODLIBS := -ldb-5.3
 $(B)/modules/postern-lmdb.so: MODLIBS := -llmdb
+$(B)/modules/postern-cdb.so: MODLIBS := -lcdb
 
 UNIT_SRC := $(wildcard t/unit/*.c)
 UNIT     := $(UNIT_SRC:t/unit/%.c=$(B)/unit/%)

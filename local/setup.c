@@ -14,8 +14,10 @@ struct maps *setup_maps(const char *param)
 	struct maps *m = NULL;
 	struct err e = { .text = "" };
 
-	if (maps_open(param, span_str(conf_str(service_conf(), param)), MAP_FOLD_KEY | MAP_NO_REGSUB, &m,
-		      &e) != RC_OK)
+	/* Commands, files and ids come from these: who answers has to be who is meant. */
+	const unsigned flags = MAP_FOLD_KEY | MAP_NO_REGSUB | MAP_NO_UNAUTH;
+
+	if (maps_open(param, span_str(conf_str(service_conf(), param)), flags, &m, &e) != RC_OK)
 		log_warning("%s: %s", param, e.text);
 	if (m == NULL)
 		die("%s: cannot be used", param);

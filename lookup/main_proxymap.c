@@ -6,9 +6,15 @@
 
 #define PASSED_ON (MAP_FOLD_KEY | MAP_NO_REGSUB | MAP_UTF8) /* flags of a question that count here */
 
+static struct service proxymap;
+
+/* Sockets are for those configurations only that have a table behind one (tcp: socketmap: memcache:). */
 static void prepare(void)
 {
+	map_socketmap_limit(conf_int(service_conf(), "socketmap_max_reply_size"));
 	tables_open("proxy_read_maps", MAP_FOLD_KEY, true);
+	if (tables_ask_servers())
+		proxymap.rights = "stdio accept rpath flock unix inet";
 }
 
 static size_t paths(struct arena *a, struct sandbox_path **out)
@@ -52,7 +58,7 @@ static const struct ipc_handler handlers[] = {
 	{ 0, NULL, NULL },
 };
 
-static const struct service proxymap = {
+static struct service proxymap = {
 	.name = "proxymap",
 	.kind = SV_IPC,
 	.user = "aux_owner",

@@ -4,9 +4,14 @@
 #include "service/service.h"
 #include "tables.h"
 
+static struct service proxywrite;
+
+/* Sockets are for those configurations only that have a table behind one (tcp: socketmap: memcache:). */
 static void prepare(void)
 {
 	tables_open("proxy_write_maps", MAP_FOLD_KEY | MAP_READ_WRITE, false);
+	if (tables_ask_servers())
+		proxywrite.rights = "stdio accept rpath wpath flock unix inet";
 }
 
 static size_t paths(struct arena *a, struct sandbox_path **out)
@@ -72,7 +77,7 @@ static const struct ipc_handler handlers[] = {
 	{ 0, NULL, NULL },
 };
 
-static const struct service proxywrite = {
+static struct service proxywrite = {
 	.name = "proxywrite",
 	.kind = SV_IPC,
 	.user = "aux_owner",

@@ -23,14 +23,12 @@ static struct {
 	struct table *by_name; /* struct entry */
 	struct arena arena;
 	unsigned flags;
-	bool retiring;
+	bool retiring, servers;
 } tables;
 
 static bool is_type(struct span word)
 {
-	static const char *const memory[] = {
-		"inline", "static", "randmap", "environ", "internal", "memcache"
-	};
+	static const char *const memory[] = { "inline", "static", "randmap", "environ", "internal" };
 	ptrdiff_t colon = span_chr(word, ':');
 	struct span type = span_head(word, colon > 0 ? (size_t)colon : 0);
 	const struct map_driver *drv;
@@ -46,7 +44,9 @@ static bool is_type(struct span word)
 	return map_driver_find(type, &drv, NULL, NULL) == RC_OK;
 }
 
-static void open_table(struct span name)
+static void open_word(struct span word, unsigned depth);
+
+static void open_table(struct span name, unsigned depth)
 {
 	struct entry *en;
 	struct err e;
@@ -58,10 +58,19 @@ static void open_table(struct span name)
 	en->flags = tables.flags;
 	if (map_open_at(name, tables.flags, 0, true, &en->map, &e) != RC_OK)
 		log_warning("%s", e.text); /* asked for it, we say: try later */
-	if (!en->map)
+	if (!en->map) {
 		free(en);
-	else
-		table_set(tables.by_name, name, en);
+		return;
+	}
+	table_set(tables.by_name, name, en);
+	tables.servers |= map_asks_server(en->map);
+	if (map_within(en->map) && depth < MAP_DEPTH_MAX) /* its file has to be within reach, too */
+		open_word(span_str(map_within(en->map)), depth + 1);
+}
+
+bool tables_ask_servers(void)
+{
+	return tables.servers;
 }
 
 static void open_words(struct span text, unsigned depth);
@@ -84,7 +93,7 @@ static void open_word(struct span word, unsigned depth)
 		word = span_skip(word, (size_t)eq + 1);
 	if (!is_type(word))
 		return;
-	open_table(word);
+	open_table(word, depth);
 	/* unionmap:{...}, debug:type:name: those inside, too, for they may be asked by themselves */
 	word = span_skip(word, (size_t)span_chr(word, ':') + 1);
 	if (depth < MAP_DEPTH_MAX && word.n)
@@ -180,6 +189,8 @@ size_t tables_paths(struct arena *a, struct sandbox_path **out, int access)
 {
 	static const char *const for_users[] = { "/etc/passwd", "/etc/group", "/etc/nsswitch.conf",
 						 "/run/nscd" };
+	static const char *const for_hosts[] = { "/etc/hosts", "/etc/resolv.conf", "/etc/services",
+						 "/etc/host.conf", "/etc/gai.conf" };
 	size_t n = 0, cap = 0, pos = 0;
 	struct span name;
 	void *value;
@@ -192,6 +203,8 @@ size_t tables_paths(struct arena *a, struct sandbox_path **out, int access)
 	}
 	for (size_t i = 0; i < ARRAY_LEN(for_users); i++)
 		add_path(a, out, &n, &cap, for_users[i], SB_READ);
+	for (size_t i = 0; tables.servers && i < ARRAY_LEN(for_hosts); i++)
+		add_path(a, out, &n, &cap, for_hosts[i], SB_READ);
 	return n;
 }
 

@@ -341,15 +341,29 @@ static enum rc store_marks(struct build *b)
 	return rc;
 }
 
-static enum rc fill(struct map_edit *ed, const struct build_options *o, struct span text, const char *source,
-		    struct err *e)
+/* The table as messages name it, in which types differ. */
+static void name_for_messages(const struct map_edit *ed, struct span path, char *out, size_t size)
 {
-	struct build b = { .o = o, .map = ed->map, .source = source, .table = ed->final };
+	const char *type = ed->map->drv->name;
+	bool plain = !strcmp(type, "cdb"), full = !strcmp(type, "lmdb");
+
+	if (plain || full)
+		snprintf(out, size, "%s%s" SPAN_FMT, full ? type : "", full ? ":" : "", SPAN_ARG(path));
+	else
+		snprintf(out, size, "%s", ed->final);
+}
+
+static enum rc fill(struct map_edit *ed, const struct build_options *o, struct span path, struct span text,
+		    const char *source, struct err *e)
+{
+	char table[PATH_MAX];
+	struct build b = { .o = o, .map = ed->map, .source = source, .table = table };
 	struct map_lines lines;
 	struct span line;
 	unsigned number;
 	enum rc rc = RC_OK;
 
+	name_for_messages(ed, path, table, sizeof table);
 	arena_init(&b.line);
 	map_lines_init(&lines, text, source);
 	while (rc == RC_OK && map_lines_next(&lines, &line, &number))
@@ -421,7 +435,7 @@ static enum rc build_from(int fd, const struct stat *st, struct span type, struc
 	if (rc == RC_OK)
 		rc = open_for_build(ed, type, path, o, text.n, e);
 	if (rc == RC_OK)
-		rc = fill(ed, o, buf_span(&text), source, e);
+		rc = fill(ed, o, path, buf_span(&text), source, e);
 	end = map_edit_close(&ed, rc == RC_OK, rc == RC_OK ? e : NULL);
 	buf_release(&text);
 	return rc != RC_OK ? rc : end;

@@ -19,6 +19,9 @@
 #define MD_BLOCKING                                                                                          \
 	8	    /* a look-up may block for long: done on a helper thread, one at a time for each table */
 #define MD_LIGHT 16 /* never becomes remote, even inside others; costs nothing to open */
+#define MD_SERVER                                                                                            \
+	32 /* asks over a socket: every process that has a way to proxymap(8) asks that one instead */
+#define MD_UNSAFE 64 /* neither server nor connection prove who they are: MAP_NO_UNAUTH refuses it */
 
 #define MAP_SOURCE_MAX (1u << 30) /* bytes of a text source */
 #define MAP_VALUE_MAX  102400	  /* bytes of a result: what fits a reply of proxymap(8) */
@@ -63,6 +66,8 @@ struct map_driver {
 	enum rc (*flush)(struct map *m, struct err *e);
 	void (*close)(struct map *m);	      /* NULL: free(state) */
 	bool (*changed)(const struct map *m); /* NULL: never */
+	/* The name of a table that this one was told to ask by a file of its own; NULL: none. */
+	const char *(*within)(const struct map *m);
 };
 
 /* What a module exports, under the name map_module. */
@@ -154,13 +159,15 @@ MUST_CHECK enum rc map_lock(int fd, short type, const char *name, struct err *e)
 /* ---- proxy: ---- */
 typedef enum rc map_remote_fn(uint16_t type, const void *request, void *reply, struct arena *a,
 			      struct err *e);
-/* The way to proxymap(8); NULL: there is none, "proxy:" tables are opened here. service/map_remote.c gives
- * it. */
+/* The way to proxymap(8); NULL: there is none, "proxy:" tables are opened here. map/remote.c gives
+ * it. Servers are asked through it, and files with `all_files`. */
 void map_remote_via(map_remote_fn *ask, bool all_files);
-bool map_remote_wanted(void); /* file and server types are asked through it, too */
+/* Whether a type with these MD_... is asked through it. */
+bool map_remote_wanted(unsigned driver_flags);
 
 /* ---- the built-in types ---- */
 extern const struct map_driver map_texthash, map_static, map_inline, map_regexp, map_pcre, map_cidr, map_unix,
-    map_environ, map_fail, map_debug, map_unionmap, map_pipemap, map_randmap, map_proxy;
+    map_environ, map_fail, map_debug, map_unionmap, map_pipemap, map_randmap, map_proxy, map_tcp,
+    map_socketmap, map_memcache, map_internal;
 
 #endif

@@ -4,13 +4,14 @@
 #include "log/log.h"
 
 static const struct map_driver *const drivers[] = {
-	&map_texthash, &map_static, &map_inline, &map_regexp,	&map_pcre,    &map_cidr,    &map_unix,
-	&map_environ,  &map_fail,   &map_debug,	 &map_unionmap, &map_pipemap, &map_randmap, &map_proxy,
+	&map_texthash, &map_static,  &map_inline, &map_regexp,	  &map_pcre,	 &map_cidr,
+	&map_unix,     &map_environ, &map_fail,	  &map_debug,	  &map_unionmap, &map_pipemap,
+	&map_randmap,  &map_proxy,   &map_tcp,	  &map_socketmap, &map_memcache, &map_internal,
 };
 
 size_t map_types(const char **out, size_t max)
 {
-	static const char *const in_modules[] = { "btree", "hash", "lmdb" };
+	static const char *const in_modules[] = { "btree", "cdb", "hash", "lmdb" };
 	size_t n = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(drivers) && n < max; i++)
@@ -80,7 +81,12 @@ static enum rc open_as(struct span type_name, const struct opening *how, struct 
 	}
 	if ((rc = map_driver_find(span_head(type_name, (size_t)colon), &m->drv, NULL, story)) != RC_OK)
 		return broken(m, rc, story);
-	if ((m->drv->flags & MD_REMOTE) && !how->here && map_remote_wanted()) {
+	if ((m->drv->flags & MD_UNSAFE) && (how->flags & MAP_NO_UNAUTH)) {
+		rc = err_set(story, RC_DENIED, "%s: %s map is not allowed for security-sensitive data",
+			     m->name, m->drv->name);
+		return broken(m, rc, story);
+	}
+	if (!how->here && map_remote_wanted(m->drv->flags)) {
 		m->drv = &map_proxy; /* its name stays; the whole of it is what proxymap is asked */
 		m->arg = span_str(m->name);
 	}
@@ -137,6 +143,16 @@ bool map_is_pattern(const struct map *m)
 bool map_is_broken(const struct map *m)
 {
 	return m->broken != NULL;
+}
+
+const char *map_within(const struct map *m)
+{
+	return m->drv->within && !m->broken ? m->drv->within(m) : NULL;
+}
+
+bool map_asks_server(const struct map *m)
+{
+	return m->drv->flags & MD_SERVER;
 }
 
 bool map_owner(const struct map *m, uid_t *uid)

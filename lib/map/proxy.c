@@ -11,14 +11,14 @@ void map_remote_via(map_remote_fn *ask, bool all_files)
 	all_files_remote = ask && all_files;
 }
 
-bool map_remote_wanted(void)
+bool map_remote_wanted(unsigned driver_flags)
 {
-	return all_files_remote;
+	return (all_files_remote && (driver_flags & MD_REMOTE)) || (remote && (driver_flags & MD_SERVER));
 }
 
 static bool pattern_type(struct span type_name)
 {
-	static const char *const types[] = { "regexp:", "pcre:", "cidr:" };
+	static const char *const types[] = { "regexp:", "pcre:", "cidr:", "tcp:", "socketmap:" };
 
 	for (size_t i = 0; i < ARRAY_LEN(types); i++)
 		if (span_starts(type_name, span_str(types[i])))

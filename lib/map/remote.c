@@ -14,7 +14,7 @@ static enum rc ask(uint16_t type, const void *request, void *reply, struct arena
 	return service_request(service, true, type, request, reply, a, deadline_s(ANSWER_WITHIN_S), e);
 }
 
-void map_set_remote(bool on)
+void map_set_remote(bool files)
 {
-	map_remote_via(on ? ask : NULL, on);
+	map_remote_via(ask, files);
 }

@@ -358,6 +358,7 @@ int map_tool_main(int argc, char **argv, struct map_tool *t)
 	start_log(t, c);
 	if (t->mime && !t->header && !t->body)
 		log_warning("ignoring -m option without -b or -h");
+	map_socketmap_limit(conf_int(c, "socketmap_max_reply_size"));
 	t->build.host = conf_str(c, "myhostname");
 	t->base64 = t->build.base64_files;
 	t->build.utf8 = conf_bool(c, "smtputf8_enable") && !t->no_utf8;
