@@ -8,6 +8,7 @@
 PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
 DESTDIR    ?=
+.DEFAULT_GOAL := all
 CC         ?= gcc
 VERSION    := 0.1.0
 
