@@ -466,6 +466,45 @@ enum rc map_build(struct span type, struct span path, const struct build_options
 	return rc;
 }
 
+static enum rc copy_pairs(struct map *from, struct map *to, struct err *e)
+{
+	struct span key, value;
+	void *state = NULL;
+	struct arena a;
+	enum rc rc;
+
+	arena_init(&a);
+	while ((rc = map_next(from, &state, &a, &key, &value, e)) == RC_OK &&
+	       (rc = map_put(to, key, value, e)) == RC_OK)
+		arena_reset(&a);
+	arena_release(&a);
+	return rc == RC_NOTFOUND ? RC_OK : rc;
+}
+
+enum rc map_copy(struct span from, const char *like, struct span type, struct span path, struct err *e)
+{
+	static const struct build_options as_stored = { .no_fold = true };
+	struct map_edit *ed = edit_new();
+	struct map *old = NULL;
+	struct stat st;
+	enum rc rc = map_open(from, 0, &old, e), end;
+
+	if (rc == RC_OK && stat(like, &st) != 0)
+		rc = err_sys(e, "stat %s", like);
+	if (rc == RC_OK) {
+		ed->mode = st.st_mode & 07777;
+		ed->set_owner = geteuid() == 0;
+		ed->uid = st.st_uid;
+		ed->gid = st.st_gid;
+		rc = open_for_build(ed, type, path, &as_stored, (uint64_t)st.st_size, e);
+	}
+	if (rc == RC_OK)
+		rc = copy_pairs(old, ed->map, e);
+	end = map_edit_close(&ed, rc == RC_OK, rc == RC_OK ? e : NULL);
+	map_close(&old);
+	return rc != RC_OK ? rc : end;
+}
+
 enum rc alias_db_build(struct span type_path, const char *default_type, bool utf8, struct err *e)
 {
 	struct build_options o = { .aliases = true, .utf8 = utf8 };

@@ -34,9 +34,10 @@ static enum rc open_proxy(struct map *m, struct err *e)
 	while (span_starts(m->arg, SPAN("proxy:")))
 		m->arg = span_skip(m->arg, 6);
 	m->pattern = pattern_type(m->arg);
-	if (remote)
+	if (all_files_remote)
 		return RC_OK;
-	rc = map_open_at(m->arg, m->flags, m->depth + 1, true, &inner, e);
+	/* A process that reads its files itself asks for servers alone, which open as such a question. */
+	rc = map_open_at(m->arg, m->flags, m->depth + 1, !remote, &inner, e);
 	if (rc != RC_OK)
 		map_close(&inner);
 	m->state = inner;
