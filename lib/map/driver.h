@@ -39,6 +39,7 @@ struct map {
 	struct waitq idle;
 	void *state;	    /* the driver's */
 	char *broken;	    /* why it cannot be used; NULL: it can */
+	struct list link;   /* all that are open, but those within others */
 	uint64_t size_hint; /* MAP_CREATE: bytes of the source */
 	bool has_owner;	    /* owner is valid: of the file behind it */
 	uid_t owner;
@@ -71,7 +72,7 @@ struct map_driver {
 };
 
 /* What a module exports, under the name map_module. */
-#define MAP_MODULE_ABI 1
+#define MAP_MODULE_ABI 2
 struct map_module {
 	unsigned abi;
 	const struct map_driver *const *drivers; /* ends with NULL */
@@ -112,7 +113,7 @@ MUST_CHECK enum rc map_pair(struct span text, struct span *key, struct span *val
 struct map_file {
 	int fd; /* -1: none */
 	char *path;
-	struct timespec mtime;
+	struct timespec mtime, ctime;
 	dev_t dev;
 	ino_t ino;
 	off_t bytes;
@@ -123,6 +124,8 @@ void map_file_note(struct map_file *f); /* takes its present state as unchanged 
 void map_file_adopt(struct map_file *f, int fd, const char *path);
 void map_file_close(struct map_file *f);
 bool map_file_changed(const struct map_file *f);
+/* From now on by the descriptors alone: names are out of reach. */
+void map_files_by_descriptor(void);
 
 /* The text of a table: the file m->arg names, or, for "{ { line } { line } }", those lines. *f stays open for
  * map_file_changed(). */

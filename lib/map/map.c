@@ -9,6 +9,8 @@ static const struct map_driver *const drivers[] = {
 	&map_randmap,  &map_proxy,   &map_tcp,	  &map_socketmap, &map_memcache, &map_internal,
 };
 
+static struct list open_maps;
+
 size_t map_types(const char **out, size_t max)
 {
 	static const char *const in_modules[] = { "btree", "cdb", "hash", "lmdb" };
@@ -53,6 +55,7 @@ static struct map *new_map(struct span type_name, size_t type_bytes, unsigned fl
 	m->arg = span_make(m->name + type_bytes + 1, type_name.n - type_bytes - 1);
 	m->flags = flags;
 	waitq_init(&m->idle);
+	list_init(&m->link);
 	return m;
 }
 
@@ -93,8 +96,14 @@ static enum rc open_as(struct span type_name, const struct opening *how, struct 
 	m->pattern = m->drv->flags & MD_PATTERN;
 	m->depth = how->depth;
 	m->size_hint = how->source_bytes;
-	rc = m->drv->open(m, story);
-	return rc == RC_OK ? RC_OK : broken(m, rc, story);
+	if ((rc = m->drv->open(m, story)) != RC_OK)
+		return broken(m, rc, story);
+	if (m->depth == 0 && m->drv->changed) {
+		if (!open_maps.next)
+			list_init(&open_maps);
+		list_add_tail(&open_maps, &m->link);
+	}
+	return RC_OK;
 }
 
 enum rc map_open_at(struct span type_name, unsigned flags, unsigned depth, bool here, struct map **out,
@@ -120,6 +129,7 @@ void map_close(struct map **m)
 
 	if (!old)
 		return;
+	list_del(&old->link);
 	if (old->drv && old->drv->close)
 		old->drv->close(old);
 	else
@@ -165,6 +175,16 @@ bool map_owner(const struct map *m, uid_t *uid)
 bool map_changed(const struct map *m)
 {
 	return m->drv->changed && m->drv->changed(m);
+}
+
+const struct map *map_any_changed(void)
+{
+	for (struct list *it = open_maps.next; it && it != &open_maps; it = it->next) {
+		const struct map *m = LIST_ENTRY(it, struct map, link);
+		if (map_changed(m))
+			return m;
+	}
+	return NULL;
 }
 
 /* ---- one look-up ---- */

@@ -34,7 +34,7 @@ static enum rc open_proxy(struct map *m, struct err *e)
 	while (span_starts(m->arg, SPAN("proxy:")))
 		m->arg = span_skip(m->arg, 6);
 	m->pattern = pattern_type(m->arg);
-	if (all_files_remote)
+	if (all_files_remote || m->arg.p == m->name) /* the latter: not "proxy:", but turned into it */
 		return RC_OK;
 	/* A process that reads its files itself asks for servers alone, which open as such a question. */
 	rc = map_open_at(m->arg, m->flags, m->depth + 1, !remote, &inner, e);

@@ -180,9 +180,13 @@ def world():
                                  where=os.path.join(base, "sm"))
     sm = f"socketmap:unix:{base}/sm"
     w.inst = Instance(os.path.join(base, "i"), main={
+        "smtpd_helo_restrictions": f"check_helo_access pcre:{base}/helo", "header_checks": f"regexp:{base}/headers",
         "smtpd_sender_restrictions": f"check_sender_access tcp:127.0.0.1:{w.tcp.port}",
         "virtual_alias_domains": "", "virtual_alias_maps": f"{sm}:alias", "virtual_mailbox_domains": f"{sm}:dom", "virtual_mailbox_maps": f"{sm}:box",
         "virtual_transport": "discard", "proxymap_service_name": "proxymap"})
+    w.helo, w.headers = pathlib.Path(base, "helo"), pathlib.Path(base, "headers")
+    w.helo.write_text("/^evil/ REJECT first list\n")
+    w.headers.write_text("/^Subject: bad/ REJECT first rules\n")
     w.inst.start()
     yield w
     w.inst.stop()
@@ -237,3 +241,40 @@ def test_connections_are_kept_and_a_restart_is_survived(world):
     world.tcp.start()
     assert rcpt(world, "blocked@client.test", "info@valias.test")[0] == 554
     assert rcpt(world, "ok@client.test", "info@valias.test")[0] == 250
+
+
+def until_true(f, seconds=30):
+    end = time.monotonic() + seconds
+    while not (got := f()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return got
+
+
+def replies(w, helo="h", subject="x"):
+    with smtplib.SMTP(w.inst.host, w.inst.port["smtp"], timeout=60) as s:
+        s.ehlo(helo)
+        s.mail("ok@client.test")
+        code, text = s.rcpt("info@valias.test")
+        if code == 250:
+            code, text = s.data(f"Subject: {subject}\r\n\r\nx\r\n")
+        return f"{code} {text.decode()}"
+
+
+def test_a_changed_pattern_table_is_read_again_and_no_session_lost(world):
+    assert "first list" in replies(world, helo="evil") and "first rules" in replies(world, subject="bad")
+    assert replies(world, helo="worse").startswith("250") and replies(world, subject="worse").startswith("250")
+    old = smtplib.SMTP(world.inst.host, world.inst.port["smtp"], timeout=60)
+    old.ehlo("worse")
+    old.mail("ok@client.test")
+    # one is replaced as editors do, the other written to; a line that is wrong is told, the rest counts
+    new = world.helo.with_name("helo.new")
+    new.write_text("/^evil/ REJECT second list\n/(/ x\n/^worse/ REJECT second list\n")
+    os.rename(new, world.helo)
+    with open(world.headers, "a", encoding="ascii") as f:
+        f.write("/^Subject: worse/ REJECT second rules\n")
+    assert until_true(lambda: "second list" in replies(world, helo="worse"))
+    assert until_true(lambda: "second rules" in replies(world, subject="worse"))
+    assert f"pcre map {world.helo}, line 2: " in log(world) and f"table pcre:{world.helo} has changed -- restarting" in log(world)
+    assert old.rcpt("info@valias.test")[0] == 250 and old.data("Subject: x\r\n\r\nx\r\n")[0] == 250
+    old.quit()
+    assert "sandbox: denied" not in log(world)
