@@ -73,7 +73,7 @@ static enum rc open_as(struct span type_name, const struct opening *how, struct 
 	enum rc rc;
 
 	*out = NULL;
-	if (colon <= 0 || memchr(type_name.p, 0, type_name.n))
+	if (colon <= 0 || (size_t)colon + 1 == type_name.n || memchr(type_name.p, 0, type_name.n))
 		return err_set(e, RC_SYNTAX,
 			       "open dictionary: expecting \"type:name\" form instead of \"" SPAN_FMT "\"",
 			       SPAN_ARG(type_name));

@@ -55,7 +55,44 @@ struct tables {
 	bool found;
 };
 
-static void print_value(struct map_tool *t, const struct map *m, struct span key, struct span value)
+/* A string of JSON (RFC 8259 section 7); bytes that are not UTF-8 are shown as postqueue(1) does. */
+static void put_json(struct span s)
+{
+	bool utf8 = utf8_valid(s);
+
+	putchar('"');
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		if (c == '"' || c == '\\')
+			printf("\\%c", c);
+		else if (c < ' ')
+			printf("\\u%04x", c);
+		else if (c >= 0x80 && !utf8)
+			printf("\\u%04x", c);
+		else
+			putchar(c);
+	}
+	putchar('"');
+}
+
+static void print_pair(const struct map_tool *t, struct span key, struct span value, bool with_key)
+{
+	if (t->json) {
+		putchar('{');
+		put_json(key);
+		fputs(": ", stdout);
+		put_json(value);
+		puts("}");
+		return;
+	}
+	if (with_key)
+		printf(SPAN_FMT "%s", SPAN_ARG(key), t->separator);
+	fwrite(value.p, 1, value.n, stdout);
+	putchar('\n');
+}
+
+static void print_found(const struct map_tool *t, const struct map *m, struct span key, struct span value,
+			bool with_key)
 {
 	struct buf plain;
 
@@ -65,8 +102,7 @@ static void print_value(struct map_tool *t, const struct map *m, struct span key
 			die("table %s: key " SPAN_FMT ": malformed base64 value", map_name(m), SPAN_ARG(key));
 		value = buf_span(&plain);
 	}
-	fwrite(value.p, 1, value.n, stdout);
-	putchar('\n');
+	print_pair(t, key, value, with_key);
 	buf_release(&plain);
 }
 
@@ -93,9 +129,7 @@ static bool ask_tables(struct tables *ts, struct span key, bool with_key)
 			log_warning("table %s should return NO RESULT in case of NOT FOUND",
 				    map_name(ts->map[i]));
 		}
-		if (with_key)
-			printf(SPAN_FMT "%s", SPAN_ARG(key), ts->t->separator);
-		print_value(ts->t, ts->map[i], key, value);
+		print_found(ts->t, ts->map[i], key, value, with_key);
 		found = true;
 	}
 	arena_release(&a);
@@ -173,8 +207,7 @@ static int run_list(struct tables *ts)
 
 	arena_init(&a);
 	while ((rc = map_next(m, &state, &a, &key, &value, &e)) == RC_OK) {
-		printf(SPAN_FMT "%s", SPAN_ARG(key), ts->t->separator);
-		print_value(ts->t, m, key, value);
+		print_found(ts->t, m, key, value, true);
 		arena_reset(&a);
 	}
 	if (rc == RC_DENIED)
@@ -311,6 +344,9 @@ static void take_option(struct map_tool *t, int c, const char *value)
 		break;
 	case 'b':
 		t->body = true;
+		break;
+	case 'j':
+		t->json = true;
 		break;
 	case 'm':
 		t->mime = true;
