@@ -1,5 +1,6 @@
 /* map/mod_cdb.c - cdb: constant databases, as postmap(1) makes them: written in one go, never changed, replaced by
  * rename. Readers need no lock. */
+#include "base/table.h"
 #include "map/driver.h"
 #include <cdb.h>
 #include <errno.h>
@@ -7,8 +8,16 @@
 #include <limits.h>
 #include <unistd.h>
 
+/* The hashes of the keys so far. The library looks for an earlier key in lists that grow with the table, which takes the square of
+ * the time; only where a hash is here already it has to. */
+struct seen {
+	uint64_t *slot; /* 0: free */
+	size_t n, cap;	/* a power of two */
+};
+
 struct database {
 	struct map_file file;
+	struct seen seen;
 	struct cdb read;
 	struct cdb_make make;
 	unsigned walk;	/* where the listing is */
@@ -16,8 +25,46 @@ struct database {
 	bool reading, making, flushed;
 };
 
+static size_t slot_of(const struct seen *s, uint64_t hash)
+{
+	size_t i = (size_t)hash & (s->cap - 1);
+
+	while (s->slot[i] && s->slot[i] != hash)
+		i = (i + 1) & (s->cap - 1);
+	return i;
+}
+
+static void grow(struct seen *s)
+{
+	struct seen more = { .cap = s->cap ? 2 * s->cap : 1024, .n = s->n };
+
+	more.slot = xcalloc(more.cap, sizeof *more.slot);
+	for (size_t i = 0; i < s->cap; i++)
+		if (s->slot[i])
+			more.slot[slot_of(&more, s->slot[i])] = s->slot[i];
+	free(s->slot);
+	*s = more;
+}
+
+/* True when a key like it may have been here. */
+static bool was_seen(struct seen *s, struct span key)
+{
+	uint64_t hash = siphash(key) | 1;
+	size_t i;
+
+	if (2 * s->n >= s->cap)
+		grow(s);
+	i = slot_of(s, hash);
+	if (s->slot[i])
+		return true;
+	s->slot[i] = hash;
+	s->n++;
+	return false;
+}
+
 static void release(struct database *d)
 {
+	free(d->seen.slot);
 	if (d->reading)
 		cdb_free(&d->read);
 	if (d->making && !d->flushed)
@@ -191,7 +238,9 @@ static enum rc put(struct map *m, bool replace, struct span key, struct span val
 		value = with_nul(&a, value);
 	}
 	r = cdb_make_put(&d->make, key.p, (unsigned)key.n, value.p, (unsigned)value.n,
-			 replace ? CDB_PUT_REPLACE : CDB_PUT_INSERT);
+			 !was_seen(&d->seen, key) ? CDB_PUT_ADD
+			 : replace		  ? CDB_PUT_REPLACE
+						  : CDB_PUT_INSERT);
 	arena_release(&a);
 	if (r < 0)
 		return err_set(e, errno == ENOMEM || errno == EFBIG ? RC_LIMIT : RC_SYS, "write %s: %s",
