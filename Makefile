@@ -93,6 +93,7 @@ $(B)/modules/postern-pgsql.so: MODLIBS := -lpq
 $(B)/modules/postern-pgsql.so: MODFLAGS := -isystem /usr/include/postgresql
 $(B)/modules/postern-sqlite.so: MODLIBS := -lsqlite3
 $(B)/modules/postern-ldap.so: MODLIBS := -lldap -llber -lsasl2
+$(B)/modules/postern-cdb.so: MODLIBS := -lcdb
 
 UNIT_SRC := $(wildcard t/unit/*.c)
 UNIT     := $(UNIT_SRC:t/unit/%.c=$(B)/unit/%)

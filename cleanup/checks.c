@@ -36,7 +36,7 @@ void check_log(struct job *j, const char *action, const char *class, struct span
 	log_info("%s", buf_cstr(&b));
 	buf_release(&b);
 	EVENT("content_check", EV_TEXT("queue_id", qid_span(&j->qid)), EV_CSTR("action", action),
-	      EV_CSTR("part", v->class), EV_TEXT("text", span_head(v->shown, 200)),
+	      EV_CSTR("part", class), EV_TEXT("text", span_head(what, 200)),
 	      EV_TEXT("client_name", env->client_name), EV_TEXT("client_address", env->client_addr),
 	      EV_TEXT("sender", env->sender), EV_TEXT("recipient", j->recip_log), EV_TEXT("reason", text));
 }

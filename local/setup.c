@@ -26,7 +26,7 @@ static struct maps *open_and_hold(const char *param, unsigned flags)
 
 struct maps *setup_maps(const char *param)
 {
-	return open_and_hold(param, MAP_NO_REGSUB);
+	return open_and_hold(param, MAP_NO_REGSUB | MAP_NO_UNAUTH);
 }
 
 struct maps *setup_text_maps(const char *param)

@@ -50,10 +50,15 @@ static void make_missing(const struct conf *c)
 	}
 }
 
+static struct service proxywrite;
+
+/* Sockets are for those configurations only that have a table behind one (tcp: socketmap: memcache:). */
 static void prepare(void)
 {
 	make_missing(service_conf());
 	tables_open("proxy_write_maps", MAP_FOLD_KEY | MAP_READ_WRITE, false);
+	if (tables_ask_servers())
+		proxywrite.rights = "stdio accept rpath wpath flock unix inet";
 }
 
 static size_t paths(struct arena *a, struct sandbox_path **out)
@@ -149,7 +154,7 @@ static const struct ipc_handler handlers[] = {
 	{ 0, NULL, NULL },
 };
 
-static const struct service proxywrite = {
+static struct service proxywrite = {
 	.name = "proxywrite",
 	.kind = SV_IPC,
 	.user = "aux_owner",

@@ -167,7 +167,7 @@ void router_prepare(void)
 	const struct conf *c = service_conf();
 
 	arena_init(&conf_arena);
-	map_set_remote_databases(); /* no right to connect to servers */
+	map_set_remote(false); /* files are read here; servers are the lookup daemon's to talk to */
 	read_strings(c);
 	read_switches(c);
 	words_of("masquerade_domains", &router.masq_domain, &router.masq_domains);

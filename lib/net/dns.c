@@ -217,16 +217,16 @@ enum rc dns_parse(struct span message, enum dns_type type, struct arena *a, stru
 	return rc;
 }
 
-static enum rc query(const struct dns_query *q, enum dns_type type, struct arena *a, struct dns_answer *out,
+static enum rc query(struct dns_query q, enum dns_type type, struct arena *a, struct dns_answer *out,
 		     deadline_t d, struct err *e)
 {
-	struct span name = q->name;
+	struct span name = q.name;
 	struct dns_query_reply r;
 	*out = (struct dns_answer){ 0 };
 	if (idna_to_ascii(name, a, &q.name) != RC_OK || q.name.n == 0 || q.name.n > 255)
 		return err_set(e, RC_SYNTAX, "invalid domain name: " SPAN_FMT,
 			       SPAN_ARG(span_head(name, 300)));
-	enum rc rc = ipc_ask("resolver", true, IPC_DNS_QUERY, q, &r, a, d, e);
+	enum rc rc = ipc_ask("resolver", true, IPC_DNS_QUERY, &q, &r, a, d, e);
 	if (rc != RC_OK)
 		return err_set(e, RC_AGAIN,
 			       "Name service error for name=" SPAN_FMT ": no answer from the resolver",
@@ -249,19 +249,19 @@ static enum rc query(const struct dns_query *q, enum dns_type type, struct arena
 enum rc dns_query(struct span name, enum dns_type type, struct arena *a, struct dns_answer *out, deadline_t d,
 		  struct err *e)
 {
-	return query(&(struct dns_query){ .name = name, .qtype = (uint16_t)type }, type, a, out, d, e);
+	return query((struct dns_query){ .name = name, .qtype = (uint16_t)type }, type, a, out, d, e);
 }
 
 enum rc dns_query_hosts(struct span name, enum dns_type type, struct arena *a, struct dns_answer *out,
 			deadline_t d, struct err *e)
 {
-	return query(&(struct dns_query){ .name = name, .qtype = (uint16_t)type, .hosts = true }, type, a,
-		     out, d, e);
+	return query((struct dns_query){ .name = name, .qtype = (uint16_t)type, .hosts = true }, type, a, out,
+		     d, e);
 }
 
 enum rc dns_query_native(struct span name, enum dns_type type, struct arena *a, struct dns_answer *out,
 			 deadline_t d, struct err *e)
 {
-	return query(&(struct dns_query){ .name = name, .qtype = (uint16_t)type, .hosts_first = true }, type,
+	return query((struct dns_query){ .name = name, .qtype = (uint16_t)type, .hosts_first = true }, type,
 		     a, out, d, e);
 }
