@@ -137,6 +137,38 @@ uint16_t answer_status(struct span answer, uint16_t qtype, uint32_t *ttl_s)
 	return rcode == ns_r_nxdomain ? 1 : 2;
 }
 
+static struct span name_from_hosts(struct span reverse, struct arena *a)
+{
+	struct question q, name;
+	struct span host = setup_host_name(reverse);
+	size_t n;
+
+	if (host.n == 0 || question_make(reverse, ns_t_ptr, false, &q) != RC_OK ||
+	    question_make(host, ns_t_ptr, false, &name) != RC_OK)
+		return SPAN_NONE;
+	question_drop_edns(&q);
+	n = name.name_end - HEADER_BYTES;
+	const unsigned char head[12] = { 0xc0,
+					 HEADER_BYTES,
+					 0,
+					 ns_t_ptr,
+					 0,
+					 ns_c_in,
+					 0,
+					 0,
+					 0,
+					 0,
+					 (unsigned char)(n >> 8),
+					 (unsigned char)n };
+	unsigned char *p = arena_alloc(a, q.n + sizeof head + n);
+	memcpy(p, q.p, q.n);
+	memcpy(p + q.n, head, sizeof head);
+	memcpy(p + q.n + sizeof head, name.p + HEADER_BYTES, n);
+	p[2] |= 0x80; /* an answer */
+	p[7] = 1;
+	return span_make((const char *)p, q.n + sizeof head + n);
+}
+
 struct span answer_from_hosts(struct span name, uint16_t qtype, struct arena *a)
 {
 	struct question q;
@@ -144,6 +176,8 @@ struct span answer_from_hosts(struct span name, uint16_t qtype, struct arena *a)
 	int family = qtype == ns_t_a ? AF_INET : AF_INET6;
 	unsigned char bytes = qtype == ns_t_a ? 4 : 16;
 	size_t count = 0;
+	if (qtype == ns_t_ptr)
+		return name_from_hosts(name, a);
 	if ((qtype != ns_t_a && qtype != ns_t_aaaa) || question_make(name, qtype, false, &q) != RC_OK)
 		return SPAN_NONE;
 	question_drop_edns(&q);

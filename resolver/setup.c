@@ -169,7 +169,8 @@ struct host {
 	struct inet_addr addr;
 	struct host *next;
 };
-static struct table *hosts;
+static struct table *hosts,
+    *host_names; /* by name: struct host; by reverse name: the first name as a C string */
 
 static void add_host(struct span name, const struct inet_addr *addr)
 {
@@ -191,6 +192,21 @@ static void add_host(struct span name, const struct inet_addr *addr)
 	*at = h;
 }
 
+/* hosts(5): the first name of a line is the canonical one, the first line of an address counts. */
+static void add_name(const struct inet_addr *addr, struct span name)
+{
+	char reverse[80];
+	inet_addr_reverse_name(addr, reverse);
+	if (table_get(host_names, span_str(reverse)) == NULL)
+		table_set(host_names, span_dup(&arena, span_str(reverse)), arena_cstr(&arena, name));
+}
+
+struct span setup_host_name(struct span reverse)
+{
+	const char *name = table_get(host_names, reverse);
+	return name != NULL ? span_str(name) : SPAN_NONE;
+}
+
 static void parse_hosts(struct span text)
 {
 	struct span line, word;
@@ -201,8 +217,11 @@ static void parse_hosts(struct span text)
 			line = span_head(line, (size_t)comment);
 		if (!span_next_word(&line, " \t\r", &word) || inet_addr_parse(word, &addr) != RC_OK)
 			continue;
-		while (span_next_word(&line, " \t\r", &word))
+		for (bool first = true; span_next_word(&line, " \t\r", &word); first = false) {
+			if (first)
+				add_name(&addr, word);
 			add_host(word, &addr);
+		}
 	}
 }
 
@@ -230,6 +249,7 @@ void setup_read(void)
 	struct err e;
 	arena_init(&arena);
 	hosts = table_new();
+	host_names = table_new();
 	parse_resolv_conf(read_file(file));
 	watch(file);
 	if (conf_words(span_str(conf_str(c, "resolver_nameservers")), false, &arena, &words, &n, &e) != RC_OK)

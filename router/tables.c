@@ -1,6 +1,7 @@
 /* router/tables.c - what trivial-rewrite(8) knows: parameters and tables, read while the process may still
  * open files. */
 #include "router.h"
+#include "net/interfaces.h"
 #include "log/log.h"
 #include "service/service.h"
 
@@ -109,9 +110,15 @@ static struct match_list *open_interfaces(const struct conf *c)
 				       conf_str(c, "proxy_interfaces"));
 	struct err e;
 
-	if (span_starts(text, SPAN("all")) || span_starts(text, SPAN("loopback-only")))
-		text = span_str(
-		    conf_str(c, "mynetworks")); /* the default mynetworks holds this host's own addresses */
+	if (span_starts(text, SPAN("all")) || span_starts(text, SPAN("loopback-only"))) {
+		struct buf b;
+
+		buf_init(&b, 1 << 20);
+		own_addresses(&b);
+		text = span_printf(&conf_arena, SPAN_FMT "%s", SPAN_ARG(buf_span(&b)),
+				   conf_str(c, "proxy_interfaces"));
+		buf_release(&b);
+	}
 	if (match_list_open("inet_interfaces", text, 0, &l, &e) != RC_OK)
 		l = NULL; /* names instead of addresses: literals are then not ours */
 	return l;

@@ -45,7 +45,7 @@ static bool finish(struct session *s)
 {
 	struct verdict v = { 0 };
 	struct qid qid = s->tx->qid;
-	uint64_t bytes = content_bytes(s->tx->content);
+	uint64_t bytes = s->tx->chunk_bytes;
 	bool chunked = s->tx->bdat;
 	char text[100];
 
@@ -197,8 +197,19 @@ bool cmd_bdat(struct session *s, struct span arg)
 		reply(s, "521 5.5.4 Syntax: BDAT count [LAST]");
 		return false;
 	}
-	if ((s->tx == NULL || !s->tx->bdat) && !first_chunk(s)) {
+	if (s->discard_ehlo & KW_CHUNKING) { /* what follows cannot be told from commands */
+		reply(s, "521 5.5.1 Error: command not implemented");
+		return false;
+	}
+	if (s->bdat_failed) {
 		if (chunk_refused(s, &ch))
+			reply(s, "551 5.0.0 Discarded %llu bytes after earlier error",
+			      (unsigned long long)ch.bytes);
+		return false;
+	}
+	if ((s->tx == NULL || !s->tx->bdat) && !first_chunk(s)) {
+		s->bdat_failed = true;
+		if (!s->hangup && chunk_refused(s, &ch))
 			transaction_end(s);
 		return false;
 	}
@@ -209,11 +220,13 @@ bool cmd_bdat(struct session *s, struct span arg)
 		if (chunk_refused(s, &ch)) {
 			reply(s, "552 5.3.4 Chunk exceeds message size limit");
 			transaction_end(s);
+			s->bdat_failed = true;
 		}
 		return false;
 	}
 	if (!read_chunk(s, s->tx->content, ch.bytes))
 		return false;
+	s->tx->chunk_bytes += ch.bytes;
 	if (ch.last)
 		return finish(s);
 	reply(s, "250 2.0.0 Ok: %llu bytes", (unsigned long long)ch.bytes);

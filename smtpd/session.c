@@ -4,7 +4,7 @@
 #include "base/codec.h"
 #include <sys/socket.h>
 
-#define NAME_LOOKUP_S 60 /* what a client waits for its greeting at most because of DNS */
+#define NAME_LOOKUP_S  60   /* what a client waits for its greeting at most because of DNS */
 #define DRAIN_GRACE_MS 2000 /* for a transaction that is under way when the suite stops */
 #define DRAIN_CHECK_MS 50
 
@@ -43,7 +43,7 @@ void transaction_end(struct session *s)
 	if (s->tx != NULL && s->tx->content != NULL)
 		content_abort(s, &s->tx->content);
 	s->tx = NULL;
-	s->defer_if_permit = s->defer_if_reject = (struct verdict){ 0 };
+	s->defer_if_permit = s->defer_if_reject = s->wish[2] = (struct verdict){ 0 };
 	arena_release(&s->tx_arena); /* an idle session holds no memory */
 }
 
@@ -179,6 +179,7 @@ bool session_bad_pipelining(struct session *s)
 /* false: over. */
 static bool one_command(struct session *s)
 {
+	struct arena a;
 	struct span line;
 	struct err e;
 	enum rc rc;
@@ -204,7 +205,10 @@ static bool one_command(struct session *s)
 		s->errors++;
 		return true;
 	}
+	arena_init(&a);
+	line = command_filter(s, line, &a);
 	command_run(s, line);
+	arena_release(&a);
 	return true;
 }
 
@@ -354,11 +358,11 @@ static void greet(struct session *s)
 	s->where = "CONNECT";
 	if (session_bad_pipelining(s) || !limit_connect(s))
 		return;
+	s->greeted = true;
 	if (!conf.delay_reject && !check_connect(s)) {
-		s->hangup = true;
+		s->denied = true;
 		return;
 	}
-	s->greeted = true;
 	reply(s, "220 %s", conf.banner);
 }
 

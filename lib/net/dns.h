@@ -12,6 +12,7 @@
 
 enum dns_type {
 	DNS_A = 1,
+	DNS_NS = 2,
 	DNS_PTR = 12,
 	DNS_MX = 15,
 	DNS_TXT = 16,
@@ -24,7 +25,7 @@ struct dns_rr {
 	uint32_t ttl;
 	struct span name;	     /* owner */
 	uint16_t pref, weight, port; /* MX, SRV (pref = priority) */
-	struct span target; /* MX, PTR, SRV host name without final dot ("" is the root: null MX, RFC 7505) */
+	struct span target; /* MX, NS, PTR, SRV host name without final dot ("" is the root: null MX, RFC 7505) */
 	struct inet_addr addr; /* A, AAAA */
 	struct span data;      /* TXT strings joined, TLSA raw */
 };
@@ -37,8 +38,8 @@ struct dns_answer {
  * temporary; RC_SYNTAX invalid name. */
 MUST_CHECK enum rc dns_query(struct span name, enum dns_type type, struct arena *a, struct dns_answer *out,
 			     deadline_t d, struct err *e);
-/* The same from the hosts file of the host (hosts(5)), as it was when the resolver started: addresses only.
- */
+/* The same from the hosts file of the host (hosts(5)), as it was when the resolver started: addresses, and the
+ * name of an address. */
 MUST_CHECK enum rc dns_query_hosts(struct span name, enum dns_type type, struct arena *a,
 				   struct dns_answer *out, deadline_t d, struct err *e);
 /* From a raw answer (the fuzz target's entrance). Follows CNAMEs inside the answer. */

@@ -37,8 +37,8 @@ struct tls_info {
 	    digest[32]; /* key-exchange, server-signature as Postfix logs them; "" unknown */
 	bool reused;
 	char sni[256];
-	char peer_subject[256], peer_issuer[256],
-	    peer_fingerprint[200]; /* CNs of client or server certificate; "" none */
+	char peer_subject[256], peer_issuer[256], peer_fingerprint[200],
+	    peer_key_fingerprint[200]; /* CNs of client or server certificate; "" none */
 	bool peer_trusted;	   /* the chain leads to a trusted authority */
 	bool peer_verified;	   /* chain trusted and, client side, a name (or the fingerprint) matched */
 };
