@@ -59,6 +59,11 @@ static bool finish(struct session *s)
 	if (v.code != 0)
 		return refuse(s, &v);
 	s->junk = s->errors = 0;
+	if (s->tx->answer.n > 0) {
+		reply(s, SPAN_FMT, SPAN_ARG(s->tx->answer));
+		transaction_end(s);
+		return true;
+	}
 	if (chunked)
 		(void)snprintf(text, sizeof(text), "250 2.0.0 Ok: %llu bytes queued as %s",
 			       (unsigned long long)bytes, qid.s);
@@ -101,6 +106,8 @@ static bool read_data(struct session *s, struct content *c)
 
 bool cmd_data(struct session *s, struct span arg)
 {
+	struct verdict v;
+
 	if (s->tx != NULL && s->tx->bdat) { /* RFC 3030 section 3: not both */
 		reply(s, "503 5.5.1 Error: DATA after BDAT");
 		return false;
@@ -113,6 +120,8 @@ bool cmd_data(struct session *s, struct span arg)
 	}
 	if (!check_data(s))
 		return false;
+	if (conf.before_on && !before_data(s, &v))
+		return refuse(s, &v);
 	reply(s, "354 End data with <CR><LF>.<CR><LF>");
 	if (!read_data(s, content_open(s, false)))
 		return false;

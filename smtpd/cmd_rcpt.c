@@ -57,6 +57,7 @@ bool cmd_rcpt(struct session *s, struct span arg)
 {
 	struct span path, rest, addr;
 	struct rcpt_params p;
+	struct verdict v;
 	const char *bad;
 
 	if (s->tx == NULL || s->tx->bdat || s->bdat_failed) {
@@ -89,6 +90,11 @@ bool cmd_rcpt(struct session *s, struct span arg)
 	if (!check_rcpt(s, addr, "RCPT"))
 		return false;
 	add(s, addr, &p);
+	if (conf.before_on && !before_rcpt(s, &v)) {
+		s->tx->rcpts--;
+		reply_verdict(s, &v);
+		return false;
+	}
 	reply(s, "250 2.1.5 Ok");
 	return true;
 }

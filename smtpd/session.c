@@ -42,6 +42,8 @@ void transaction_end(struct session *s)
 {
 	if (s->tx != NULL && s->tx->content != NULL)
 		content_abort(s, &s->tx->content);
+	if (s->tx != NULL)
+		before_end(&s->tx->before);
 	s->tx = NULL;
 	s->defer_if_permit = s->defer_if_reject = s->wish[2] = (struct verdict){ 0 };
 	arena_release(&s->tx_arena); /* an idle session holds no memory */

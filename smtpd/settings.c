@@ -231,6 +231,25 @@ static void load_content(void)
 	conf.content_filter = str("content_filter");
 }
 
+static void load_before_queue(void)
+{
+	const char *filter = str("smtpd_proxy_filter");
+	struct span *v;
+	size_t n = words("smtpd_proxy_options", &v);
+	struct err e;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!span_is_ci(v[i], "speed_adjust"))
+			die("smtpd_proxy_options: unknown option \"" SPAN_FMT "\"", SPAN_ARG(v[i]));
+		conf.before_speed = true;
+	}
+	conf.before_ehlo = str("smtpd_proxy_ehlo");
+	conf.before_timeout_s = num("smtpd_proxy_timeout");
+	conf.before_on = filter[0] != '\0' && !conf.lmtp;
+	if (conf.before_on && endpoint_parse(span_str(filter), &conf.before, &e) != RC_OK)
+		die("smtpd_proxy_filter: %s", e.text);
+}
+
 /* permit_inet_interfaces: a client with an address of this host (inet_interfaces says which are ours). */
 static void load_own_addresses(void)
 {
@@ -414,6 +433,7 @@ void settings_load(void)
 	load_unverified();
 	load_protocol();
 	load_content();
+	load_before_queue();
 	load_rewriting();
 	load_auth();
 	load_tls();

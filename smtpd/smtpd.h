@@ -14,6 +14,7 @@
 #include "log/log.h"
 #include "map/map.h"
 #include "mime/address.h"
+#include "net/endpoint.h"
 #include "net/hostname.h"
 #include "net/tls.h"
 #include "params.h"
@@ -82,6 +83,11 @@ struct smtpd_conf {
 	bool tls_wrapper, tls_header;
 	int tls_loglevel;
 	struct tls_server *tls_server;
+	/* smtpd_proxy_filter */
+	bool before_on, before_speed;
+	struct endpoint before;
+	const char *before_ehlo;
+	int64_t before_timeout_s;
 	/* lists and tables */
 	struct match_list *mynetworks, *xclient, *xforward, *bare_lf_except, *auth_except, *limit_except,
 	    *local_ip, *mech_filter;
@@ -117,8 +123,10 @@ struct transaction {
 	struct span filter, redirect, prepend;
 	struct span *bcc;
 	size_t bccs, bcc_cap;
-	struct content *content; /* between BDAT chunks, and within DATA */
+	struct before_queue *before; /* the filter's side; NULL: not asked yet */
+	struct content *content;     /* between BDAT chunks, and within DATA */
 	bool bdat;
+	struct span answer; /* of the filter before the queue, when it took the message */
 };
 
 struct forward { /* what XFORWARD told */
@@ -269,6 +277,16 @@ uint64_t content_bytes(const struct content *c);
 /* Hands the message to cleanup(8); frees. The verdict's code is 0 when it is on stable storage. */
 struct verdict content_submit(struct session *s, struct content **c);
 void content_abort(struct session *s, struct content **c);
+
+/* ---- before_queue.c: smtpd_proxy_filter; each step gives what the client is to be told when it fails ---- */
+#define BEFORE_SPEED_BYTES (1024 * 1024)
+struct before_queue;
+void before_end(struct before_queue **b); /* NULL is fine */
+bool before_rcpt(struct session *s, struct verdict *v);
+bool before_data(struct session *s, struct verdict *v);
+bool before_content(struct session *s, struct span text, struct verdict *v);
+bool before_finish(struct session *s, struct verdict *v, struct span *answer);
+
 /* The Received: field and what restrictions prepend. */
 struct span received_field(struct session *s, struct arena *a);
 
