@@ -82,10 +82,21 @@ enum outcome run_naked_ip(struct session *s, struct check *c, const struct rule 
 
 enum outcome run_tls_certs(struct session *s, struct check *c, const struct rule *r)
 {
-	(void)c;
-	return r->def->which == 1 && s->tls != NULL && s->tls->peer_trusted && s->tls->peer_subject[0] != '\0'
-		   ? PERMIT
-		   : DUNNO;
+	const struct tls_info *t = s->tls;
+	struct span value;
+	struct err e;
+	enum rc rc;
+
+	if (t == NULL || t->peer_fingerprint[0] == '\0')
+		return DUNNO;
+	if (r->def->which == 1)
+		return t->peer_trusted ? PERMIT : DUNNO;
+	rc = maps_lookup(conf.relay_certs, span_str(t->peer_fingerprint), c->a, &value, &e);
+	if (rc == RC_NOTFOUND)
+		rc = maps_lookup(conf.relay_certs, span_str(t->peer_key_fingerprint), c->a, &value, &e);
+	if (rc != RC_OK && rc != RC_NOTFOUND)
+		return restrict_trouble(s, c);
+	return rc == RC_OK ? PERMIT : DUNNO;
 }
 
 enum outcome run_plaintext(struct session *s, struct check *c, const struct rule *r)

@@ -378,6 +378,9 @@ static void load_tls(void)
 	conf.tls_wrapper = yes("smtpd_tls_wrappermode");
 	if (conf.tls_wrapper)
 		conf.tls = TLS_ENCRYPT;
+	conf.tls_req = conf.tls == TLS_ENCRYPT && yes("smtpd_tls_req_ccert");
+	conf.tls_ask = conf.tls_req || yes("smtpd_tls_ask_ccert");
+	conf.relay_certs = tables("relay_clientcerts", span_str(str("relay_clientcerts")));
 	conf.tls_header = yes("smtpd_tls_received_header");
 	conf.tls_loglevel = level_of(str("smtpd_tls_loglevel"));
 	if (conf.tls == TLS_NONE)
@@ -386,6 +389,13 @@ static void load_tls(void)
 	c.protocols = str(conf.tls == TLS_ENCRYPT ? "smtpd_tls_mandatory_protocols" : "smtpd_tls_protocols");
 	c.ciphers = cipher_list(conf.tls == TLS_ENCRYPT);
 	c.eecdh = str("tls_eecdh_auto_curves");
+	c.ask_ccert = conf.tls_ask; /* whoever has none is judged in cmd_starttls.c */
+	c.ca_file = str("smtpd_tls_CAfile");
+	c.ca_path = str("smtpd_tls_CApath");
+	c.verify_depth = (int)num("smtpd_tls_ccert_verifydepth");
+	c.fingerprint_digest = str("smtpd_tls_fingerprint_digest");
+	c.preempt = yes("tls_preempt_cipherlist");
+	c.sni = str("tls_server_sni_maps")[0] != '\0';
 	if (tls_server_new(&c, &conf.tls_server, &e) != RC_OK)
 		die("%s", e.text);
 }

@@ -80,7 +80,8 @@ struct smtpd_conf {
 	bool sasl_header;
 	/* TLS */
 	enum tls_level tls; /* TLS_NONE, TLS_MAY, TLS_ENCRYPT */
-	bool tls_wrapper, tls_header;
+	bool tls_wrapper, tls_header, tls_ask, tls_req;
+	struct maps *relay_certs; /* relay_clientcerts */
 	int tls_loglevel;
 	struct tls_server *tls_server;
 	/* smtpd_proxy_filter */
