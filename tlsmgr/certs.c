@@ -446,23 +446,49 @@ const struct pair *certs_find(struct span name, const char *program, size_t i, s
 	return i < c->now.n ? &c->now.pair[i] : NULL;
 }
 
+static const struct pair *find_in(const struct certs *c, uint64_t generation, const char *program)
+{
+	const struct set *sets[2] = { &c->now, &c->before };
+	for (int k = 0; k < 2 && may_use(c, program); k++)
+		for (size_t j = 0; j < sets[k]->n; j++)
+			if (sets[k]->pair[j].generation == generation)
+				return &sets[k]->pair[j];
+	return NULL;
+}
+
+static const struct pair *known(uint64_t generation, const char *program)
+{
+	const struct pair *p = NULL;
+	for (size_t i = 0; i < ARRAY_LEN(configs) && p == NULL; i++)
+		p = find_in(&configs[i], generation, program);
+	for (size_t i = 0; i < sni_n && p == NULL; i++)
+		p = find_in(sni[i], generation, program);
+	return p;
+}
+
+/* A process that has just taken over has read nothing yet, and is asked for keys that its predecessor told of. */
+static void load_all(const char *program)
+{
+	struct arena a;
+	struct span key;
+	struct err e;
+	size_t at = 0;
+	for (size_t i = 0; i < ARRAY_LEN(configs); i++)
+		if (may_use(&configs[i], program) && configs[i].files > 0 && configs[i].now.n == 0)
+			(void)certs_find(span_str(configs[i].name), program, 0, &e);
+	arena_init(&a);
+	while (sni_configured() && sni_next(&at, &a, &key))
+		(void)sni_find(key, 0, &e);
+	arena_release(&a);
+}
+
 const struct pair *certs_by_generation(uint64_t generation, const char *program)
 {
-	for (size_t i = 0; i < ARRAY_LEN(configs); i++) {
-		const struct set *sets[2] = { &configs[i].now, &configs[i].before };
-		if (!may_use(&configs[i], program))
-			continue;
-		for (int k = 0; k < 2; k++)
-			for (size_t j = 0; j < sets[k]->n; j++)
-				if (sets[k]->pair[j].generation == generation)
-					return &sets[k]->pair[j];
-	}
-	for (size_t i = 0; i < sni_n; i++) {
-		const struct set *sets[2] = { &sni[i]->now, &sni[i]->before };
-		for (int k = 0; k < 2 && may_use(sni[i], program); k++)
-			for (size_t j = 0; j < sets[k]->n; j++)
-				if (sets[k]->pair[j].generation == generation)
-					return &sets[k]->pair[j];
-	}
-	return NULL;
+	static bool loaded;
+	const struct pair *p = known(generation, program);
+	if (p != NULL || loaded)
+		return p;
+	loaded = true;
+	load_all(program);
+	return known(generation, program);
 }

@@ -12,7 +12,11 @@
 #define CHECK_MS  1000
 #define WATCHED	  32
 
+#define KEYS_NOTED 2000
+
 static struct maps *tables;
+static struct span noted[KEYS_NOTED]; /* keys, as they were when the process started */
+static size_t noted_n;
 static struct {
 	unsigned file;
 	dev_t dev;
@@ -57,10 +61,20 @@ static void note_files(struct map *m)
 	void *state = NULL;
 	struct err e;
 
-	while (map_next(m, &state, &names, &key, &value, &e) == RC_OK)
+	while (noted_n < KEYS_NOTED && map_next(m, &state, &names, &key, &value, &e) == RC_OK) {
+		noted[noted_n++] = span_dup(&names, key);
 		while (span_next_word(&value, ", \t", &path))
 			if (path.p[0] == '/')
 				(void)monitor_file(arena_cstr(&names, path));
+	}
+}
+
+bool sni_next(size_t *at, struct arena *a, struct span *key)
+{
+	if (*at >= noted_n)
+		return false;
+	*key = span_dup(a, noted[(*at)++]);
+	return true;
 }
 
 void sni_prepare(void)

@@ -45,6 +45,9 @@ bool sni_configured(void);
 MUST_CHECK enum rc sni_lookup(struct span name, struct arena *a, struct span *key, struct span *pem,
 			      struct err *e);
 
+/* Key number *at of all tables; moves it on. false: no more. */
+bool sni_next(size_t *at, struct arena *a, struct span *key);
+
 /* ---- sign.c ---- */
 /* Runs on a helper thread; false when the operation makes no sense for this key. */
 bool sign_raw(const struct pair *p, const struct tls_sign *q, struct arena *a, struct span *out);
