@@ -2,6 +2,7 @@
  * open files. */
 #include "router.h"
 #include "base/codec.h"
+#include "net/interfaces.h"
 #include "log/log.h"
 #include "net/idna.h"
 #include "service/service.h"
@@ -112,9 +113,15 @@ static struct match_list *open_interfaces(const struct conf *c)
 				       conf_str(c, "proxy_interfaces"));
 	struct err e;
 
-	if (span_starts(text, SPAN("all")) || span_starts(text, SPAN("loopback-only")))
-		text = span_str(
-		    conf_str(c, "mynetworks")); /* the default mynetworks holds this host's own addresses */
+	if (span_starts(text, SPAN("all")) || span_starts(text, SPAN("loopback-only"))) {
+		struct buf b;
+
+		buf_init(&b, 1 << 20);
+		own_addresses(&b);
+		text = span_printf(&conf_arena, SPAN_FMT "%s", SPAN_ARG(buf_span(&b)),
+				   conf_str(c, "proxy_interfaces"));
+		buf_release(&b);
+	}
 	if (match_list_open("inet_interfaces", text, 0, &l, &e) != RC_OK)
 		l = NULL; /* names instead of addresses: literals are then not ours */
 	return l;

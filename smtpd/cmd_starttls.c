@@ -10,9 +10,9 @@ static void log_tls(const struct session *s)
 
 	buf_init(&b, 1000);
 	(void)buf_printf(&b, "%s TLS connection established from %s: %s with cipher %s (%d/%d bits)",
-			 t->peer_subject[0] == '\0' ? "Anonymous"
-			 : t->peer_trusted	    ? "Trusted"
-						    : "Untrusted",
+			 t->peer_fingerprint[0] == '\0' ? "Anonymous"
+			 : t->peer_trusted		? "Trusted"
+							: "Untrusted",
 			 session_client(s), t->protocol, t->cipher, t->bits, t->alg_bits);
 	if (t->kex[0])
 		(void)buf_printf(&b, " key-exchange %s", t->kex);
@@ -45,6 +45,13 @@ bool tls_start(struct session *s)
 	      EV_FLAG("verified", info->peer_trusted), EV_FLAG("reused", info->reused));
 	if (conf.tls_loglevel > 0)
 		log_tls(s);
+	if (conf.tls_req && !info->peer_trusted) {
+		log_info("NOQUEUE: abort: TLS from %s: %s", session_client(s),
+			 info->peer_fingerprint[0] ? "Client certificate not trusted"
+						   : "No client certificate presented");
+		reply(s, "421 4.7.1 %s Error: TLS client authentication failed", conf.myhostname);
+		return false;
+	}
 	return true;
 }
 

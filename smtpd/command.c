@@ -128,6 +128,11 @@ void command_run(struct session *s, struct span line)
 	}
 	row = find(verb);
 	s->tried[row]++;
+	if (s->denied && !span_is_ci(verb, "QUIT")) {
+		reply(s, "503 5.7.0 Error: access denied for %s", session_client(s));
+		s->errors++;
+		return;
+	}
 	if (memchr(line.p, '\0', line.n) != NULL)
 		reply(s, "500 5.5.2 Error: bad syntax");
 	else if (row == UNKNOWN)

@@ -43,8 +43,10 @@ void transaction_end(struct session *s)
 {
 	if (s->tx != NULL && s->tx->content != NULL)
 		content_abort(s, &s->tx->content);
+	if (s->tx != NULL)
+		before_end(&s->tx->before);
 	s->tx = NULL;
-	s->defer_if_permit = s->defer_if_reject = (struct verdict){ 0 };
+	s->defer_if_permit = s->defer_if_reject = s->wish[2] = (struct verdict){ 0 };
 	arena_release(&s->tx_arena); /* an idle session holds no memory */
 }
 
@@ -206,6 +208,7 @@ bool session_bad_pipelining(struct session *s)
 /* false: over. */
 static bool one_command(struct session *s)
 {
+	struct arena a;
 	struct span line;
 	struct err e;
 	enum rc rc;
@@ -231,7 +234,10 @@ static bool one_command(struct session *s)
 		s->errors++;
 		return true;
 	}
+	arena_init(&a);
+	line = command_filter(s, line, &a);
 	command_run(s, line);
+	arena_release(&a);
 	return true;
 }
 
@@ -381,11 +387,11 @@ static void greet(struct session *s)
 	s->where = "CONNECT";
 	if (session_bad_pipelining(s) || !limit_connect(s))
 		return;
+	s->greeted = true;
 	if (!conf.delay_reject && !check_connect(s)) {
-		s->hangup = true;
+		s->denied = true;
 		return;
 	}
-	s->greeted = true;
 	reply(s, "220 %s", conf.banner);
 }
 

@@ -90,6 +90,7 @@ static enum rc read_data(const ns_msg *m, const ns_rr *rr, struct arena *a, stru
 	case DNS_SRV:
 		skip = 6;
 		break;
+	case DNS_NS:
 	case DNS_PTR:
 		break;
 	}

@@ -352,6 +352,8 @@ void tls_fill_info(SSL *ssl, bool server, const char *digest, struct tls_info *i
 	common_name(X509_get_subject_name(peer), info->peer_subject, sizeof info->peer_subject);
 	common_name(X509_get_issuer_name(peer), info->peer_issuer, sizeof info->peer_issuer);
 	(void)tls_fingerprint(peer, digest, false, info->peer_fingerprint, sizeof info->peer_fingerprint);
+	(void)tls_fingerprint(peer, digest, true, info->peer_key_fingerprint,
+			      sizeof info->peer_key_fingerprint);
 }
 
 /* ---- authorities ---- */

@@ -24,7 +24,7 @@
 #define MP_FD_LOG    4
 #define MP_FD_EVENTS 5
 #define MP_FD_LISTEN 6
-#define MP_NAME_MAX  64
+#define MP_NAME_MAX  160
 #define MP_LANES     256
 
 enum mp_type {
@@ -33,8 +33,9 @@ enum mp_type {
 	MP_BUSY, /* at its session limit: master watches the listeners again and may start another process */
 	MP_FREE, /* below the limit again */
 	MP_RETIRE,   /* takes no more sessions, will end when those it has are done */
-	MP_CONNECT,  /* wants a connection to the service `name` (of any address family master.cf gives it:
-			unix only) */
+	MP_CONNECT,  /* wants a connection to the service `name` of master.cf (unix only), to a path that the
+			configuration names (it has a slash), or to a TCP port that it names: "inet:TEXT ADDRESS PORT" with
+			the text as it stands there (net/endpoint.h); the descriptor is still connecting then */
 	MP_SESSIONS, /* value: sessions now open (sent at most once a second, for the limit maxproc and
 			postern status) */
 	/* master -> child */
