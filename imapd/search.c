@@ -108,7 +108,7 @@ static bool want_text(struct builder *b, struct search_key *k)
 	struct buf utf8;
 	if (!parse_sp(b->p) || !parse_astring(b->p, &s))
 		return false;
-	buf_init(&utf8, 4 * s.n + 16);
+	buf_init(&utf8, 4 * s.n + 512); /* charset_to_utf8() reserves in steps */
 	bool ok = charset_to_utf8(&utf8, b->charset, s);
 	if (ok)
 		k->text = text_fold(b->p->a, span_dup(b->p->a, buf_span(&utf8)));
