@@ -207,6 +207,7 @@ void resolve_address(struct span sender, struct span addr, struct arena *a, stru
 	domain = address_split(addr).domain;
 	r->rcpt = addr;
 	if (domain.n == 0 || address_split(addr).local.n == 0 ||
+	    (!router.allow_min_user && addr.p[0] == '-') ||
 	    (domain.p[0] != '[' && !domain_valid(domain, true))) {
 		r->transport = SPAN("error");
 		r->nexthop = SPAN("5.1.3 Bad recipient address syntax");

@@ -16,7 +16,8 @@ struct router {
 	const char *local_transport, *virtual_transport, *relay_transport, *default_transport, *relayhost;
 	const char *empty_address_recipient, *double_bounce_sender;
 	const char *remote_domain; /* remote_header_rewrite_domain or "" */
-	bool append_at_myorigin, append_dot_mydomain, swap_bangpath, percent_hack, allow_untrusted_routing;
+	bool append_at_myorigin, append_dot_mydomain, swap_bangpath, percent_hack, allow_untrusted_routing,
+	    allow_min_user;
 	bool resolve_dequoted, transport_parents, relay_parents;
 	bool ext_canonical, ext_virtual; /* propagate_unmatched_extensions */
 	/* ROLE_ bits: canonical_classes, sender_canonical_classes, recipient_canonical_classes,

@@ -2,7 +2,10 @@
  * open files. */
 #include "router.h"
 #include "log/log.h"
+#include "net/addr.h"
 #include "service/service.h"
+#include <ifaddrs.h>
+#include <net/if.h>
 
 struct router router;
 static struct arena conf_arena;
@@ -82,6 +85,7 @@ static void read_switches(const struct conf *c)
 	router.append_dot_mydomain = conf_bool(c, "append_dot_mydomain");
 	router.swap_bangpath = conf_bool(c, "swap_bangpath");
 	router.percent_hack = conf_bool(c, "allow_percent_hack");
+	router.allow_min_user = conf_bool(c, "allow_min_user");
 	router.allow_untrusted_routing = conf_bool(c, "allow_untrusted_routing");
 	router.resolve_dequoted = conf_bool(c, "resolve_dequoted_address");
 	router.transport_parents = param_has("parent_domain_matches_subdomains", "transport_maps");
@@ -101,17 +105,48 @@ static void read_switches(const struct conf *c)
 	router.unknown_relay_code = (uint16_t)conf_int(c, "unknown_relay_recipient_reject_code");
 }
 
+/* As patterns of a list: "192.0.2.1 [2001:db8::1]". */
+static struct span own_addresses(bool loopback_only)
+{
+	struct ifaddrs *first = NULL;
+	struct buf b;
+	struct span out;
+
+	buf_init(&b, 65536);
+	if (getifaddrs(&first) != 0)
+		log_warning("addresses of this host: %m");
+	for (const struct ifaddrs *i = first; i; i = i->ifa_next) {
+		char text[INET_TEXT_MAX];
+		struct sockaddr_storage ss;
+		struct inet_addr addr;
+		uint16_t port;
+		bool v6 = i->ifa_addr && i->ifa_addr->sa_family == AF_INET6;
+
+		if (!i->ifa_addr || (!v6 && i->ifa_addr->sa_family != AF_INET) ||
+		    (loopback_only && !(i->ifa_flags & IFF_LOOPBACK)))
+			continue;
+		memset(&ss, 0, sizeof(ss));
+		memcpy(&ss, i->ifa_addr, v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in));
+		inet_addr_from_sockaddr(&ss, &addr, &port);
+		inet_addr_text(&addr, text); /* without a scope: patterns have none */
+		(void)buf_printf(&b, v6 ? "[%s] " : "%s ", text);
+	}
+	freeifaddrs(first);
+	out = span_dup(&conf_arena, buf_span(&b));
+	buf_release(&b);
+	return out;
+}
+
 /* inet_interfaces and proxy_interfaces as addresses: "user@[192.0.2.1]" is local when the address is ours. */
 static struct match_list *open_interfaces(const struct conf *c)
 {
 	struct match_list *l = NULL;
-	struct span text = span_printf(&conf_arena, "%s %s", conf_str(c, "inet_interfaces"),
-				       conf_str(c, "proxy_interfaces"));
+	struct span text = span_str(conf_str(c, "inet_interfaces"));
 	struct err e;
 
-	if (span_starts(text, SPAN("all")) || span_starts(text, SPAN("loopback-only")))
-		text = span_str(
-		    conf_str(c, "mynetworks")); /* the default mynetworks holds this host's own addresses */
+	if (span_is(text, "all") || span_is(text, "loopback-only"))
+		text = own_addresses(text.p[0] == 'l');
+	text = span_printf(&conf_arena, SPAN_FMT " %s", SPAN_ARG(text), conf_str(c, "proxy_interfaces"));
 	if (match_list_open("inet_interfaces", text, 0, &l, &e) != RC_OK)
 		l = NULL; /* names instead of addresses: literals are then not ours */
 	return l;

@@ -40,7 +40,9 @@ static enum rc find_recipient(const struct resolved *r, struct arena *a, struct 
 
 	if (r->class == AC_DEFAULT)
 		return RC_OK;
-	if (span_is_ci(parts.local, router.double_bounce_sender) && ours)
+	/* Who answers for the system always exists (RFC 5321 section 4.5.1). */
+	if (ours && (span_is_ci(parts.local, router.double_bounce_sender) ||
+		     span_is_ci(parts.local, "postmaster") || span_is_ci(parts.local, "mailer-daemon")))
 		return RC_OK;
 	for (size_t i = 0; i < ARRAY_LEN(any); i++)
 		if ((rc = known_in(any[i], r->rcpt, ours, FORMS_ADDR, a, e)) != RC_NOTFOUND)

@@ -27,12 +27,11 @@ unsigned ehlo_keyword(struct span name)
 	return 0;
 }
 
+/* Also after HELO: clients exist that use what they were not offered, and Postfix takes it. */
 unsigned extensions(const struct session *s)
 {
 	unsigned off = s->discard_ehlo;
 
-	if (!s->esmtp)
-		return 0;
 	return (off & KW_SIZE ? 0 : EXT_SIZE) | (off & KW_8BITMIME ? 0 : EXT_8BITMIME) |
 	       (off & KW_DSN ? 0 : EXT_DSN) | (auth_offered(s) ? EXT_AUTH : 0) |
 	       (!conf.smtputf8 || (off & KW_SMTPUTF8) ? 0 : EXT_SMTPUTF8);

@@ -51,9 +51,20 @@ static bool listed(const struct span *v, size_t n, struct span verb)
 
 /* Somebody speaks another protocol to us, mostly a web browser that was made to (smtpd_forbidden_commands).
  */
+/* "Subject: ...": whoever sends a header here speaks another protocol, or lost its place in this one. */
+static bool is_header(struct span verb)
+{
+	ptrdiff_t colon = span_chr(verb, ':');
+
+	for (ptrdiff_t i = 0; i < colon; i++)
+		if ((unsigned char)verb.p[i] <= 0x20 || (unsigned char)verb.p[i] >= 0x7f)
+			return false;
+	return colon > 0;
+}
+
 static bool forbidden(struct session *s, struct span verb, struct span line)
 {
-	bool hit = listed(conf.forbidden_cmd, conf.forbidden, verb);
+	bool hit = is_header(verb) || listed(conf.forbidden_cmd, conf.forbidden, verb);
 	struct arena a;
 	struct span value;
 	struct err e;
@@ -143,7 +154,7 @@ void command_log_counts(const struct session *s, struct buf *out)
 		else
 			(void)buf_printf(out, " %s=%u/%u", name, s->done[i], s->tried[i]);
 	}
-	if (done == tried)
+	if (done == tried && tried > 0)
 		(void)buf_printf(out, " commands=%u", tried);
 	else
 		(void)buf_printf(out, " commands=%u/%u", done, tried);
