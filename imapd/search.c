@@ -277,15 +277,16 @@ static bool head(struct judge *j, struct span *out)
 	if (!j->read) {
 		if (mailbox_read_head(j->s->mb, j->seq, 16384, out, &e) != RC_OK)
 			return false;
-		size_t n = header_length(*out);
+		size_t n = header_length_stored(*out);
 		if (out->n < 16384 || n < out->n) {
-			*out = span_head(*out, n);
+			*out = span_skip(span_head(*out, n), header_mbox_line(*out));
 			return true;
 		}
 	}
 	if (!content(j))
 		return false;
-	*out = span_head(j->message, header_length(j->message));
+	*out = span_head(j->message, header_length_stored(j->message));
+	*out = span_skip(*out, header_mbox_line(*out));
 	return true;
 }
 

@@ -10,7 +10,7 @@
 static struct span field(struct span header, const char *name, struct arena *a)
 {
 	struct header_field f;
-	if (header_find(header, name, &f) != RC_OK)
+	if (header_find(span_skip(header, header_mbox_line(header)), name, &f) != RC_OK)
 		return SPAN_NONE;
 	struct span v = header_unfold(a, span_head(f.body, ENVELOPE_HEADER_MAX));
 	return v.p ? v : SPAN("");

@@ -16,6 +16,7 @@ MESSAGES = {  # file name in cur/ -> content
               "Content-Disposition: inline; filename*=utf-8''caf%C3%A9.txt\n\nx\n",
     "3.c:2,": "From: a@b.test\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=zz\n\nno part at all\n",
     "4.d:2,": "From: a@b.test\nMIME-Version: 1.0\nContent-Type: text/html\nSubject: caf\u00e9\n\n<p>x</p>\n",
+    "5.e:2,": "From kim@example.org Mon Feb  7 21:52:25 1994\nFrom: mbox@b.test\nSubject: out of an mbox\n\nold\n",
 }
 
 
@@ -106,6 +107,14 @@ def test_text_without_a_character_set_is_us_ascii(kim):
     assert b'(("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0 NIL NIL NIL NIL) "mixed" ("boundary" "zz") NIL NIL NIL)' in \
         kim.do("FETCH 3 BODYSTRUCTURE")
     assert b'(("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0) "mixed")' in kim.do("FETCH 3 BODY")
+
+
+def test_the_first_line_of_an_mbox_ends_no_header(kim):
+    """Maildirs that were made from mboxes hold it; the fields behind it are the message's."""
+    assert b'"out of an mbox" ((NIL NIL "mbox" "b.test"))' in kim.do("FETCH 5 ENVELOPE")
+    assert b"BODY[TEXT] {5}\r\nold\r\n" in kim.do("FETCH 5 BODY.PEEK[TEXT]")
+    assert b"}\r\nSubject: out of an mbox\r\n\r\n" in kim.do("FETCH 5 BODY.PEEK[HEADER.FIELDS (SUBJECT)]")
+    assert b"* SEARCH 5\r\n" in kim.do("SEARCH FROM mbox@b.test")
 
 
 def test_search_in_other_character_sets(kim):
