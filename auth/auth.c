@@ -3,6 +3,7 @@
 #include "auth.h"
 #include "connection.h"
 #include "log/log.h"
+#include "tickets.h"
 
 struct auth_conf auth_conf;
 
@@ -25,6 +26,8 @@ static void prepare(void)
 	};
 	auth_conf.mail_uid = *conf_str(c, "mail_uid") ? strtoll(conf_str(c, "mail_uid"), NULL, 10) : -1;
 	auth_conf.mail_gid = *conf_str(c, "mail_gid") ? strtoll(conf_str(c, "mail_gid"), NULL, 10) : -1;
+	location_prepare();
+	tickets_prepare();
 	keeper_start(&k);
 	exchange_prepare();
 	if (!*exchange_mechs())
@@ -49,6 +52,7 @@ static const struct service auth = {
 	.paths = paths,
 	.offload_threads = 2, /* password hashes */
 	.prepare = prepare,
+	.start = tickets_start,
 	.serve = connection_serve,
 };
 

@@ -4,6 +4,8 @@
  *   connection.c  the protocol: lines in, lines out; a task per exchange
  *   exchange.c    SASL mechanisms through Cyrus SASL
  *   verify.c      is this the password?  scheme.c  {SCHEME}hash
+ *   location.c    whose process a log-in gets, and with which mailbox
+ *   tickets.c     tells the monitors of imapd and pop3d, for one-time tickets
  *   keeper.c      the root part: passwd-like file, sasldb, system accounts, PAM; a process of its own that
  * answers one kind of fixed-size question (keeper.h) and never sees what a client sent but a checked name and
  * a password guard.c       delays against guessing
@@ -12,6 +14,7 @@
 #define AUTH_AUTH_H
 
 #include "keeper.h"
+#include "asuser/asuser.h"
 #include "base/arena.h"
 #include "sasl/authclient.h"
 #include "task/stream.h"
@@ -59,6 +62,13 @@ struct exchange_step {
 /* mech NULL: a further step. */
 void exchange_step(struct sasl_exchange *x, const char *mech, bool has_data, struct span data,
 		   struct exchange_step *out);
+
+/* ---- location.c ---- */
+void location_prepare(void);
+/* Ids, home, mail location and directory of a user that was found; `service` is "imap" or "pop3". In a task: may ask
+ * proxymap. errors RC_NOTFOUND no ids or no mailbox can be told (the story says what is missing); RC_AGAIN; RC_LIMIT */
+MUST_CHECK enum rc location_find(const struct keeper_answer *u, const char *user, const char *service,
+				 struct asuser_id *id, struct err *e);
 
 /* ---- guard.c ---- */
 /* Waits as long as earlier failures from this address (or, on loopback, for this user) demand; then counts

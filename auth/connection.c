@@ -8,6 +8,7 @@
 #include "log/log.h"
 #include "protocol.h"
 #include "task/outbox.h"
+#include "tickets.h"
 #include <unistd.h>
 
 #define EXCHANGES_MAX 1000 /* of one connection */
@@ -321,7 +322,33 @@ static void put_setting(struct buf *b, const char *name, const char *value)
 	protocol_put_value(b, span_str(value));
 }
 
-static void answer_user(struct connection *c, uint32_t rid, const char *user)
+static void put_setting_id(struct buf *b, const char *name, uint32_t id)
+{
+	if (id != UINT32_MAX)
+		(void)buf_printf(b, "\t%s=%lu", name, (unsigned long)id);
+}
+
+/* What the front is told helps it to find a process that runs already; what counts is in the ticket. */
+static void put_identity(struct buf *b, const char *user, const char *service, const struct keeper_answer *a)
+{
+	struct asuser_id id;
+	char ticket[TICKET_TEXT_MAX];
+	struct err e;
+	enum rc rc = location_find(a, user, service, &id, &e);
+
+	put_setting_id(b, "uid", id.uid);
+	put_setting_id(b, "gid", id.gid);
+	put_setting(b, "home", id.home);
+	put_setting(b, "mail", id.mail);
+	if (rc == RC_OK) {
+		ticket_issue(&id, ticket);
+		put_setting(b, "ticket", ticket);
+	} else {
+		put_setting(b, "noticket", e.text);
+	}
+}
+
+static void answer_user(struct connection *c, uint32_t rid, const char *user, const char *service)
 {
 	struct keeper_question q = { .op = KEEPER_FIND };
 	struct keeper_answer a;
@@ -337,17 +364,9 @@ static void answer_user(struct connection *c, uint32_t rid, const char *user)
 			log_warning("%s: %s", user, e.text);
 		(void)buf_printf(&b, "%s\t%u", rc == RC_OK ? "NOTFOUND" : "FAIL", rid);
 	} else {
-		int64_t uid = a.uid != (uint32_t)-1 ? a.uid : auth_conf.mail_uid,
-			gid = a.gid != (uint32_t)-1 ? a.gid : auth_conf.mail_gid;
-
 		(void)buf_printf(&b, "USER\t%u\t", rid);
 		protocol_put_value(&b, span_str(user));
-		if (uid >= 0)
-			(void)buf_printf(&b, "\tuid=%lld", (long long)uid);
-		if (gid >= 0)
-			(void)buf_printf(&b, "\tgid=%lld", (long long)gid);
-		put_setting(&b, "home", *a.home ? a.home : auth_conf.mail_home);
-		put_setting(&b, "mail", *a.mail ? a.mail : auth_conf.mail_location);
+		put_identity(&b, user, service, &a);
 	}
 	explicit_bzero(&a, sizeof(a));
 	send_line(c, &b);
@@ -357,14 +376,14 @@ static void answer_user(struct connection *c, uint32_t rid, const char *user)
 struct redeem {
 	struct connection *c;
 	uint32_t rid;
-	char user[KEEPER_NAME_MAX];
+	char user[KEEPER_NAME_MAX], service[16];
 };
 
 static void redeem_task(void *arg)
 {
 	struct redeem *r = arg;
 
-	answer_user(r->c, r->rid, r->user);
+	answer_user(r->c, r->rid, r->user, r->service);
 	if (--r->c->running == 0)
 		waitq_wake_all(&r->c->idle);
 	free(r);
@@ -396,6 +415,7 @@ static bool cmd_redeem(struct connection *c, const struct request *q)
 	r->c = c;
 	r->rid = q->rid;
 	memcpy(r->user, x->user, sizeof(r->user));
+	memcpy(r->service, x->service, sizeof(r->service));
 	drop(x); /* good for once */
 	c->running++;
 	task_spawn(redeem_task, r);

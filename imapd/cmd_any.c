@@ -71,8 +71,7 @@ COMMAND(cmd_enable)
 		}
 		condstore = condstore || span_is_ci(name, "CONDSTORE");
 	} while (p->rest.n);
-	bool fresh = condstore && !s->condstore;
 	s->condstore = s->condstore || condstore;
-	reply(s, "ENABLED%s", fresh ? " CONDSTORE" : "");
+	reply(s, "ENABLED%s", condstore ? " CONDSTORE" : "");
 	tagged_ok(s, "Enabled.");
 }

@@ -213,7 +213,7 @@ static enum rc read_for(struct session *s, const struct fetch *f, size_t seq, st
 		enum rc rc = mailbox_read_head(s->mb, seq, HEAD_FIRST, message, e);
 		if (rc != RC_OK)
 			return rc;
-		if (message->n < HEAD_FIRST || header_length(*message) < message->n)
+		if (message->n < HEAD_FIRST || header_length_stored(*message) < message->n)
 			return RC_OK;
 	}
 	return mailbox_read(s->mb, seq, message, e);

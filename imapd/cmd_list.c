@@ -1,6 +1,7 @@
 /* Names of mailboxes: LIST (with RFC 5258's options that SPECIAL-USE and clients need), LSUB, STATUS, CREATE,
  * DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE. */
 #include "session.h"
+#include "names.h"
 
 #define PATTERNS_MAX 32
 
@@ -142,16 +143,13 @@ static bool patterns(struct parse *p, struct list_request *r)
 }
 
 /* Reference and pattern are joined, as RFC 3501 6.3.8 leaves it to servers of hierarchies without a current
- * directory. INBOX in any case. */
+ * directory. */
 static void join_reference(struct session *s, struct list_request *r)
 {
 	for (size_t i = 0; i < r->patterns; i++) {
 		struct span *t = &r->pattern[i];
 		if (r->reference.n)
 			*t = span_printf(&s->a, SPAN_FMT SPAN_FMT, SPAN_ARG(r->reference), SPAN_ARG(*t));
-		char sep = store_separator(s->store);
-		if (t->n >= 5 && span_is_ci(span_head(*t, 5), "INBOX") && (t->n == 5 || t->p[5] == sep))
-			*t = span_printf(&s->a, "INBOX" SPAN_FMT, SPAN_ARG(span_skip(*t, 5)));
 		if (t->n > 3 * STORE_NAME_MAX)
 			*t = span_head(*t, 3 * STORE_NAME_MAX);
 	}
@@ -304,6 +302,16 @@ COMMAND(cmd_lsub)
 }
 
 /* ---- changes ---- */
+
+/* A name that is to be made. */
+static bool new_name_ok(struct session *s, struct span name)
+{
+	if (name_is_utf7(name))
+		return true;
+	tagged_no(s, "[CANNOT] Mailbox name is not valid modified UTF-7.");
+	return false;
+}
+
 static bool one_name(struct session *s, struct parse *p, struct span *name)
 {
 	if (parse_sp(p) && parse_mailbox(p, name) && parse_end(p))
@@ -324,7 +332,7 @@ COMMAND(cmd_create)
 {
 	struct span name;
 	struct err e;
-	if (one_name(s, p, &name)) {
+	if (one_name(s, p, &name) && new_name_ok(s, name)) {
 		enum rc rc = store_create(s->store, name, &e);
 		outcome(s, rc, &e, "Create");
 	}
@@ -353,6 +361,8 @@ COMMAND(cmd_rename)
 		tagged_bad(s, p);
 		return;
 	}
+	if (!new_name_ok(s, to))
+		return;
 	enum rc rc = store_rename(s->store, from, to, &e);
 	outcome(s, rc, &e, "Rename");
 }
@@ -361,7 +371,7 @@ COMMAND(cmd_subscribe)
 {
 	struct span name;
 	struct err e;
-	if (one_name(s, p, &name)) {
+	if (one_name(s, p, &name) && new_name_ok(s, name)) {
 		enum rc rc = store_subscribe(s->store, name, true, &e);
 		outcome(s, rc, &e, "Subscribe");
 	}

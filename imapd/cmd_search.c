@@ -1,15 +1,17 @@
 /* SEARCH (RFC 3501 6.4.4; MODSEQ of RFC 7162; ESEARCH is not offered). */
 #include "session.h"
+#include "mime/header.h"
 
-static bool parse_charset(struct session *s, struct parse *p, bool *refused)
+static bool parse_charset(struct parse *p, struct span *charset, bool *refused)
 {
-	struct span charset;
-	(void)s;
+	struct buf probe;
 	if (!parse_word_ci(p, "CHARSET"))
 		return true;
-	if (!parse_sp(p) || !parse_astring(p, &charset) || !parse_sp(p))
+	if (!parse_sp(p) || !parse_astring(p, charset) || !parse_sp(p))
 		return false;
-	*refused = !span_is_ci(charset, "UTF-8") && !span_is_ci(charset, "US-ASCII");
+	buf_init(&probe, 16);
+	*refused = !charset_to_utf8(&probe, *charset, SPAN(""));
+	buf_release(&probe);
 	return true;
 }
 
@@ -17,9 +19,10 @@ COMMAND(cmd_search)
 {
 	struct search_key *key;
 	struct arena a;
+	struct span charset = SPAN("UTF-8"); /* what is not told: US-ASCII is part of it */
 	bool refused = false;
 	uint64_t modseq = 0;
-	if (!parse_sp(p) || !parse_charset(s, p, &refused)) {
+	if (!parse_sp(p) || !parse_charset(p, &charset, &refused)) {
 		tagged_bad(s, p);
 		return;
 	}
@@ -27,7 +30,7 @@ COMMAND(cmd_search)
 		tagged_no(s, "[BADCHARSET (US-ASCII UTF-8)] Unknown charset");
 		return;
 	}
-	if (!search_parse(s, p, &key) || !parse_end(p)) {
+	if (!search_parse(s, p, charset, &key) || !parse_end(p)) {
 		tagged_bad(s, p);
 		return;
 	}

@@ -1,10 +1,11 @@
 /* Tokens of the IMAP grammar. */
 #include "parse.h"
+#include "names.h"
 #include "store/store.h"
 
 void parse_start(struct parse *p, struct span text, struct arena *a)
 {
-	*p = (struct parse){ text, a, NULL };
+	*p = (struct parse){ .rest = text, .a = a };
 }
 
 bool parse_fail(struct parse *p, const char *why)
@@ -160,7 +161,10 @@ bool parse_nstring(struct parse *p, struct span *out, bool *nil)
 
 bool parse_mailbox(struct parse *p, struct span *out)
 {
-	return parse_astring(p, out);
+	if (!parse_astring(p, out))
+		return false;
+	*out = name_canonical(*out, p->sep, p->a);
+	return true;
 }
 
 static bool list_char(char c)
@@ -417,10 +421,19 @@ bool literal_announced(struct span line, uint64_t *n, bool *nonsync)
 }
 
 /* ---- LIST ---- */
+
+/* The first part INBOX stands for the same mailbox in any case (RFC 3501 5.1), in patterns, too. */
+static size_t caseless_part(struct span name, char sep)
+{
+	return span_starts(name, SPAN("INBOX")) && (name.n == 5 || name.p[5] == sep) ? 5 : 0;
+}
+
 /* One row of a dynamic program over the name: reach[j] tells whether the pattern so far matches name[0..j).
  */
 bool list_match(struct span pattern, struct span name, char sep)
 {
+	size_t caseless = caseless_part(name, sep);
+
 	bool reach[STORE_NAME_MAX + 2] = { true };
 	if (name.n > STORE_NAME_MAX)
 		return false;
@@ -435,7 +448,9 @@ bool list_match(struct span pattern, struct span name, char sep)
 			}
 		} else {
 			for (size_t j = name.n + 1; j-- > 0;) {
-				reach[j] = j && reach[j - 1] && name.p[j - 1] == c;
+				reach[j] = j && reach[j - 1] &&
+					   (name.p[j - 1] == c ||
+					    (j <= caseless && name.p[j - 1] == ascii_upper(c)));
 				any |= reach[j];
 			}
 		}

@@ -15,6 +15,7 @@
 struct parse {
 	struct span rest;
 	struct arena *a;
+	char sep;	 /* between the parts of a mailbox name; NUL: unknown */
 	const char *why; /* first complaint, for the BAD reply */
 };
 void parse_start(struct parse *p, struct span text, struct arena *a);

@@ -76,6 +76,7 @@ static const char *const header_keys[] = { "BCC", "CC", "FROM", "SUBJECT", "TO" 
 struct builder {
 	struct session *s;
 	struct parse *p;
+	struct span charset;
 	unsigned keys;
 };
 static bool parse_key(struct builder *b, unsigned depth, struct search_key **out);
@@ -104,12 +105,15 @@ static bool parse_and(struct builder *b, unsigned depth, struct search_key **out
 static bool want_text(struct builder *b, struct search_key *k)
 {
 	struct span s;
+	struct buf utf8;
 	if (!parse_sp(b->p) || !parse_astring(b->p, &s))
 		return false;
-	if (!utf8_valid(s))
-		return parse_fail(b->p, "Search text is not UTF-8");
-	k->text = text_fold(b->p->a, s);
-	return true;
+	buf_init(&utf8, 4 * s.n + 512); /* charset_to_utf8() reserves in steps */
+	bool ok = charset_to_utf8(&utf8, b->charset, s);
+	if (ok)
+		k->text = text_fold(b->p->a, span_dup(b->p->a, buf_span(&utf8)));
+	buf_release(&utf8);
+	return ok || parse_fail(b->p, "Search text is not in its character set");
 }
 
 static bool parse_keyword(struct builder *b, struct search_key *k, bool positive)
@@ -222,9 +226,9 @@ static bool parse_key(struct builder *b, unsigned depth, struct search_key **out
 	return parse_rest(b, depth, *out);
 }
 
-bool search_parse(struct session *s, struct parse *p, struct search_key **out)
+bool search_parse(struct session *s, struct parse *p, struct span charset, struct search_key **out)
 {
-	struct builder b = { s, p, 0 };
+	struct builder b = { s, p, charset, 0 };
 	return parse_and(&b, 0, out);
 }
 
@@ -273,15 +277,16 @@ static bool head(struct judge *j, struct span *out)
 	if (!j->read) {
 		if (mailbox_read_head(j->s->mb, j->seq, 16384, out, &e) != RC_OK)
 			return false;
-		size_t n = header_length(*out);
+		size_t n = header_length_stored(*out);
 		if (out->n < 16384 || n < out->n) {
-			*out = span_head(*out, n);
+			*out = span_skip(span_head(*out, n), header_mbox_line(*out));
 			return true;
 		}
 	}
 	if (!content(j))
 		return false;
-	*out = span_head(j->message, header_length(j->message));
+	*out = span_head(j->message, header_length_stored(j->message));
+	*out = span_skip(*out, header_mbox_line(*out));
 	return true;
 }
 

@@ -170,7 +170,8 @@ static struct span pick_fields(const struct section *sec, struct span header, st
 
 static struct span from_header(const struct section *sec, struct span header, struct arena *a)
 {
-	return sec->what == SEC_HEADER ? header : pick_fields(sec, header, a);
+	return sec->what == SEC_HEADER ? header
+				       : pick_fields(sec, span_skip(header, header_mbox_line(header)), a);
 }
 
 /* The bytes of the section as stored; .p NULL: there is no such part (NIL). */
@@ -180,7 +181,7 @@ static struct span find_bytes(const struct section *sec, struct span message, co
 	if (!sec->depth) {
 		if (sec->what == SEC_ALL)
 			return message;
-		size_t head = header_length(message);
+		size_t head = header_length_stored(message);
 		return sec->what == SEC_TEXT ? span_skip(message, head)
 					     : from_header(sec, span_head(message, head), a);
 	}

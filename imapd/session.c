@@ -333,6 +333,7 @@ static bool one_command(struct session *s)
 		return false;
 	}
 	parse_start(&p, buf_span(&s->cmd), &s->a);
+	p.sep = store_separator(s->store);
 	const struct command *c = parse_command(s, &p);
 	if (!c) {
 		tagged_bad(s, &p);

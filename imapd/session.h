@@ -96,7 +96,8 @@ MUST_CHECK enum rc session_structure(struct session *s, size_t seq, struct arena
 
 /* ---- search.c ---- */
 struct search_key;
-bool search_parse(struct session *s, struct parse *p, struct search_key **out);
+/* Texts are in `charset`, which charset_to_utf8() must know. */
+bool search_parse(struct session *s, struct parse *p, struct span charset, struct search_key **out);
 bool search_match(struct session *s, struct search_key *k, size_t seq, struct arena *a);
 bool search_uses_modseq(const struct search_key *k);
 

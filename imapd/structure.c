@@ -3,13 +3,14 @@
 #include "session.h"
 #include "mime/mime.h"
 
+#define FORMAT		    "2" /* of the text in the cache */
 #define ADDRESSES_MAX	    1000
 #define ENVELOPE_HEADER_MAX 65536 /* of one field: more is not shown */
 
 static struct span field(struct span header, const char *name, struct arena *a)
 {
 	struct header_field f;
-	if (header_find(header, name, &f) != RC_OK)
+	if (header_find(span_skip(header, header_mbox_line(header)), name, &f) != RC_OK)
 		return SPAN_NONE;
 	struct span v = header_unfold(a, span_head(f.body, ENVELOPE_HEADER_MAX));
 	return v.p ? v : SPAN("");
@@ -41,6 +42,22 @@ static void put_envelope(struct buf *b, struct span header, struct arena *a)
 	buf_putc(b, ')');
 }
 
+/* Continuations are joined, as RFC 2231 section 6 asks; what is in another character set stays coded, since a client
+ * could not tell which one raw bytes are in. */
+static void put_param(struct buf *b, const struct mime_param *p)
+{
+	bool coded = p->extended.p != NULL;
+	struct buf name;
+	buf_init(&name, 65536);
+	buf_append(&name, p->name);
+	if (coded)
+		buf_putc(&name, '*');
+	put_string(b, buf_span(&name));
+	buf_putc(b, ' ');
+	put_string(b, coded ? p->extended : p->value);
+	buf_release(&name);
+}
+
 static void put_params(struct buf *b, const struct mime_param *v, size_t n)
 {
 	if (!n) {
@@ -49,11 +66,27 @@ static void put_params(struct buf *b, const struct mime_param *v, size_t n)
 	}
 	for (size_t i = 0; i < n; i++) {
 		buf_puts(b, i ? " " : "(");
-		put_string(b, v[i].name);
-		buf_putc(b, ' ');
-		put_string(b, v[i].value);
+		put_param(b, &v[i]);
 	}
 	buf_putc(b, ')');
+}
+
+/* Text is in US-ASCII unless it says otherwise (RFC 2046 4.1.2); clients like to be told. */
+static void put_type_params(struct buf *b, const struct mime_part *p)
+{
+	bool told = !span_is_ci(p->type, "text");
+	for (size_t i = 0; i < p->params; i++)
+		told = told || span_is_ci(p->param[i].name, "charset");
+	if (told) {
+		put_params(b, p->param, p->params);
+		return;
+	}
+	buf_putc(b, '(');
+	for (size_t i = 0; i < p->params; i++) {
+		put_param(b, &p->param[i]);
+		buf_putc(b, ' ');
+	}
+	buf_puts(b, "\"charset\" \"us-ascii\")");
 }
 
 static struct span or_nil(struct span s)
@@ -103,7 +136,8 @@ static void put_multipart(struct buf *b, struct span message, const struct mime_
 {
 	buf_putc(b, '(');
 	if (!p->child) /* a multipart without parts: clients want one */
-		buf_puts(b, "(\"text\" \"plain\" NIL NIL NIL \"7bit\" 0 0)");
+		buf_printf(b, "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0%s)",
+			   extended ? " NIL NIL NIL NIL" : "");
 	for (const struct mime_part *c = p->child; c; c = c->next)
 		put_part(b, message, c, extended, a);
 	buf_putc(b, ' ');
@@ -134,7 +168,7 @@ static void put_leaf(struct buf *b, struct span message, const struct mime_part 
 	buf_putc(b, ' ');
 	put_string(b, p->subtype);
 	buf_putc(b, ' ');
-	put_params(b, p->param, p->params);
+	put_type_params(b, p);
 	buf_putc(b, ' ');
 	put_nstring(b, or_nil(p->id));
 	buf_putc(b, ' ');
@@ -183,7 +217,7 @@ static void put_address(struct buf *b, const struct mailbox *m)
 		buf_puts(b, " NIL)");
 		return;
 	}
-	put_nstring(b, or_nil(m->display));
+	put_nstring(b, or_nil(m->display.n ? m->display : m->comment));
 	buf_putc(b, ' ');
 	put_nstring(b, or_nil(m->route));
 	buf_putc(b, ' ');
@@ -229,7 +263,7 @@ void structure_make(struct span message, struct arena *a, struct structure *out)
 
 void structure_encode(const struct structure *st, struct buf *out)
 {
-	buf_printf(out, "1 %zu %zu %zu\n", st->envelope.n, st->bodystructure.n, st->body.n);
+	buf_printf(out, FORMAT " %zu %zu %zu\n", st->envelope.n, st->bodystructure.n, st->body.n);
 	buf_append(out, st->envelope);
 	buf_append(out, st->bodystructure);
 	buf_append(out, st->body);
@@ -244,7 +278,7 @@ bool structure_decode(struct span blob, struct structure *out)
 	for (int i = 0; i < 4; i++)
 		if (!span_next(&head, ' ', &w[i]))
 			return false;
-	if (!span_is(w[0], "1"))
+	if (!span_is(w[0], FORMAT))
 		return false;
 	for (int i = 0; i < 3; i++)
 		if (span_to_u64(w[i + 1], 1 << 20, &n[i]) != RC_OK)

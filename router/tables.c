@@ -109,19 +109,18 @@ static void read_switches(const struct conf *c)
 static struct match_list *open_interfaces(const struct conf *c)
 {
 	struct match_list *l = NULL;
-	struct span text = span_printf(&conf_arena, "%s %s", conf_str(c, "inet_interfaces"),
-				       conf_str(c, "proxy_interfaces"));
+	struct span text = span_str(conf_str(c, "inet_interfaces"));
 	struct err e;
 
-	if (span_starts(text, SPAN("all")) || span_starts(text, SPAN("loopback-only"))) {
+	if (span_is(text, "all") || span_is(text, "loopback-only")) {
 		struct buf b;
 
 		buf_init(&b, 1 << 20);
-		own_addresses(&b);
-		text = span_printf(&conf_arena, SPAN_FMT "%s", SPAN_ARG(buf_span(&b)),
-				   conf_str(c, "proxy_interfaces"));
+		own_addresses(&b, text.p[0] == 'l');
+		text = span_dup(&conf_arena, buf_span(&b));
 		buf_release(&b);
 	}
+	text = span_printf(&conf_arena, SPAN_FMT " %s", SPAN_ARG(text), conf_str(c, "proxy_interfaces"));
 	if (match_list_open("inet_interfaces", text, 0, &l, &e) != RC_OK)
 		l = NULL; /* names instead of addresses: literals are then not ours */
 	return l;

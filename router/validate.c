@@ -42,7 +42,9 @@ static enum rc find_recipient(const struct resolved *r, struct arena *a, struct 
 
 	if (r->class == AC_DEFAULT)
 		return RC_OK;
+	/* Who answers for the system always exists (RFC 5321 section 4.5.1). */
 	if (ours && (span_is_ci(parts.local, router.double_bounce_sender) ||
+		     span_is_ci(parts.local, "postmaster") || span_is_ci(parts.local, "mailer-daemon") ||
 		     probe_sender_is(service_conf(), r->rcpt, wall_s(wall_now()))))
 		return RC_OK;
 	for (size_t i = 0; i < ARRAY_LEN(any); i++)

@@ -27,12 +27,13 @@ unsigned ehlo_keyword(struct span name)
 	return 0;
 }
 
+/* Also after HELO: clients exist that use what they were not offered, and Postfix takes it. */
 unsigned extensions(const struct session *s)
 {
 	unsigned off = s->discard_ehlo;
 
-	/* What clients say without having asked does no harm: older ones say SIZE and BODY behind HELO. */
-	return EXT_SIZE | EXT_8BITMIME | EXT_AUTH | (off & KW_DSN ? 0 : EXT_DSN) |
+	return (off & KW_SIZE ? 0 : EXT_SIZE) | (off & KW_8BITMIME ? 0 : EXT_8BITMIME) |
+	       (off & KW_DSN ? 0 : EXT_DSN) | (auth_offered(s) ? EXT_AUTH : 0) |
 	       (!conf.smtputf8 || (off & KW_SMTPUTF8) ? 0 : EXT_SMTPUTF8);
 }
 

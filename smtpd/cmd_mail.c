@@ -14,6 +14,8 @@ const char *take_path(struct session *s, struct span path, bool utf8, bool null_
 	if (path.n > ENV_ADDR_MAX - 256 ||
 	    address_parse_path(path, utf8, &s->tx_arena, out, &routed) != RC_OK)
 		return "syntax";
+	if (!conf.allow_min_user && out->n > 0 && out->p[0] == '-')
+		return "syntax"; /* a program would take it for an option */
 	return NULL;
 }
 

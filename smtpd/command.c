@@ -64,9 +64,20 @@ static bool header_like(struct span line)
 
 /* Somebody speaks another protocol to us, mostly a web browser that was made to (smtpd_forbidden_commands).
  */
+/* "Subject: ...": whoever sends a header here speaks another protocol, or lost its place in this one. */
+static bool is_header(struct span verb)
+{
+	ptrdiff_t colon = span_chr(verb, ':');
+
+	for (ptrdiff_t i = 0; i < colon; i++)
+		if ((unsigned char)verb.p[i] <= 0x20 || (unsigned char)verb.p[i] >= 0x7f)
+			return false;
+	return colon > 0;
+}
+
 static bool forbidden(struct session *s, struct span verb, struct span line)
 {
-	bool hit = listed(conf.forbidden_cmd, conf.forbidden, verb);
+	bool hit = is_header(verb) || listed(conf.forbidden_cmd, conf.forbidden, verb);
 	struct arena a;
 	struct span value;
 	struct err e;

@@ -115,7 +115,9 @@ static const char *mail_param(struct span word, unsigned ext, struct arena *a, s
 		return out->envid.n > 0 || !xtext(v, ENVID_TEXT_MAX, a, &out->envid)
 			   ? "501 5.5.4 Bad ENVID parameter syntax"
 			   : NULL;
-	if ((ext & EXT_AUTH) && keyed(word, "AUTH", &v)) /* RFC 4954 section 5 */
+	if (keyed(word, "AUTH", &v) && !(ext & EXT_AUTH)) /* says nothing to us */
+		return NULL;
+	if (keyed(word, "AUTH", &v)) /* RFC 4954 section 5 */
 		return xtext(v, 500, a, &out->auth) ? NULL : "501 5.5.4 Bad AUTH parameter syntax";
 	if ((ext & EXT_SMTPUTF8) && span_is_ci(word, "SMTPUTF8")) {
 		out->smtputf8 = true;

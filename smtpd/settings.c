@@ -182,6 +182,7 @@ static void load_protocol(void)
 	conf.cleanup_service = str("cleanup_service_name");
 	conf.rewrite_service = str("rewrite_service_name");
 	conf.helo_required = yes("smtpd_helo_required");
+	conf.allow_min_user = yes("allow_min_user");
 	conf.strict_envelopes = yes("strict_rfc821_envelopes");
 	conf.disable_vrfy = yes("disable_vrfy_command");
 	conf.soft_bounce = yes("soft_bounce");
@@ -256,7 +257,7 @@ static void load_own_addresses(void)
 	struct err e;
 
 	buf_init(&b, 1 << 20);
-	own_addresses(&b);
+	own_addresses(&b, false);
 	(void)buf_puts(&b, str("proxy_interfaces"));
 	if (match_list_open("inet_interfaces", buf_span(&b), 0, &conf.local_ip, &e) != RC_OK)
 		die("%s", e.text);

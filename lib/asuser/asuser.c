@@ -63,26 +63,32 @@ static enum rc receive(int fds[2], size_t *n, struct err *e)
 	return r.rc == RC_OK ? RC_OK : err_set(e, (enum rc)r.rc, "%s", r.text);
 }
 
-static enum rc exchange(const struct asuser_request *r, int fds[2], size_t *n, struct err *e)
+/* A request of either kind. */
+struct request {
+	const void *bytes;
+	size_t n;
+	bool want_status;
+};
+
+static enum rc exchange(const struct request *r, int fds[2], size_t *n, struct err *e)
 {
-	if (send(control, r, sizeof *r, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)sizeof *r)
+	if (send(control, r->bytes, r->n, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)r->n)
 		return err_set(e, RC_GONE, "the monitor has ended");
 	return receive(fds, n, e);
 }
 
-static enum rc ask(const struct asuser_id *id, bool want_status, int fds[2], struct err *e)
+static enum rc ask(const struct request *r, int fds[2], struct err *e)
 {
-	struct asuser_request r = { .magic = ASUSER_MAGIC, .want_status = want_status, .id = *id };
 	size_t n = 0;
 	INVARIANT(control >= 0);
 	while (asking)
 		if (waitq_wait(&turn, deadline_s(ANSWER_S)) != RC_OK)
 			return err_set(e, RC_AGAIN, "the monitor is busy");
 	asking = true;
-	enum rc rc = exchange(&r, fds, &n, e);
+	enum rc rc = exchange(r, fds, &n, e);
 	asking = false;
 	waitq_wake_one(&turn);
-	if (rc == RC_OK && n != (want_status ? 2U : 1U)) {
+	if (rc == RC_OK && n != (r->want_status ? 2U : 1U)) {
 		for (size_t i = 0; i < n; i++)
 			close(fds[i]);
 		return err_set(e, RC_SYNTAX, "nonsense from the monitor");
@@ -90,10 +96,16 @@ static enum rc ask(const struct asuser_id *id, bool want_status, int fds[2], str
 	return rc;
 }
 
+static enum rc ask_run(const struct asuser_id *id, bool want_status, int fds[2], struct err *e)
+{
+	struct asuser_request r = { .magic = ASUSER_MAGIC, .want_status = want_status, .id = *id };
+	return ask(&(struct request){ &r, sizeof r, want_status }, fds, e);
+}
+
 enum rc asuser_run(const struct asuser_id *id, int *fd, struct err *e)
 {
 	int fds[2] = { -1, -1 };
-	enum rc rc = ask(id, false, fds, e);
+	enum rc rc = ask_run(id, false, fds, e);
 	*fd = rc == RC_OK ? fds[0] : -1;
 	return rc;
 }
@@ -101,8 +113,17 @@ enum rc asuser_run(const struct asuser_id *id, int *fd, struct err *e)
 enum rc asuser_run_wait(const struct asuser_id *id, int *fd, int *status_fd, struct err *e)
 {
 	int fds[2] = { -1, -1 };
-	enum rc rc = ask(id, true, fds, e);
+	enum rc rc = ask_run(id, true, fds, e);
 	*fd = rc == RC_OK ? fds[0] : -1;
 	*status_fd = rc == RC_OK ? fds[1] : -1;
+	return rc;
+}
+
+enum rc asuser_redeem(const struct asuser_ticket *t, int *fd, struct err *e)
+{
+	struct asuser_ticket_request r = { .magic = ASUSER_MAGIC_TICKET, .ticket = *t };
+	int fds[2] = { -1, -1 };
+	enum rc rc = ask(&(struct request){ &r, sizeof r, false }, fds, e);
+	*fd = rc == RC_OK ? fds[0] : -1;
 	return rc;
 }

@@ -4,7 +4,9 @@
  * kill) and returns; the daemon then drops its rights. asuser_run() asks the monitor to fork a child that
  * becomes (uid, gid, groups of `user`), is confined (landlock: `dir` and what child_paths adds; seccomp:
  * child_rights), and calls child_main(fd, &id) with its end of a SOCK_SEQPACKET or SOCK_STREAM pair; the
- * caller gets the other end. Without root (one-uid mode) the child stays what the caller is, and only its own
+ * caller gets the other end. Where conf.ticket_dir is set, the caller is not believed: asuser_redeem() hands
+ * over a ticket, and the monitor has auth(8) tell whom it stands for (asuser/ticket.h); asuser_run() is refused
+ * then. Without root (one-uid mode) the child stays what the caller is, and only its own
  * uid is accepted. The monitor refuses uid 0, uids below `min_uid`, and the uids of the suite's own users.
  * One child per call; who wants one per user keeps the descriptor (a process per principal serves all
  * connections of that user). */
@@ -44,6 +46,10 @@ struct asuser_conf {
 	int (*child_main)(int fd, const struct asuser_id *id); /* its value is the exit status; has no loop
 								  yet: loop_after_fork() was called */
 	unsigned max_children;				       /* 0: 1000 */
+	const char
+	    *ticket_dir; /* private/ of the queue directory: identities come from auth alone; NULL: from
+				   the caller */
+	const char *ticket_service; /* "imap": tickets of this service count */
 };
 
 MUST_CHECK enum rc asuser_start(const struct asuser_conf *c, struct err *e);
@@ -52,6 +58,10 @@ MUST_CHECK enum rc asuser_start(const struct asuser_conf *c, struct err *e);
 MUST_CHECK enum rc asuser_run(const struct asuser_id *id, int *fd, struct err *e);
 /* As asuser_run, and *status_fd becomes readable with one int32_t (wait status) when the child ended. */
 MUST_CHECK enum rc asuser_run_wait(const struct asuser_id *id, int *fd, int *status_fd, struct err *e);
+
+/* As asuser_run, for the user that the ticket stands for; RC_DENIED also when it stands for nobody, or was spent. */
+struct asuser_ticket;
+MUST_CHECK enum rc asuser_redeem(const struct asuser_ticket *t, int *fd, struct err *e);
 
 /* For any forked half that goes on with other rights than the daemon: closes all descriptors (listeners, the
  * channel to master, tables, keys) but 0..2, the log's and `keep`. */

@@ -124,20 +124,44 @@ static void reap(void)
 		}
 }
 
+/* The caller says who. */
+static enum rc take_identity(const struct asuser_request *r, size_t n, const struct asuser_conf *c,
+			     struct err *e)
+{
+	return n == sizeof *r ? asuser_validate(r, c, e) : err_set(e, RC_DENIED, "record of wrong size");
+}
+
+/* The caller has a ticket, and auth says who; its answer goes through the same checks. */
+static enum rc take_ticket(struct asuser_request *r, const struct asuser_ticket_request *t, size_t n,
+			   const struct asuser_conf *c, struct err *e)
+{
+	if (n != sizeof *t)
+		return err_set(e, RC_DENIED, "record of wrong size");
+	if (t->magic != ASUSER_MAGIC_TICKET)
+		return err_set(e, RC_DENIED, "malformed request");
+	*r = (struct asuser_request){ .magic = ASUSER_MAGIC };
+	enum rc rc = ticket_redeem(c->ticket_dir, c->ticket_service, &t->ticket, &r->id, e);
+	return rc == RC_OK ? asuser_validate(r, c, e) : rc;
+}
+
 /* False when the daemon is gone. */
 static bool serve(int control, const struct asuser_conf *c)
 {
+	union {
+		struct asuser_request identity;
+		struct asuser_ticket_request ticket;
+	} got;
 	struct asuser_request r;
 	struct err e;
-	ssize_t n = recv(control, &r, sizeof r, MSG_TRUNC);
+	ssize_t n = recv(control, &got, sizeof got, MSG_TRUNC);
 	if (n < 0)
 		return errno == EINTR || errno == EAGAIN;
 	if (n == 0)
 		return false;
-	enum rc rc = n == (ssize_t)sizeof r ? asuser_validate(&r, c, &e)
-					    : err_set(&e, RC_DENIED, "record of wrong size");
+	enum rc rc = c->ticket_dir != NULL ? take_ticket(&r, &got.ticket, (size_t)n, c, &e)
+					   : take_identity(&got.identity, (size_t)n, c, &e);
 	if (rc == RC_OK) {
-		start_child(control, &r, c);
+		start_child(control, c->ticket_dir != NULL ? &r : &got.identity, c);
 	} else {
 		log_warning("asuser: refused: %s", e.text);
 		reply(control, rc, e.text, NULL, 0);

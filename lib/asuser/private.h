@@ -2,15 +2,20 @@
 #ifndef ASUSER_PRIVATE_H
 #define ASUSER_PRIVATE_H
 
-#include "asuser/asuser.h"
+#include "asuser/ticket.h"
 
-#define ASUSER_MAGIC 0x41535552u
+#define ASUSER_MAGIC	    0x41535552u
+#define ASUSER_MAGIC_TICKET 0x41535554u
 
-/* daemon -> monitor; fixed size */
+/* daemon -> monitor; fixed size: the first kind, or, with conf.ticket_dir, the second */
 struct asuser_request {
 	uint32_t magic;
 	uint32_t want_status;
 	struct asuser_id id;
+};
+struct asuser_ticket_request {
+	uint32_t magic;
+	struct asuser_ticket ticket;
 };
 /* monitor -> daemon; with one or two descriptors when rc is RC_OK */
 struct asuser_reply {

@@ -60,7 +60,7 @@ void login_prepare(const struct login_conf *lc)
 {
 	const struct conf *c = service_conf();
 	static struct asuser_conf a;
-	static char title[16];
+	static char title[16], tickets[256];
 	struct authclient_conf ac = { "auth", lc->protocol, service_connect };
 	char name[64];
 	struct err e;
@@ -70,10 +70,12 @@ void login_prepare(const struct login_conf *lc)
 	login_set.plaintext = conf_bool(c, param("plaintext_auth", name, sizeof(name)));
 	login_set.user_limit = conf_int(c, param("user_session_limit", name, sizeof(name)));
 	prepare_tls(c);
-	login_location_prepare();
 	login_set.auth = authclient_new(&ac);
 	snprintf(title, sizeof(title), "%sd", lc->protocol);
+	snprintf(tickets, sizeof(tickets), "%s/" TICKET_DIR, conf_str(c, "queue_directory"));
 	a = (struct asuser_conf){ .name = title,
+				  .ticket_dir = tickets,
+				  .ticket_service = lc->protocol,
 				  .seqpacket = true,
 				  .min_uid = 1,
 				  .child_rights = lc->child_rights,

@@ -1,7 +1,7 @@
 /* login/handover.c - the front's side of the users' processes: finds or starts one, gives it the connection,
  * and waits until the session is over.
  *
- *	none --asuser_run--> starting --hello--> ready (users > 0) <--> lingering --LINGER_S--> closed */
+ *	none --asuser_redeem--> starting --hello--> ready (users > 0) <--> lingering --LINGER_S--> closed */
 #include "login/private.h"
 #include "log/event.h"
 #include "log/log.h"
@@ -92,12 +92,12 @@ static enum rc read_hello(struct process *p, struct err *e)
 	return h.rc == RC_OK ? RC_OK : err_set(e, RC_AGAIN, "the mailbox cannot be opened");
 }
 
-static enum rc process_start(struct process *p, struct err *e)
+static enum rc process_start(struct process *p, const struct asuser_ticket *t, struct err *e)
 {
 	enum rc rc;
 
 	p->starting = true;
-	rc = asuser_run(&p->id, &p->fd, e);
+	rc = asuser_redeem(t, &p->fd, e);
 	if (rc == RC_GONE)
 		service_retire(); /* a new process gets a new monitor */
 	if (rc == RC_OK)
@@ -110,7 +110,8 @@ static enum rc process_start(struct process *p, struct err *e)
 }
 
 /* Counts the caller as a user of *out. */
-static enum rc process_get(const struct asuser_id *id, struct process **out, struct err *e)
+static enum rc process_get(const struct asuser_id *id, const struct asuser_ticket *t, struct process **out,
+			   struct err *e)
 {
 	struct process *p = find(id);
 	enum rc rc = RC_OK;
@@ -123,7 +124,7 @@ static enum rc process_get(const struct asuser_id *id, struct process **out, str
 		waitq_init(&p->started);
 		timer_init(&p->linger, linger_over, p);
 		list_add_tail(&processes, &p->link);
-		rc = process_start(p, e);
+		rc = process_start(p, t, e);
 	} else {
 		p->users++;
 		timer_cancel(&p->linger);
@@ -306,28 +307,38 @@ static unsigned sessions_of(const struct asuser_id *id)
 	return n;
 }
 
-static enum rc whose(struct login *l, struct asuser_id *id, struct err *e)
+/* *id only tells processes apart: the monitor gets the ticket, and asks auth itself whom to serve. */
+static enum rc whose(struct login *l, struct asuser_id *id, struct asuser_ticket *t, struct err *e)
 {
 	struct auth_user u;
 	enum rc rc = authclient_redeem(&l->x, &l->a, &u, l->until, e);
 
 	l->x = NULL;
-	if (rc == RC_OK && span_cstr(u.user, l->user, sizeof(l->user)) != RC_OK)
-		rc = err_set(e, RC_SYNTAX, "user name too long");
-	return rc == RC_OK ? login_location(&u, id, e) : rc;
+	if (rc != RC_OK)
+		return rc;
+	*id = (struct asuser_id){ .uid = u.uid, .gid = u.gid };
+	if (span_cstr(u.user, l->user, sizeof(l->user)) != RC_OK ||
+	    span_cstr(u.user, id->user, sizeof(id->user)) != RC_OK ||
+	    span_cstr(u.home, id->home, sizeof(id->home)) != RC_OK ||
+	    span_cstr(u.mail, id->mail, sizeof(id->mail)) != RC_OK)
+		return err_set(e, RC_SYNTAX, "name or path of a user too long");
+	if (!u.ticket.n)
+		return err_set(e, RC_NOTFOUND, "no ticket from auth: " SPAN_FMT, SPAN_ARG(u.noticket));
+	return ticket_parse(u.ticket, t) == RC_OK ? RC_OK : err_set(e, RC_SYNTAX, "nonsense from auth");
 }
 
 enum rc login_hand_over(struct login *l, struct span tag, struct err *e)
 {
 	struct asuser_id id;
 	struct process *p = NULL;
-	enum rc rc = whose(l, &id, e);
+	struct asuser_ticket ticket = { .server = 0 };
+	enum rc rc = whose(l, &id, &ticket, e);
 
 	if (rc == RC_OK && login_set.user_limit > 0 && sessions_of(&id) >= (uint64_t)login_set.user_limit)
 		return err_set(e, RC_LIMIT, "too many sessions of this user");
 	/* A kept process may have ended since: then once more with a new one. */
 	for (int attempt = 0; rc == RC_OK; attempt++) {
-		if ((rc = process_get(&id, &p, e)) != RC_OK)
+		if ((rc = process_get(&id, &ticket, &p, e)) != RC_OK)
 			break;
 		rc = serve_in(l, p, tag, e);
 		if (rc == RC_EOF)

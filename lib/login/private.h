@@ -2,7 +2,7 @@
 #ifndef LOGIN_PRIVATE_H
 #define LOGIN_PRIVATE_H
 
-#include "asuser/asuser.h"
+#include "asuser/ticket.h"
 #include "login/login.h"
 
 struct login_settings {
@@ -42,11 +42,5 @@ void login_end_processes(void); /* the users' processes end their sessions, and 
 /* ---- ahead.c ---- */
 /* Takes over fd; `bytes` (copied) are read first. */
 struct stream *login_stream(int fd, struct span bytes);
-
-/* ---- location.c ---- */
-void login_location_prepare(void);
-/* Whose process, with which mailbox. RC_NOTFOUND: no ids or no mailbox can be told (the story says what is
- * missing); RC_AGAIN. */
-MUST_CHECK enum rc login_location(const struct auth_user *u, struct asuser_id *out, struct err *e);
 
 #endif

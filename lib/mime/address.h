@@ -34,8 +34,11 @@ struct span address_lower_domain(struct arena *a, struct span addr);
 /* RFC 5322 3.4 address list with groups, comments, obsolete forms: what To:, From:, Cc: hold. */
 struct mailbox {
 	struct span display; /* decoded quotes, comments dropped; RFC 2047 words as they stand */
-	struct span route;   /* obsolete source route or "" */
-	struct span local;   /* internal form */
+	struct span
+	    comment; /* the last comment of an address without display name and angle brackets: what names it
+				in old mail; "" none */
+	struct span route; /* obsolete source route or "" */
+	struct span local; /* internal form */
 	struct span domain;
 	struct span raw;	     /* the addr-spec as written: for rewriting in place */
 	bool group_start, group_end; /* IMAP ENVELOPE wants them: display holds the name at the start */

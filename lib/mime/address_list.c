@@ -9,8 +9,9 @@ struct cursor {
 	struct span s;
 	size_t i;
 	struct arena *a;
-	size_t word_end;  /* behind the last word taken */
-	struct buf words; /* display name, then local part, of the mailbox at hand; internal form */
+	size_t word_end;     /* behind the last word taken */
+	struct span comment; /* the last one of the mailbox at hand, as written, without its parentheses */
+	struct buf words;    /* display name, then local part, of the mailbox at hand; internal form */
 	bool in_group;
 	bool bad; /* something was not well formed */
 };
@@ -29,6 +30,7 @@ static char peek(const struct cursor *c)
 static bool skip_comment(struct cursor *c)
 {
 	unsigned depth = 0;
+	size_t start = c->i + 1;
 
 	for (; c->i < c->s.n; c->i++) {
 		char ch = c->s.p[c->i];
@@ -39,6 +41,7 @@ static bool skip_comment(struct cursor *c)
 			if (++depth > COMMENT_DEPTH_MAX)
 				return false;
 		} else if (ch == ')' && --depth == 0) {
+			c->comment = span_make(c->s.p + start, c->i - start);
 			c->i++;
 			return true;
 		}
@@ -208,6 +211,21 @@ static struct mailbox *list_add(struct cursor *c, struct list_out *o)
 	return &o->v[o->n++];
 }
 
+/* "kim@example.org (Kim)": how names were written before there were display names (RFC 5322 A.6.3). */
+static struct span comment_text(struct cursor *c)
+{
+	struct span s = span_trim(c->comment);
+
+	buf_reset(&c->words);
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '\\' && i + 1 < s.n)
+			i++;
+		if (s.p[i] != '\r' && s.p[i] != '\n')
+			(void)buf_putc(&c->words, s.p[i]);
+	}
+	return span_dup(c->a, buf_span(&c->words));
+}
+
 /* One element up to a comma: mailbox, group start or end. */
 static void take_element(struct cursor *c, struct list_out *o)
 {
@@ -217,6 +235,7 @@ static void take_element(struct cursor *c, struct list_out *o)
 
 	skip_cfws(c);
 	start = c->i;
+	c->comment = SPAN_NONE;
 	take_words(c, BTW_SPACE);
 	phrase = span_dup(c->a, buf_span(&c->words));
 	if (!(m = list_add(c, o))) {
@@ -238,6 +257,7 @@ static void take_element(struct cursor *c, struct list_out *o)
 	default:
 		c->i = start;
 		take_addr_spec(c, m);
+		m->comment = comment_text(c);
 	}
 }
 

@@ -68,6 +68,20 @@ size_t header_length(struct span message)
 	return message.n - rest.n;
 }
 
+size_t header_mbox_line(struct span message)
+{
+	if (!span_starts(message, SPAN("From ")) && !span_starts(message, SPAN(">From ")))
+		return 0;
+	return line_length(message);
+}
+
+size_t header_length_stored(struct span message)
+{
+	size_t n = header_mbox_line(message);
+
+	return n + header_length(span_skip(message, n));
+}
+
 enum rc header_find(struct span header, const char *name, struct header_field *f)
 {
 	while (header_next(&header, f) == RC_OK)

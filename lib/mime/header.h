@@ -16,6 +16,10 @@ struct header_field {
 enum rc header_next(struct span *rest, struct header_field *f);
 /* Length of the header including the empty line. */
 size_t header_length(struct span message);
+/* Of a stored message, which may begin with the "From " line of an mbox (">From " in one that was forwarded):
+ * length of that line, 0 none; and of the header with it. */
+size_t header_mbox_line(struct span message);
+size_t header_length_stored(struct span message);
 /* First field of that name (ASCII case folded), RC_NOTFOUND. */
 enum rc header_find(struct span header, const char *name, struct header_field *f);
 /* Body with foldings undone (CRLF WSP -> WSP) and trimmed. */

@@ -165,7 +165,7 @@ static void add_child(struct parser *p, struct mime_part *child)
 static size_t begin_part(struct parser *p, struct mime_part *part, size_t off, struct mime_part **leaf)
 {
 	struct span rest = span_skip(p->msg, off);
-	size_t head = header_length(rest);
+	size_t head = header_length_stored(rest), line = header_mbox_line(rest);
 	uint32_t lines;
 	uint64_t bare;
 	struct span boundary;
@@ -176,7 +176,7 @@ static size_t begin_part(struct parser *p, struct mime_part *part, size_t off, s
 	part->body_off = off + head;
 	count_lines(p->msg, off, off + head, &lines, &bare);
 	part->crlf_header_len = head + bare;
-	take_fields(p, part, span_head(rest, head));
+	take_fields(p, part, span_skip(span_head(rest, head), line));
 	room = p->depth < MIME_DEPTH_MAX && p->parts < MIME_PARTS_MAX;
 	*leaf = NULL;
 	if (span_is_ci(part->type, "multipart")) {

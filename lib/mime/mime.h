@@ -12,6 +12,8 @@
 struct mime_param {
 	struct span name, value; /* RFC 2231 continuations joined, percent-decoding done, charset kept as
 				    UTF-8 where known */
+	struct span extended;	 /* "charset'language'percent-coded" as one value, when it was written so;
+				    SPAN_NONE */
 };
 struct mime_part {
 	struct span type,

@@ -159,15 +159,32 @@ static void split_name(struct span name, struct raw *r)
 		r->section = (int)section;
 }
 
+/* As it may stand in an extended value (RFC 2231 section 7: attribute-char); a coded one is there already, but for
+ * bytes that no header should hold. */
+static void put_extended(struct buf *out, struct span v, bool coded)
+{
+	for (size_t i = 0; i < v.n; i++) {
+		char c = v.p[i];
+
+		if (ascii_isalnum(c) || (c && strchr("!#$&+-.^_`{}~|", c)) ||
+		    (coded && (unsigned char)c > 0x20 && (unsigned char)c < 0x7f))
+			(void)buf_putc(out, c);
+		else
+			(void)buf_printf(out, "%%%02X", (unsigned char)c);
+	}
+}
+
 /* Sections 0, 1, 2... of one parameter, in order, wherever they stand. The character set is undone over the
  * whole: a section may end inside a character. */
-static struct span join(struct raw *v, size_t n, size_t first, struct arena *a)
+static void join(struct raw *v, size_t n, size_t first, struct arena *a, struct mime_param *p)
 {
-	struct buf bytes, out;
-	struct span charset = SPAN_NONE, result;
+	struct buf bytes, out, extended;
+	struct span charset = SPAN_NONE;
+	bool is_extended = false;
 
 	buf_init(&bytes, PARAM_VALUE_MAX);
 	buf_init(&out, PARAM_VALUE_MAX);
+	buf_init(&extended, 4 * PARAM_VALUE_MAX);
 	for (int want = v[first].section < 0 ? -1 : 0; want <= SECTIONS_MAX; want++) {
 		size_t i = first;
 
@@ -175,6 +192,9 @@ static struct span join(struct raw *v, size_t n, size_t first, struct arena *a)
 			i++;
 		if (i == n)
 			break;
+		is_extended = want <= 0 ? v[i].coded : is_extended;
+		if (is_extended)
+			put_extended(&extended, v[i].value, v[i].coded);
 		if (v[i].coded)
 			put_percent(&bytes, want <= 0 ? without_charset(v[i].value, &charset) : v[i].value);
 		else
@@ -186,12 +206,13 @@ static struct span join(struct raw *v, size_t n, size_t first, struct arena *a)
 	}
 	v[first].used = true;
 	if (charset.n && charset_to_utf8(&out, charset, buf_span(&bytes)))
-		result = span_dup(a, buf_span(&out));
+		p->value = span_dup(a, buf_span(&out));
 	else
-		result = span_dup(a, buf_span(&bytes));
+		p->value = span_dup(a, buf_span(&bytes));
+	p->extended = is_extended ? span_dup(a, buf_span(&extended)) : SPAN_NONE;
 	buf_release(&bytes);
 	buf_release(&out);
-	return result;
+	buf_release(&extended);
 }
 
 static void take_params(struct scan *c, struct arena *a, struct mime_param **out, size_t *n)
@@ -211,7 +232,7 @@ static void take_params(struct scan *c, struct arena *a, struct mime_param **out
 		if (v[i].used)
 			continue;
 		(*out)[*n].name = span_dup(a, v[i].name);
-		(*out)[(*n)++].value = join(v, raws, i, a);
+		join(v, raws, i, a, &(*out)[(*n)++]);
 		for (size_t k = i + 1; k < raws;
 		     k++) /* further sections, and repetitions: the first counts */
 			v[k].used |= span_eq_ci(v[k].name, v[i].name);

@@ -3,6 +3,7 @@
 #include "net/addr.h"
 
 #include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -21,13 +22,14 @@ static void add(const struct sockaddr *sa, struct buf *out)
 	(void)buf_printf(out, ip.family == AF_INET6 ? "[%s] " : "%s ", text);
 }
 
-void own_addresses(struct buf *out)
+void own_addresses(struct buf *out, bool loopback_only)
 {
 	struct ifaddrs *all = NULL;
 
 	if (getifaddrs(&all) != 0)
 		return;
 	for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next)
-		add(i->ifa_addr, out);
+		if (!loopback_only || (i->ifa_flags & IFF_LOOPBACK))
+			add(i->ifa_addr, out);
 	freeifaddrs(all);
 }

@@ -5,6 +5,6 @@
 #include "base/buf.h"
 
 /* Appends each address of an interface in the syntax of mynetworks ("192.0.2.1 [2001:db8::1] "). Before the sandbox. */
-void own_addresses(struct buf *out);
+void own_addresses(struct buf *out, bool loopback_only);
 
 #endif

@@ -481,6 +481,10 @@ static void take_user_field(struct span f, struct arena *a, struct auth_user *ou
 		out->home = value;
 	else if (span_is(key, "mail"))
 		out->mail = value;
+	else if (span_is(key, "ticket"))
+		out->ticket = value;
+	else if (span_is(key, "noticket"))
+		out->noticket = value;
 }
 
 static enum rc judge_user(struct auth_exchange *x, struct arena *a, struct auth_user *out, struct err *e)

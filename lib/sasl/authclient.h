@@ -9,8 +9,8 @@
  *
  * Fields are separated by TAB; TAB, LF, CR, NUL and \001 inside a value are written as \001 t, n, r, 0, 1.
  * REQUEST is what Dovecot's login processes have their master process send: it turns the success of exchange `id`
- * into the user's ids and mailbox, once (the ticket: id and the connection's cookie). Our auth takes it on the same
- * connection, from imapd and pop3d only.
+ * into the user's ids and mailbox, once (by id and the connection's cookie). Our auth takes it on the same
+ * connection, from imapd and pop3d only, and adds ticket=, with which a monitor learns the same from auth itself.
  *
  * One connection per process carries all exchanges; it is made on first use and again after it broke (exchanges under way then
  * end with AUTH_TEMP). Every byte from a mail client is checked here before it goes on the shared connection. */
@@ -89,8 +89,10 @@ struct auth_user {
 	struct span user;	/* canonical: may differ from what was typed */
 	uint32_t uid, gid;	/* (uint32_t)-1 when the server named none */
 	struct span home, mail; /* "" none */
+	struct span ticket;	/* for asuser_redeem() (asuser/ticket.h); "" none */
+	struct span noticket;	/* why there is none */
 };
-/* Spends the ticket of an AUTH_OK exchange and frees it. errors RC_NOTFOUND no such user (any more), RC_AGAIN, RC_TIMEOUT, RC_SYNTAX */
+/* Asks who the user of an AUTH_OK exchange is, once, and frees the exchange. errors RC_NOTFOUND no such user (any more), RC_AGAIN, RC_TIMEOUT, RC_SYNTAX */
 MUST_CHECK enum rc authclient_redeem(struct auth_exchange **x, struct arena *a, struct auth_user *out,
 				     deadline_t d, struct err *e);
 

@@ -28,8 +28,8 @@ static const struct {
 	{ "verify", "cleanup proxywrite" },
 	{ "flush", "qmgr" },
 	{ "showq", "qmgr" },
-	{ "pop3d", "auth tlsmgr proxymap cleanup" },
-	{ "imapd", "auth tlsmgr proxymap cleanup" },
+	{ "pop3d", "auth tlsmgr" },
+	{ "imapd", "auth tlsmgr" },
 	{ "auth", "proxymap" },
 };
 

@@ -287,17 +287,15 @@ static enum rc commit_maildir(struct mailbox_append *ap, uint32_t flags, uint64_
 	struct box *b = ap->box;
 	char base[200], name[320], path[STORE_FILE_MAX], dir[STORE_FILE_MAX];
 	struct message m = { .flags = flags, .keywords = keywords, .date_s = date_s, .have = HAVE_VSIZE };
-	/* Without flags it is new to whoever looks first: \Recent (RFC 3501 2.3.2). */
-	m.where = flags || keywords ? WHERE_CUR : WHERE_NEW;
+	/* New to whoever looks first, with or without flags: \Recent (RFC 3501 2.3.2, 6.3.11). */
+	m.where = WHERE_NEW;
 	m.size = ap->file.size;
 	m.vsize = ap->file.size + ap->file.lone_lf;
 	unique_base(base, sizeof(base), m.size, m.vsize);
 	memcpy(name, base, strlen(base) + 1);
-	if (m.where == WHERE_CUR &&
-	    !maildir_make_name(b, span_str(base), flags, keywords, name, sizeof(name)))
+	if ((flags || keywords) && !maildir_make_name(b, span_str(base), flags, keywords, name, sizeof(name)))
 		return err_set(e, RC_LIMIT, "file name too long");
-	if (!maildir_file_path(b, m.where, span_str(name), path) ||
-	    !path_join(dir, b->path, m.where == WHERE_CUR ? "cur" : "new"))
+	if (!maildir_file_path(b, m.where, span_str(name), path) || !path_join(dir, b->path, "new"))
 		return err_set(e, RC_LIMIT, "path too long");
 	struct timespec ts[2] = { { date_s, 0 }, { date_s, 0 } };
 	if (futimens(ap->file.fd, ts) != 0)
@@ -389,7 +387,16 @@ static uint64_t translate_keywords(const struct box *from, struct box *to, uint6
 	return out;
 }
 
-/* A second name for the same file. */
+/* In new/, where a name without flags has no ":2,". */
+static bool copy_name(const struct box *to, const char *base, struct copied *c)
+{
+	if (c->m.flags || c->m.keywords)
+		return maildir_make_name(to, span_str(base), c->m.flags, c->m.keywords, c->name,
+					 sizeof(c->name));
+	return snprintf(c->name, sizeof(c->name), "%s", base) < (int)sizeof(c->name);
+}
+
+/* A second name for the same file. Copies are \Recent (RFC 3501 6.4.7). */
 static enum rc link_one(struct mailbox *m, struct box *to, size_t seq, struct copied *c, struct err *e)
 {
 	char base[200], from_path[STORE_FILE_MAX], to_path[STORE_FILE_MAX];
@@ -403,12 +410,11 @@ static enum rc link_one(struct mailbox *m, struct box *to, size_t seq, struct co
 			return rc;
 		c->m = *msg;
 		c->m.keywords = translate_keywords(m->box, to, msg->keywords);
-		c->m.where = WHERE_CUR;
+		c->m.where = WHERE_NEW;
 		c->m.cache_off = 0;
 		unique_base(base, sizeof(base), msg->size, vsize);
-		if (!maildir_make_name(to, span_str(base), c->m.flags, c->m.keywords, c->name,
-				       sizeof(c->name)) ||
-		    !maildir_file_path(to, WHERE_CUR, span_str(c->name), to_path) ||
+		if (!copy_name(to, base, c) ||
+		    !maildir_file_path(to, WHERE_NEW, span_str(c->name), to_path) ||
 		    !maildir_file_path(m->box, msg->where, box_file_name(m->box, msg), from_path))
 			return err_set(e, RC_LIMIT, "path too long");
 		if (link(from_path, to_path) == 0) {
@@ -427,7 +433,7 @@ static void unlink_copies(struct box *to, struct copied *c, size_t n)
 {
 	char path[STORE_FILE_MAX];
 	for (size_t i = 0; i < n; i++)
-		if (c[i].made && maildir_file_path(to, WHERE_CUR, span_str(c[i].name), path))
+		if (c[i].made && maildir_file_path(to, WHERE_NEW, span_str(c[i].name), path))
 			unlink(path);
 }
 
@@ -440,7 +446,7 @@ static enum rc copy_maildir(struct mailbox *m, struct box *to, const size_t *seq
 	for (size_t i = 0; i < n && rc == RC_OK; i++)
 		rc = link_one(m, to, seq[i], &c[i], e);
 	if (rc == RC_OK)
-		rc = path_join(dir, to->path, "cur") ? path_sync_dir(dir, e) : RC_LIMIT;
+		rc = path_join(dir, to->path, "new") ? path_sync_dir(dir, e) : RC_LIMIT;
 	size_t from = to->n;
 	for (size_t i = 0; i < n && rc == RC_OK; i++) {
 		to_uid[i] = 0;

@@ -5,10 +5,12 @@ import hashlib
 import hmac
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -18,6 +20,7 @@ from instance import Instance
 
 MECHS = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256")
 ROOT = os.getuid() == 0
+TICKET = r"\d+\.[0-9a-f]{32}"
 
 
 def b64(b):
@@ -262,16 +265,66 @@ def test_tickets(client, inst):
     client.send(f"REQUEST\t9\t1\t1\t{'0' * 32}")
     assert client.line().startswith("FAIL\t9")
     client.send(f"REQUEST\t10\t1\t1\t{client.cookie}")
-    assert client.line() == "USER\t10\tkim\tuid=5000\tgid=5001\tmail=maildir:/nowhere/%u"
+    assert re.fullmatch(rf"USER\t10\tkim\tuid=5000\tgid=5001\tmail=maildir:/nowhere/%u\tticket={TICKET}", client.line())
     client.send(f"REQUEST\t11\t1\t1\t{client.cookie}")
     assert client.line().startswith("FAIL\t11")
     assert exchange(client, 2, "PLAIN", "lee", "secret").startswith("OK")
     client.send(f"REQUEST\t12\t1\t2\t{client.cookie}")
-    assert client.line() == "USER\t12\tlee\tuid=1234\tgid=1235\thome=/home/lee\tmail=mbox:/x:INBOX=/y"
+    assert re.fullmatch(rf"USER\t12\tlee\tuid=1234\tgid=1235\thome=/home/lee\tmail=mbox:/x:INBOX=/y\tticket={TICKET}", client.line())
     client.send("AUTH\t3\tLOGIN\tservice=x")
     assert client.line().startswith("CONT\t3")
     client.send(f"REQUEST\t13\t1\t3\t{client.cookie}")  # not a success yet
     assert client.line().startswith("FAIL\t13")
+
+
+def redeem(inst, ticket, service, path=None):
+    """As the monitor of `service` asks auth: (rc, user, uid), or None when auth hangs up. struct ticket_question, struct ticket_answer."""
+    server, secret = ticket.split(".")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.settimeout(20)
+        s.connect(path or os.path.join(inst.queue, "private", "ticket." + server))  # auth sees who we are by now
+        try:
+            s.send(struct.pack("<I16s16s", 0x5449434b, bytes.fromhex(secret), service.encode()))
+            got = s.recv(4096)
+        except (BrokenPipeError, ConnectionResetError):
+            return None
+    if not got:
+        return None
+    magic, rc, echo, user, ident = struct.unpack_from("<Ii16s128sI", got)
+    assert magic == 0x5449434b and echo.hex() == secret
+    return rc, user.split(b"\0")[0].decode(), ident
+
+
+def test_tickets_for_monitors(client, inst):
+    """What a monitor hands in tells it whose process to start, once, for the service that the log-in was for; nobody else may ask."""
+    def ticket(n, user, service):
+        assert exchange(client, n, "PLAIN", user, "secret", service).startswith("OK")
+        client.send(f"REQUEST\t{n}\t1\t{n}\t{client.cookie}")
+        return client.line().rsplit("\tticket=", 1)[1]
+    t, other = ticket(1, "lee", "imap"), ticket(2, "kim", "pop3")
+    assert t != other
+    forged = t[:-1] + ("0" if t[-1] != "0" else "1")
+    assert redeem(inst, forged, "imap")[:2] == (4, "")
+    assert redeem(inst, t, "pop3")[:2] == (4, "")
+    if ROOT:
+        private, name = os.path.join(inst.queue, "private"), "ticket." + t.split(".")[0]
+        os.chmod(private, 0o711)  # only to get there at all
+        os.chmod(os.path.join(private, name), 0o777)
+        before = os.getcwd()
+        os.chdir(private)
+        os.seteuid(12345)
+        try:
+            assert redeem(inst, t, "imap", name) is None
+        finally:
+            os.seteuid(0)
+            os.chdir(before)
+            os.chmod(private, 0o700)
+            os.chmod(os.path.join(private, name), 0o600)
+        inst.wait_log("warning: tickets: a stranger asks: disconnected")
+    assert redeem(inst, t, "imap") == (0, "lee", 1234)
+    assert redeem(inst, t, "imap")[:2] == (4, "")
+    assert redeem(inst, other, "pop3") == (0, "kim", 5000)
+    assert len(inst.wait_log("warning: tickets: (imap|pop3): no such ticket, or spent", count=3)) == 3
 
 
 def test_many_at_once(client):

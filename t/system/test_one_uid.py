@@ -1,4 +1,5 @@
 """Started by an ordinary user the whole suite runs as that user: it takes mail, delivers it, and says in the log what this mode costs."""
+import imaplib
 import os
 import pwd
 import shutil
@@ -19,16 +20,18 @@ sys.path.insert(0, sys.argv[2])
 from instance import Instance
 i = Instance(sys.argv[1], main={"virtual_mailbox_domains": "virtual.test", "virtual_mailbox_base": os.path.join(sys.argv[1], "mail"),
     "virtual_mailbox_maps": "inline:{ u1@virtual.test=u1/ }", "virtual_uid_maps": f"static:{os.getuid()}", "virtual_minimum_uid": "1",
-    "virtual_gid_maps": f"static:{os.getgid()}", "home_mailbox": "Maildir/"})
+    "virtual_gid_maps": f"static:{os.getgid()}", "home_mailbox": "Maildir/", "auth_passwd_file": os.path.join(sys.argv[1], "etc/users"),
+    "auth_pam_service": "", "auth_sasldb_file": ""}, listen=("smtp", "imap"))
+i.write("users", "u1@virtual.test:{PLAIN}secret\\nroot@virtual.test:{PLAIN}secret:0:0::/root::userdb_mail=maildir:/root/Maildir\\n")
 with i:
-    print(i.port["smtp"], i.proc.pid, flush=True)
+    print(i.port["smtp"], i.proc.pid, i.port["imap"], flush=True)
     sys.stdin.read()
 """
 
 
 @pytest.fixture(scope="module")
 def one():
-    """(directory, port, master's pid, uid) of a suite that `nobody` started; whoever is not root is that user himself."""
+    """(directory, port, master's pid, uid, IMAP port) of a suite that `nobody` started; whoever is not root is that user himself."""
     user = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
     base = tempfile.mkdtemp(prefix="postern-oneuid-")
     os.chmod(base, 0o755)
@@ -41,8 +44,8 @@ def one():
                          cwd="/", env=dict(os.environ, POSTERN_BUILD=instance.BUILD, PYTHONDONTWRITEBYTECODE="1"))
     line = p.stdout.readline().split()
     try:
-        assert len(line) == 2, "the suite did not start"
-        yield here, int(line[0]), int(line[1]), user.pw_uid
+        assert len(line) == 3, "the suite did not start"
+        yield here, int(line[0]), int(line[1]), user.pw_uid, int(line[2])
     finally:
         p.stdin.close()
         p.wait(40)
@@ -73,7 +76,7 @@ def test_the_warning_is_logged(one):
 
 def test_takes_mail_and_delivers_to_a_maildir(one):
     """SMTP in, Maildir out, all as the one user."""
-    here, port, _, uid = one
+    here, port, _, uid, _ = one
     with smtplib.SMTP("127.0.0.1", port) as s:
         s.sendmail("a@example.test", ["u1@virtual.test"], b"Subject: one uid\r\n\r\nhello\r\n")
     new = os.path.join(here, "mail", "u1", "new")
@@ -85,9 +88,20 @@ def test_takes_mail_and_delivers_to_a_maildir(one):
     assert "status=sent (delivered to maildir)" in wait(lambda: "status=sent" in log(here) and log(here))
 
 
+def test_mailboxes_are_served_as_that_uid_and_no_other(one):
+    """IMAP log-in by a ticket; one whose entry names another uid is refused by the monitor."""
+    with imaplib.IMAP4("127.0.0.1", one[4]) as c:
+        c.login("u1@virtual.test", "secret")
+        assert c.select()[1] == [b"1"]
+    with imaplib.IMAP4("127.0.0.1", one[4]) as c:
+        with pytest.raises(imaplib.IMAP4.error):
+            c.login("root@virtual.test", "secret")
+    assert "asuser: refused: uid 0 is not allowed" in log(one[0])
+
+
 def test_the_sandbox_holds_without_root(one):
     """All processes have the user's ids, no_new_privs, a seccomp filter, no capabilities."""
-    here, _, master, uid = one
+    here, _, master, uid, _ = one
     seen = 0
     for t in os.listdir("/proc"):
         try:

@@ -170,7 +170,7 @@ def test_greeting_and_extensions_in_their_order(inst, c):
         "250-XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT", "250-ENHANCEDSTATUSCODES", "250-8BITMIME", "250-DSN", "250-SMTPUTF8",
         "250 CHUNKING"]
     assert c.cmd("HELO x") == "250 mail.example.test"
-    assert c.cmd("MAIL FROM:<a@example.org> SIZE=1") == "250 2.1.0 Ok"  # what older clients say behind HELO
+    assert c.cmd("MAIL FROM:<a@example.org> SIZE=1 BODY=8BITMIME RET=HDRS ENVID=x") == "250 2.1.0 Ok"  # as Postfix: HELO hides extensions, and takes them
     assert c.cmd("RSET") == "250 2.0.0 Ok"
 
 
@@ -191,6 +191,24 @@ def test_wording_of_errors(c, command, answer):
     """The replies are those of Postfix, byte for byte, where both refuse."""
     assert c.cmd(command) == answer
     assert c.cmd("NOOP") == "250 2.0.0 Ok"
+
+
+@pytest.mark.parametrize("rcpt, answer", [
+    ("postmaster@mail.example.test", "250 2.1.5 Ok"), ("Postmaster", "250 2.1.5 Ok"), ("MAILER-DAEMON@mail.example.test", "250 2.1.5 Ok"),
+    ("nobody@mail.example.test", "550 5.1.1 "), ("bob@[127.0.0.1]", "250 2.1.5 Ok"), ("bob@[192.0.2.7]", "554 5.7.1 "),
+    ("-bob@mail.example.test", "501 5.1.3 Bad recipient address syntax"), ("postmaster@relay.example.org", "554 5.7.1 "),
+])
+def test_who_is_a_recipient(c, rcpt, answer):
+    """RFC 5321 4.5.1: postmaster always is; 4.1.3: an address literal of this host is local, one of mynetworks is not; no name looks like an option."""
+    c.cmd("EHLO client.example.org")
+    assert c.cmd("MAIL FROM:<a@example.org> AUTH=<>") == "250 2.1.0 Ok"  # AUTH is not offered here: it says nothing
+    assert c.cmd(f"RCPT TO:<{rcpt}>").startswith(answer)
+
+
+def test_a_header_is_no_command(inst, c):
+    """Whoever sends one speaks another protocol: the session ends, and the log says so."""
+    assert c.cmd("Subject: hello") == "221 2.7.0 Error: I can break rules, too. Goodbye."
+    inst.wait_log(r"warning: non-SMTP command from unknown\[127\.0\.0\.1\]: Subject: hello$")
 
 
 def test_mail_is_queued_with_trace_and_log(inst, c):

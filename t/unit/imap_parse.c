@@ -1,4 +1,5 @@
 /* The tokens of IMAP commands (RFC 3501 section 9): what is taken, what is refused, and the bounds. */
+#include "../../imapd/names.c"
 #include "../../imapd/parse.c"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -90,6 +91,10 @@ static void patterns(void **state)
 	assert_true(list_match(SPAN("a.%"), SPAN("a.b"), '.'));
 	assert_true(list_match(SPAN("*b*"), SPAN("a.b.c"), '.'));
 	assert_false(list_match(SPAN("a"), SPAN("ab"), '.'));
+	assert_true(list_match(SPAN("inB%"), SPAN("INBOX"), '.'));
+	assert_true(list_match(SPAN("*box.Sub"), SPAN("INBOX.Sub"), '.'));
+	assert_false(list_match(SPAN("*box.sub"), SPAN("INBOX.Sub"), '.'));
+	assert_false(list_match(SPAN("inboxes"), SPAN("INBOXES"), '.'));
 	char worst[601], name[200];
 	memset(name, 'a', sizeof(name));
 	for (size_t i = 0; i < 600; i += 2)

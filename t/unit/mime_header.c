@@ -38,6 +38,10 @@ static void header_ends_without_empty_line(void **state)
 	assert_int_equal(header_length(SPAN("A: 1\n\nB")), 6);
 	assert_int_equal(header_length(SPAN("A: 1")), 4);
 	assert_int_equal(header_length(SPAN("")), 0);
+	assert_int_equal(header_length(SPAN("From x\nA: 1\n\nB")), 0);
+	assert_int_equal(header_length_stored(SPAN("From x\nA: 1\n\nB")), 13);
+	assert_int_equal(header_length_stored(SPAN(">From x\r\nA: 1\n\nB")), 15);
+	assert_int_equal(header_length_stored(SPAN("From: x\n\nB")), 9);
 	assert_int_equal(header_length(SPAN("\r\nx")), 2);
 	assert_int_equal(header_length(SPAN(" leading: fold\n")), 0);
 	assert_int_equal(header_length(SPAN("\xc3\xa9: 8-bit name\n")), 0);

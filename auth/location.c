@@ -1,11 +1,14 @@
-/* login/location.c - from what auth says about a user to ids and mailbox. What auth does not know comes from
- * mail_location, else from where local(8) and virtual(8) deliver, so that nothing has to be said twice. */
-#include "login/private.h"
+/* auth/location.c - from the credential store's entry to ids and mailbox. What the entry does not say comes from
+ * mail_uid, mail_gid, mail_home and mail_location, else from where local(8) and virtual(8) deliver, so that nothing
+ * has to be said twice. */
+#include "auth.h"
 #include "log/log.h"
 #include "map/map.h"
+#include "service/service.h"
+#include "store/store.h"
 
 static struct {
-	const char *location, *home_mailbox, *spool, *virtual_base;
+	const char *home_mailbox, *spool, *virtual_base;
 	struct maps *mailboxes, *uids, *gids;
 } set;
 
@@ -19,11 +22,10 @@ static struct maps *open_maps(const char *param)
 	return m;
 }
 
-void login_location_prepare(void)
+void location_prepare(void)
 {
 	const struct conf *c = service_conf();
 
-	set.location = conf_str(c, "mail_location");
 	set.home_mailbox = conf_str(c, "home_mailbox");
 	set.spool = conf_str(c, "mail_spool_directory");
 	set.virtual_base = conf_str(c, "virtual_mailbox_base");
@@ -94,12 +96,11 @@ static enum rc virtual_mailbox(struct asuser_id *id, struct arena *a, struct err
 						     : err_set(e, RC_LIMIT, "path of a mailbox too long");
 }
 
-static enum rc mailbox(const struct auth_user *u, struct asuser_id *id, struct arena *a, struct err *e)
+static enum rc mailbox(const struct keeper_answer *u, struct asuser_id *id, struct arena *a, struct err *e)
 {
-	if (u->mail.n)
-		return span_cstr(u->mail, id->mail, sizeof(id->mail));
-	if (*set.location)
-		return span_cstr(span_str(set.location), id->mail, sizeof(id->mail));
+	if (*u->mail || *auth_conf.mail_location)
+		return span_cstr(span_str(*u->mail ? u->mail : auth_conf.mail_location), id->mail,
+				 sizeof(id->mail));
 	if (strchr(id->user, '@'))
 		return virtual_mailbox(id, a, e);
 	local_mailbox(id);
@@ -120,17 +121,19 @@ static enum rc mail_dir(struct asuser_id *id, struct err *e)
 	return RC_OK;
 }
 
-enum rc login_location(const struct auth_user *u, struct asuser_id *id, struct err *e)
+enum rc location_find(const struct keeper_answer *u, const char *user, const char *service,
+		      struct asuser_id *id, struct err *e)
 {
 	struct arena a;
 	enum rc rc;
 
 	memset(id, 0, sizeof(*id));
-	snprintf(id->tag, sizeof(id->tag), "%s", login_set.conf->protocol);
-	id->uid = u->uid;
-	id->gid = u->gid;
-	if (span_cstr(u->user, id->user, sizeof(id->user)) != RC_OK ||
-	    span_cstr(u->home, id->home, sizeof(id->home)) != RC_OK)
+	snprintf(id->tag, sizeof(id->tag), "%s", service);
+	id->uid = u->uid != UINT32_MAX ? u->uid : (uint32_t)auth_conf.mail_uid; /* -1 stays "none" */
+	id->gid = u->gid != UINT32_MAX ? u->gid : (uint32_t)auth_conf.mail_gid;
+	if (span_cstr(span_str(user), id->user, sizeof(id->user)) != RC_OK ||
+	    span_cstr(span_str(*u->home ? u->home : auth_conf.mail_home), id->home, sizeof(id->home)) !=
+		RC_OK)
 		return err_set(e, RC_LIMIT, "name or home directory too long");
 	arena_init(&a);
 	if ((rc = mailbox(u, id, &a, e)) == RC_OK &&
