@@ -5,6 +5,7 @@
 #   make check      all tests; SAN=1 with ASan and UBSan
 #   make help       the other targets
 
+.DEFAULT_GOAL := all
 PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
 DESTDIR    ?=
