@@ -178,10 +178,26 @@ static void check_setting(struct check *k, const char *name, const char *raw, un
 		check_value(k, k->c->file, p, value, line);
 }
 
+/* "# remark" behind a command is arguments. Of a program that runs another one they may be meant. */
+static void check_arguments(struct check *k, const char *file, const struct master_entry *en)
+{
+	if (span_is(en->argv[0], "pipe") || span_is(en->argv[0], "spawn"))
+		return;
+	for (size_t j = 1; j < en->argc; j++)
+		if (en->argv[j].n > 0 && en->argv[j].p[0] == '#') {
+			say(k, false,
+			    "%s: #comment after other text is not allowed: " SPAN_FMT " " SPAN_FMT "...",
+			    file, SPAN_ARG(en->argv[j]),
+			    SPAN_ARG(j + 1 < en->argc ? span_head(en->argv[j + 1], 20) : SPAN_NONE));
+			return;
+		}
+}
+
 /* -o NAME=VALUE of one service. A value with a $name may mean another setting of the same service: it is judged
  * when the service starts. */
 static void check_service(struct check *k, const char *file, const struct master_entry *en)
 {
+	check_arguments(k, file, en);
 	for (size_t j = 1; j + 1 < en->argc && en->argv[j].n > 0 && en->argv[j].p[0] == '-'; j++) {
 		struct span name, value;
 		const struct param *p;
@@ -213,6 +229,9 @@ enum rc conf_check(const struct conf *c, void (*report)(void *arg, bool error, c
 		report(arg, false, c->warning[i]);
 	for (size_t pos = 0; conf_next(c, &pos, &name, &raw, &line);)
 		check_setting(&k, name, raw, line);
+	if (services != NULL && services->lost_line > 0)
+		say(&k, false, "%s/master.cf line %u: ignored, because it starts with white space", c->dir,
+		    services->lost_line);
 	for (size_t i = 0; services != NULL && i < services->n; i++)
 		check_service(&k, arena_printf(&k.arena, "%s/master.cf", c->dir), &services->entry[i]);
 	conf_names_free(&k.names);

@@ -280,8 +280,10 @@ enum rc mastercf_parse(struct span text, const char *name, const struct conf *c,
 	p.default_chroot = chroot_by_default(c);
 	lines_init(&l, text, name);
 	while ((rc = lines_next(&l, &line, &p.line, e)) == RC_OK) {
-		if (ascii_isspace(line.p[0])) /* continues nothing: ignored, as in main.cf */
+		if (ascii_isspace(line.p[0])) { /* continues nothing: ignored, as in main.cf */
+			m->lost_line = p.line;
 			continue;
+		}
 		if ((rc = parse_entry(&p, line)) != RC_OK)
 			break;
 	}
