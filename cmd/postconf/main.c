@@ -1,5 +1,6 @@
 /* main.c - postconf(1): shows and changes main.cf, shows master.cf. */
 #include "postconf.h"
+#include "map/map.h"
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -66,10 +67,23 @@ static void print_words(const char *const *word)
 		printf("%s\n", *word);
 }
 
-/* As lib/map has them (map/map.h). */
-static const char *const map_types[] = { "btree",  "cidr",     "debug",	   "environ", "fail",  "hash",
-					 "inline", "lmdb",     "pcre",	   "pipemap", "proxy", "regexp",
-					 "static", "texthash", "unionmap", "unix",    NULL };
+static int by_text(const void *a, const void *b)
+{
+	const char *const *x = a, *const *y = b;
+
+	return strcmp(*x, *y);
+}
+
+static void print_map_types(void)
+{
+	const char *name[64];
+	size_t n = map_types(name, ARRAY_LEN(name));
+
+	qsort(name, n, sizeof(*name), by_text);
+	for (size_t i = 0; i < n; i++)
+		printf("%s\n", name[i]);
+}
+
 static const char *const lock_types[] = { "flock", "fcntl", "dotlock", NULL };
 static const char *const sasl_server_types[] = { "cyrus", "dovecot", NULL };
 static const char *const sasl_client_types[] = { "cyrus", NULL };
@@ -269,7 +283,7 @@ int main(int argc, char **argv)
 		edit(&o);
 		break;
 	case A_MAPS:
-		print_words(map_types);
+		print_map_types();
 		break;
 	case A_LOCKS:
 		print_words(lock_types);

@@ -1,6 +1,7 @@
 /* cmd/postern/control.c - starting, stopping, signalling. The texts and exit statuses are those that scripts
  * know of postfix(1). */
 #include "control.h"
+#include "lint.h"
 #include "log/log.h"
 #include <errno.h>
 #include <signal.h>
@@ -140,6 +141,7 @@ int control_status(const struct control *c)
 int control_check(const struct control *c)
 {
 	check_configuration(c);
+	lint_configuration(c);
 	return 0;
 }
 

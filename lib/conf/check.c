@@ -148,7 +148,10 @@ static void check_value(struct check *k, const char *file, const struct param *p
 	int64_t number_value;
 	const char *fault = conf_typed_fault(p, value, &number_value);
 
-	if (fault != NULL)
+	if (fault != NULL &&
+	    span_trim(value).n == 0) /* templates leave such lines behind: not worth a standstill */
+		say(k, false, "%s line %u: %s is empty (%s); using the default", file, line, p->name, fault);
+	else if (fault != NULL)
 		check_bounds(k, file, p, arena_cstr(&k->arena, value), fault, line);
 	else if (p->state == PS_REFUSED && !span_is(value, conf_default(k->c, p)))
 		say(k, true, "%s line %u: %s is refused: %s", file, line, p->name, p->meaning);
