@@ -147,7 +147,11 @@ int control_check(const struct control *c)
 
 int control_nothing(const struct control *c)
 {
-	(void)c;
+	for (int i = 0; i < c->argc; i++)
+		if (strchr(c->argv[i], '=') == NULL)
+			die("name=value expected, not \"%s\"", c->argv[i]);
+	if (c->argc > 0)
+		return control_set(c, c->argv, (size_t)c->argc);
 	log_info("nothing to do: directories and their owners are put right at each start");
 	return 0;
 }

@@ -22,6 +22,7 @@ static const struct command {
 	{ "logrotate", control_logrotate },
 	{ "set-permissions", control_nothing },
 	{ "upgrade-configuration", control_nothing },
+	{ "tls", control_tls },
 };
 
 static NORETURN void usage(const char *name)
@@ -97,7 +98,7 @@ int main(int argc, char **argv)
 	logsetup_command(c.conf, "postfix-script", true, c.verbose);
 	if (found == NULL)
 		die("unknown command: '%s'. Usage: postfix start (or stop, reload, abort, flush, check, "
-		    "status, logrotate)",
+		    "status, logrotate, set-permissions, upgrade-configuration, tls)",
 		    verb);
 	run_wrapper(&c, named, argv + optind);
 	return found->run(&c);
