@@ -200,7 +200,7 @@ static void parse_option(struct parser *p, int ch)
 		break;
 	case 'b':
 	case 't':
-		fatal("the texts of delivery status notifications are shown by bounce(5), not by -b and -t");
+		fatal("showing bounce templates (-b, -t) is not supported yet");
 	default:
 		usage();
 	}
