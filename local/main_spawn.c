@@ -1,8 +1,6 @@
-/* local/main_spawn.c - spawn(8): a command of master.cf for every connection, with the connection as its
- * standard input, output and error: policy servers in the manner of inetd.
- *
- * This process never reads the connection: it hands the descriptor to a child that is the user, which starts the
- * command in a process group of its own and waits for its end, or for us to let go of it. */
+/* local/main_spawn.c - spawn(8): a command per connection, with the connection as its standard input, output and error.
+ * The command is the user of its line in master.cf, in a child of its own (lib/asuser) that gets the connection and
+ * watches the time limit; nothing of what is said passes through here. */
 #include "command.h"
 #include "log/log.h"
 #include "pipe.h"
@@ -15,38 +13,41 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* As of pipe(8): what a program of the user's may want. */
-#define EXEC_RIGHTS "stdio recvfd rpath wpath chown flock thread watch inet udp unix fork kill exec"
+#define TICK_MS	     1000 /* a child's end interrupts the wait; this is for one that came just before it */
+#define FRONT_WAIT_S 60	  /* beyond the time limit, for the child to end */
 
-/* Made in prepare(); the children inherit it. */
 static struct pipe_service self;
 static struct arena forever;
-static char **command, **environment;
 static int64_t time_limit_s;
+static char **argv_of_command,
+    **env_of_command; /* made before the monitor is forked: children inherit them */
 
-/* ---- in the child, as the user ---- */
-
-static int take_connection(int fd)
+/* ---- the child ---- */
+static int receive_connection(int from)
 {
-	char byte, control[CMSG_SPACE(sizeof(int))];
-	struct iovec io = { &byte, 1 };
-	struct msghdr m = {
-		.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
-	};
-	struct cmsghdr *c;
-	int conn = -1;
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { .bytes = "" };
+	char byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control.bytes,
+			    .msg_controllen = sizeof(control.bytes) };
+	struct pollfd p = { from, POLLIN, 0 };
+	const struct cmsghdr *c;
+	int fd = -1;
 
-	while (recvmsg(fd, &m, MSG_CMSG_CLOEXEC) < 0)
-		if (errno != EINTR)
-			return -1;
+	if (poll(&p, 1, 1000 * FRONT_WAIT_S) != 1 || recvmsg(from, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != 1)
+		return -1;
 	c = CMSG_FIRSTHDR(&m);
-	if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-	    c->cmsg_len == CMSG_LEN(sizeof conn))
-		memcpy(&conn, CMSG_DATA(c), sizeof conn);
-	return conn;
+	if (c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(&fd, CMSG_DATA(c), sizeof(int));
+	return fd;
 }
 
-static NORETURN void become_command(int conn)
+static NORETURN void become_command(int connection)
 {
 	sigset_t none;
 
@@ -56,151 +57,161 @@ static NORETURN void become_command(int conn)
 	for (int s = 1; s < NSIG; s++)
 		if (s != SIGSYS)
 			(void)signal(s, SIG_DFL);
-	for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++)
-		dup2(conn, i);
+	(void)fcntl(connection, F_SETFL, fcntl(connection, F_GETFL) & ~O_NONBLOCK);
+	dup2(connection, STDIN_FILENO);
+	dup2(connection, STDOUT_FILENO);
+	dup2(connection, STDERR_FILENO);
 	closefrom(3);
 	umask(077);
-	execvpe(command[0], command, environment);
-	_exit(127); /* the connection is not the place for a message: our parent logs the status */
+	if (self.directory[0] != '\0' && chdir(self.directory) < 0)
+		_exit(75);
+	execvpe(argv_of_command[0], argv_of_command, env_of_command);
+	_exit(127);
 }
 
-/* Until the command has ended, or the front has gone or let go of us: then its whole group is ended. */
-static int wait_for_command(pid_t pid, int front)
+static void child_ended(int sig)
 {
+	(void)sig; /* it is enough that the wait is interrupted */
+}
+
+/* The command's end, or its time limit. */
+static int watch(pid_t pid)
+{
+	mono_t until = mono_after(mono_now(), time_limit_s * 1000);
+	bool killed = false;
 	int status = 0;
 
-	while (waitpid(pid, &status, WNOHANG) != pid) {
-		struct pollfd p = { front, POLLIN, 0 };
-
-		if (poll(&p, 1, 50) <= 0 || p.revents == 0)
-			continue;
-		(void)kill(-pid, SIGKILL);
-		(void)kill(pid, SIGKILL);
-		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-			;
-		return 0;
+	while (waitpid(pid, &status, killed ? 0 : WNOHANG) != pid) {
+		if (!killed && mono_diff_ms(until, mono_now()) <= 0) {
+			log_warning("command time limit exceeded: %s", argv_of_command[0]);
+			kill(-pid, SIGKILL);
+			kill(pid, SIGKILL);
+			killed = true;
+		} else if (!killed) {
+			(void)poll(NULL, 0, TICK_MS);
+		}
 	}
-	if (WIFSIGNALED(status))
-		log_warning("command %s killed by signal %d", command[0], WTERMSIG(status));
-	else if (WEXITSTATUS(status) != 0)
-		log_warning("command %s exit status %d", command[0], WEXITSTATUS(status));
-	return 0;
+	return killed ? 0 : status;
 }
 
 static int child_main(int fd, const struct asuser_id *id)
 {
-	int conn = take_connection(fd), status;
+	struct sigaction ended = { .sa_handler = child_ended };
+	int connection = receive_connection(fd), status;
 	pid_t pid;
 
 	(void)id;
-	if (conn < 0)
+	if (connection < 0)
 		return 1;
-	(void)fcntl(conn, F_SETFL,
-		    fcntl(conn, F_GETFL) & ~O_NONBLOCK); /* the command is an ordinary program */
-	if ((pid = fork()) == 0)
-		become_command(conn);
-	close(conn);
+	sigaction(SIGCHLD, &ended, NULL);
+	pid = fork();
+	if (pid == 0)
+		become_command(connection);
+	close(connection); /* so that the client sees the end when the command ends */
 	if (pid < 0) {
-		log_warning("fork: %m");
+		log_warning("fork: %s", strerror(errno));
 		return 1;
 	}
-	status = wait_for_command(pid, fd);
-	return status;
+	status = watch(pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
+		log_warning("command %s exit status %d", argv_of_command[0], WEXITSTATUS(status));
+	else if (WIFSIGNALED(status))
+		log_warning("command %s killed by signal %d", argv_of_command[0], WTERMSIG(status));
+	return 0;
 }
 
-/* The command may go wherever its user may. */
-static size_t child_paths(const struct asuser_id *id, struct sandbox_path *out, size_t max)
+/* ---- the front ---- */
+static bool send_connection(int to, int connection)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { .bytes = "" };
+	char byte = 'c';
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control.bytes,
+			    .msg_controllen = sizeof(control.bytes) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &connection, sizeof(int));
+	return sendmsg(to, &m, MSG_NOSIGNAL) == 1;
+}
+
+static void serve(struct service_conn *c)
+{
+	int child = -1;
+	struct err e = { .text = "" };
+	enum rc rc = asuser_run(&self.id, &child, &e);
+
+	if (rc == RC_GONE)
+		service_retire();
+	if (rc == RC_OK && !send_connection(child, stream_fd(c->io)))
+		rc = err_sys(&e, "pass the connection");
+	stream_close(&c->io); /* the command's alone */
+	if (rc == RC_OK)      /* a session lasts as long as its command: maxproc counts them */
+		(void)!task_wait_fd(child, TASK_READ, deadline_s(time_limit_s + FRONT_WAIT_S));
+	else
+		log_warning("%s: %s", argv_of_command[0], e.text);
+	if (child >= 0)
+		close(child);
+}
+
+/* ---- the process ---- */
+static size_t anywhere(const struct asuser_id *id, struct sandbox_path *out, size_t max)
 {
 	(void)id;
-	if (max == 0)
-		return 0;
-	out[0] = (struct sandbox_path){ "/", SB_READ | SB_WRITE | SB_EXEC };
-	return 1;
+	if (max > 0)
+		out[0] = (struct sandbox_path){ "/", SB_READ | SB_WRITE | SB_EXEC };
+	return max > 0;
 }
 
-/* ---- the daemon ---- */
-
-static void refuse_foreign_attributes(void)
+static char **strings(const struct span *s, size_t n)
 {
-	char **argv;
-	size_t n = service_args(&argv);
+	char **v = arena_array(&forever, n + 1, sizeof(*v));
 
-	for (size_t i = 0; i < n && strncmp(argv[i], "argv=", 5) != 0; i++)
-		if (strncmp(argv[i], "user=", 5) != 0)
-			die("unknown attribute: %s", argv[i]);
+	for (size_t i = 0; i < n; i++)
+		v[i] = arena_cstr(&forever, s[i]);
+	return v;
+}
+
+static void read_environment(void)
+{
+	struct command_env env;
+	struct span *s;
+
+	command_env_start(&env, &forever, NULL);
+	s = arena_array(&forever, env.n + 1, sizeof(*s));
+	for (size_t i = 0; i < env.n; i++)
+		s[i] = env.v[i].text;
+	env_of_command = strings(s, env.n);
 }
 
 static void prepare(void)
 {
 	static struct asuser_conf c; /* the monitor keeps it */
-	struct command_env env;
 	struct err e;
 
-	refuse_foreign_attributes();
 	pipe_read_args(&self, &forever);
-	command = arena_array(&forever, self.argc + 1, sizeof *command);
-	for (size_t i = 0; i < self.argc; i++)
-		command[i] = arena_cstr(&forever, self.argv[i]);
-	command_env_start(&env, &forever, NULL);
-	environment = arena_array(&forever, env.n + 1, sizeof *environment);
-	for (size_t i = 0; i < env.n; i++)
-		environment[i] = arena_cstr(&forever, env.v[i].text);
+	argv_of_command = strings(self.argv, self.argc);
+	read_environment();
 	time_limit_s =
 	    conf_transport_int(service_conf(), service_name(), "_time_limit", "command_time_limit");
 	c = (struct asuser_conf){ .name = "spawn",
-				  .seqpacket = true,
 				  .min_uid = 1,
 				  .child_rights = "stdio recvfd",
-				  .exec_rights = EXEC_RIGHTS,
-				  .child_paths = child_paths,
+				  .exec_rights = WORKER_EXEC_RIGHTS,
+				  .child_paths = anywhere,
 				  .child_main = child_main };
 	if (asuser_start(&c, &e) != RC_OK)
 		die("%s", e.text);
 }
 
-static enum rc hand_over(int chan, int conn)
-{
-	char byte = 0, control[CMSG_SPACE(sizeof conn)] = { 0 };
-	struct iovec io = { &byte, 1 };
-	struct msghdr m = {
-		.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
-	};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof conn);
-	memcpy(CMSG_DATA(c), &conn, sizeof conn);
-	return sendmsg(chan, &m, MSG_NOSIGNAL) == 1 ? RC_OK : RC_SYS;
-}
-
-static void serve(struct service_conn *c)
-{
-	int conn = stream_release_fd(c->io), chan = -1, ended = -1;
-	struct err e;
-	enum rc rc = asuser_run_wait(&self.id, &chan, &ended, &e);
-
-	stream_close(&c->io);
-	if (rc == RC_OK && (rc = hand_over(chan, conn)) != RC_OK)
-		(void)err_sys(&e, "hand the connection to the command");
-	close(conn);
-	if (rc != RC_OK) {
-		log_warning("cannot run the command: %s", e.text);
-		if (rc == RC_GONE) /* only a new process gets a new monitor */
-			service_retire();
-	} else if (task_wait_fd(ended, TASK_READ, deadline_s(time_limit_s)) == RC_TIMEOUT) {
-		log_warning("command %s: time limit of %lld seconds exceeded", command[0],
-			    (long long)time_limit_s);
-	}
-	if (chan >= 0) /* ends what still runs */
-		close(chan);
-	if (ended >= 0) {
-		task_forget_fd(ended);
-		close(ended);
-	}
-}
-
-static const struct service spawn_service = {
+static const struct service spawn = {
 	.name = "spawn",
 	.kind = SV_STREAM,
 	.user = "mail_owner",
@@ -212,5 +223,5 @@ static const struct service spawn_service = {
 
 int main(int argc, char **argv)
 {
-	return service_main(argc, argv, &spawn_service);
+	return service_main(argc, argv, &spawn);
 }
