@@ -8,7 +8,9 @@ struct edit {
 	const struct options *o;
 	struct mastercf *m;
 	struct request *request;
-	bool *touched; /* per service */
+	bool *touched;		/* per service */
+	struct mastercf **made; /* of texts of the command line; services point into them */
+	size_t makes, makes_cap;
 	struct arena arena;
 	struct buf out;
 };
@@ -24,16 +26,18 @@ static struct span value_of(const struct request *r)
 }
 
 /* One service from its text, checked as if it stood in the file. */
-static struct master_entry parse_service(struct span text, const char *request)
+static struct master_entry parse_service(struct edit *ed, struct span text, const char *request)
 {
 	struct mastercf *m = NULL;
 	struct err e = { 0 };
 
-	/* Its arena has to outlive the result, so it is not freed: the process ends with the edit. */
 	if (mastercf_parse(text, "command line", NULL, &m, &e) != RC_OK)
 		fatal("%s: \"%s\"", e.text, request);
 	if (m->n != 1)
 		fatal("bad field count: \"%s\"", request);
+	if (ed->makes == ed->makes_cap)
+		ed->made = arena_grow(&ed->arena, ed->made, ed->makes, &ed->makes_cap, sizeof(*ed->made));
+	ed->made[ed->makes++] = m;
 	return m->entry[0];
 }
 
@@ -55,7 +59,7 @@ static void set_field(struct edit *ed, struct request *r, struct master_entry *e
 		else
 			entry_command(&out, NULL, en, &ed->arena);
 	}
-	*en = parse_service(span_dup(&ed->arena, buf_span(&text)), r->text);
+	*en = parse_service(ed, span_dup(&ed->arena, buf_span(&text)), r->text);
 	en->line = line;
 	buf_release(&text);
 }
@@ -108,7 +112,7 @@ static void change(struct edit *ed, struct request *r, struct master_entry *en)
 	switch (ed->o->subject) {
 	case S_MAIN:
 	case S_SERVICES:
-		*en = parse_service(value_of(r), r->text);
+		*en = parse_service(ed, value_of(r), r->text);
 		en->line = line;
 		break;
 	case S_FIELDS:
@@ -207,7 +211,7 @@ static void finish_requests(struct edit *ed)
 		if (r->found || (ed->o->subject == S_SERVICES && ed->o->action != A_EDIT))
 			continue;
 		if (ed->o->subject == S_SERVICES && !span_is(r->part[0], "*") && !span_is(r->part[1], "*")) {
-			struct master_entry en = parse_service(value_of(r), r->text);
+			struct master_entry en = parse_service(ed, value_of(r), r->text);
 
 			put_entry(ed, &en);
 			continue;
@@ -235,6 +239,8 @@ void edit_services(const struct options *o)
 	write_text(&ed, span_make(t.bytes, t.n));
 	finish_requests(&ed);
 	target_finish(&t, buf_span(&ed.out));
+	for (size_t i = 0; i < ed.makes; i++)
+		mastercf_free(&ed.made[i]);
 	mastercf_free(&ed.m);
 	buf_release(&ed.out);
 	arena_release(&ed.arena);
