@@ -79,8 +79,8 @@ static void parse(struct options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	static struct multi m; /* for the life of the process */
 	struct options o = { .mode = 0 };
-	struct multi m = { .n = 0 };
 
 	log_init(&(struct log_conf){ .service = "postmulti", .file_fd = -1, .to_stderr = true });
 	parse(&o, argc, argv);

@@ -34,11 +34,19 @@ static bool bound(const struct param *p, const char *text, int64_t *value)
 	return text != NULL && number(p, span_str(text), value) == RC_OK;
 }
 
+/* "no# remark": a number, a time, yes and no end before a remark; in texts '#' may mean itself. */
+static struct span before_remark(struct span text)
+{
+	ptrdiff_t at = span_chr(text, '#');
+
+	return span_trim(at > 0 ? span_head(text, (size_t)at) : text);
+}
+
 const char *conf_typed_fault(const struct param *p, struct span text, int64_t *value)
 {
 	int64_t limit;
 
-	text = span_trim(text);
+	text = before_remark(text);
 	switch (p->type) {
 	case P_STR:
 	case P_RAW:
@@ -110,15 +118,15 @@ static void check_name(struct check *k, const char *file, struct span name, stru
 		say_unused(k, file, name, value, line);
 }
 
-/* "value # remark": the remark is part of the value. */
-static void check_remark(struct check *k, const char *file, struct span value)
+/* "value # remark": the remark is part of the value, if that is a text. */
+static void check_remark(struct check *k, const char *file, struct span value, bool typed)
 {
 	struct span rest = value;
 
 	for (ptrdiff_t at; (at = span_chr(rest, '#')) >= 0; rest = span_skip(rest, (size_t)at + 1)) {
 		struct span word, tail = span_skip(rest, (size_t)at);
 
-		if (rest.p + at > value.p && !ascii_isspace(rest.p[at - 1]))
+		if (!typed && rest.p + at > value.p && !ascii_isspace(rest.p[at - 1]))
 			continue;
 		if (!span_next_word(&tail, " \t,", &word))
 			word = SPAN("#");
@@ -172,7 +180,7 @@ static void check_setting(struct check *k, const char *name, const char *raw, un
 
 	check_name(k, k->c->file, span_str(name), span_str(raw), line);
 	if (!may_hold_number_sign(p))
-		check_remark(k, k->c->file, span_str(raw));
+		check_remark(k, k->c->file, span_str(raw), p->type != P_STR);
 	if (p != NULL && p->type == P_RAW)
 		return;
 	if (conf_expand(k->c, span_str(raw), &k->arena, &value, &e) != RC_OK)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from instance import BIN, SBIN, make_certificates, make_users
+from instance import BIN, ROOT, SBIN, make_certificates, make_users
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +129,15 @@ def test_errors_end_it(base):
     assert any("main.cf line 10: biff = maybe: yes or no expected" in l for l in check(base, "biff = maybe\n", status=1))
     assert any("master.cf line 2: 2 of 8 columns" in l for l in check(base, "", GOOD + "a b\n", status=1))
     assert any("smtpd_timeout = soon: time expected" in l for l in check(base, "", "smtp inet n - n - - smtpd -o smtpd_timeout=soon\n", status=1))
+
+
+def test_real_configurations_have_no_errors():
+    """What people run is accepted; what is missing on this host gives warnings only."""
+    shared = os.environ.get("POSTERN_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
+    sets = [d for d, _, files in os.walk(os.path.join(shared, "data", "configs")) if {"main.cf", "master.cf"} <= set(files)
+            and ("rendered" in d or "readme-examples" in d)]
+    if not sets:
+        pytest.skip("the collection of real configurations is not here")
+    for d in sets:
+        p = subprocess.run([os.path.join(BIN, "postern"), "-c", d, "check"], capture_output=True, text=True, timeout=60, check=False)
+        assert p.returncode == 0, d + p.stderr
