@@ -5,6 +5,7 @@
 #   make check      all tests; SAN=1 with ASan and UBSan
 #   make help       the other targets
 
+.DEFAULT_GOAL := all
 PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
 DESTDIR    ?=
@@ -60,13 +61,13 @@ $(foreach d,anvil master smtpd cleanup pickup qmgr smtp auth tlsmgr resolver pop
 $(foreach d,bounce local lookup router,$(foreach m,$(wildcard $(d)/main_*.c),\
 	$(eval $(call daemon,$(patsubst $(d)/main_%.c,%,$(m)),$(m) $(call one,$(d))))))
 
-# Commands: cmd/NAME/*.c.
+# Commands: cmd/NAME/*.c, each with what all of them answer (cmd/common.c: --help, --version).
 COMMANDS :=
 define command
 COMMANDS += $(1)
-$(B)/bin/$(1): $(patsubst %.c,$(B)/o/%.o,$(wildcard cmd/$(1)/*.c)) $$(LIB_A)
+$(B)/bin/$(1): $(patsubst %.c,$(B)/o/%.o,$(wildcard cmd/$(1)/*.c)) $(B)/o/cmd/common.o $$(LIB_A)
 endef
-$(foreach c,$(notdir $(wildcard cmd/*)),$(eval $(call command,$(c))))
+$(foreach c,$(patsubst cmd/%/,%,$(wildcard cmd/*/)),$(eval $(call command,$(c))))
 
 PROGRAMS := $(sort $(DAEMONS:%=$(B)/sbin/%)) $(sort $(COMMANDS:%=$(B)/bin/%))
 

@@ -1,15 +1,6 @@
-/* edit.c - changing main.cf: name=value, -X (remove), -# (comment out).
- *
- * The new text goes to a temporary file in the same directory, which is synced, gets the owner and mode of
- * the old one and takes its place with rename(2): a crash leaves the old file or the new one, never a part. A
- * lock on the old file keeps two editors apart. Comments and lines of other settings stay byte for byte. */
+/* edit.c - changing main.cf: name=value, -X (remove), -# (comment out). Comments and lines of other settings stay
+ * byte for byte. */
 #include "postconf.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 struct change {
 	struct span name;
@@ -139,103 +130,19 @@ static void edit_text(struct edit *ed, struct span text)
 		ed->out.n--; /* the file had no newline at its end, and nothing came after it */
 }
 
-static void write_all(int fd, const char *path, struct span s)
-{
-	while (s.n > 0) {
-		ssize_t n = write(fd, s.p, s.n);
-
-		if (n < 0 && errno != EINTR) {
-			int why = errno;
-
-			(void)unlink(path);
-			fatal("write %s: %s", path, strerror(why));
-		}
-		s = span_skip(s, n > 0 ? (size_t)n : 0);
-	}
-}
-
-static void sync_directory(const char *path) /* an absolute file name */
-{
-	char dir[PATH_MAX];
-	ptrdiff_t slash = span_rchr(span_str(path), '/');
-	int fd;
-
-	(void)snprintf(dir, sizeof(dir), "%.*s", slash > 0 ? (int)slash : 1, path);
-	if ((fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) >= 0) {
-		(void)fsync(fd);
-		(void)close(fd);
-	}
-}
-
-static void replace(const char *path, int old, struct span text)
-{
-	char temporary[PATH_MAX];
-	struct stat st;
-	int fd, n;
-
-	n = snprintf(temporary, sizeof(temporary), "%s.tmp", path);
-	if (n < 0 || (size_t)n >= sizeof(temporary))
-		fatal("file name too long: %s", path);
-	if (fstat(old, &st) != 0)
-		fatal("%s: %s", path, strerror(errno));
-	(void)unlink(temporary); /* left by a crash: the lock says that nobody uses it */
-	if ((fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)) < 0)
-		fatal("open %s: %s", temporary, strerror(errno));
-	write_all(fd, temporary, text);
-	if ((fchown(fd, st.st_uid, st.st_gid) != 0 && geteuid() == 0) ||
-	    fchmod(fd, st.st_mode & 07777) != 0 || fsync(fd) != 0 || close(fd) != 0 ||
-	    rename(temporary, path) != 0) {
-		int why = errno;
-
-		(void)unlink(temporary);
-		fatal("replace %s: %s", path, strerror(why));
-	}
-	sync_directory(path);
-}
-
-/* Opens and locks the file that `path` names at the moment the lock is held: another editor may have replaced
- * it. */
-static int open_locked(const char *path)
-{
-	for (;;) {
-		struct stat held, named;
-		int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-
-		if (fd < 0)
-			fatal("open %s for update: %s", path, strerror(errno));
-		if (flock(fd, LOCK_EX) != 0 || fstat(fd, &held) != 0)
-			fatal("lock %s: %s", path, strerror(errno));
-		if (stat(path, &named) == 0 && named.st_ino == held.st_ino && named.st_dev == held.st_dev)
-			return fd;
-		(void)close(fd);
-	}
-}
-
 void edit_parameters(const struct options *o)
 {
 	struct edit ed = { .o = o };
-	char name[PATH_MAX], path[PATH_MAX], *bytes = NULL;
-	struct err e = { 0 };
-	size_t n = 0;
-	int fd;
+	struct target t;
 
 	if (o->args == 0)
 		fatal("nothing to change: name a parameter");
 	ed.change = xcalloc((size_t)o->args, sizeof(*ed.change));
 	buf_init(&ed.out, CONF_FILE_MAX);
 	collect(&ed);
-	if (snprintf(name, sizeof(name), "%s/main.cf", o->dir) >= (int)sizeof(name))
-		fatal("file name too long: %s/main.cf", o->dir);
-	if (realpath(name, path) == NULL) /* a symbolic link stays one: what it names is replaced */
-		fatal("open %s: %s", name, strerror(errno));
-	fd = open_locked(path);
-	if (conf_read_file(path, &bytes, &n, &e) != RC_OK)
-		fatal("%s", e.text);
-	edit_text(&ed, span_make(bytes, n));
-	if (!span_eq(buf_span(&ed.out), span_make(bytes, n)))
-		replace(path, fd, buf_span(&ed.out));
-	(void)close(fd);
-	free(bytes);
+	target_open(&t, o, "main.cf");
+	edit_text(&ed, span_make(t.bytes, t.n));
+	target_finish(&t, buf_span(&ed.out));
 	buf_release(&ed.out);
 	free(ed.change);
 }

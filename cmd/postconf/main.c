@@ -1,6 +1,6 @@
 /* main.c - postconf(1): shows and changes main.cf, shows master.cf. */
-#include "map/map.h"
 #include "postconf.h"
+#include "map/map.h"
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -54,14 +54,11 @@ void split_argument(const char *arg, struct span *name, struct span *value)
 
 static NORETURN void usage(void)
 {
-	fatal("usage: postconf [-dfhHnpx] [-c directory] [-C class] [-o name=value] [name ...] | "
+	fatal("usage: postconf [-dfhHjnqx] [-c directory] [-C class] [-o name=value] [name ...] | "
 	      "[-e] [-c directory] name=value ... | -X|-# [-c directory] name ... | "
-	      "-M [-fx] [-c directory] [service[/type] ...] | -a|-A|-l|-m");
-}
-
-static NORETURN void unsupported(const char *what)
-{
-	fatal("%s is not supported yet", what);
+	      "-M|-F|-P [-fhHjqx] [-c directory] [service[/type[/name]] ...] | "
+	      "-M|-F|-P [-e] [-c directory] service/type[/name]=value ... | "
+	      "-MX|-M#|-PX [-c directory] service/type[/name] ... | -T mode | -a|-A|-l|-m");
 }
 
 static void print_words(const char *const *word)
@@ -109,22 +106,60 @@ static unsigned classes(const char *list)
 	return set;
 }
 
-static void set_action(struct options *o, enum action a)
+struct parser {
+	struct options *o;
+	int action, subject; /* the option that chose it, or 0 */
+};
+
+static void choose_action(struct parser *p, int ch, enum action a)
 {
-	if (o->action != A_SHOW && o->action != a)
-		fatal("specify one of -e, -X, -#, -M, -a, -A, -l, -m");
-	o->action = a;
+	if (p->action != 0 && p->action != ch)
+		fatal("specify one of -%c -%c", p->action, ch);
+	p->action = ch;
+	p->o->action = a;
 }
 
-static void parse_option(struct options *o, int ch, bool *services)
+static void choose_subject(struct parser *p, int ch, enum subject s)
 {
+	if (p->subject != 0 && p->subject != ch)
+		fatal("specify one of -%c -%c", p->subject, ch);
+	p->subject = ch;
+	p->o->subject = s;
+}
+
+static const struct {
+	int ch;
+	bool subject;
+	int value;
+} choices[] = {
+	{ 'a', false, A_SASL_SERVER }, { 'A', false, A_SASL_CLIENT }, { 'e', false, A_EDIT },
+	{ 'l', false, A_LOCKS },       { 'm', false, A_MAPS },	      { 'X', false, A_REMOVE },
+	{ '#', false, A_COMMENT },     { 'T', false, A_TLS },	      { 'M', true, S_SERVICES },
+	{ 'F', true, S_FIELDS },       { 'P', true, S_SETTINGS },
+};
+
+static bool parse_choice(struct parser *p, int ch)
+{
+	for (size_t i = 0; i < ARRAY_LEN(choices); i++) {
+		if (choices[i].ch != ch)
+			continue;
+		if (choices[i].subject)
+			choose_subject(p, ch, (enum subject)choices[i].value);
+		else
+			choose_action(p, ch, (enum action)choices[i].value);
+		if (ch == 'T')
+			p->o->tls_mode = optarg;
+		return true;
+	}
+	return false;
+}
+
+static void parse_option(struct parser *p, int ch)
+{
+	struct options *o = p->o;
+	bool *flag = NULL;
+
 	switch (ch) {
-	case 'a':
-		set_action(o, A_SASL_SERVER);
-		break;
-	case 'A':
-		set_action(o, A_SASL_CLIENT);
-		break;
 	case 'c':
 		o->dir = optarg;
 		break;
@@ -132,83 +167,97 @@ static void parse_option(struct options *o, int ch, bool *services)
 		o->classes = classes(optarg);
 		break;
 	case 'd':
-		o->defaults = true;
-		break;
-	case 'e':
-		set_action(o, A_EDIT);
+		flag = &o->defaults;
 		break;
 	case 'f':
-		o->fold = true;
+		flag = &o->fold;
 		break;
 	case 'h':
-		o->no_name = true;
+		flag = &o->no_name;
 		break;
 	case 'H':
-		o->no_value = true;
+		flag = &o->no_value;
 		break;
-	case 'l':
-		set_action(o, A_LOCKS);
-		break;
-	case 'm':
-		set_action(o, A_MAPS);
-		break;
-	case 'M':
-		*services = true;
+	case 'j':
+		flag = &o->json;
 		break;
 	case 'n':
-		o->explicit_only = true;
+		flag = &o->explicit_only;
 		break;
 	case 'o':
 		o->override[o->overrides++] = span_str(optarg);
 		break;
-	case 'p':
+	case 'p': /* main.cf, as without it */
 	case 'v':
 		break;
+	case 'q':
+		flag = &o->quiet;
+		break;
 	case 'x':
-		o->expand = true;
-		break;
-	case 'X':
-		set_action(o, A_REMOVE);
-		break;
-	case '#':
-		set_action(o, A_COMMENT);
+		flag = &o->expand;
 		break;
 	case 'b':
 	case 't':
-		unsupported("showing bounce templates (-b, -t)");
-	case 'F':
-		unsupported("showing fields of master.cf (-F)");
-	case 'P':
-		unsupported("showing parameters of master.cf (-P)");
-	case 'T':
-		unsupported("showing TLS features (-T)");
-	case 'j':
-		unsupported("JSON output (-j)");
+		fatal("showing bounce templates (-b, -t) is not supported yet");
 	default:
 		usage();
 	}
+	if (flag != NULL)
+		*flag = true;
 }
 
-static void parse_options(struct options *o, int argc, char **argv)
+/* Combinations without a meaning. */
+static void refuse(const struct options *o)
 {
-	bool services = false;
-	int ch;
+	static const char letter[] = { [S_SERVICES] = 'M', [S_FIELDS] = 'F', [S_SETTINGS] = 'P' };
+	int subject = o->subject == S_MAIN ? 0 : letter[o->subject];
 
-	opterr = 0;
-	while ((ch = getopt(argc, argv, "+aAbc:C:deEfFhHjlmMno:pPtT:vxX#")) > 0)
-		parse_option(o, ch, &services);
-	o->arg = argv + optind;
-	o->args = argc - optind;
 	if (o->defaults && o->explicit_only)
 		fatal("specify one of -d -n");
 	if (o->defaults && o->overrides > 0)
 		fatal("specify one of -d -o");
-	if (!services && o->action == A_SHOW && o->args > 0 && strchr(o->arg[0], '=') != NULL)
+	if (o->no_name && o->no_value)
+		fatal("specify one of -h -H");
+	if (o->subject == S_SERVICES && (o->no_name || o->no_value))
+		fatal("with option -M, do not specify -%c", o->no_name ? 'h' : 'H');
+	if (subject != 0 && (o->defaults || o->explicit_only))
+		fatal("with option -%c, do not specify -%c", subject, o->defaults ? 'd' : 'n');
+	if (o->subject == S_FIELDS && o->action == A_REMOVE)
+		fatal("with option -F, do not specify -X");
+	if (o->subject > S_SERVICES && o->action == A_COMMENT)
+		fatal("with option -%c, do not specify -#", subject);
+}
+
+static void parse_options(struct options *o, int argc, char **argv)
+{
+	struct parser p = { .o = o };
+	int ch;
+
+	opterr = 0;
+	while ((ch = getopt(argc, argv, "+aAbc:C:deEfFhHjlmMno:pPqtT:vxX#")) > 0)
+		if (!parse_choice(&p, ch))
+			parse_option(&p, ch);
+	o->arg = argv + optind;
+	o->args = argc - optind;
+	if (o->action == A_SHOW && o->args > 0 && strchr(o->arg[0], '=') != NULL)
 		o->action = A_EDIT;
-	if (services && (o->action != A_SHOW || (o->args > 0 && strchr(o->arg[0], '=') != NULL)))
-		unsupported("changing master.cf (-M with -e, -X, -#)");
-	if (services)
-		o->action = A_SERVICES;
+	refuse(o);
+}
+
+static void show(const struct options *o)
+{
+	if (o->subject == S_MAIN)
+		show_parameters(o);
+	else
+		show_services(o);
+}
+
+static void edit(const struct options *o)
+{
+	if (o->subject == S_MAIN)
+		edit_parameters(o);
+	else
+		edit_services(o);
 }
 
 int main(int argc, char **argv)
@@ -224,15 +273,12 @@ int main(int argc, char **argv)
 	parse_options(&o, argc, argv);
 	switch (o.action) {
 	case A_SHOW:
-		show_parameters(&o);
+		show(&o);
 		break;
 	case A_EDIT:
 	case A_REMOVE:
 	case A_COMMENT:
-		edit_parameters(&o);
-		break;
-	case A_SERVICES:
-		show_services(&o);
+		edit(&o);
 		break;
 	case A_MAPS:
 		print_map_types();
@@ -245,6 +291,9 @@ int main(int argc, char **argv)
 		break;
 	case A_SASL_CLIENT:
 		print_words(sasl_client_types);
+		break;
+	case A_TLS:
+		show_tls(o.tls_mode);
 		break;
 	}
 	free(o.override);

@@ -1,16 +1,22 @@
 /* out.c - printing words, folded for people or on one line for programs. */
 #include "postconf.h"
 
+void out_raw(struct out *o, struct span text)
+{
+	if (o->to == NULL)
+		(void)fwrite(text.p, 1, text.n, stdout);
+	else if (buf_append(o->to, text) != RC_OK)
+		fatal("a configuration file is limited to %zu bytes", CONF_FILE_MAX);
+	o->column += text.n;
+}
+
 void out_word(struct out *o, struct span word)
 {
 	if (o->fold && o->blank && o->column + 1 + word.n > o->width)
 		out_break(o);
-	if (o->blank) {
-		putchar(' ');
-		o->column++;
-	}
-	(void)fwrite(word.p, 1, word.n, stdout);
-	o->column += word.n;
+	if (o->blank)
+		out_raw(o, SPAN(" "));
+	out_raw(o, word);
 	o->blank = true;
 }
 
@@ -26,14 +32,14 @@ void out_break(struct out *o)
 {
 	if (!o->fold || !o->blank)
 		return;
-	printf("\n%*s", INDENT, "");
+	out_raw(o, SPAN("\n    "));
 	o->column = INDENT;
 	o->blank = false;
 }
 
 void out_end(struct out *o)
 {
-	putchar('\n');
+	out_raw(o, SPAN("\n"));
 	o->column = 0;
 	o->blank = false;
 }

@@ -28,46 +28,27 @@ struct conf *load_conf(const struct options *o)
 	return c;
 }
 
+struct silence {
+	bool quiet; /* -q: of what is deprecated or unused nothing is said */
+};
+
 static void report(void *arg, bool error, const char *text)
 {
-	(void)arg;
+	const struct silence *s = arg;
+
 	(void)error;
-	warn("%s", text);
+	if (!s->quiet ||
+	    (strstr(text, ": unused parameter: ") == NULL && strstr(text, " will be removed; ") == NULL))
+		warn("%s", text);
 }
 
-static void warn_of_services(const struct conf *c, const struct mastercf *m)
+void warn_of_settings(const struct options *o, const struct conf *c)
 {
-	struct conf_names *names = conf_names_new(c, m);
+	struct silence s = { o->quiet };
 
-	for (size_t i = 0; i < m->n; i++) {
-		const struct master_entry *en = &m->entry[i];
-
-		for (size_t j = 1; j < en->argc; j++) {
-			ptrdiff_t eq;
-			struct span name;
-			const struct param *near;
-
-			if (!span_is(en->argv[j - 1], "-o") || (eq = span_chr(en->argv[j], '=')) < 0)
-				continue;
-			name = span_head(en->argv[j], (size_t)eq);
-			if (conf_param_find(name) != NULL || conf_names_used(names, name))
-				continue;
-			near = conf_param_nearest(name);
-			warn("%s/master.cf line %u: unknown parameter " SPAN_FMT "%s%s%s", conf_dir(c),
-			     en->line, SPAN_ARG(name), near ? "; did you mean " : "", near ? near->name : "",
-			     near ? "?" : "");
-		}
-	}
-	conf_names_free(&names);
-}
-
-void warn_of_settings(const struct conf *c, const struct mastercf *m)
-{
-	if (conf_check(c, report, NULL) != RC_OK) {
+	if (conf_check(c, report, &s) != RC_OK) {
 		/* An unusable value is a warning here: showing it is this program's job. */
 	}
-	if (m != NULL)
-		warn_of_services(c, m);
 }
 
 /* The value to show, or NULL: the name is unknown (or has no default, with -d). */
@@ -93,6 +74,13 @@ static void print(struct show *s, const char *name, const char *raw)
 	if (s->o->expand && !s->o->no_value && (p == NULL || p->type != P_RAW) &&
 	    conf_expand(s->c, text, &s->arena, &text, &e) != RC_OK)
 		fatal("%s: %s", name, e.text);
+	if (s->o->json) {
+		json_begin();
+		json_member("name", span_str(name));
+		json_member("value", text);
+		json_end();
+		return;
+	}
 	if (!s->o->no_name)
 		out_word(&out, span_str(name));
 	if (!s->o->no_name && !s->o->no_value)
@@ -225,7 +213,7 @@ void show_parameters(const struct options *o)
 	if (fflush(stdout) != 0)
 		fatal("write to standard output: %s", strerror(errno));
 	if (!o->defaults)
-		warn_of_settings(s.c, s.services);
+		warn_of_settings(o, s.c);
 	conf_names_free(&s.names);
 	mastercf_free(&s.services);
 	arena_release(&s.arena);

@@ -55,6 +55,7 @@ static const char *built_in_dir(void)
  * it. */
 static void load_config(void)
 {
+	static const char *const lists[] = { "alternate_config_directories", "multi_instance_directories" };
 	const char *want = getenv("MAIL_CONFIG");
 	bool ours = getuid() == geteuid() && getgid() == getegid(); /* no privilege to abuse */
 	struct span rest, w;
@@ -68,9 +69,11 @@ static void load_config(void)
 	}
 	if (conf_load(built_in_dir(), &conf, &e) != RC_OK)
 		die_status(75, "%s", e.text);
-	rest = span_str(conf_str(conf, "alternate_config_directories"));
-	while (span_next_word(&rest, ", \t\r\n", &w))
-		listed |= span_is(w, want);
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		rest = span_str(conf_str(conf, lists[i]));
+		while (span_next_word(&rest, ", \t\r\n", &w))
+			listed |= span_is(w, want);
+	}
 	if (!listed)
 		die_status(75, "unauthorized configuration directory name: %s", want);
 	conf_free(&conf);

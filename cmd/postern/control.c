@@ -1,6 +1,7 @@
 /* cmd/postern/control.c - starting, stopping, signalling. The texts and exit statuses are those that scripts
  * know of postfix(1). */
 #include "control.h"
+#include "lint.h"
 #include "log/log.h"
 #include <errno.h>
 #include <signal.h>
@@ -140,12 +141,17 @@ int control_status(const struct control *c)
 int control_check(const struct control *c)
 {
 	check_configuration(c);
+	lint_configuration(c);
 	return 0;
 }
 
 int control_nothing(const struct control *c)
 {
-	(void)c;
+	for (int i = 0; i < c->argc; i++)
+		if (strchr(c->argv[i], '=') == NULL)
+			die("name=value expected, not \"%s\"", c->argv[i]);
+	if (c->argc > 0)
+		return control_set(c, c->argv, (size_t)c->argc);
 	log_info("nothing to do: directories and their owners are put right at each start");
 	return 0;
 }

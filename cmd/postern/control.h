@@ -22,6 +22,9 @@ int control_status(const struct control *c);
 int control_check(const struct control *c);
 int control_logrotate(const struct control *c);
 int control_non_bdb(const struct control *c);
+int control_tls(const struct control *c); /* tls.c */
+/* Settings "name=value" for main.cf, by way of postconf(1). */
+int control_set(const struct control *c, char **settings, size_t n);
 int control_nothing(
     const struct control *c); /* set-permissions, upgrade-configuration: master does it at each start */
 

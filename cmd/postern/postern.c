@@ -23,6 +23,7 @@ static const struct command {
 	{ "non-bdb", control_non_bdb },
 	{ "set-permissions", control_nothing },
 	{ "upgrade-configuration", control_nothing },
+	{ "tls", control_tls },
 };
 
 static NORETURN void usage(const char *name)
@@ -57,13 +58,36 @@ static void parse_options(int argc, char **argv, struct control *c)
 	c->argv = argv + optind + 1;
 }
 
+/* The primary instance speaks for all: its multi_instance_wrapper (postmulti -p --) runs the command for each. An
+ * instance that was named (-c), or that the wrapper runs us for, is meant alone. */
+static void run_wrapper(const struct control *c, bool named, char **command)
+{
+	struct span rest = span_str(conf_str(c->conf, "multi_instance_wrapper")), word;
+	struct arena a;
+	char *argv[64];
+	size_t n = 0;
+
+	if (named || getenv("POSTERN_INSTANCE") != NULL || rest.n == 0 ||
+	    conf_str(c->conf, "multi_instance_directories")[0] == '\0')
+		return;
+	arena_init(&a);
+	while (n < 32 && span_next_word(&rest, " \t", &word))
+		argv[n++] = arena_cstr(&a, word);
+	while (*command != NULL && n < ARRAY_LEN(argv) - 1)
+		argv[n++] = *command++;
+	argv[n] = NULL;
+	execvp(argv[0], argv);
+	die("multi_instance_wrapper: cannot execute %s: %m", argv[0]);
+}
+
 int main(int argc, char **argv)
 {
 	static struct control c; /* for the life of the process */
 	struct err e;
 	log_init(&(struct log_conf){ .service = "postfix-script", .file_fd = -1, .to_stderr = true });
 	parse_options(argc, argv, &c);
-	if (c.dir == NULL)
+	bool named = c.dir != NULL;
+	if (!named)
 		c.dir = conf_default_dir();
 	const char *verb = argv[optind];
 	const struct command *found = NULL;
@@ -75,7 +99,8 @@ int main(int argc, char **argv)
 	logsetup_command(c.conf, "postfix-script", true, c.verbose);
 	if (found == NULL)
 		die("unknown command: '%s'. Usage: postfix start (or stop, reload, abort, flush, check, "
-		    "status, logrotate)",
+		    "status, logrotate, set-permissions, upgrade-configuration, tls)",
 		    verb);
+	run_wrapper(&c, named, argv + optind);
 	return found->run(&c);
 }

@@ -34,11 +34,19 @@ static bool bound(const struct param *p, const char *text, int64_t *value)
 	return text != NULL && number(p, span_str(text), value) == RC_OK;
 }
 
+/* "no# remark": a number, a time, yes and no end before a remark; in texts '#' may mean itself. */
+static struct span before_remark(struct span text)
+{
+	ptrdiff_t at = span_chr(text, '#');
+
+	return span_trim(at > 0 ? span_head(text, (size_t)at) : text);
+}
+
 const char *conf_typed_fault(const struct param *p, struct span text, int64_t *value)
 {
 	int64_t limit;
 
-	text = span_trim(text);
+	text = before_remark(text);
 	switch (p->type) {
 	case P_STR:
 	case P_RAW:
@@ -89,23 +97,47 @@ static void PRINTF_LIKE(3, 4) say(struct check *k, bool error, const char *fmt, 
 	k->report(k->arg, error, text);
 }
 
-static void check_unknown(struct check *k, const char *name, unsigned line)
+/* FILE: unused parameter: NAME=VALUE, as scripts know it, and what may have been meant. */
+static void say_unused(struct check *k, const char *file, struct span name, struct span value, unsigned line)
 {
-	struct span s = span_str(name);
-	const struct param *near;
+	const struct param *near = conf_param_nearest(name);
 
-	if (conf_names_used(k->names, s))
-		return;
-	near = conf_param_nearest(s);
-	if (near != NULL)
-		say(k, false, "%s line %u: unknown parameter %.100s; did you mean %s?", k->c->file, line,
-		    name, near->name);
-	else
-		say(k, false, "%s line %u: unknown parameter %.100s", k->c->file, line, name);
+	say(k, false, "%s: unused parameter: " SPAN_FMT "=" SPAN_FMT " (line %u%s%s%s)", file,
+	    SPAN_ARG(span_head(name, 100)), SPAN_ARG(span_head(value, 200)), line,
+	    near != NULL ? "; did you mean " : "", near != NULL ? near->name : "", near != NULL ? "?" : "");
 }
 
-static void check_bounds(struct check *k, const struct param *p, const char *value, const char *fault,
-			 unsigned line)
+static void check_name(struct check *k, const char *file, struct span name, struct span value, unsigned line)
+{
+	const char *instead = conf_deprecated(name);
+
+	if (instead != NULL)
+		say(k, false, "%s: support for parameter \"" SPAN_FMT "\" will be removed; instead, %s", file,
+		    SPAN_ARG(name), instead);
+	else if (conf_param_find(name) == NULL && !conf_names_used(k->names, name))
+		say_unused(k, file, name, value, line);
+}
+
+/* "value # remark": the remark is part of the value, if that is a text. */
+static void check_remark(struct check *k, const char *file, struct span value, bool typed)
+{
+	struct span rest = value;
+
+	for (ptrdiff_t at; (at = span_chr(rest, '#')) >= 0; rest = span_skip(rest, (size_t)at + 1)) {
+		struct span word, tail = span_skip(rest, (size_t)at);
+
+		if (!typed && rest.p + at > value.p && !ascii_isspace(rest.p[at - 1]))
+			continue;
+		if (!span_next_word(&tail, " \t,", &word))
+			word = SPAN("#");
+		say(k, false, "%s: #comment after other text is not allowed: " SPAN_FMT " " SPAN_FMT "...",
+		    file, SPAN_ARG(word), SPAN_ARG(span_head(span_trim(tail), 20)));
+		return;
+	}
+}
+
+static void check_bounds(struct check *k, const char *file, const struct param *p, const char *value,
+			 const char *fault, unsigned line)
 {
 	char range[100] = "";
 
@@ -115,7 +147,29 @@ static void check_bounds(struct check *k, const struct param *p, const char *val
 		(void)snprintf(range, sizeof(range), " (%s to %s)", p->min, p->max);
 	else if (p->min != NULL && strcmp(p->min, "0") != 0)
 		(void)snprintf(range, sizeof(range), " (at least %s)", p->min);
-	say(k, true, "%s line %u: %s = %.100s: %s%s", k->c->file, line, p->name, value, fault, range);
+	say(k, true, "%s line %u: %s = %.100s: %s%s", file, line, p->name, value, fault, range);
+}
+
+static void check_value(struct check *k, const char *file, const struct param *p, struct span value,
+			unsigned line)
+{
+	int64_t number_value;
+	const char *fault = conf_typed_fault(p, value, &number_value);
+
+	if (fault != NULL &&
+	    span_trim(value).n == 0) /* templates leave such lines behind: not worth a standstill */
+		say(k, false, "%s line %u: %s is empty (%s); using the default", file, line, p->name, fault);
+	else if (fault != NULL)
+		check_bounds(k, file, p, arena_cstr(&k->arena, value), fault, line);
+	else if (p->state == PS_REFUSED && !span_is(value, conf_default(k->c, p)))
+		say(k, true, "%s line %u: %s is refused: %s", file, line, p->name, p->meaning);
+}
+
+/* Texts in which a '#' is at home are left out: banners, and names that nobody but the user knows. */
+static bool may_hold_number_sign(const struct param *p)
+{
+	return p == NULL || p->type == P_RAW || span_ends(span_str(p->name), SPAN("_banner")) ||
+	       span_ends(span_str(p->name), SPAN("_footer"));
 }
 
 static void check_setting(struct check *k, const char *name, const char *raw, unsigned line)
@@ -123,23 +177,52 @@ static void check_setting(struct check *k, const char *name, const char *raw, un
 	const struct param *p = conf_param_find(span_str(name));
 	struct span value;
 	struct err e = { 0 };
-	const char *fault;
-	int64_t number_value;
 
-	if (p == NULL)
-		check_unknown(k, name, line);
+	check_name(k, k->c->file, span_str(name), span_str(raw), line);
+	if (!may_hold_number_sign(p))
+		check_remark(k, k->c->file, span_str(raw), p->type != P_STR);
 	if (p != NULL && p->type == P_RAW)
 		return;
-	if (conf_expand(k->c, span_str(raw), &k->arena, &value, &e) != RC_OK) {
+	if (conf_expand(k->c, span_str(raw), &k->arena, &value, &e) != RC_OK)
 		say(k, true, "%s line %u: %.100s: %s", k->c->file, line, name, e.text);
+	else if (p != NULL)
+		check_value(k, k->c->file, p, value, line);
+}
+
+/* "# remark" behind a command is arguments. Of a program that runs another one they may be meant. */
+static void check_arguments(struct check *k, const char *file, const struct master_entry *en)
+{
+	if (span_is(en->argv[0], "pipe") || span_is(en->argv[0], "spawn"))
 		return;
+	for (size_t j = 1; j < en->argc; j++)
+		if (en->argv[j].n > 0 && en->argv[j].p[0] == '#') {
+			say(k, false,
+			    "%s: #comment after other text is not allowed: " SPAN_FMT " " SPAN_FMT "...",
+			    file, SPAN_ARG(en->argv[j]),
+			    SPAN_ARG(j + 1 < en->argc ? span_head(en->argv[j + 1], 20) : SPAN_NONE));
+			return;
+		}
+}
+
+/* -o NAME=VALUE of one service. A value with a $name may mean another setting of the same service: it is judged
+ * when the service starts. */
+static void check_service(struct check *k, const char *file, const struct master_entry *en)
+{
+	check_arguments(k, file, en);
+	for (size_t j = 1; j + 1 < en->argc && en->argv[j].n > 0 && en->argv[j].p[0] == '-'; j++) {
+		struct span name, value;
+		const struct param *p;
+		ptrdiff_t eq;
+
+		if (!span_is(en->argv[j], "-o") || (eq = span_chr(en->argv[++j], '=')) < 0)
+			continue;
+		name = span_head(en->argv[j], (size_t)eq);
+		value = span_skip(en->argv[j], (size_t)eq + 1);
+		check_name(k, file, name, value, en->line);
+		p = conf_param_find(name);
+		if (p != NULL && p->type != P_RAW && span_chr(value, '$') < 0)
+			check_value(k, file, p, value, en->line);
 	}
-	if (p == NULL)
-		return;
-	if ((fault = conf_typed_fault(p, value, &number_value)) != NULL)
-		check_bounds(k, p, value.p, fault, line);
-	else if (p->state == PS_REFUSED && strcmp(raw, conf_default(k->c, p)) != 0)
-		say(k, true, "%s line %u: %s is refused: %s", k->c->file, line, name, p->meaning);
 }
 
 enum rc conf_check(const struct conf *c, void (*report)(void *arg, bool error, const char *text), void *arg)
@@ -157,6 +240,11 @@ enum rc conf_check(const struct conf *c, void (*report)(void *arg, bool error, c
 		report(arg, false, c->warning[i]);
 	for (size_t pos = 0; conf_next(c, &pos, &name, &raw, &line);)
 		check_setting(&k, name, raw, line);
+	if (services != NULL && services->lost_line > 0)
+		say(&k, false, "%s/master.cf line %u: ignored, because it starts with white space", c->dir,
+		    services->lost_line);
+	for (size_t i = 0; services != NULL && i < services->n; i++)
+		check_service(&k, arena_printf(&k.arena, "%s/master.cf", c->dir), &services->entry[i]);
 	conf_names_free(&k.names);
 	mastercf_free(&services);
 	arena_release(&k.arena);

@@ -83,8 +83,8 @@ static void set_entry(struct conf *c, struct span name, struct span value, unsig
 	if (at > 0) {
 		struct conf_entry *old = &c->entry[at - 1];
 
-		note(c, arena_printf(&c->arena, "%s line %u: replaces the setting of %s in line %u", c->file,
-				     line, old->name, old->line));
+		note(c, arena_printf(&c->arena, "%s, line %u: overriding earlier entry: %s=%s", c->file, line,
+				     old->name, old->raw));
 		old->raw = arena_cstr(&c->arena, value);
 		old->line = line;
 		return;

@@ -81,6 +81,10 @@ const char *conf_typed_fault(const struct param *p, struct span text,
 			     int64_t *value); /* NULL: text fits the type and bounds */
 const struct conf_entry *conf_entry(const struct conf *c, struct span name); /* NULL: not in the file */
 
+/* ---- names that Postfix will give up (deprecated.c) ---- */
+/* What to do instead of setting `name`, as the end of the sentence "instead, ..."; NULL: nothing is wrong with it. */
+const char *conf_deprecated(struct span name);
+
 /* ---- names that are not built in, but that something reads (names.c) ---- */
 struct mastercf;
 struct conf_names;

@@ -14,6 +14,7 @@ struct parse {
 	struct mastercf *m;
 	size_t cap;
 	int64_t default_maxproc;
+	bool default_chroot;
 	struct err *e;
 };
 
@@ -108,7 +109,7 @@ static enum rc parse_columns(struct parse *p, struct master_entry *en)
 	if ((rc = parse_type(p, col[1], &en->type)) != RC_OK ||
 	    (rc = parse_flag(p, 2, col[2], en->type != ST_INET, &en->is_private)) != RC_OK ||
 	    (rc = parse_flag(p, 3, col[3], true, &en->unpriv)) != RC_OK ||
-	    (rc = parse_flag(p, 4, col[4], false, &en->chroot)) != RC_OK ||
+	    (rc = parse_flag(p, 4, col[4], p->default_chroot, &en->chroot)) != RC_OK ||
 	    (rc = parse_wakeup(p, col[5], en)) != RC_OK || (rc = parse_maxproc(p, col[6], en)) != RC_OK)
 		return rc;
 	if (en->type == ST_INET)
@@ -243,6 +244,23 @@ static enum rc parse_entry(struct parse *p, struct span text)
 	return RC_OK;
 }
 
+/* "-" in the chroot column is "y" up to compatibility_level 0. */
+static bool chroot_by_default(const struct conf *c)
+{
+	struct arena a;
+	struct span answer;
+	bool chroot;
+
+	if (c == NULL)
+		return false;
+	arena_init(&a);
+	chroot = conf_expand(c, SPAN("${{$compatibility_level} <level {1} ? {y} : {n}}"), &a, &answer,
+			     NULL) == RC_OK &&
+		 span_is(answer, "y");
+	arena_release(&a);
+	return chroot;
+}
+
 enum rc mastercf_parse(struct span text, const char *name, const struct conf *c, struct mastercf **out,
 		       struct err *e)
 {
@@ -259,10 +277,13 @@ enum rc mastercf_parse(struct span text, const char *name, const struct conf *c,
 	arena_init(&m->arena);
 	p.m = m;
 	p.default_maxproc = c != NULL ? conf_int(c, "default_process_limit") : 100;
+	p.default_chroot = chroot_by_default(c);
 	lines_init(&l, text, name);
 	while ((rc = lines_next(&l, &line, &p.line, e)) == RC_OK) {
-		if (ascii_isspace(line.p[0])) /* continues nothing: ignored, as in main.cf */
+		if (ascii_isspace(line.p[0])) { /* continues nothing: ignored, as in main.cf */
+			m->lost_line = p.line;
 			continue;
+		}
 		if ((rc = parse_entry(&p, line)) != RC_OK)
 			break;
 	}

@@ -23,6 +23,7 @@ struct master_entry {
 struct mastercf {
 	struct master_entry *entry;
 	size_t n;
+	unsigned lost_line; /* the first line that continues nothing, and is ignored; 0: none */
 	struct arena arena;
 };
 

@@ -62,7 +62,7 @@ static unsigned distance(struct span a, struct span b)
 
 		now[0] = (unsigned)i;
 		for (size_t j = 1; j <= b.n; j++) {
-			unsigned cost = a.p[i - 1] != b.p[j - 1];
+			unsigned cost = ascii_lower(a.p[i - 1]) != b.p[j - 1];
 
 			now[j] = min_of(min_of(last[j], now[j - 1]) + 1, last[j - 1] + cost);
 			if (i > 1 && j > 1 && a.p[i - 1] == b.p[j - 2] && a.p[i - 2] == b.p[j - 1])
@@ -73,6 +73,21 @@ static unsigned distance(struct span a, struct span b)
 		now = recycled;
 	}
 	return last[b.n];
+}
+
+/* A name whose end was forgotten: the shortest that goes on where `name` stops at a word. */
+static const struct param *longer(struct span name)
+{
+	const struct param *best = NULL;
+
+	for (size_t i = 0; name.n >= 8 && i < PARAM_COUNT; i++) {
+		const char *other = conf_params[i].name;
+
+		if (span_starts(span_str(other), name) && other[name.n] == '_' &&
+		    (best == NULL || strlen(other) < strlen(best->name)))
+			best = &conf_params[i];
+	}
+	return best;
 }
 
 const struct param *conf_param_nearest(struct span name)
@@ -96,7 +111,7 @@ const struct param *conf_param_nearest(struct span name)
 			allowed = d;
 		}
 	}
-	return best;
+	return best != NULL ? best : longer(name);
 }
 
 /* What master.cf services add to the names: <service><suffix>, and where the default comes from. */

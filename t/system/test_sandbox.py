@@ -31,7 +31,7 @@ NETWORK = ("smtpd", "lmtpd", "smtp", "lmtp", "imapd", "pop3d", "resolver")
 # Root's capabilities: master(8), and the one monitor that some daemons have.
 MASTER_CAPS = set(CAPS)
 ASUSER_CAPS = {"setuid", "setgid", "kill", "chown", "dac_override", "fowner", "setpcap"}
-MONITOR_CAPS = {**dict.fromkeys(("imapd", "pop3d", "local", "virtual", "pipe"), ASUSER_CAPS), "tlsmgr": {"dac_read_search"},
+MONITOR_CAPS = {**dict.fromkeys(("imapd", "pop3d", "local", "virtual", "pipe", "spawn"), ASUSER_CAPS), "tlsmgr": {"dac_read_search"},
                 "auth": {"dac_read_search"}}
 # Directories below the queue that a process may have open: nothing where the network is met.
 QUEUE_DIRS = {"cleanup": {"incoming", "pool", "hold", "corrupt", "."}, "pickup": {"maildrop", "corrupt"}, "showq": None, "qmgr": None}
@@ -51,7 +51,7 @@ QUEUE = {"queue-read", "queue-write", "maildrop-read", "incoming-read"}
 FORKS_USERS = FILES | QUEUE | UNIX | {"fork", "kill", "setuid", "setgid", "code-page", "dumpable"}
 RUNS_COMMANDS = {"execve", "listen-tcp", "listen-call", "socket-netlink"} | INET
 MONITOR = {"imapd": FORKS_USERS, "pop3d": FORKS_USERS, "virtual": FORKS_USERS,
-           **dict.fromkeys(("local", "pipe"), FORKS_USERS | RUNS_COMMANDS), "tlsmgr": set(),
+           **dict.fromkeys(("local", "pipe", "spawn"), FORKS_USERS | RUNS_COMMANDS), "tlsmgr": set(),
            "auth": QUEUE - {"queue-write"} | UNIX | {"read-file", "list-directory", "code-page", "dumpable"}}  # without PAM
 NEVER = {"ptrace", "read-memory", "mount", "chroot", "user-namespace", "clone-namespace", "bpf", "io-uring", "socket-packet"}
 
@@ -84,7 +84,7 @@ def full_suite(base, sink, **main):
         "virtual_mailbox_maps": "inline:{ u1@virtual.test=u1/ }", "virtual_uid_maps": f"static:{instance.VMAIL_UID}",
         "virtual_gid_maps": f"static:{instance.VMAIL_UID}", "alias_maps": "inline:{ {slow=|%s} filebox=%s }" % (script, filebox),
         "transport_maps": f"inline:{{ pipe.test=slowpipe:x, relay.test=smtp:[127.0.0.1]:{sink} }}", **main},
-        master=[f"slowpipe unix - n n - - pipe\n  user=nobody argv={script}"])
+        master=[f"slowpipe unix - n n - - pipe\n  user=nobody argv={script}", f"slowspawn unix - n n - - spawn\n  user=nobody argv={script}"])
     os.makedirs(i.config)
     home = os.path.join(i.mail, "u1")
     os.makedirs(home)
@@ -228,14 +228,14 @@ def processes(i):
     return out
 
 
-USERS = {(p, "user") for p in ("imapd", "pop3d", "virtual", "local", "pipe")}
-COMMANDS = {("local", "command"), ("pipe", "command")}
+USERS = {(p, "user") for p in ("imapd", "pop3d", "virtual", "local", "pipe", "spawn")}
+COMMANDS = {("local", "command"), ("pipe", "command"), ("spawn", "command")}
 
 
 def expected_roles(i):
     built = {l.split()[7] for l in i.STANDARD if os.path.exists(os.path.join(instance.SBIN, l.split()[7]))} - {"postlogd", "lmtp"}
     built |= {"smtpd", "lmtpd", "imapd", "pop3d"}
-    want = {(p, "daemon") for p in built} | {(p, "monitor") for p in MONITOR_CAPS if p in built} | {("pipe", "monitor")}
+    want = {(p, "daemon") for p in built} | {(p, "monitor") for p in MONITOR_CAPS if p in built} | {("pipe", "monitor"), ("spawn", "daemon"), ("spawn", "monitor")}
     return want | USERS
 
 
@@ -424,7 +424,7 @@ def songs(base):
             pass
         os.chmod(path, 0o666)
         shutil.chown(path, "postern", "postern")
-    want = expected_roles(i) - {("pipe", "user")} | COMMANDS
+    want = expected_roles(i) - {("pipe", "user"), ("spawn", "user")} | COMMANDS
     songs, end = {}, time.monotonic() + 60
     with i:
         keep = use_everything(i)

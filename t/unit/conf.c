@@ -367,16 +367,16 @@ static void test_check(void **state)
 	check_says("message_size_limit = 99999999999999999999\n", RC_SYNTAX,
 		   "E main.cf line 1: message_size_limit = 99999999999999999999: number too large\n");
 	check_says("mydestinaton = a\n", RC_OK,
-		   "W main.cf line 1: unknown parameter mydestinaton; did you mean mydestination?\n");
+		   "W main.cf: unused parameter: mydestinaton=a (line 1; did you mean mydestination?)\n");
 	check_says("postscreen_dnsbl_allowlist_threshold = -1\nmailbox_size_limit = -1\n", RC_SYNTAX,
 		   "E main.cf line 2: mailbox_size_limit = -1: less than the smallest value allowed\n");
-	check_says("qqqqqqqqqqq = a\n", RC_OK, "W main.cf line 1: unknown parameter qqqqqqqqqqq\n");
+	check_says("qqqqqqqqqqq = a\n", RC_OK, "W main.cf: unused parameter: qqqqqqqqqqq=a (line 1)\n");
 	check_says(
 	    "relayhost = $a\na = $relayhost\n", RC_SYNTAX,
 	    "E main.cf line 1: relayhost: parameter a refers to itself: a <- relayhost <- a\n"
 	    "E main.cf line 2: a: parameter relayhost refers to itself: relayhost <- a <- relayhost\n");
 	check_says("biff = no\nbiff = yes\n", RC_OK,
-		   "W main.cf line 2: replaces the setting of biff in line 1\n");
+		   "W main.cf, line 2: overriding earlier entry: biff=no\n");
 	check_says(" biff = no\n", RC_OK,
 		   "W main.cf line 1: ignored, because it starts with white space: \" biff = no\"\n");
 	check_says("smtpd_restriction_classes = strict\nstrict = reject\nalias_maps = "

@@ -1,0 +1,119 @@
+"""postmulti(1): several instances on one host are listed, made, changed, run together and taken away."""
+import json
+import os
+import subprocess
+
+import pytest
+
+from instance import BIN, SBIN, Instance
+
+
+@pytest.fixture
+def primary(tmp_path):
+    i = Instance(str(tmp_path / "p"), listen=())
+    for up in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        if os.stat(up).st_uid == os.getuid():
+            os.chmod(up, 0o755)
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    text = "".join(f"{k} = {v}\n" for k, v in {**i.main, "queue_directory": tmp_path / "queue", "data_directory": tmp_path / "data",
+                                               "config_directory": etc, "daemon_directory": SBIN, "command_directory": BIN,
+                                               "maillog_file_prefixes": tmp_path, "maillog_file": tmp_path / "log"}.items() if v is not None)
+    (etc / "main.cf").write_text("# the primary\n" + text)
+    (etc / "master.cf").write_text("smtp inet n - n - - smtpd\npickup unix n - n 60 1 pickup\ncleanup unix n - n - 0 cleanup\nqmgr unix n - n 300 1 qmgr\n"
+                                   "rewrite unix - - n - - trivial-rewrite\n")
+    return etc
+
+
+def run(etc, *args, program="postmulti", check=0):
+    env = {k: v for k, v in os.environ.items() if k != "POSTERN_INSTANCE"}
+    p = subprocess.run([os.path.join(BIN, program), *map(str, args)], env={**env, "MAIL_CONFIG": str(etc)}, capture_output=True, text=True,
+                       timeout=60, check=False)
+    assert p.returncode == check, p.stdout + p.stderr
+    return p
+
+
+def listing(etc, *args):
+    return [l.split() for l in run(etc, "-l", *args).stdout.splitlines()]
+
+
+def test_life_of_an_instance(primary, tmp_path):
+    assert run(primary, "-l").stdout == f"-               -               y         {primary}\n"
+    assert "postmulti -e init" in run(primary, "-e", "create", "-I", "postfix-a", check=1).stderr
+    run(primary, "-e", "init")
+    assert "multi_instance_wrapper = ${command_directory}/postmulti -p --" in (primary / "main.cf").read_text()
+    run(primary, "-I", "postfix-a", "-G", "mx", "-e", "create")
+    run(primary, "-I", "postfix-b", "-e", "create", f"queue_directory={tmp_path}/qb", f"config_directory={tmp_path}/cb")
+    run(primary, "-I", "postfix-c", "-G", "mx", "-i", "postfix-b", "-e", "create")
+    a, b, c = tmp_path / "postfix-a", tmp_path / "cb", tmp_path / "postfix-c"
+    assert listing(primary) == [["-", "-", "y", str(primary)], ["postfix-a", "mx", "n", str(a)], ["postfix-c", "mx", "n", str(c)],
+                                ["postfix-b", "-", "n", str(b)]]
+    assert [json.loads(l)["name"] for l in run(primary, "-lj", "-g", "mx").stdout.splitlines()] == ["postfix-a", "postfix-c"]
+    text = (a / "main.cf").read_text()
+    assert f"queue_directory = {tmp_path}/postfix-a\n" in text and "master_service_disable = inet\n" in text and f"daemon_directory = {SBIN}\n" in text
+    assert (a / "master.cf").read_text() == (primary / "master.cf").read_text()
+    run(primary, "-e", "enable", "-i", "postfix-b")
+    run(primary, "-e", "assign", "-i", "postfix-c", "-I", "postfix-d", "-G", "-")
+    assert listing(primary, "-i", "postfix-d") == [["postfix-d", "-", "n", str(c)]]
+    assert run(primary, "-Rx", "sh", "-c", "echo $multi_instance_name:$MAIL_CONFIG:$queue_directory").stdout.split() == [
+        f"postfix-b:{b}:{tmp_path}/qb", f"postfix-d:{c}:{tmp_path}/postfix-c", f"postfix-a:{a}:{tmp_path}/postfix-a", f":{primary}:{tmp_path}/queue"]
+    assert run(primary, "-i", "-", "-x", "sh", "-c", "exit 7", check=7).stdout == ""
+    run(primary, "-e", "deport", "-i", "postfix-d")
+    run(primary, "-a", "-e", "import", f"config_directory={c}")
+    assert [x[0] for x in listing(primary)] == ["-", "postfix-d", "postfix-a", "postfix-b"]
+    assert "is enabled: disable it first" in run(primary, "-e", "destroy", "-i", "postfix-b", check=1).stderr
+    run(primary, "-e", "disable", "-i", "postfix-b")
+    (tmp_path / "qb" / "hold").mkdir()
+    (tmp_path / "qb" / "hold" / "x").write_text("")
+    assert "there is mail in" in run(primary, "-e", "destroy", "-i", "postfix-b", check=1).stderr
+    os.unlink(tmp_path / "qb" / "hold" / "x")
+    (b / "access").write_text("kept\n")
+    p = run(primary, "-e", "destroy", "-i", "postfix-b")
+    assert f"{b} is not removed" in p.stderr and os.listdir(b) == ["access"] and not (tmp_path / "qb").exists()
+    assert [x[0] for x in listing(primary)] == ["-", "postfix-d", "postfix-a"]
+
+
+@pytest.mark.parametrize("args,why", [(["-e", "create", "-I", "b"], 'must start with "postfix-"'), (["-e", "create"], "config_directory=/path is needed"),
+                                      (["-e", "destroy", "-i", "-"], "primary instance cannot be destroyed"), (["-e", "enable"], "select an instance"),
+                                      (["-e", "nosuch"], "unknown action"), (["-l", "-i", "postfix-x"], "no matching instance"), (["-l", "-p", "x"], "specify one of"),
+                                      (["-p"], "usage:"), (["-pR", "status"], "-R cannot be used"), (["-l", "-a", "-g", "x"], "specify one of"),
+                                      (["-e", "create", "-I", "postfix-x", "foo=bar"], "expected, not"), (["-e", "import", "-I", "postfix-y"], "to import"),
+                                      (["-e", "assign", "-i", "-"], "nothing to assign"), (["-l", "-I", "x"], "need -e")])
+def test_mistakes(primary, args, why):
+    run(primary, "-e", "init")
+    before = (primary / "main.cf").read_text()
+    assert why in run(primary, *args, check=1).stderr
+    assert (primary / "main.cf").read_text() == before
+
+
+def test_two_instances_of_one_directory_are_refused(primary, tmp_path):
+    run(primary, "-e", "init")
+    run(primary, "-I", "postfix-a", "-e", "create")
+    assert "uses the same directory" in run(primary, "-I", "postfix-b", "-e", "create", f"queue_directory={tmp_path}/postfix-a", check=1).stderr
+    with open(tmp_path / "postfix-a" / "main.cf", "a", encoding="ascii") as f:
+        f.write(f"queue_directory = {tmp_path}/queue\n")
+    assert "have the same queue_directory" in run(primary, "-l", check=1).stderr
+
+
+def test_postfix_speaks_for_all(primary, tmp_path):
+    """Without -c the commands of postfix(1) reach every instance that is enabled; start of one that is not is a check."""
+    run(primary, "-e", "init")
+    subprocess.run([os.path.join(BIN, "postconf"), "-c", str(primary), "-e", "master_service_disable=inet"], check=True)
+    for name in ("postfix-a", "postfix-b"):
+        run(primary, "-I", name, "-e", "create")
+        subprocess.run([os.path.join(BIN, "postconf"), "-c", str(tmp_path / name), "-e", f"maillog_file={tmp_path}/log-{name}",
+                        f"maillog_file_prefixes={tmp_path}"], check=True)
+    run(primary, "-e", "enable", "-i", "postfix-a")
+    try:
+        run(primary, "start", program="postfix")
+        assert "is running" in run(tmp_path / "postfix-a", "-c", tmp_path / "postfix-a", "status", program="postfix").stderr
+        run(primary, "-c", tmp_path / "postfix-b", "status", program="postfix", check=1)
+        run(primary, "-c", primary, "status", program="postfix")
+        run(primary, "-e", "disable", "-i", "postfix-a")
+        assert "is running: stop it first" in run(primary, "-e", "destroy", "-i", "postfix-a", check=1).stderr
+        run(primary, "-e", "enable", "-i", "postfix-a")
+        run(primary, "status", program="postfix", check=1)  # of one that does not run
+        run(primary, "reload", program="postfix")
+    finally:
+        run(primary, "stop", program="postfix")
+    run(primary, "-c", tmp_path / "postfix-a", "status", program="postfix", check=1)
