@@ -80,9 +80,9 @@ enum db_param {
 };
 
 struct dbconf {
-	unsigned kind;		     /* DB_... */
-	const char *source;	     /* the file */
-	const char *prefix;	     /* before the names of parameters: "NAME_" in main.cf, "" in its own file */
+	unsigned kind;	    /* DB_... */
+	const char *source; /* the file */
+	const char *prefix; /* before the names of parameters: "NAME_" in main.cf, "" in its own file */
 	const char *text[DBP_COUNT]; /* as set, else the default; "" for neither */
 	int64_t number[DBP_COUNT];   /* of numbers, times (seconds), yes and no */
 	unsigned line[DBP_COUNT];    /* where it is set; 0: it is not */

@@ -530,7 +530,7 @@ static enum rc read_choices(struct ldap_table *t, struct err *e)
 	if (scope < 0)
 		log_warning("%s line %u: scope: \"%s\" is none of sub, base, one; sub is used", c->source,
 			    c->line[DBP_SCOPE], c->text[DBP_SCOPE]);
-	t->scope = scopes[scope < 0 ? 0 : scope];
+	t->scope = scopes[scope < 0 || (size_t)scope >= ARRAY_LEN(scopes) ? 0 : scope];
 	if (c->number[DBP_VERSION] > 3) {
 		log_warning("%s line %u: version: neither 2 nor 3; 3 is used", c->source,
 			    c->line[DBP_VERSION]);
