@@ -8,6 +8,7 @@
 PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
 DESTDIR    ?=
+.DEFAULT_GOAL := all
 CC         ?= gcc
 VERSION    := 0.1.0
 
@@ -34,7 +35,7 @@ CPPFLAGS += -D_GNU_SOURCE -Ilib -I$(B)/gen -DPOSTERN_VERSION='"$(VERSION)"' -DPO
 	-DPOSTERN_SYSCONFDIR='"$(SYSCONFDIR)"'
 CFLAGS   += -std=c17 -fPIE $(WARN) $(VARIANT) -fno-common
 LDFLAGS  += -pie $(VARIANT_LD) -rdynamic
-LIBS     := -lssl -lcrypto -lresolv -lseccomp -lpcre2-8 -lcrypt -lpthread -ldl
+LIBS     := -lssl -lcrypto -lresolv -lseccomp -lpcre2-8 -lidn2 -lcrypt -lpthread -ldl
 
 # ---- what is built ------------------------------------------------------------------------------------------------
 # lib: all of it goes into one archive; lib/map/mod_*.c are modules that `lookup`, `auth` and the commands load.
@@ -92,6 +93,7 @@ $(B)/modules/postern-pgsql.so: MODLIBS := -lpq
 $(B)/modules/postern-pgsql.so: MODFLAGS := -isystem /usr/include/postgresql
 $(B)/modules/postern-sqlite.so: MODLIBS := -lsqlite3
 $(B)/modules/postern-ldap.so: MODLIBS := -lldap -llber -lsasl2
+$(B)/modules/postern-cdb.so: MODLIBS := -lcdb
 
 UNIT_SRC := $(wildcard t/unit/*.c)
 UNIT     := $(UNIT_SRC:t/unit/%.c=$(B)/unit/%)

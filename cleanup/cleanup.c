@@ -12,6 +12,7 @@ static void start(void)
 {
 	store_start();
 	notify_start();
+	map_watch(true);
 }
 
 static const struct ipc_handler handlers[] = {

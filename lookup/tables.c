@@ -26,14 +26,11 @@ static struct {
 	bool retiring;
 } tables;
 
-static bool is_type(struct span word)
+static bool is_type(struct span word, const struct map_driver **drv)
 {
-	static const char *const memory[] = {
-		"inline", "static", "randmap", "environ", "internal", "memcache"
-	};
+	static const char *const memory[] = { "inline", "static", "randmap", "environ", "internal" };
 	ptrdiff_t colon = span_chr(word, ':');
 	struct span type = span_head(word, colon > 0 ? (size_t)colon : 0);
-	const struct map_driver *drv;
 
 	if (!type.n || (size_t)colon + 1 == word.n)
 		return false;
@@ -43,10 +40,12 @@ static bool is_type(struct span word)
 	for (size_t i = 0; i < ARRAY_LEN(memory); i++)
 		if (span_is(type, memory[i]))
 			return false;
-	return map_driver_find(type, &drv, NULL, NULL) == RC_OK;
+	return map_driver_find(type, drv, NULL, NULL) == RC_OK;
 }
 
-static void open_table(struct span name)
+static void open_word(struct span word, unsigned depth);
+
+static void open_table(struct span name, unsigned depth)
 {
 	struct entry *en;
 	struct err e;
@@ -58,16 +57,20 @@ static void open_table(struct span name)
 	en->flags = tables.flags;
 	if (map_open_at(name, tables.flags, 0, true, &en->map, &e) != RC_OK)
 		log_warning("%s", e.text); /* asked for it, we say: try later */
-	if (!en->map)
+	if (!en->map) {
 		free(en);
-	else
-		table_set(tables.by_name, name, en);
+		return;
+	}
+	table_set(tables.by_name, name, en);
+	if (map_within(en->map) && depth < MAP_DEPTH_MAX) /* its file has to be within reach, too */
+		open_word(span_str(map_within(en->map)), depth + 1);
 }
 
 static void open_words(struct span text, unsigned depth);
 
 static void open_word(struct span word, unsigned depth)
 {
+	const struct map_driver *drv;
 	struct span inside;
 
 	while (word.n && *word.p == '!')
@@ -82,9 +85,11 @@ static void open_word(struct span word, unsigned depth)
 	ptrdiff_t eq = span_chr(word, '='); /* "{ param = type:name }", "-o param=type:name" */
 	if (eq > 0 && (span_chr(word, ':') < 0 || eq < span_chr(word, ':')))
 		word = span_skip(word, (size_t)eq + 1);
-	if (!is_type(word))
+	if (!is_type(word, &drv))
 		return;
-	open_table(word);
+	open_table(word, depth);
+	if (drv->flags & MD_SERVER) /* "socketmap:unix:/name" has no table within */
+		return;
 	/* unionmap:{...}, debug:type:name: those inside, too, for they may be asked by themselves */
 	word = span_skip(word, (size_t)span_chr(word, ':') + 1);
 	if (depth < MAP_DEPTH_MAX && word.n)
@@ -193,7 +198,7 @@ bool tables_ask_servers(void)
 	void *value;
 
 	while (table_next(tables.by_name, &pos, &name, &value))
-		if (driver_of(name) && (driver_of(name)->flags & MD_NETWORK))
+		if (driver_of(name) && (driver_of(name)->flags & MD_SERVER))
 			return true;
 	return false;
 }

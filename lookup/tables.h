@@ -9,10 +9,10 @@
 /* As root: opens every table that the configuration allows (`param`: proxy_read_maps or proxy_write_maps)
  * and, with `scan`, every table that the values of main.cf and the -o of master.cf name. */
 void tables_open(const char *param, unsigned flags, bool scan);
+/* Whether one of them talks to a server over a socket. */
+bool tables_ask_servers(void);
 /* For landlock: the directories of these tables, and what their look-ups need. */
 size_t tables_paths(struct arena *a, struct sandbox_path **out, int access);
-/* Whether a table is among them that connects to servers. */
-bool tables_ask_servers(void);
 /* NULL: not among them. Tables whose files changed were opened anew, or the process was retired. */
 struct map *tables_find(struct span name);
 

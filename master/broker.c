@@ -2,6 +2,7 @@
  * table of peers. */
 #include "master.h"
 #include "log/log.h"
+#include "net/addr.h"
 #include <errno.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -53,16 +54,30 @@ static bool names_path(struct span text, struct span path)
 	return false;
 }
 
+/* As it is written, or with what its macros stand for. */
+static bool text_names(const struct running *r, struct span text, struct span path)
+{
+	struct arena a;
+	struct span full;
+	struct err e;
+	bool yes = names_path(text, path);
+	arena_init(&a);
+	if (!yes && span_chr(text, '$') >= 0)
+		yes = conf_expand(r->conf, text, &a, &full, &e) == RC_OK && names_path(full, path);
+	arena_release(&a);
+	return yes;
+}
+
 static bool configured(const struct running *r, struct span path)
 {
 	const char *name, *raw;
 	unsigned line;
 	for (size_t pos = 0; conf_next(r->conf, &pos, &name, &raw, &line);)
-		if (names_path(span_str(raw), path))
+		if (text_names(r, span_str(raw), path))
 			return true;
 	for (size_t i = 0; i < r->cf->n; i++)
 		for (size_t k = 1; k < r->cf->entry[i].argc; k++)
-			if (names_path(r->cf->entry[i].argv[k], path))
+			if (text_names(r, r->cf->entry[i].argv[k], path))
 				return true;
 	return false;
 }
@@ -94,6 +109,67 @@ static int connect_path(const struct child *c, const char *path, int *error)
 	return fd;
 }
 
+/* ---- TCP ports that the configuration names ---- */
+
+struct target {
+	struct span text; /* "host:port", "[::1]:port", "port" */
+	struct inet_addr addr;
+	uint64_t port;
+};
+
+static bool parse_target(struct span request, struct target *out)
+{
+	struct span rest = request, addr, port;
+	return span_next_word(&rest, " ", &out->text) && span_next_word(&rest, " ", &addr) &&
+	       span_next_word(&rest, " ", &port) && inet_addr_parse(addr, &out->addr) == RC_OK &&
+	       span_to_u64(port, 65535, &out->port) == RC_OK && out->port > 0;
+}
+
+static bool is_loopback(const struct inet_addr *a)
+{
+	static const unsigned char one[16] = { [15] = 1 };
+	return a->family == AF_INET ? a->b[0] == 127 : memcmp(a->b, one, sizeof one) == 0;
+}
+
+/* The child looked the host up; where the text says enough to contradict it, it has to fit. */
+static bool fits(const struct target *t)
+{
+	ptrdiff_t colon = span_rchr(t->text, ':');
+	struct span host = colon >= 0 ? span_head(t->text, (size_t)colon) : SPAN("");
+	struct span port = colon >= 0 ? span_skip(t->text, (size_t)colon + 1) : t->text;
+	struct inet_addr literal;
+	uint64_t n;
+	if (span_to_u64(port, 65535, &n) == RC_OK && n != t->port)
+		return false;
+	if (host.n > 2 && host.p[0] == '[')
+		host = span_make(host.p + 1, host.n - 2);
+	if (host.n == 0 || span_is_ci(host, "localhost"))
+		return is_loopback(&t->addr);
+	if (inet_addr_parse(host, &literal) != RC_OK)
+		return true;
+	return literal.family == t->addr.family &&
+	       memcmp(literal.b, t->addr.b, literal.family == AF_INET ? 4 : 16) == 0;
+}
+
+/* Never waits: the child gets a descriptor that connects. */
+static int connect_inet(const struct child *c, struct span request, int *error)
+{
+	struct sockaddr_storage ss;
+	struct target t;
+	*error = EACCES;
+	if (!speaks_to_others(c->service->program) || !parse_target(request, &t) || !fits(&t) ||
+	    !configured(c->service->config, t.text))
+		return -1;
+	socklen_t len = inet_addr_to_sockaddr(&t.addr, (uint16_t)t.port, &ss);
+	int fd = socket(t.addr.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && (connect(fd, (struct sockaddr *)&ss, len) == 0 || errno == EINPROGRESS))
+		return fd;
+	*error = errno;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
 /* ---- services ---- */
 
 static int connect_service(const struct child *c, const char *name, int *error)
@@ -118,7 +194,9 @@ static int connect_service(const struct child *c, const char *name, int *error)
 void broker_connect(struct child *c, uint32_t serial, const char *name)
 {
 	int error = 0;
-	int fd = strchr(name, '/') != NULL ? connect_path(c, name, &error) : connect_service(c, name, &error);
+	int fd = strncmp(name, "inet:", 5) == 0 ? connect_inet(c, span_str(name + 5), &error)
+		 : strchr(name, '/') != NULL	? connect_path(c, name, &error)
+						: connect_service(c, name, &error);
 	if (fd < 0 && error == EACCES)
 		log_warning("process %s pid %ld asks for %s, which is not among its peers", c->service->path,
 			    (long)c->pid, name);

@@ -14,6 +14,11 @@ static void prepare_lmtp(void)
 	login_prepare();
 }
 
+static void start(void)
+{
+	map_watch(false);
+}
+
 static const struct ipc_handler handlers[] = {
 	{ IPC_DELIVER, "qmgr local", deliver },
 	{ 0, NULL, NULL },
@@ -21,7 +26,7 @@ static const struct ipc_handler handlers[] = {
 
 #define COMMON                                                                                               \
 	.kind = SV_IPC, .user = "net_owner", .rights = "stdio accept recvfd inet", .chroot_empty = true,     \
-	.drain = idle_drop_all, .handlers = handlers
+	.start = start, .drain = idle_drop_all, .handlers = handlers
 static const struct service smtp = { .name = "smtp", .prepare = prepare_smtp, COMMON };
 static const struct service lmtp = { .name = "lmtp", .prepare = prepare_lmtp, COMMON };
 

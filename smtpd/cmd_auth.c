@@ -228,12 +228,12 @@ bool cmd_auth(struct session *s, struct span arg)
 {
 	struct span mech, initial = SPAN_NONE, more;
 
-	if (s->helo.n == 0 || !s->esmtp) {
-		reply(s, "503 5.5.1 Error: send EHLO first");
-		return false;
-	}
 	if (!conf.auth || s->auth_excepted || (s->discard_ehlo & KW_AUTH)) {
 		reply(s, "503 5.5.1 Error: authentication not enabled");
+		return false;
+	}
+	if (s->helo.n == 0 || !s->esmtp) {
+		reply(s, "503 5.5.1 Error: send EHLO first");
 		return false;
 	}
 	if (s->tx != NULL) {

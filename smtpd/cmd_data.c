@@ -45,7 +45,7 @@ static bool finish(struct session *s)
 {
 	struct verdict v = { 0 };
 	struct qid qid = s->tx->qid;
-	uint64_t bytes = content_bytes(s->tx->content);
+	uint64_t bytes = s->tx->chunk_bytes;
 	bool chunked = s->tx->bdat;
 	char text[100];
 
@@ -58,7 +58,13 @@ static bool finish(struct session *s)
 		v = content_submit(s, &s->tx->content);
 	if (v.code != 0)
 		return refuse(s, &v);
+	s->messages++;
 	s->junk = s->errors = 0;
+	if (s->tx->answer.n > 0) {
+		reply(s, SPAN_FMT, SPAN_ARG(s->tx->answer));
+		transaction_end(s);
+		return true;
+	}
 	if (chunked)
 		(void)snprintf(text, sizeof(text), "250 2.0.0 Ok: %llu bytes queued as %s",
 			       (unsigned long long)bytes, qid.s);
@@ -101,6 +107,8 @@ static bool read_data(struct session *s, struct content *c)
 
 bool cmd_data(struct session *s, struct span arg)
 {
+	struct verdict v;
+
 	if (s->tx != NULL && s->tx->bdat) { /* RFC 3030 section 3: not both */
 		reply(s, "503 5.5.1 Error: DATA after BDAT");
 		return false;
@@ -113,6 +121,8 @@ bool cmd_data(struct session *s, struct span arg)
 	}
 	if (!check_data(s))
 		return false;
+	if (conf.before_on && !before_data(s, &v))
+		return refuse(s, &v);
 	reply(s, "354 End data with <CR><LF>.<CR><LF>");
 	if (!read_data(s, content_open(s, false)))
 		return false;
@@ -197,8 +207,19 @@ bool cmd_bdat(struct session *s, struct span arg)
 		reply(s, "521 5.5.4 Syntax: BDAT count [LAST]");
 		return false;
 	}
-	if ((s->tx == NULL || !s->tx->bdat) && !first_chunk(s)) {
+	if (s->discard_ehlo & KW_CHUNKING) { /* what follows cannot be told from commands */
+		reply(s, "521 5.5.1 Error: command not implemented");
+		return false;
+	}
+	if (s->bdat_failed) {
 		if (chunk_refused(s, &ch))
+			reply(s, "551 5.0.0 Discarded %llu bytes after earlier error",
+			      (unsigned long long)ch.bytes);
+		return false;
+	}
+	if ((s->tx == NULL || !s->tx->bdat) && !first_chunk(s)) {
+		s->bdat_failed = true;
+		if (!s->hangup && chunk_refused(s, &ch))
 			transaction_end(s);
 		return false;
 	}
@@ -209,11 +230,13 @@ bool cmd_bdat(struct session *s, struct span arg)
 		if (chunk_refused(s, &ch)) {
 			reply(s, "552 5.3.4 Chunk exceeds message size limit");
 			transaction_end(s);
+			s->bdat_failed = true;
 		}
 		return false;
 	}
 	if (!read_chunk(s, s->tx->content, ch.bytes))
 		return false;
+	s->tx->chunk_bytes += ch.bytes;
 	if (ch.last)
 		return finish(s);
 	reply(s, "250 2.0.0 Ok: %llu bytes", (unsigned long long)ch.bytes);

@@ -31,10 +31,8 @@ unsigned extensions(const struct session *s)
 {
 	unsigned off = s->discard_ehlo;
 
-	if (!s->esmtp)
-		return 0;
-	return (off & KW_SIZE ? 0 : EXT_SIZE) | (off & KW_8BITMIME ? 0 : EXT_8BITMIME) |
-	       (off & KW_DSN ? 0 : EXT_DSN) | (auth_offered(s) ? EXT_AUTH : 0) |
+	/* What clients say without having asked does no harm: older ones say SIZE and BODY behind HELO. */
+	return EXT_SIZE | EXT_8BITMIME | EXT_AUTH | (off & KW_DSN ? 0 : EXT_DSN) |
 	       (!conf.smtputf8 || (off & KW_SMTPUTF8) ? 0 : EXT_SMTPUTF8);
 }
 
@@ -54,15 +52,23 @@ static struct span neutral(struct arena *a, struct span name)
 /* A greeting in the middle ends the transaction (RFC 5321 section 4.1.4). */
 static bool hello(struct session *s, struct span arg, bool esmtp)
 {
+	struct span former = s->helo;
+
 	transaction_end(s);
 	s->esmtp = esmtp;
-	if (!span_eq(s->helo, arg) &&
-	    s->arena.used_bytes < 64 * 1024) /* a client that greets for ever gets no memory */
-		s->helo = neutral(&s->arena, arg);
-	if (!conf.delay_reject && !check_helo(s)) {
-		s->helo = SPAN_NONE;
-		return false;
+	s->bdat_failed = false;
+	s->wish[1] = (struct verdict){ 0 };
+	if (!conf.delay_reject) { /* judged as it came */
+		s->helo = arg;
+		if (!check_helo(s)) {
+			s->helo = SPAN_NONE;
+			return false;
+		}
 	}
+	if (!span_eq(former, arg) &&
+	    s->arena.used_bytes < 64 * 1024) /* a client that greets for ever gets no memory */
+		former = neutral(&s->arena, arg);
+	s->helo = former;
 	return true;
 }
 

@@ -1,5 +1,6 @@
 /* cmd_mail.c - MAIL (RFC 5321 section 4.1.1.2), and how a path is taken. */
 #include "restrict.h"
+#include "base/codec.h"
 
 /* strict_rfc821_envelopes no: "user" without domain is completed later; what breaks the grammar is refused
  * here. */
@@ -43,6 +44,10 @@ static bool accept_sender(struct session *s, struct span path, struct span param
 	}
 	if (take_path(s, path, conf.smtputf8, true, &tx->sender) != NULL)
 		return bad_sender(s, path);
+	if (conf.strict_utf8 && !tx->mail.smtputf8 && !span_is_ascii(tx->sender)) {
+		reply(s, "553 5.6.7 Must declare SMTPUTF8 to send unicode address");
+		return false;
+	}
 	if (conf.message_size_limit > 0 && tx->mail.size > (uint64_t)conf.message_size_limit)
 		return refuse(s, "552 5.3.4 Message size exceeds fixed limit");
 	if (!limit_event(s, LIMIT_MAIL)) {
@@ -62,6 +67,10 @@ bool cmd_mail(struct session *s, struct span arg)
 
 	if ((conf.helo_required || conf.lmtp) && s->helo.n == 0) {
 		reply(s, "503 5.5.1 Error: send %s first", conf.lmtp ? "LHLO" : "HELO/EHLO");
+		return false;
+	}
+	if (s->bdat_failed) {
+		reply(s, "503 5.5.1 Error: MAIL after BDAT");
 		return false;
 	}
 	if (s->tx != NULL) {

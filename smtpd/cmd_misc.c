@@ -8,6 +8,7 @@ bool cmd_rset(struct session *s, struct span arg)
 		return false;
 	}
 	transaction_end(s);
+	s->bdat_failed = false;
 	reply(s, "250 2.0.0 Ok");
 	return true;
 }
@@ -30,7 +31,7 @@ bool cmd_quit(struct session *s, struct span arg)
 /* Asks what RCPT would say, without touching a transaction (252: RFC 5321 section 3.5.3). */
 bool cmd_vrfy(struct session *s, struct span arg)
 {
-	struct span addr, path = arg, rest = SPAN_NONE;
+	struct span addr, path = arg, said, rest = SPAN_NONE;
 	bool own = s->tx != NULL, ok;
 
 	if (conf.disable_vrfy) {
@@ -39,6 +40,7 @@ bool cmd_vrfy(struct session *s, struct span arg)
 	}
 	if (arg.n > 9 && span_ends_ci(arg, SPAN(" SMTPUTF8")))
 		path = span_trim(span_head(arg, arg.n - 9));
+	said = path;
 	if (path.n > 1 && path.p[0] == '<' && path.p[path.n - 1] == '>')
 		path = span_make(path.p + 1, path.n - 2);
 	if (path.n == 0 || rest.n > 0) {
@@ -51,7 +53,7 @@ bool cmd_vrfy(struct session *s, struct span arg)
 	}
 	ok = check_rcpt(s, addr, "VRFY");
 	if (ok)
-		reply(s, "252 2.0.0 " SPAN_FMT, SPAN_ARG(addr));
+		reply(s, "252 2.0.0 " SPAN_FMT, SPAN_ARG(span_head(said, 500)));
 	if (!own)
 		transaction_end(s);
 	return ok;

@@ -1,5 +1,7 @@
 /* cmd_rcpt.c - RCPT (RFC 5321 section 4.1.1.3). The first accepted one gives the message its queue id. */
 #include "restrict.h"
+#include "base/codec.h"
+#include "log/event.h"
 
 #define ENVELOPE_BYTES (110 * 1024) /* of recipients: what one record to cleanup(8) holds */
 #define PER_RCPT       32
@@ -32,6 +34,12 @@ static void name_message(struct session *s)
 			       SPAN_ARG(s->fwd.ident), SPAN_ARG(span_head(s->fwd.name, 300)),
 			       SPAN_ARG(s->fwd.addr));
 	log_info("%s: client=%s%s%s", s->tx->qid.s, session_client(s), login, first);
+	EVENT("message", EV_TEXT("queue_id", qid_span(&s->tx->qid)), EV_TEXT("client_name", s->name),
+	      EV_TEXT("client_address", s->addr), EV_TEXT("helo", s->helo),
+	      EV_CSTR("protocol", session_proto(s)), EV_FLAG("tls", s->tls != NULL),
+	      EV_TEXT("sasl_method", s->sasl_method), EV_TEXT("sasl_username", s->sasl_user),
+	      EV_TEXT("orig_queue_id", s->fwd.ident), EV_TEXT("orig_client_name", s->fwd.name),
+	      EV_TEXT("orig_client_address", s->fwd.addr));
 }
 
 static void add(struct session *s, struct span addr, const struct rcpt_params *p)
@@ -56,11 +64,12 @@ bool cmd_rcpt(struct session *s, struct span arg)
 {
 	struct span path, rest, addr;
 	struct rcpt_params p;
+	struct verdict v;
 	const char *bad;
 
-	if (s->tx == NULL || s->tx->bdat) {
-		reply(s, s->tx == NULL ? "503 5.5.1 Error: need MAIL command"
-				       : "503 5.5.1 Error: RCPT after BDAT");
+	if (s->tx == NULL || s->tx->bdat || s->bdat_failed) {
+		reply(s, s->tx == NULL && !s->bdat_failed ? "503 5.5.1 Error: need MAIL command"
+							  : "503 5.5.1 Error: RCPT after BDAT");
 		return false;
 	}
 	if ((bad = params_path(arg, "TO:", conf.strict_envelopes, &path, &rest)) != NULL ||
@@ -72,6 +81,10 @@ bool cmd_rcpt(struct session *s, struct span arg)
 		return too_many(s);
 	if (take_path(s, path, conf.smtputf8, false, &addr) != NULL)
 		return bad_recipient(s, path);
+	if (conf.strict_utf8 && !s->tx->mail.smtputf8 && !span_is_ascii(addr)) {
+		reply(s, "553 5.6.7 Must declare SMTPUTF8 to send unicode address");
+		return false;
+	}
 	if (!limit_event(s, LIMIT_RCPT)) {
 		char text[200];
 
@@ -84,6 +97,11 @@ bool cmd_rcpt(struct session *s, struct span arg)
 	if (!check_rcpt(s, addr, "RCPT"))
 		return false;
 	add(s, addr, &p);
+	if (conf.before_on && !before_rcpt(s, &v)) {
+		s->tx->rcpts--;
+		reply_verdict(s, &v);
+		return false;
+	}
 	reply(s, "250 2.1.5 Ok");
 	return true;
 }

@@ -19,8 +19,7 @@ static bool trusted(const struct session *s, struct match_list *l)
 }
 
 /* Takes the next NAME=value off *rest, decoded into the session's arena. NULL: fine; else the reply. */
-static const char *next_attr(struct session *s, const char *verb, struct span *rest, struct attr *out,
-			     bool *end)
+static const char *next_attr(struct session *s, struct span *rest, struct attr *out, bool *end)
 {
 	struct span word, v;
 	ptrdiff_t eq;
@@ -31,9 +30,11 @@ static const char *next_attr(struct session *s, const char *verb, struct span *r
 	if (*end)
 		return NULL;
 	if ((eq = span_chr(word, '=')) <= 0)
-		return arena_printf(&s->tx_arena, "501 5.5.4 Error: %s attribute=value expected", verb);
+		return "501 5.5.4 Error: attribute=value expected";
 	*out = (struct attr){ .name = span_head(word, (size_t)eq) };
 	v = span_skip(word, (size_t)eq + 1);
+	if (v.n == 0)
+		return "501 5.5.4 Error: attribute=value expected";
 	buf_init(&b, VALUE_MAX);
 	ok = xtext_decode(&b, v) == RC_OK;
 	for (size_t i = 0; ok && i < b.n; i++)
@@ -41,8 +42,8 @@ static const char *next_attr(struct session *s, const char *verb, struct span *r
 	out->value = span_dup(&s->arena, buf_span(&b));
 	buf_release(&b);
 	if (!ok)
-		return arena_printf(&s->tx_arena, "501 5.5.4 Bad %s attribute value: " SPAN_FMT, verb,
-				    SPAN_ARG(span_head(v, 100)));
+		return arena_printf(&s->tx_arena, "501 5.5.4 Bad " SPAN_FMT " syntax: " SPAN_FMT,
+				    SPAN_ARG(span_head(out->name, 50)), SPAN_ARG(span_head(v, 100)));
 	out->temp = span_is_ci(out->value, "[TEMPUNAVAIL]");
 	out->none = out->temp || span_is_ci(out->value, "[UNAVAILABLE]");
 	return NULL;
@@ -180,8 +181,9 @@ bool cmd_xclient(struct session *s, struct span arg)
 	s->helo = SPAN_NONE;
 	s->esmtp = false;
 	s->fwd = (struct forward){ .name = SPAN_NONE };
+	s->wish[0] = s->wish[1] = (struct verdict){ 0 };
 	while (text == NULL && !end)
-		if ((text = next_attr(s, "XCLIENT", &arg, &a, &end)) == NULL && !end)
+		if ((text = next_attr(s, &arg, &a, &end)) == NULL && !end)
 			text = x_set(s, &a);
 	if (text != NULL) {
 		reply(s, "%s", text);
@@ -191,8 +193,9 @@ bool cmd_xclient(struct session *s, struct span arg)
 	session_identify(s);
 	if (!limit_connect(s))
 		return false;
+	s->denied = false;
 	if (!conf.delay_reject && !check_connect(s)) {
-		s->hangup = true;
+		s->denied = true;
 		return false;
 	}
 	reply(s, "220 %s", conf.banner);
@@ -212,6 +215,7 @@ static const char *f_set(struct session *s, struct forward *f, const struct attr
 		{ "HELO", offsetof(struct forward, helo) }, { "IDENT", offsetof(struct forward, ident) }
 	};
 	struct inet_addr ip;
+	uint64_t port;
 
 	if (span_is_ci(a->name, "SOURCE")) {
 		if (!span_is_ci(a->value, "LOCAL") && !span_is_ci(a->value, "REMOTE"))
@@ -219,6 +223,10 @@ static const char *f_set(struct session *s, struct forward *f, const struct attr
 		f->local = span_is_ci(a->value, "LOCAL");
 		return NULL;
 	}
+	if (span_is_ci(a->name, "NAME") && !a->none && !domain_valid(a->value, conf.smtputf8))
+		return bad(s, "NAME", a->value);
+	if (span_is_ci(a->name, "PORT") && !a->none && span_to_u64(a->value, 65535, &port) != RC_OK)
+		return bad(s, "PORT", a->value);
 	if (span_is_ci(a->name, "ADDR") && !a->none && inet_addr_parse(a->value, &ip) != RC_OK)
 		return bad(s, "ADDR", a->value);
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
@@ -251,7 +259,7 @@ bool cmd_xforward(struct session *s, struct span arg)
 		return false;
 	}
 	while (text == NULL && !end)
-		if ((text = next_attr(s, "XFORWARD", &arg, &a, &end)) == NULL && !end)
+		if ((text = next_attr(s, &arg, &a, &end)) == NULL && !end)
 			text = f_set(s, &f, &a);
 	if (text != NULL) {
 		reply(s, "%s", text);

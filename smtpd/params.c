@@ -24,20 +24,23 @@ const char *params_path(struct span text, const char *keyword, bool strict, stru
 	struct span key = span_str(keyword); /* "FROM:" */
 	const char *reply = keyword[0] == 'F' ? "501 5.5.4 Syntax: MAIL FROM:<address>"
 					      : "501 5.5.4 Syntax: RCPT TO:<address>";
+	const char *bad = keyword[0] == 'F' ? "501 5.1.7 Bad sender address syntax"
+					    : "501 5.1.3 Bad recipient address syntax";
 	size_t n;
 
 	text = span_trim(text);
 	if (!span_starts_ci(text, key))
 		return reply;
 	text = span_skip(text, key.n);
-	if (text.n == 0 || (strict && text.p[0] != '<'))
-		return reply;
 	text = span_trim(text); /* white space here is wrong and widespread */
 	if (text.n == 0)
 		return reply;
+	if (strict && text.p[0] != '<')
+		return bad;
 	if (text.p[0] == '<') {
-		if ((n = bracketed_length(text)) == 0 ||
-		    (n < text.n && text.p[n] != ' ' && text.p[n] != '\t'))
+		if ((n = bracketed_length(text)) == 0)
+			return bad;
+		if ((n < text.n && text.p[n] != ' ' && text.p[n] != '\t'))
 			return reply;
 		*path = span_make(text.p + 1, n - 2);
 		*rest = span_skip(text, n);
@@ -100,6 +103,8 @@ static const char *mail_param(struct span word, unsigned ext, struct arena *a, s
 		out->body = span_is_ci(v, "7BIT") ? BODY_7BIT : BODY_8BITMIME;
 		return NULL;
 	}
+	if (!(ext & EXT_DSN) && (keyed(word, "RET", &v) || keyed(word, "ENVID", &v)))
+		return "501 5.7.1 DSN support is disabled";
 	if ((ext & EXT_DSN) && keyed(word, "RET", &v)) {
 		if (out->ret != RET_NONE || (!span_is_ci(v, "FULL") && !span_is_ci(v, "HDRS")))
 			return "501 5.5.4 Bad RET parameter syntax";
@@ -187,6 +192,8 @@ static const char *rcpt_param(struct span word, unsigned ext, struct arena *a, s
 {
 	struct span v;
 
+	if (!(ext & EXT_DSN) && (keyed(word, "NOTIFY", &v) || keyed(word, "ORCPT", &v)))
+		return "501 5.7.1 DSN support is disabled";
 	if ((ext & EXT_DSN) && keyed(word, "NOTIFY", &v)) {
 		if (out->notify != 0 || (out->notify = notify_bits(v)) == 0)
 			return "501 5.5.4 Error: Bad NOTIFY parameter syntax";

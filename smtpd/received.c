@@ -14,11 +14,12 @@ static void put_tls(struct session *s, struct buf *b)
 	if (t->digest[0])
 		(void)buf_printf(b, " server-digest %s", t->digest);
 	(void)buf_puts(b, ")\n");
-	if (t->peer_subject[0])
+	if (t->peer_fingerprint[0])
 		(void)buf_printf(b, "\t(Client CN \"%s\", Issuer \"%s\" (%s))\n", t->peer_subject,
 				 t->peer_issuer, t->peer_trusted ? "verified OK" : "not verified");
 	else
-		(void)buf_puts(b, "\t(No client certificate requested)\n");
+		(void)buf_puts(b, conf.tls_ask ? "\t(Client did not present a certificate)\n"
+					       : "\t(No client certificate requested)\n");
 }
 
 /* "ESMTPSA", "UTF8SMTPS", "LMTPA" ... */

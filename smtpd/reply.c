@@ -1,5 +1,6 @@
 /* reply.c - what the client is told, and the log line that goes with a refusal. */
 #include "smtpd.h"
+#include "log/event.h"
 #include <stdarg.h>
 
 #define REPLY_MAX 1024 /* one reply; RFC 5321 section 4.5.3.1.5 asks for lines of at most 512 */
@@ -40,30 +41,29 @@ static void write_line(struct session *s, struct span code, char sep, struct spa
 	stream_write(s->io, span_make(line, n));
 }
 
-static struct span expand_footer(struct session *s, struct arena *a)
+static struct span expand_footer(struct session *s, struct span text, struct arena *a)
 {
-	struct span text = span_str(conf.reject_footer), out = SPAN_NONE;
+	struct words_of w = { s, s->rcpt_now };
+	struct span out = SPAN_NONE;
 	struct err e;
 
-	(void)s;
-	if (conf_expand(service_conf(), text, a, &out, &e) != RC_OK)
+	if (conf_expand_with(service_conf(), text, session_word, &w, a, &out, &e) != RC_OK)
 		log_warning("smtpd_reject_footer: %s", e.text);
 	return out;
 }
 
 /* "\c" at the start of the footer joins it to the last line; "\n" in it parts lines (postconf(5)). */
-static void write_with_footer(struct session *s, struct span code, struct span text)
+static void write_with_footer(struct session *s, struct span code, struct span text, struct span footer,
+			      struct arena *a)
 {
-	struct arena a;
-	struct span footer, line;
+	struct span line;
 	ptrdiff_t at;
 
-	arena_init(&a);
-	footer = expand_footer(s, &a);
+	footer = expand_footer(s, footer, a);
 	if (span_starts(footer, SPAN("\\c"))) {
 		at = span_find(footer, SPAN("\\n"));
 		line = span_head(span_skip(footer, 2), at >= 2 ? (size_t)at - 2 : footer.n);
-		text = span_printf(&a, SPAN_FMT SPAN_FMT, SPAN_ARG(text), SPAN_ARG(line));
+		text = span_printf(a, SPAN_FMT SPAN_FMT, SPAN_ARG(text), SPAN_ARG(line));
 		footer = at >= 0 ? span_skip(footer, (size_t)at + 2) : SPAN_NONE;
 	}
 	struct span dsn = SPAN_NONE, rest = text;
@@ -74,26 +74,39 @@ static void write_with_footer(struct session *s, struct span code, struct span t
 		at = span_find(footer, SPAN("\\n"));
 		line = span_head(footer, at >= 0 ? (size_t)at : footer.n);
 		footer = at >= 0 ? span_skip(footer, (size_t)at + 2) : SPAN_NONE;
-		line = span_printf(&a, SPAN_FMT "%s" SPAN_FMT, SPAN_ARG(dsn), dsn.n > 0 ? " " : "",
+		line = span_printf(a, SPAN_FMT "%s" SPAN_FMT, SPAN_ARG(dsn), dsn.n > 0 ? " " : "",
 				   SPAN_ARG(line));
 		write_line(s, code, footer.n > 0 ? '-' : ' ', line);
 	}
+}
+
+/* The tables may wait: nothing here depends on what was before. */
+static void write_refusal(struct session *s, char *text, size_t size)
+{
+	struct span all, footer;
+	struct arena a;
+
+	arena_init(&a);
+	all = reject_filter(span_dup(&a, span_str(text)), &a);
+	(void)snprintf(text, size, SPAN_FMT, SPAN_ARG(all));
+	footer = s->greeted ? reject_footer(all, &a) : SPAN_NONE;
+	write_with_footer(s, span_head(all, 3), span_skip(all, 4), footer, &a);
 	arena_release(&a);
 }
 
-static void write_reply(struct session *s, char *text)
+static void write_reply(struct session *s, char *text, size_t size)
 {
-	struct span code = span_make(text, 3), rest, line;
+	struct span rest, line;
 	unsigned value = code_of(text);
 
 	soften(text);
 	rest = span_skip(span_str(text), 4);
-	if (value >= 400 && conf.reject_footer[0] != '\0' && s->greeted) {
-		write_with_footer(s, code, rest);
-	} else {
+	if (value >= 400)
+		write_refusal(s, text, size);
+	else
 		while (span_next(&rest, '\n', &line))
-			write_line(s, code, rest.n > 0 ? '-' : ' ', line);
-	}
+			write_line(s, span_make(text, 3), rest.n > 0 ? '-' : ' ', line);
+	value = code_of(text);
 	/* 421 and 521 end the conversation: RFC 5321 section 3.8, RFC 7504. */
 	if (value == 421 || value == 521)
 		s->hangup = true;
@@ -112,7 +125,7 @@ void reply(struct session *s, const char *fmt, ...)
 		session_flush(s, conf.timeout_s);
 		task_sleep_ms(conf.error_sleep_s * 1000);
 	}
-	write_reply(s, text);
+	write_reply(s, text, sizeof(text));
 }
 
 void reply_verdict(struct session *s, const struct verdict *v)
@@ -133,6 +146,11 @@ void log_action(struct session *s, const char *what, const char *where, struct s
 		(void)snprintf(to, sizeof(to), " to=<" SPAN_FMT ">", SPAN_ARG(rcpt));
 	if (s->helo.n > 0)
 		(void)snprintf(helo, sizeof(helo), " helo=<" SPAN_FMT ">", SPAN_ARG(s->helo));
+	EVENT("restriction", EV_TEXT("queue_id", s->tx != NULL ? qid_span(&s->tx->qid) : SPAN_NONE),
+	      EV_CSTR("action", what), EV_CSTR("stage", where), EV_TEXT("client_name", s->name),
+	      EV_TEXT("client_address", s->addr),
+	      EV_TEXT("sender", s->tx != NULL ? s->tx->sender : SPAN_NONE), EV_TEXT("recipient", rcpt),
+	      EV_TEXT("helo", s->helo), EV_CSTR("protocol", session_proto(s)), EV_CSTR("reason", text));
 	log_info("%s: %s: %s from %s: %s;%s%s proto=%s%s",
 		 s->tx != NULL && s->tx->qid.s[0] ? s->tx->qid.s : "NOQUEUE", what, where, session_client(s),
 		 text, from, to, session_proto(s), helo);

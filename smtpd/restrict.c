@@ -3,7 +3,10 @@
 #include "base/table.h"
 #include <stdarg.h>
 
-#define DEPTH_MAX 20 /* classes within classes */
+#define DEPTH_MAX      20   /* classes within classes */
+#define TEXT_RULES_MAX 1000 /* restrictions with arguments in results of tables */
+#define WISHES_MAX                                                                                           \
+	(64 * 1024) /* of memory that a session keeps: a client that greets for ever gets no more */
 
 static struct arena forever;
 static struct table *classes; /* name -> struct rule_list, while and after it is read */
@@ -174,7 +177,11 @@ bool rules_guard(const struct rule_list *l)
 enum outcome rules_run(struct session *s, struct check *c, const struct rule_list *l)
 {
 	bool outer = c->warn_only;
+	struct span subject = c->subject;
+	const char *class = c->class;
 
+	if (c->depth == 0) /* a wish of one list says nothing about the next */
+		s->defer_if_reject = (struct verdict){ 0 };
 	if (++c->depth > DEPTH_MAX) {
 		log_warning("restrictions nested too deeply");
 		c->depth--;
@@ -184,6 +191,8 @@ enum outcome rules_run(struct session *s, struct check *c, const struct rule_lis
 		enum outcome o;
 
 		c->warn_only = outer || l->rule[i].warn;
+		c->subject = subject;
+		c->class = class;
 		o = l->rule[i].def->run(s, c, &l->rule[i]);
 		c->warn_only = outer;
 		if (o == REJECT && s->defer_if_reject.code != 0 && c->verdict.code >= 500)
@@ -197,27 +206,65 @@ enum outcome rules_run(struct session *s, struct check *c, const struct rule_lis
 	return DUNNO;
 }
 
-/* Names in a table's result: read when they come, into memory that ends with the check. */
+/* What a result names with an argument is read once and kept: tables hold few such texts. */
+static const struct rule *rule_of_text(const struct restriction *def, struct span arg)
+{
+	static struct table *known;
+	struct span key = span_printf(&forever, "%s " SPAN_FMT, def->name, SPAN_ARG(span_head(arg, 250)));
+	struct rule *r;
+
+	if (known == NULL)
+		known = table_new();
+	if ((r = table_get(known, key)) != NULL)
+		return r;
+	if (def->arg == ARG_TABLE ||
+	    table_count(known) >= TEXT_RULES_MAX) /* no table is opened in the sandbox */
+		return NULL;
+	struct span v[2] = { span_str(def->name), span_dup(&forever, arg) };
+	size_t i = 0;
+
+	r = arena_alloc(&forever, sizeof(*r));
+	*r = (struct rule){ .def = def };
+	take_argument("access table", r, v, 2, &i);
+	table_set(known, key, r);
+	return r;
+}
+
+/* Names in a table's result: read when they come. */
 enum outcome rules_run_text(struct session *s, struct check *c, struct span text, const char *table)
 {
 	struct span word;
 	enum outcome o = DUNNO;
+	struct span subject = c->subject;
+	bool warn = false;
 
 	while (o == DUNNO && span_next_word(&text, ", \t", &word)) {
 		const struct restriction *def = find(word);
-		struct rule r = { .def = def, .arg = word };
+		struct rule r = { .def = def, .arg = word, .warn = warn };
 		struct rule_list one = { &r, 1, 1 };
+		const struct rule *known;
+		struct span arg;
 
-		if (span_is_ci(word, "warn_if_reject"))
+		c->subject = subject;
+
+		if (span_is_ci(word, "warn_if_reject")) {
+			warn = true;
 			continue;
+		}
+		warn = false;
 		if (def == NULL && is_class(word)) {
 			r.def = &class_rule;
 			r.list = read_class(word, c->depth < DEPTH_MAX ? c->depth : DEPTH_MAX);
+		} else if (def != NULL && def->arg != ARG_NONE && span_next_word(&text, ", \t", &arg) &&
+			   (known = rule_of_text(def, arg)) != NULL) {
+			bool warned = r.warn;
+
+			r = *known;
+			r.warn = warned;
 		} else if (def == NULL || def->arg != ARG_NONE) {
 			log_warning("access table %s: \"" SPAN_FMT "\" cannot be used in a result", table,
 				    SPAN_ARG(word));
-			return restrict_reject_bare(s, c, 451, SPAN("4.3.5"),
-						    SPAN("Server configuration error"));
+			return restrict_config_error(c);
 		}
 		o = rules_run(s, c, &one);
 	}
@@ -231,8 +278,9 @@ enum outcome run_class(struct session *s, struct check *c, const struct rule *r)
 
 enum outcome run_unknown_name(struct session *s, struct check *c, const struct rule *r)
 {
+	(void)s;
 	log_warning("unknown or unusable smtpd restriction: \"" SPAN_FMT "\"", SPAN_ARG(r->arg));
-	return restrict_reject_bare(s, c, 451, SPAN("4.3.5"), SPAN("Server configuration error"));
+	return restrict_config_error(c);
 }
 
 /* ---- outcomes ---- */
@@ -275,6 +323,21 @@ enum outcome restrict_reject(struct session *s, struct check *c, int64_t code, c
 				    span_printf(c->a, "<" SPAN_FMT ">: %s", SPAN_ARG(c->subject), text));
 }
 
+enum outcome restrict_config_error(struct check *c)
+{
+	c->verdict = (struct verdict){ 451, SPAN("4.3.5"), SPAN("Server configuration error") };
+	return REJECT;
+}
+
+enum outcome restrict_table_error(struct check *c, const char *class)
+{
+	c->verdict =
+	    (struct verdict){ 451, SPAN("4.3.5"),
+			      span_printf(c->a, "<" SPAN_FMT ">: %s rejected: Server configuration error",
+					  SPAN_ARG(c->subject), class) };
+	return REJECT;
+}
+
 enum outcome restrict_trouble(struct session *s, struct check *c)
 {
 	return restrict_reject(s, c, 451, "4.3.0", "Temporary lookup failure");
@@ -289,10 +352,10 @@ enum outcome restrict_defer_if_permit(struct session *s, struct check *c, const 
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (!c->warn_only && s->defer_if_permit.code == 0 && s->tx != NULL)
-		s->defer_if_permit = (struct verdict){ 450, span_dup(&s->tx_arena, span_str(dsn)),
-						       span_printf(&s->tx_arena, "<" SPAN_FMT ">: %s",
-								   SPAN_ARG(c->subject), text) };
+	if (!c->warn_only && s->defer_if_permit.code == 0)
+		s->defer_if_permit =
+		    (struct verdict){ 450, span_dup(c->a, span_str(dsn)),
+				      span_printf(c->a, "<" SPAN_FMT ">: %s", SPAN_ARG(c->subject), text) };
 	return DUNNO;
 }
 
@@ -300,8 +363,12 @@ enum outcome restrict_defer_if_permit(struct session *s, struct check *c, const 
 
 static bool refuse(struct session *s, struct check *c)
 {
+	if (c->verdict.code == 0) /* HANGUP */
+		return false;
 	log_action(s, "reject", s->where, c->rcpt, verdict_text(c, &c->verdict));
+	s->rcpt_now = c->rcpt;
 	reply_verdict(s, &c->verdict);
+	s->rcpt_now = SPAN_NONE;
 	return false;
 }
 
@@ -336,7 +403,7 @@ static enum outcome run_helo(struct session *s, struct check *c)
 static void at_sender(struct session *s, struct check *c)
 {
 	c->stage = AT_SENDER;
-	c->subject = s->tx->sender;
+	c->subject = address_unquote(c->a, s->tx->sender);
 	c->class = "Sender address";
 }
 
@@ -360,6 +427,17 @@ static enum outcome run_sender(struct session *s, struct check *c)
 	return o;
 }
 
+/* Without smtpd_delay_reject: a wish to defer waits for the recipients. */
+static void keep_wish(struct session *s, struct verdict *kept, struct arena *a)
+{
+	struct verdict v = s->defer_if_permit;
+
+	*kept = (struct verdict){ 0 };
+	if (v.code != 0 && a->used_bytes < WISHES_MAX)
+		*kept = (struct verdict){ v.code, span_dup(a, v.dsn), span_dup(a, v.text) };
+	s->defer_if_permit = (struct verdict){ 0 };
+}
+
 bool check_connect(struct session *s)
 {
 	struct arena a;
@@ -367,7 +445,9 @@ bool check_connect(struct session *s)
 	bool ok;
 
 	arena_init(&a);
+	s->defer_if_permit = (struct verdict){ 0 };
 	ok = run_client(s, &c) != REJECT || refuse(s, &c);
+	keep_wish(s, &s->wish[0], &s->arena);
 	arena_release(&a);
 	return ok;
 }
@@ -379,7 +459,9 @@ bool check_helo(struct session *s)
 	bool ok;
 
 	arena_init(&a);
+	s->defer_if_permit = (struct verdict){ 0 };
 	ok = run_helo(s, &c) != REJECT || refuse(s, &c);
+	keep_wish(s, &s->wish[1], &s->arena);
 	arena_release(&a);
 	return ok;
 }
@@ -391,7 +473,9 @@ bool check_sender(struct session *s)
 	bool ok;
 
 	arena_init(&a);
+	s->defer_if_permit = (struct verdict){ 0 };
 	ok = run_sender(s, &c) != REJECT || refuse(s, &c);
+	keep_wish(s, &s->wish[2], &s->tx_arena);
 	arena_release(&a);
 	return ok;
 }
@@ -399,7 +483,7 @@ bool check_sender(struct session *s)
 static enum outcome run_rcpt_list(struct session *s, struct check *c, enum stage stage)
 {
 	c->stage = stage;
-	c->subject = c->rcpt;
+	c->subject = address_unquote(c->a, c->rcpt);
 	c->class = "Recipient address";
 	return rules_run(s, c, conf.restrict_at[stage]);
 }
@@ -437,6 +521,8 @@ bool check_rcpt(struct session *s, struct span rcpt, const char *where)
 	arena_init(&a);
 	s->where = where;
 	s->defer_if_permit = s->defer_if_reject = (struct verdict){ 0 };
+	for (size_t i = 0; !conf.delay_reject && i < ARRAY_LEN(s->wish) && s->defer_if_permit.code == 0; i++)
+		s->defer_if_permit = s->wish[i];
 	/* RFC 5321 section 4.5.1: the postmaster of whatever this host is must be reachable. */
 	o = span_is_ci(rcpt, "postmaster") ? PERMIT : run_all_for_rcpt(s, &c);
 	if (o != REJECT && o != PERMIT_ALL && s->defer_if_permit.code != 0) {
@@ -445,8 +531,24 @@ bool check_rcpt(struct session *s, struct span rcpt, const char *where)
 	}
 	if (o == REJECT)
 		ok = refuse(s, &c);
+	s->defer_if_permit = s->defer_if_reject = (struct verdict){ 0 };
 	arena_release(&a);
 	return ok;
+}
+
+/* A list behind which none follows: a wish to defer comes true here. */
+static enum outcome run_last(struct session *s, struct check *c)
+{
+	enum outcome o;
+
+	s->defer_if_permit = (struct verdict){ 0 };
+	o = rules_run(s, c, conf.restrict_at[c->stage]);
+	if (o != REJECT && o != PERMIT_ALL && s->defer_if_permit.code != 0) {
+		c->verdict = s->defer_if_permit;
+		o = REJECT;
+	}
+	s->defer_if_permit = s->defer_if_reject = (struct verdict){ 0 };
+	return o;
 }
 
 bool check_data(struct session *s)
@@ -462,7 +564,7 @@ bool check_data(struct session *s)
 	if (conf.restrict_at[AT_DATA]->n == 0)
 		return true;
 	arena_init(&a);
-	ok = rules_run(s, &c, conf.restrict_at[AT_DATA]) != REJECT || refuse(s, &c);
+	ok = run_last(s, &c) != REJECT || refuse(s, &c);
 	arena_release(&a);
 	return ok;
 }
@@ -475,8 +577,7 @@ bool check_end_of_data(struct session *s, struct verdict *v)
 			   .class = "End-of-data",
 			   .rcpt = s->tx->rcpts == 1 ? s->tx->rcpt[0].addr : SPAN_NONE };
 
-	if (conf.restrict_at[AT_END_OF_DATA]->n == 0 ||
-	    rules_run(s, &c, conf.restrict_at[AT_END_OF_DATA]) != REJECT)
+	if (conf.restrict_at[AT_END_OF_DATA]->n == 0 || run_last(s, &c) != REJECT)
 		return true;
 	*v = c.verdict;
 	log_action(s, "reject", s->where, c.rcpt, verdict_text(&c, &c.verdict));
@@ -496,7 +597,7 @@ bool check_etrn(struct session *s, struct span domain)
 	c.subject = domain;
 	c.class = "Etrn command";
 	if (ok)
-		ok = rules_run(s, &c, conf.restrict_at[AT_ETRN]) != REJECT || refuse(s, &c);
+		ok = run_last(s, &c) != REJECT || refuse(s, &c);
 	arena_release(&a);
 	return ok;
 }

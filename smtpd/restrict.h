@@ -57,7 +57,16 @@ enum outcome restrict_trouble(struct session *s, struct check *c); /* a table fa
 /* Remembers a 450 that is given when the request would be permitted in the end. */
 enum outcome restrict_defer_if_permit(struct session *s, struct check *c, const char *dsn, const char *fmt,
 				      ...) PRINTF_LIKE(4, 5);
+/* As 451 whatever stands before: a mistake of configuration is never a warning only. */
+enum outcome restrict_config_error(struct check *c);
+/* Such a mistake in a table that was asked about c->subject. */
+enum outcome restrict_table_error(struct check *c, const char *class);
 const struct router_validate_reply *restrict_validated(struct session *s, struct check *c);
+/* The address as routing sees it: with a domain, without %, ! or source route. */
+struct span restrict_canonical(struct session *s, struct check *c, struct span addr);
+/* Access tables by host name and its parents, and by address and its networks: RC_NOTFOUND, or not to be told. */
+enum rc access_find_name(struct maps *m, struct span name, struct arena *a, struct span *value);
+enum rc access_find_addr(struct maps *m, struct span addr, struct arena *a, struct span *value);
 /* The result of an access table (access(5)), or of a policy server. */
 enum outcome access_result(struct session *s, struct check *c, struct span value, const char *source,
 			   struct span subject, const char *class);
@@ -69,7 +78,8 @@ restriction_fn run_permit, run_reject, run_defer, run_sleep, run_defer_if, run_m
     run_tls_certs, run_inet_interfaces, run_plaintext, run_pipelining, run_unknown_client, run_invalid_helo,
     run_non_fqdn_helo, run_unknown_helo, run_permit_auth_destination, run_unauth_destination,
     run_non_fqdn_address, run_unknown_domain, run_unlisted, run_unverified, run_login_mismatch,
-    run_multi_bounce, run_access, run_dnsbl, run_policy, run_unknown_name, run_class;
+    run_multi_bounce, run_access, run_server_access, run_dnsbl, run_policy, run_unknown_name, run_class,
+    run_mx_backup, run_naked_ip;
 /* The checks of each step; false: the reply is sent. */
 bool check_connect(struct session *s);
 bool check_helo(struct session *s);

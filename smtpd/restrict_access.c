@@ -25,6 +25,48 @@ static void log_it(const struct action *a, const char *what, const char *otherwi
 	log_action(a->s, what, a->s->where, a->c->rcpt, story(a, otherwise));
 }
 
+/* The same where the text behind the word is an argument: "<subject>: Recipient address triggers BCC a@b". */
+static void log_trigger(const struct action *a, const char *what, const char *word)
+{
+	log_action(a->s, what, a->s->where, a->c->rcpt,
+		   arena_printf(a->c->a, "<" SPAN_FMT ">: %s triggers %s " SPAN_FMT, SPAN_ARG(a->subject),
+				a->class, word, SPAN_ARG(span_head(a->text, 500))));
+}
+
+/* The text alone, as the table has it. */
+static void log_text(const struct action *a, const char *what)
+{
+	log_action(a->s, what, a->s->where, a->c->rcpt, arena_cstr(a->c->a, span_head(a->text, 500)));
+}
+
+/* RFC 3463: X.1.Y tells of an address, and of which one. A table that is asked about senders as well as recipients may
+ * name the other kind; of a host neither is true. */
+static const char *fitting_detail(const char *class, unsigned detail)
+{
+	static const char *const sender[] = { "0", "7", "8", "7", "0", "0", "7", "7", "8" }, *const rcpt[] = {
+		"0", "1", "2", "3", "4", "5", "6", "3", "2"
+	};
+
+	if (strcmp(class, "Sender address") == 0)
+		return detail < ARRAY_LEN(sender) ? sender[detail] : "0";
+	if (strcmp(class, "Recipient address") == 0)
+		return detail < ARRAY_LEN(rcpt) ? rcpt[detail] : "0";
+	return NULL;
+}
+
+static struct span fitting_dsn(const struct action *a, struct span dsn)
+{
+	uint64_t detail;
+	const char *other;
+
+	if (dsn.n < 5 || dsn.p[2] != '1' || dsn.p[3] != '.' ||
+	    span_to_u64(span_skip(dsn, 4), 999, &detail) != RC_OK)
+		return dsn;
+	other = fitting_detail(a->class, (unsigned)detail);
+	return other != NULL ? span_printf(a->c->a, "%c.1.%s", dsn.p[0], other)
+			     : span_printf(a->c->a, "%c.0.0", dsn.p[0]);
+}
+
 /* "[dsn] text" of a table behind a code; bare: "5.7.1 <subject>: class rejected: text". */
 static enum outcome refuse(const struct action *a, int64_t code, const char *dsn, const char *otherwise)
 {
@@ -32,7 +74,7 @@ static enum outcome refuse(const struct action *a, int64_t code, const char *dsn
 
 	if (span_next_word(&rest, " \t", &word) && word.n >= 5 && word.n <= 9 && word.p[1] == '.' &&
 	    (word.p[0] == '4' || word.p[0] == '5' || word.p[0] == '2'))
-		rest = span_trim(rest);
+		rest = span_trim(rest), word = fitting_dsn(a, word);
 	else {
 		word = span_str(dsn);
 		rest = a->text;
@@ -66,8 +108,10 @@ static enum outcome act_defer(const struct action *a)
 
 static enum outcome act_hangup(const struct action *a)
 {
-	a->s->hangup = true;
-	return restrict_reject_bare(a->s, a->c, 521, SPAN("5.7.0"), SPAN("Error: connection refused"));
+	log_it(a, "hangup", "triggers HANGUP");
+	a->s->hangup = true; /* without a word: check_..() sends no reply after it */
+	a->c->verdict = (struct verdict){ 0 };
+	return REJECT;
 }
 
 static enum outcome act_defer_if_permit(const struct action *a)
@@ -81,10 +125,10 @@ static enum outcome act_defer_if_reject(const struct action *a)
 {
 	struct session *s = a->s;
 
-	if (s->tx != NULL && s->defer_if_reject.code == 0)
+	if (!a->c->warn_only && s->defer_if_reject.code == 0)
 		s->defer_if_reject =
 		    (struct verdict){ 450, SPAN("4.7.1"),
-				      span_printf(&s->tx_arena, "<" SPAN_FMT ">: %s rejected: " SPAN_FMT,
+				      span_printf(a->c->a, "<" SPAN_FMT ">: %s rejected: " SPAN_FMT,
 						  SPAN_ARG(a->subject), a->class,
 						  SPAN_ARG(a->text.n > 0 ? span_head(a->text, 400)
 									 : SPAN("Service unavailable"))) };
@@ -117,7 +161,7 @@ static enum outcome act_filter(const struct action *a)
 		log_warning("access table: FILTER needs transport:destination");
 		return DUNNO;
 	}
-	log_it(a, "filter", "triggers FILTER");
+	log_trigger(a, "filter", "FILTER");
 	a->s->tx->filter = span_dup(&a->s->tx_arena, a->text);
 	return DUNNO;
 }
@@ -130,7 +174,7 @@ static enum outcome act_redirect(const struct action *a)
 		log_warning("access table: REDIRECT needs an address");
 		return DUNNO;
 	}
-	log_it(a, "redirect", "triggers REDIRECT");
+	log_trigger(a, "redirect", "REDIRECT");
 	a->s->tx->redirect = span_dup(&a->s->tx_arena, a->text);
 	return DUNNO;
 }
@@ -148,7 +192,7 @@ static enum outcome act_bcc(const struct action *a)
 	for (size_t i = 0; i < tx->bccs; i++)
 		if (span_eq(tx->bcc[i], a->text))
 			return DUNNO;
-	log_it(a, "bcc", "triggers BCC");
+	log_trigger(a, "bcc", "BCC");
 	if (tx->bccs == tx->bcc_cap)
 		tx->bcc = arena_grow(&a->s->tx_arena, tx->bcc, tx->bccs, &tx->bcc_cap, sizeof(*tx->bcc));
 	tx->bcc[tx->bccs++] = span_dup(&a->s->tx_arena, a->text);
@@ -165,7 +209,6 @@ static enum outcome act_prepend(const struct action *a)
 		log_warning("access table: PREPEND needs headername: headervalue");
 		return DUNNO;
 	}
-	log_it(a, "prepend", "triggers PREPEND");
 	tx->prepend =
 	    span_printf(&a->s->tx_arena, SPAN_FMT SPAN_FMT "\n", SPAN_ARG(tx->prepend), SPAN_ARG(a->text));
 	return DUNNO;
@@ -173,13 +216,13 @@ static enum outcome act_prepend(const struct action *a)
 
 static enum outcome act_warn(const struct action *a)
 {
-	log_it(a, "warn", "");
+	log_text(a, "warn");
 	return DUNNO;
 }
 
 static enum outcome act_info(const struct action *a)
 {
-	log_it(a, "info", "");
+	log_text(a, "info");
 	return DUNNO;
 }
 
@@ -222,16 +265,16 @@ enum outcome access_result(struct session *s, struct check *c, struct span value
 
 	if (!span_next_word(&rest, " \t", &word))
 		return DUNNO;
+	c->subject = subject;
+	c->class = class; /* also of what the result names */
 	a.text = span_trim(rest);
 	for (size_t i = 0; i < ARRAY_LEN(actions); i++)
 		if (span_is_ci(word, actions[i].word))
 			return actions[i].run(&a);
-	if (all_digits(word)) {
-		if (word.n == 3 && (word.p[0] == '4' || word.p[0] == '5') &&
-		    span_to_u64(word, 599, &code) == RC_OK)
-			return refuse(&a, (int64_t)code, code >= 500 ? "5.7.1" : "4.7.1", "Access denied");
-		return PERMIT; /* any other number: made by tools that build tables of networks */
-	}
+	if (all_digits(span_trim(value)))
+		return PERMIT; /* made by tools that build tables of networks */
+	if (word.n == 3 && (word.p[0] == '4' || word.p[0] == '5') && span_to_u64(word, 599, &code) == RC_OK)
+		return refuse(&a, (int64_t)code, code >= 500 ? "5.7.1" : "4.7.1", "Access denied");
 	return rules_run_text(s, c, value, source);
 }
 
@@ -305,7 +348,38 @@ static bool ask_address(struct query *q, struct span addr)
 	return q->rc != RC_NOTFOUND;
 }
 
-enum { KEY_CLIENT, KEY_REVERSE, KEY_HELO, KEY_SENDER, KEY_RCPT, KEY_SASL, KEY_ETRN };
+enum rc access_find_name(struct maps *m, struct span name, struct arena *a, struct span *value)
+{
+	struct check c = { .a = a };
+	struct query q = { .c = &c, .maps = m, .rc = RC_NOTFOUND };
+
+	(void)ask_name(&q, name);
+	*value = q.value;
+	return q.rc;
+}
+
+enum rc access_find_addr(struct maps *m, struct span addr, struct arena *a, struct span *value)
+{
+	struct check c = { .a = a };
+	struct query q = { .c = &c, .maps = m, .rc = RC_NOTFOUND };
+
+	(void)ask_addr(&q, addr);
+	*value = q.value;
+	return q.rc;
+}
+
+/* A client certificate is known by its fingerprint or by that of its key. */
+static bool ask_ccert(struct query *q, const struct rule *r)
+{
+	const struct tls_info *t = q->s->tls;
+
+	(void)r;
+	return t != NULL && t->peer_fingerprint[0] != '\0' &&
+	       (ask(q, span_str(t->peer_fingerprint), false) ||
+		ask(q, span_str(t->peer_key_fingerprint), false));
+}
+
+enum { KEY_CLIENT, KEY_REVERSE, KEY_HELO, KEY_SENDER, KEY_RCPT, KEY_SASL, KEY_ETRN, KEY_CCERT };
 
 /* A table without check_..._access in front means the one of its list. */
 static int implied(enum stage stage)
@@ -329,7 +403,8 @@ enum outcome run_access(struct session *s, struct check *c, const struct rule *r
 		(void)(ask_name(&q, s->name) || ask_addr(&q, s->addr));
 		break;
 	case KEY_REVERSE:
-		(void)ask_name(&q, s->rname);
+		(void)(ask_name(&q, s->rname) || ask_addr(&q, s->addr));
+		subject = s->rname;
 		class = "Unverified Client host";
 		break;
 	case KEY_HELO:
@@ -338,19 +413,22 @@ enum outcome run_access(struct session *s, struct check *c, const struct rule *r
 		class = "Helo command";
 		break;
 	case KEY_SENDER:
-		(void)(s->tx != NULL && ask_address(&q, s->tx->sender));
-		subject = s->tx != NULL ? s->tx->sender : SPAN_NONE;
+		(void)(s->tx != NULL && ask_address(&q, restrict_canonical(s, c, s->tx->sender)));
+		subject = s->tx != NULL ? address_unquote(c->a, s->tx->sender) : SPAN_NONE;
 		class = "Sender address";
 		break;
 	case KEY_RCPT:
-		(void)(c->rcpt.n > 0 && ask_address(&q, c->rcpt));
-		subject = c->rcpt;
+		(void)(c->rcpt.n > 0 && ask_address(&q, restrict_canonical(s, c, c->rcpt)));
+		subject = address_unquote(c->a, c->rcpt);
 		class = "Recipient address";
 		break;
 	case KEY_SASL:
 		(void)(s->sasl_user.n > 0 && ask(&q, s->sasl_user, false));
 		subject = s->sasl_user;
 		class = "SASL login name";
+		break;
+	case KEY_CCERT:
+		(void)ask_ccert(&q, r);
 		break;
 	case KEY_ETRN:
 		(void)ask_name(&q, c->subject);
@@ -362,7 +440,7 @@ enum outcome run_access(struct session *s, struct check *c, const struct rule *r
 		return DUNNO;
 	if (q.rc != RC_OK) {
 		c->subject = subject;
-		return restrict_trouble(s, c);
+		return restrict_table_error(c, class);
 	}
 	return access_result(s, c, q.value,
 			     r->maps != NULL && maps_count(r->maps) > 0 ? map_name(maps_at(r->maps, 0)) : "",

@@ -5,13 +5,13 @@ static bool use_sender(const struct session *s, struct check *c)
 {
 	if (s->tx == NULL)
 		return false;
-	c->subject = s->tx->sender;
+	c->subject = address_unquote(c->a, s->tx->sender);
 	return true;
 }
 
 static bool use_rcpt(struct check *c)
 {
-	c->subject = c->rcpt;
+	c->subject = address_unquote(c->a, c->rcpt);
 	return c->rcpt.n > 0;
 }
 
@@ -29,6 +29,27 @@ const struct router_validate_reply *restrict_validated(struct session *s, struct
 		c->validated = r;
 	}
 	return c->validated;
+}
+
+static bool plain(struct span addr)
+{
+	struct address a = address_split(addr);
+
+	return addr.n == 0 || (a.domain.n > 0 && span_chr(a.local, '%') < 0 && span_chr(a.local, '!') < 0 &&
+			       addr.p[0] != '@');
+}
+
+struct span restrict_canonical(struct session *s, struct check *c, struct span addr)
+{
+	struct router_validate_reply v = { .code = 0 };
+
+	if (plain(addr)) /* most are: no question is worth it */
+		return addr;
+	if (span_eq(addr, c->rcpt))
+		v = *restrict_validated(s, c);
+	else if (ask_router(SPAN_NONE, addr, true, c->a, &v) != RC_OK)
+		return addr;
+	return v.rcpt.n > 0 ? v.rcpt : addr;
 }
 
 /* ---- relaying ---- */
@@ -69,6 +90,89 @@ enum outcome run_unauth_destination(struct session *s, struct check *c, const st
 	return restrict_reject(s, c, conf.code.relay, "5.7.1", "Relay access denied");
 }
 
+/* The hosts at the top of the list, all within permit_mx_backup_networks. */
+static bool primaries_known(const struct dns_answer *mx, struct check *c)
+{
+	uint16_t best = UINT16_MAX;
+
+	for (size_t i = 0; i < mx->n; i++)
+		if (mx->rr[i].pref < best)
+			best = mx->rr[i].pref;
+	for (size_t i = 0; i < mx->n; i++) {
+		struct dns_answer ans;
+		struct err e;
+		bool known = false;
+
+		if (mx->rr[i].pref != best)
+			continue;
+		if (dns_query(mx->rr[i].target, DNS_A, c->a, &ans, deadline_s(60), &e) != RC_OK)
+			return false;
+		for (size_t k = 0; k < ans.n && !known; k++) {
+			char text[INET_TEXT_MAX];
+
+			inet_addr_text(&ans.rr[k].addr, text);
+			known = match_host(conf.backup_networks, SPAN_NONE, span_str(text), &e) == RC_OK;
+		}
+		if (!known)
+			return false;
+	}
+	return true;
+}
+
+static bool is_own_host(struct span host, struct check *c)
+{
+	struct dns_answer ans;
+	struct err e;
+
+	if (dns_query(host, DNS_A, c->a, &ans, deadline_s(60), &e) != RC_OK)
+		return false;
+	for (size_t k = 0; k < ans.n; k++) {
+		char text[INET_TEXT_MAX];
+
+		inet_addr_text(&ans.rr[k].addr, text);
+		if (match_host(conf.local_ip, SPAN_NONE, span_str(text), &e) == RC_OK)
+			return true;
+	}
+	return false;
+}
+
+/* This host is among those that take the domain's mail. */
+enum outcome run_mx_backup(struct session *s, struct check *c, const struct rule *r)
+{
+	const struct router_validate_reply *v;
+	struct dns_answer mx;
+	struct span domain;
+	struct err e;
+	bool own = false;
+
+	(void)r;
+	if (!use_rcpt(c))
+		return DUNNO;
+	v = restrict_validated(s, c);
+	if (v->code == 451)
+		return cannot_say(s, c);
+	if (v->authorized && !v->routed)
+		return PERMIT;
+	domain = address_split(restrict_canonical(s, c, c->rcpt)).domain;
+	if (v->routed || domain.n == 0 || domain.p[0] == '[')
+		return DUNNO;
+	switch (dns_query(domain, DNS_MX, c->a, &mx, deadline_s(60), &e)) {
+	case RC_OK:
+		break;
+	case RC_NOTFOUND:
+	case RC_SYNTAX:
+		return DUNNO;
+	default:
+		return restrict_defer_if_permit(s, c, "4.4.4",
+						"Unable to look up mail exchanger information");
+	}
+	for (size_t i = 0; i < mx.n && !own; i++)
+		own = is_own_host(mx.rr[i].target, c);
+	if (!own || (!match_list_empty(conf.backup_networks) && !primaries_known(&mx, c)))
+		return DUNNO;
+	return PERMIT;
+}
+
 /* ---- form ---- */
 
 enum outcome run_non_fqdn_address(struct session *s, struct check *c, const struct rule *r)
@@ -78,7 +182,7 @@ enum outcome run_non_fqdn_address(struct session *s, struct check *c, const stru
 
 	if (!(rcpt ? use_rcpt(c) : use_sender(s, c)) || c->subject.n == 0)
 		return DUNNO;
-	domain = address_split(c->subject).domain;
+	domain = address_split(rcpt ? c->rcpt : s->tx->sender).domain;
 	if (domain.n == 0 && rcpt && span_is_ci(c->subject, "postmaster")) /* RFC 5321 section 4.5.1 */
 		return DUNNO;
 	if (domain.n > 0 && (domain.p[0] == '[' || span_chr(domain, '.') > 0))
@@ -126,12 +230,13 @@ enum outcome run_unknown_domain(struct session *s, struct check *c, const struct
 	bool rcpt = r->def->which == 1;
 	const char *who = rcpt ? "Recipient" : "Sender";
 	const char *dsn = rcpt ? "4.1.2" : "4.1.8";
-	struct span domain;
+	struct span domain, addr;
 
 	if (!(rcpt ? use_rcpt(c) : use_sender(s, c)) || c->subject.n == 0)
 		return DUNNO;
-	domain = address_split(c->subject).domain;
-	if (domain.n == 0 || domain.p[0] == '[' || ours(s, c, c->subject))
+	addr = rcpt ? c->rcpt : s->tx->sender;
+	domain = address_split(restrict_canonical(s, c, addr)).domain;
+	if (domain.n == 0 || domain.p[0] == '[' || ours(s, c, addr))
 		return DUNNO;
 	switch (find_mail_host(domain, c->a)) {
 	case RC_OK:
@@ -157,15 +262,19 @@ static enum outcome say_unlisted(struct session *s, struct check *c, const struc
 				 bool rcpt)
 {
 	const char *who = rcpt ? "Recipient" : "Sender";
-	struct span dsn = v->dsn;
+	struct span dsn = v->dsn, text = v->text;
+	ptrdiff_t in;
 
 	if (v->code == 451)
 		return cannot_say(s, c);
 	if (!rcpt && span_ends(dsn, SPAN(".1.1"))) /* RFC 3463: X.1.1 is of destinations */
-		dsn = v->code >= 500 ? SPAN("5.1.0") : SPAN("4.1.0");
+		dsn = span_printf(c->a, "%c.1.%c", v->code >= 500 ? '5' : '4',
+				  v->class == AC_VIRTUAL_ALIAS ? '7' : '0');
+	if (!conf.show_table && v->class != AC_VIRTUAL_ALIAS && (in = span_find(text, SPAN(" in "))) > 0)
+		text = span_head(text, (size_t)in);
 	return restrict_reject_bare(s, c, v->code, dsn,
 				    span_printf(c->a, "<" SPAN_FMT ">: %s address rejected: " SPAN_FMT,
-						SPAN_ARG(c->subject), who, SPAN_ARG(v->text)));
+						SPAN_ARG(c->subject), who, SPAN_ARG(text)));
 }
 
 enum outcome run_unlisted(struct session *s, struct check *c, const struct rule *r)
@@ -177,7 +286,9 @@ enum outcome run_unlisted(struct session *s, struct check *c, const struct rule 
 		return DUNNO;
 	if (rcpt && conf.reject_unlisted_rcpt)
 		v = *restrict_validated(s, c);
-	else if (ask_router(SPAN_NONE, c->subject, false, c->a, &v) != RC_OK)
+	else if (!rcpt && span_is_ci(s->tx->sender, "postmaster")) /* always there: RFC 5321 section 4.5.1 */
+		return DUNNO;
+	else if (ask_router(SPAN_NONE, rcpt ? c->rcpt : s->tx->sender, false, c->a, &v) != RC_OK)
 		return restrict_trouble(s, c);
 	return v.code == 0 ? DUNNO : say_unlisted(s, c, &v, rcpt);
 }
@@ -213,7 +324,7 @@ enum outcome run_login_mismatch(struct session *s, struct check *c, const struct
 	bool logged_in = s->sasl_user.n > 0;
 	enum rc rc;
 
-	if (!use_sender(s, c) || (which == AUTHENTICATED && !logged_in) ||
+	if (!conf.auth || !use_sender(s, c) || c->subject.n == 0 || (which == AUTHENTICATED && !logged_in) ||
 	    (which == UNAUTHENTICATED && logged_in))
 		return DUNNO;
 	rc = maps_find_addr(conf.login_maps, c->subject.n > 0 ? c->subject : span_str(conf.null_key),

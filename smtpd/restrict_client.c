@@ -24,10 +24,10 @@ enum outcome run_defer_if(struct session *s, struct check *c, const struct rule 
 	if (r->def->which == 0)
 		return restrict_defer_if_permit(s, c, "4.7.0", "%s rejected: defer_if_permit requested",
 						c->class);
-	if (s->tx != NULL && s->defer_if_reject.code == 0)
+	if (!c->warn_only && s->defer_if_reject.code == 0)
 		s->defer_if_reject =
 		    (struct verdict){ 450, SPAN("4.7.0"),
-				      span_printf(&s->tx_arena,
+				      span_printf(c->a,
 						  "<" SPAN_FMT ">: %s rejected: defer_if_reject requested",
 						  SPAN_ARG(c->subject), c->class) };
 	return DUNNO;
@@ -68,16 +68,35 @@ enum outcome run_inet_interfaces(struct session *s, struct check *c, const struc
 enum outcome run_sasl(struct session *s, struct check *c, const struct rule *r)
 {
 	(void)c, (void)r;
-	return s->sasl_user.n > 0 ? PERMIT : DUNNO;
+	return conf.auth && s->sasl_user.n > 0 ? PERMIT : DUNNO;
 }
 
-/* No client certificate is asked for, so there is never one to permit. */
+/* "[192.0.2.1]" or a bare address as name: what mail programs behind address translation say. */
+enum outcome run_naked_ip(struct session *s, struct check *c, const struct rule *r)
+{
+	struct inet_addr ip;
+
+	(void)c, (void)r;
+	return domain_literal_valid(s->helo) || inet_addr_parse(s->helo, &ip) == RC_OK ? PERMIT : DUNNO;
+}
+
 enum outcome run_tls_certs(struct session *s, struct check *c, const struct rule *r)
 {
-	(void)c;
-	return r->def->which == 1 && s->tls != NULL && s->tls->peer_trusted && s->tls->peer_subject[0] != '\0'
-		   ? PERMIT
-		   : DUNNO;
+	const struct tls_info *t = s->tls;
+	struct span value;
+	struct err e;
+	enum rc rc;
+
+	if (t == NULL || t->peer_fingerprint[0] == '\0')
+		return DUNNO;
+	if (r->def->which == 1)
+		return t->peer_trusted ? PERMIT : DUNNO;
+	rc = maps_lookup(conf.relay_certs, span_str(t->peer_fingerprint), c->a, &value, &e);
+	if (rc == RC_NOTFOUND)
+		rc = maps_lookup(conf.relay_certs, span_str(t->peer_key_fingerprint), c->a, &value, &e);
+	if (rc != RC_OK && rc != RC_NOTFOUND)
+		return restrict_trouble(s, c);
+	return rc == RC_OK ? PERMIT : DUNNO;
 }
 
 enum outcome run_plaintext(struct session *s, struct check *c, const struct rule *r)
@@ -107,7 +126,10 @@ enum outcome run_unknown_client(struct session *s, struct check *c, const struct
 	if (status == 2)
 		return DUNNO;
 	return restrict_reject_bare(
-	    s, c, status == 5 ? conf.code.unknown_client : 450, status == 5 ? SPAN("5.7.25") : SPAN("4.7.25"),
+	    s, c, status == 5 ? conf.code.unknown_client : 450,
+	    status == 5 ? SPAN("5.7.25")
+	    : reverse	? SPAN("4.7.1")
+			: SPAN("4.7.25"),
 	    span_printf(c->a, "Client host rejected: cannot find your %shostname, [" SPAN_FMT "]",
 			reverse ? "reverse " : "", SPAN_ARG(s->addr)));
 }

@@ -101,7 +101,16 @@ struct subject {
 	bool is_client; /* [what] is an address */
 };
 
-enum { RBL_CLIENT, DNSWL_CLIENT, RHSBL_CLIENT, RHSBL_REVERSE, RHSBL_HELO, RHSBL_SENDER, RHSBL_RCPT };
+enum {
+	RBL_CLIENT,
+	DNSWL_CLIENT,
+	RHSBL_CLIENT,
+	RHSBL_REVERSE,
+	RHSBL_HELO,
+	RHSBL_SENDER,
+	RHSBL_RCPT,
+	RHSWL_CLIENT
+};
 
 static struct subject find_subject(struct session *s, struct check *c, int which)
 {
@@ -115,6 +124,7 @@ static struct subject find_subject(struct session *s, struct check *c, int which
 			x.query = reversed(c->a, &s->ip);
 		return x;
 	case RHSBL_CLIENT:
+	case RHSWL_CLIENT:
 		x.what = s->name;
 		break;
 	case RHSBL_REVERSE:
@@ -158,6 +168,7 @@ static enum rc listed(const struct dnsbl *d, struct span name, struct check *c, 
 }
 
 struct words {
+	struct words_of session;
 	const struct dnsbl *d;
 	struct subject x;
 	struct span reason, code, name;
@@ -177,7 +188,7 @@ static bool rbl_word(void *arg, struct span name, struct span *value)
 			*value = known[i].value;
 			return true;
 		}
-	return false;
+	return session_word(&w->session, name, value);
 }
 
 /* The list's own words (TXT), at most a line of them. */
@@ -193,7 +204,7 @@ static struct span reason_of(struct span name, struct check *c)
 
 static enum outcome reject_listed(struct session *s, struct check *c, struct words *w)
 {
-	struct span template = span_str(conf.rbl_reply), text, code, own;
+	struct span template = span_str(conf.rbl_reply), text, code, own, dsn, rest;
 	uint64_t number = (uint64_t)conf.code.rbl;
 	struct err e;
 
@@ -205,16 +216,24 @@ static enum outcome reject_listed(struct session *s, struct check *c, struct wor
 		log_warning("default_rbl_reply: %s", e.text);
 		return restrict_reject_bare(s, c, 451, SPAN("4.3.5"), SPAN("Server configuration error"));
 	}
-	if (!span_next_word(&text, " \t", &code) || span_to_u64(code, 599, &number) != RC_OK || number < 400)
-		number = (uint64_t)conf.code.rbl;
-	return restrict_reject_bare(s, c, (int64_t)number, number >= 500 ? SPAN("5.7.1") : SPAN("4.7.1"),
-				    span_trim(text));
+	if (!span_next_word(&text, " \t", &code) || span_to_u64(code, 599, &number) != RC_OK ||
+	    number < 400) {
+		log_warning("bad reply for DNS list " SPAN_FMT, SPAN_ARG(w->name));
+		return restrict_reject_bare(s, c, 450, SPAN("4.7.1"), SPAN("Service unavailable"));
+	}
+	dsn = number >= 500 ? SPAN("5.7.1") : SPAN("4.7.1");
+	rest = text;
+	if (span_next_word(&rest, " \t", &own) && own.n >= 5 && own.p[0] == code.p[0] && own.p[1] == '.') {
+		dsn = own;
+		text = rest;
+	}
+	return restrict_reject_bare(s, c, (int64_t)number, dsn, span_trim(text));
 }
 
 enum outcome run_dnsbl(struct session *s, struct check *c, const struct rule *r)
 {
 	const struct dnsbl *d = r->state;
-	struct words w = { .d = d, .x = find_subject(s, c, r->def->which) };
+	struct words w = { .session = { s, c->rcpt }, .d = d, .x = find_subject(s, c, r->def->which) };
 	struct inet_addr answer;
 	struct span name;
 
@@ -231,12 +250,13 @@ enum outcome run_dnsbl(struct session *s, struct check *c, const struct rule *r)
 	default:
 		log_warning(SPAN_FMT ": RBL lookup error", SPAN_ARG(name));
 		/* An allow list that cannot be asked must not lead to a refusal for good. */
-		if (r->def->which == DNSWL_CLIENT && s->tx != NULL && s->defer_if_reject.code == 0)
+		if ((r->def->which == DNSWL_CLIENT || r->def->which == RHSWL_CLIENT) &&
+		    s->defer_if_reject.code == 0)
 			s->defer_if_reject = (struct verdict){ 450, SPAN("4.7.1"),
 							       SPAN("Service unavailable; try again later") };
 		return DUNNO;
 	}
-	if (r->def->which == DNSWL_CLIENT)
+	if (r->def->which == DNSWL_CLIENT || r->def->which == RHSWL_CLIENT)
 		return PERMIT;
 	w.reason = reason_of(name, c);
 	w.name = r->arg;

@@ -6,46 +6,73 @@ static bool literal(struct span name)
 	return name.n > 0 && name.p[0] == '[';
 }
 
-/* A bare address is no name, and an address literal must be one (RFC 5321 section 4.1.3). */
+/* RFC 5321 section 4.1.3. */
+static bool bad_literal(struct span name)
+{
+	return literal(name) && !domain_literal_valid(name);
+}
+
+static bool all_digits(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!ascii_isdigit(s.p[i]))
+			return false;
+	return true;
+}
+
+static struct span without_final_dot(struct span name)
+{
+	return name.n > 1 && name.p[name.n - 1] == '.' ? span_head(name, name.n - 1) : name;
+}
+
 static bool valid(struct span name)
 {
-	struct inet_addr ip;
+	return domain_valid(without_final_dot(name), false) && !all_digits(name);
+}
 
-	if (literal(name))
-		return domain_literal_valid(name);
-	return domain_valid(name, conf.smtputf8) && inet_addr_parse(name, &ip) != RC_OK;
+static enum outcome refuse(struct session *s, struct check *c, int64_t code, const char *why)
+{
+	c->subject = s->helo;
+	return restrict_reject(s, c, code, "5.5.2", "Helo command rejected: %s", why);
 }
 
 enum outcome run_invalid_helo(struct session *s, struct check *c, const struct rule *r)
 {
 	(void)r;
-	if (s->helo.n == 0 || valid(s->helo))
+	if (bad_literal(s->helo))
+		return refuse(s, c, conf.code.invalid_host, "invalid ip address");
+	if (s->helo.n == 0 || literal(s->helo) || valid(s->helo))
 		return DUNNO;
-	c->subject = s->helo;
-	return restrict_reject(s, c, conf.code.invalid_host, "5.5.2", "Helo command rejected: Invalid name");
+	return refuse(s, c, conf.code.invalid_host, "Invalid name");
 }
 
 enum outcome run_non_fqdn_helo(struct session *s, struct check *c, const struct rule *r)
 {
+	struct inet_addr ip;
+
 	(void)r;
-	if (s->helo.n == 0 || (literal(s->helo) && domain_literal_valid(s->helo)) ||
-	    (valid(s->helo) && span_chr(s->helo, '.') > 0))
+	if (bad_literal(s->helo))
+		return refuse(s, c, conf.code.non_fqdn, "invalid ip address");
+	if (s->helo.n == 0 || literal(s->helo) ||
+	    (valid(s->helo) && span_chr(s->helo, '.') > 0 && inet_addr_parse(s->helo, &ip) != RC_OK))
 		return DUNNO;
-	c->subject = s->helo;
-	return restrict_reject(s, c, conf.code.non_fqdn, "5.5.2",
-			       "Helo command rejected: need fully-qualified hostname");
+	return refuse(s, c, conf.code.non_fqdn, "need fully-qualified hostname");
 }
 
 enum outcome run_unknown_helo(struct session *s, struct check *c, const struct rule *r)
 {
 	static const enum dns_type types[] = { DNS_A, DNS_AAAA, DNS_MX };
+	struct inet_addr ip;
 	bool trouble = false;
 
 	(void)r;
+	if (bad_literal(s->helo))
+		return refuse(s, c, conf.code.invalid_host, "invalid ip address");
 	if (s->helo.n == 0 || literal(s->helo))
 		return DUNNO;
 	c->subject = s->helo;
-	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+	/* A bare address is no name that could be found. */
+	for (size_t i = 0; i < ARRAY_LEN(types) && inet_addr_parse(s->helo, &ip) != RC_OK; i++) {
 		struct dns_answer ans;
 		struct err e;
 		enum rc rc = dns_query(s->helo, types[i], c->a, &ans, deadline_s(60), &e);

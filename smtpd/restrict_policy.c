@@ -1,34 +1,119 @@
 /* restrict_policy.c - check_policy_service: the policy delegation protocol (name=value lines, an empty line,
- * and an "action=" line back; SMTPD_POLICY_README's subject). Connections to a UNIX socket are made by
+ * and an "action=" line back; SMTPD_POLICY_README's subject). Connections are made by
  * master. */
 #include "restrict.h"
+#include "net/endpoint.h"
+#include <stddef.h>
 #include <unistd.h>
 
 #define REPLY_LINE_MAX 4096
 #define REPLY_LINES    50
 
 struct policy {
-	const char *path;
-	struct stream *idle; /* one connection kept; a task takes it while it asks */
+	struct endpoint to;
+	bool usable;
+	/* as the list says in { }, else the parameters smtpd_policy_service_... */
+	int64_t timeout_s, retry_delay_s, try_limit, max_idle_s, max_ttl_s, request_limit;
+	const char *default_action, *context;
+	/* one connection kept; a task takes it while it asks */
+	struct stream *idle;
+	mono_t made, used;
+	int64_t requests;
 };
+
+/* ---- reading ---- */
+
+static const struct {
+	const char *name;
+	size_t at;
+	bool time;
+} numbers[] = {
+	{ "timeout", offsetof(struct policy, timeout_s), true },
+	{ "retry_delay", offsetof(struct policy, retry_delay_s), true },
+	{ "try_limit", offsetof(struct policy, try_limit), false },
+	{ "max_idle", offsetof(struct policy, max_idle_s), true },
+	{ "max_ttl", offsetof(struct policy, max_ttl_s), true },
+	{ "request_limit", offsetof(struct policy, request_limit), false },
+};
+
+static int64_t *number_at(struct policy *p, size_t i)
+{
+	return (int64_t *)(void *)((char *)p + numbers[i].at);
+}
+
+static void take_defaults(struct policy *p)
+{
+	char name[80];
+
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+		(void)snprintf(name, sizeof(name), "smtpd_policy_service_%s", numbers[i].name);
+		*number_at(p, i) = conf_int(service_conf(), name);
+	}
+	p->default_action = conf_str(service_conf(), "smtpd_policy_service_default_action");
+	p->context = conf_str(service_conf(), "smtpd_policy_service_policy_context");
+}
+
+static bool take_number(struct policy *p, struct span name, struct span value)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+		if (span_is(name, numbers[i].name)) {
+			if (numbers[i].time)
+				return conf_parse_time(value, 's', number_at(p, i)) == RC_OK;
+			*number_at(p, i) = span_to_u64(value, INT32_MAX, &n) == RC_OK ? (int64_t)n : 0;
+			return n > 0 || span_is(value, "0");
+		}
+	return false;
+}
+
+/* "name=value", or "{ name = value with blanks }". */
+static bool take_attribute(struct policy *p, struct span word)
+{
+	struct span name, value;
+	ptrdiff_t eq;
+
+	if (word.n > 1 && word.p[0] == '{' && word.p[word.n - 1] == '}')
+		word = span_trim(span_make(word.p + 1, word.n - 2));
+	if ((eq = span_chr(word, '=')) <= 0)
+		return false;
+	name = span_trim(span_head(word, (size_t)eq));
+	value = span_trim(span_skip(word, (size_t)eq + 1));
+	if (span_is(name, "default_action"))
+		p->default_action = strndup(value.p, value.n);
+	else if (span_is(name, "policy_context"))
+		p->context = strndup(value.p, value.n);
+	else
+		return take_number(p, name, value);
+	return true;
+}
 
 void *policy_read(struct span arg)
 {
 	struct policy *p = xcalloc(1, sizeof(*p));
-	struct span path = arg;
+	struct span *v = &arg, server = arg;
+	struct arena a;
+	struct err e;
+	size_t n = 0;
 
-	if (span_starts(path, SPAN("unix:")))
-		path = span_skip(path, 5);
-	p->path = strndup(path.p, path.n);
-	if (span_starts(arg, SPAN("inet:")) || span_chr(path, '/') < 0 || path.n >= 60) {
-		log_warning("check_policy_service " SPAN_FMT
-			    ": policy servers are reached over UNIX sockets only; "
-			    "smtpd_policy_service_default_action is taken",
-			    SPAN_ARG(arg));
-		p->path = NULL;
-	}
+	arena_init(&a);
+	take_defaults(p);
+	if (conf_words(arg, false, &a, &v, &n, &e) == RC_OK && n > 0)
+		server = v[0];
+	p->usable = endpoint_parse(server, &p->to, &e) == RC_OK;
+	if (!p->usable)
+		log_warning("check_policy_service " SPAN_FMT ": %s", SPAN_ARG(arg), e.text);
+	for (size_t i = 1; i < n; i++)
+		if (!take_attribute(p, v[i])) {
+			log_warning("check_policy_service " SPAN_FMT ": bad attribute " SPAN_FMT,
+				    SPAN_ARG(server), SPAN_ARG(v[i]));
+			p->usable = false;
+		}
+	arena_release(&a);
 	return p;
 }
+
+/* ---- the request ---- */
 
 /* Bytes of a client never start a line of their own. */
 static void put(struct buf *b, const char *name, struct span value)
@@ -77,13 +162,15 @@ static void put_security(struct buf *b, const struct session *s)
 	put(b, "ccert_subject", s->tls != NULL ? span_str(s->tls->peer_subject) : SPAN_NONE);
 	put(b, "ccert_issuer", s->tls != NULL ? span_str(s->tls->peer_issuer) : SPAN_NONE);
 	put(b, "ccert_fingerprint", s->tls != NULL ? span_str(s->tls->peer_fingerprint) : SPAN_NONE);
-	put(b, "ccert_pubkey_fingerprint", SPAN_NONE);
+	put(b, "ccert_pubkey_fingerprint",
+	    s->tls != NULL ? span_str(s->tls->peer_key_fingerprint) : SPAN_NONE);
 	put(b, "encryption_protocol", s->tls != NULL ? span_str(s->tls->protocol) : SPAN_NONE);
 	put(b, "encryption_cipher", s->tls != NULL ? span_str(s->tls->cipher) : SPAN_NONE);
 	put_number(b, "encryption_keysize", s->tls != NULL ? (uint64_t)s->tls->bits : 0);
+	put(b, "tls_sni", s->tls != NULL ? span_str(s->tls->sni) : SPAN_NONE);
 }
 
-static void make_request(struct session *s, struct check *c, struct buf *b)
+static void make_request(struct session *s, struct check *c, const struct policy *p, struct buf *b)
 {
 	struct transaction *tx = s->tx;
 	char instance[60];
@@ -106,7 +193,7 @@ static void make_request(struct session *s, struct check *c, struct buf *b)
 	put(b, "etrn_domain", c->stage == AT_ETRN ? c->subject : SPAN_NONE);
 	put(b, "stress", span_str(conf_str(service_conf(), "stress")));
 	put_security(b, s);
-	put(b, "policy_context", SPAN_NONE);
+	put(b, "policy_context", span_str(p->context));
 	put(b, "compatibility_level", span_str(conf_str(service_conf(), "compatibility_level")));
 	put(b, "mail_version", SPAN(POSTERN_VERSION));
 	(void)buf_putc(b, '\n');
@@ -130,48 +217,83 @@ static enum rc read_action(struct stream *io, struct arena *a, struct span *acti
 	return err_set(e, RC_LIMIT, "answer too long");
 }
 
+/* The kept connection, unless it is too old or was used enough. */
+static struct stream *take_idle(struct policy *p)
+{
+	struct stream *io = p->idle;
+
+	p->idle = NULL;
+	if (io != NULL && (mono_diff_ms(mono_now(), p->made) >= p->max_ttl_s * 1000 ||
+			   mono_diff_ms(mono_now(), p->used) >= p->max_idle_s * 1000 ||
+			   (p->request_limit > 0 && p->requests >= p->request_limit)))
+		stream_close(&io);
+	return io;
+}
+
+static enum rc open_connection(struct policy *p, struct stream **out, deadline_t d, struct err *e)
+{
+	int fd;
+	enum rc rc = endpoint_connect(&p->to, service_connect, d, &fd, e);
+
+	if (rc != RC_OK)
+		return rc;
+	*out = stream_new(fd);
+	p->made = mono_now();
+	p->requests = 0;
+	return RC_OK;
+}
+
+static enum rc converse(struct stream *io, struct span request, struct arena *a, struct span *action,
+			deadline_t d, struct err *e)
+{
+	enum rc rc;
+
+	stream_write(io, request);
+	rc = stream_flush(io, d, e);
+	return rc == RC_OK ? read_action(io, a, action, d, e) : rc;
+}
+
+/* Servers close connections that rest: once more over a fresh one before that counts as a failure. */
 static enum rc ask_once(struct policy *p, struct span request, struct arena *a, struct span *action,
 			struct err *e)
 {
-	deadline_t d = deadline_s(conf_int(service_conf(), "smtpd_policy_service_timeout"));
-	struct stream *io = p->idle;
-	enum rc rc = RC_OK;
-	int fd;
+	deadline_t d = deadline_s(p->timeout_s);
+	struct stream *io = take_idle(p);
+	enum rc rc = RC_EOF;
 
-	p->idle = NULL;
-	if (io == NULL && (rc = service_connect(p->path, &fd, d, e)) == RC_OK)
-		io = stream_new(fd);
-	if (rc != RC_OK)
-		return rc;
-	stream_write(io, request);
-	if ((rc = stream_flush(io, d, e)) == RC_OK)
-		rc = read_action(io, a, action, d, e);
-	if (rc == RC_OK && p->idle == NULL)
+	if (io != NULL && (rc = converse(io, request, a, action, d, e)) != RC_OK)
+		stream_close(&io);
+	if (rc != RC_OK && rc != RC_TIMEOUT && (rc = open_connection(p, &io, d, e)) == RC_OK)
+		rc = converse(io, request, a, action, d, e);
+	if (rc == RC_OK && p->idle == NULL) {
 		p->idle = io;
-	else
+		p->used = mono_now();
+		p->requests++;
+	} else
 		stream_close(&io);
 	return rc;
 }
 
 enum outcome run_policy(struct session *s, struct check *c, const struct rule *r)
 {
-	int64_t tries = conf_int(service_conf(), "smtpd_policy_service_try_limit");
 	struct policy *p = r->state;
-	struct span action = span_str(conf_str(service_conf(), "smtpd_policy_service_default_action"));
+	struct span action = SPAN_NONE;
 	struct buf b;
 	struct err e;
 	enum rc rc = RC_DENIED;
 
+	if (!p->usable)
+		return restrict_config_error(c);
 	buf_init(&b, 64 * 1024);
-	make_request(s, c, &b);
-	for (int64_t i = 0; p->path != NULL && rc != RC_OK && i < tries; i++) {
+	make_request(s, c, p, &b);
+	for (int64_t i = 0; rc != RC_OK && i < p->try_limit; i++) {
 		if (i > 0)
-			task_sleep_ms(conf_int(service_conf(), "smtpd_policy_service_retry_delay") * 1000);
+			task_sleep_ms(p->retry_delay_s * 1000);
 		if ((rc = ask_once(p, buf_span(&b), c->a, &action, &e)) != RC_OK)
-			log_warning("problem talking to server %s: %s", p->path, e.text);
+			log_warning("problem talking to server %s: %s", p->to.name, e.text);
 	}
 	if (rc != RC_OK)
-		action = span_str(conf_str(service_conf(), "smtpd_policy_service_default_action"));
+		action = span_str(p->default_action);
 	buf_release(&b);
 	return access_result(s, c, action, "policy service", c->subject, c->class);
 }

@@ -1,7 +1,6 @@
 /* settings.c - main.cf as smtpd reads it: once, in prepare(). */
 #include "restrict.h"
-#include <ifaddrs.h>
-#include <net/if.h>
+#include "net/interfaces.h"
 
 struct smtpd_conf conf;
 
@@ -36,6 +35,17 @@ static struct maps *tables(const char *name, struct span value)
 	struct err e;
 
 	if (maps_open(name, value, MAP_FOLD_KEY | MAP_PARTIAL, &m, &e) != RC_OK)
+		die("%s", e.text);
+	return m;
+}
+
+/* Tables that are asked with whole texts. */
+static struct maps *texts(const char *name)
+{
+	struct maps *m;
+	struct err e;
+
+	if (maps_open(name, span_str(str(name)), 0, &m, &e) != RC_OK)
 		die("%s", e.text);
 	return m;
 }
@@ -141,7 +151,6 @@ static void load_unverified(void)
 	conf.unverified[1].defer_action = strcmp(str("unverified_recipient_tempfail_action"), "defer") == 0;
 	conf.verify_polls = num("address_verify_poll_count");
 	conf.verify_delay_s = num("address_verify_poll_delay");
-	conf.verify_sender = str("address_verify_sender");
 	conf.verify_service = str("address_verify_service_name");
 }
 
@@ -177,12 +186,16 @@ static void load_protocol(void)
 	conf.disable_vrfy = yes("disable_vrfy_command");
 	conf.soft_bounce = yes("soft_bounce");
 	conf.smtputf8 = yes("smtputf8_enable");
+	conf.strict_utf8 = yes("strict_smtputf8");
 	conf.peername_lookup = yes("smtpd_peername_lookup");
 	conf.forbid_unauth_pipe = yes("smtpd_forbid_unauth_pipelining");
 	conf.bare_lf = bare_lf_mode(str("smtpd_forbid_bare_newline"));
 	conf.bare_lf_code = num("smtpd_forbid_bare_newline_reject_code");
 	conf.bare_lf_except = list("smtpd_forbid_bare_newline_exclusions", false);
-	conf.reject_footer = str("smtpd_reject_footer");
+	conf.reject_footer = conf_raw(service_conf(), "smtpd_reject_footer");
+	conf.footer_maps = texts("smtpd_reject_footer_maps");
+	conf.reject_filter = texts("smtpd_reject_filter_maps");
+	conf.command_filter = texts("smtpd_command_filter");
 	conf.delimiter = str("recipient_delimiter");
 	n = words("smtpd_discard_ehlo_keywords", &v);
 	for (size_t i = 0; i < n; i++)
@@ -217,33 +230,34 @@ static void load_content(void)
 	conf.content_filter = str("content_filter");
 }
 
+static void load_before_queue(void)
+{
+	const char *filter = str("smtpd_proxy_filter");
+	struct span *v;
+	size_t n = words("smtpd_proxy_options", &v);
+	struct err e;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!span_is_ci(v[i], "speed_adjust"))
+			die("smtpd_proxy_options: unknown option \"" SPAN_FMT "\"", SPAN_ARG(v[i]));
+		conf.before_speed = true;
+	}
+	conf.before_ehlo = str("smtpd_proxy_ehlo");
+	conf.before_timeout_s = num("smtpd_proxy_timeout");
+	conf.before_on = filter[0] != '\0' && !conf.lmtp;
+	if (conf.before_on && endpoint_parse(span_str(filter), &conf.before, &e) != RC_OK)
+		die("smtpd_proxy_filter: %s", e.text);
+}
+
 /* permit_inet_interfaces: a client with an address of this host (inet_interfaces says which are ours). */
 static void load_own_addresses(void)
 {
-	struct ifaddrs *all = NULL;
 	struct buf b;
 	struct err e;
 
 	buf_init(&b, 1 << 20);
-	if (getifaddrs(&all) == 0) {
-		for (struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
-			struct sockaddr_storage ss = { 0 };
-			struct inet_addr ip;
-			char text[INET_TEXT_MAX];
-
-			if (i->ifa_addr == NULL ||
-			    (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
-				continue;
-			memcpy(&ss, i->ifa_addr,
-			       i->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in)
-								 : sizeof(struct sockaddr_in6));
-			inet_addr_from_sockaddr(&ss, &ip, NULL);
-			ip.scope = 0;
-			inet_addr_text(&ip, text);
-			(void)buf_printf(&b, ip.family == AF_INET6 ? "[%s] " : "%s ", text);
-		}
-		freeifaddrs(all);
-	}
+	own_addresses(&b);
+	(void)buf_puts(&b, str("proxy_interfaces"));
 	if (match_list_open("inet_interfaces", buf_span(&b), 0, &conf.local_ip, &e) != RC_OK)
 		die("%s", e.text);
 	buf_release(&b);
@@ -363,6 +377,9 @@ static void load_tls(void)
 	conf.tls_wrapper = yes("smtpd_tls_wrappermode");
 	if (conf.tls_wrapper)
 		conf.tls = TLS_ENCRYPT;
+	conf.tls_req = conf.tls == TLS_ENCRYPT && yes("smtpd_tls_req_ccert");
+	conf.tls_ask = conf.tls_req || yes("smtpd_tls_ask_ccert");
+	conf.relay_certs = tables("relay_clientcerts", span_str(str("relay_clientcerts")));
 	conf.tls_header = yes("smtpd_tls_received_header");
 	conf.tls_loglevel = level_of(str("smtpd_tls_loglevel"));
 	if (conf.tls == TLS_NONE)
@@ -371,6 +388,13 @@ static void load_tls(void)
 	c.protocols = str(conf.tls == TLS_ENCRYPT ? "smtpd_tls_mandatory_protocols" : "smtpd_tls_protocols");
 	c.ciphers = cipher_list(conf.tls == TLS_ENCRYPT);
 	c.eecdh = str("tls_eecdh_auto_curves");
+	c.ask_ccert = conf.tls_ask; /* whoever has none is judged in cmd_starttls.c */
+	c.ca_file = str("smtpd_tls_CAfile");
+	c.ca_path = str("smtpd_tls_CApath");
+	c.verify_depth = (int)num("smtpd_tls_ccert_verifydepth");
+	c.fingerprint_digest = str("smtpd_tls_fingerprint_digest");
+	c.preempt = yes("tls_preempt_cipherlist");
+	c.sni = str("tls_server_sni_maps")[0] != '\0';
 	if (tls_server_new(&c, &conf.tls_server, &e) != RC_OK)
 		die("%s", e.text);
 }
@@ -391,6 +415,9 @@ static void load_restrictions(void)
 	conf.rbl_reply = conf_raw(service_conf(), "default_rbl_reply");
 	conf.rbl_reply_maps = tables("rbl_reply_maps", span_str(str("rbl_reply_maps")));
 	conf.mynetworks = list("mynetworks", has_word("parent_domain_matches_subdomains", "mynetworks"));
+	conf.backup_networks = list("permit_mx_backup_networks", has_word("parent_domain_matches_subdomains",
+									  "permit_mx_backup_networks"));
+	conf.show_table = yes("show_user_unknown_table_name");
 	conf.delay_reject = yes("smtpd_delay_reject");
 	conf.reject_unlisted_rcpt = yes("smtpd_reject_unlisted_recipient");
 	conf.reject_unlisted_sender = yes("smtpd_reject_unlisted_sender");
@@ -415,6 +442,7 @@ void settings_load(void)
 	load_unverified();
 	load_protocol();
 	load_content();
+	load_before_queue();
 	load_rewriting();
 	load_auth();
 	load_tls();

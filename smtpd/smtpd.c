@@ -6,6 +6,11 @@ static void serve(struct service_conn *c)
 	session_serve(c);
 }
 
+static void start(void)
+{
+	map_watch(false);
+}
+
 int main(int argc, char **argv)
 {
 	static struct service service = {
@@ -15,6 +20,7 @@ int main(int argc, char **argv)
 		.rights = "stdio accept recvfd",
 		.chroot_empty = true,
 		.prepare = settings_load,
+		.start = start,
 		.serve = serve,
 		.drain = session_drain,
 		.limit_param = "smtpd_session_limit",

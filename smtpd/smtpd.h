@@ -14,6 +14,7 @@
 #include "log/log.h"
 #include "map/map.h"
 #include "mime/address.h"
+#include "net/endpoint.h"
 #include "net/hostname.h"
 #include "net/tls.h"
 #include "params.h"
@@ -52,6 +53,8 @@ struct smtpd_conf {
 	bool reject_unlisted_rcpt, reject_unlisted_sender, relay_first, forbid_unauth_pipe;
 	enum bare_lf bare_lf;
 	int64_t bare_lf_code;
+	bool strict_utf8;
+	bool show_table; /* show_user_unknown_table_name */
 	const char *reject_footer, *delimiter, *null_key;
 	unsigned discard_ehlo; /* bits of ehlo keywords */
 	unsigned env_flags;    /* receive_override_options */
@@ -67,7 +70,7 @@ struct smtpd_conf {
 		bool defer_action;     /* _tempfail_action = defer */
 	} unverified[2];	       /* sender, recipient */
 	int64_t verify_polls, verify_delay_s;
-	const char *verify_sender, *verify_service;
+	const char *verify_service;
 	bool defer_unknown_helo, defer_unknown_address; /* ..._tempfail_action = defer, not defer_if_permit */
 	/* AUTH */
 	bool auth, auth_tls_only, auth_broken_clients;
@@ -77,12 +80,20 @@ struct smtpd_conf {
 	bool sasl_header;
 	/* TLS */
 	enum tls_level tls; /* TLS_NONE, TLS_MAY, TLS_ENCRYPT */
-	bool tls_wrapper, tls_header;
+	bool tls_wrapper, tls_header, tls_ask, tls_req;
+	struct maps *relay_certs; /* relay_clientcerts */
 	int tls_loglevel;
 	struct tls_server *tls_server;
+	/* smtpd_proxy_filter */
+	bool before_on, before_speed;
+	struct endpoint before;
+	const char *before_ehlo;
+	int64_t before_timeout_s;
 	/* lists and tables */
 	struct match_list *mynetworks, *xclient, *xforward, *bare_lf_except, *auth_except, *limit_except,
 	    *local_ip, *mech_filter;
+	struct maps *command_filter, *footer_maps, *reject_filter;
+	struct match_list *backup_networks;
 	struct maps *rewrite_table, *discard_maps, *login_maps, *rbl_reply_maps, *forbidden_table;
 	bool rewrite_inet, rewrite_mynetworks, rewrite_sasl, rewrite_all;
 	struct span *noop_cmd, *forbidden_cmd;
@@ -105,15 +116,18 @@ struct transaction {
 	struct mail_params mail;
 	struct env_rcpt *rcpt;
 	size_t rcpts, rcpt_cap, rcpt_bytes, overshoot;
-	struct qid qid; /* from the first accepted recipient on */
+	uint64_t chunk_bytes; /* of BDAT so far, as they came */
+	struct qid qid;	      /* from the first accepted recipient on */
 	int64_t arrival_us;
 	/* what access tables said */
 	bool hold, discard;
 	struct span filter, redirect, prepend;
 	struct span *bcc;
 	size_t bccs, bcc_cap;
-	struct content *content; /* between BDAT chunks, and within DATA */
+	struct before_queue *before; /* the filter's side; NULL: not asked yet */
+	struct content *content;     /* between BDAT chunks, and within DATA */
 	bool bdat;
+	struct span answer; /* of the filter before the queue, when it took the message */
 };
 
 struct forward { /* what XFORWARD told */
@@ -137,24 +151,28 @@ struct session {
 	struct forward fwd;
 	/* the conversation */
 	struct span helo;
+	struct span rcpt_now; /* of the command that runs; for footers */
 	bool esmtp, greeted;
-	const char *where; /* the last command, for the log */
-	unsigned errors, junk;
-	bool idle;   /* waits for a command */
-	bool hangup; /* no further command is read */
+	const char *where;		 /* the last command, for the log */
+	unsigned errors, junk, messages; /* messages: accepted */
+	bool idle;			 /* waits for a command */
+	bool hangup;			 /* no further command is read */
 	bool got_bare_lf;
 	unsigned discard_ehlo;
 	bool lenient_lf;   /* excepted from smtpd_forbid_bare_newline */
 	bool may_xforward; /* judged by the address that connected */
 	bool ill_pipelined;
-	bool counted; /* anvil knows of the connection */
+	bool denied;	  /* refused when it connected: nothing but QUIT is done */
+	bool bdat_failed; /* chunks are discarded until the transaction is given up */
+	bool counted;	  /* anvil knows of the connection */
 	/* AUTH */
 	struct span sasl_method, sasl_user;
 	bool auth_excepted;
 	/* TLS */
 	struct tls_info *tls; /* NULL: clear text */
 	/* delayed verdicts of restrictions */
-	struct verdict defer_if_permit, defer_if_reject; /* code 0: none */
+	struct verdict defer_if_permit, defer_if_reject; /* code 0: none; of the check that runs */
+	struct verdict wish[3]; /* defer_if_permit of client, HELO, sender, when they are judged at once */
 	unsigned done[24], tried[24]; /* per row of the command table; the last row is "unknown" */
 };
 
@@ -174,6 +192,14 @@ void session_flush(struct session *s, int64_t within_s); /* a failure shows at t
 /* Unread input where there must be none (RFC 2920 section 3.2): true when the client was sent away. */
 bool session_bad_pipelining(struct session *s);
 
+/* ---- macros.c: $client_address and the like, in replies that administrators write ---- */
+struct words_of {
+	struct session *s;
+	struct span rcpt;
+};
+/* For conf_expand_with(); arg is a struct words_of. */
+bool session_word(void *arg, struct span name, struct span *value);
+
 /* ---- reply.c ---- */
 /* One line "CODE [DSN] text" or several parted by '\n'. A 4xx or 5xx gets the footer, and a pause when there
  * were many. */
@@ -181,6 +207,12 @@ void reply(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void reply_verdict(struct session *s, const struct verdict *v); /* an error */
 /* "QID: " or "NOQUEUE: " reject line, in Postfix's form; `what` is "reject", "hold" ... */
 void log_action(struct session *s, const char *what, const char *where, struct span rcpt, const char *text);
+
+/* ---- filters.c ---- */
+struct span command_filter(struct session *s, struct span line,
+			   struct arena *a);		      /* what is done instead of `line` */
+struct span reject_filter(struct span text, struct arena *a); /* "550 5.1.1 ..." */
+struct span reject_footer(struct span text, struct arena *a); /* "" none */
 
 /* ---- command.c ---- */
 /* false: an unknown command. */
@@ -242,10 +274,21 @@ struct content *content_open(struct session *s, bool chunked);
 /* Takes bytes off *in: all, or those up to the end mark. */
 void content_feed(struct session *s, struct content *c, struct span *in);
 struct data_scan *content_scan(struct content *c);
+/* As RFC 1870 section 5 counts: line ends are two octets. */
 uint64_t content_bytes(const struct content *c);
 /* Hands the message to cleanup(8); frees. The verdict's code is 0 when it is on stable storage. */
 struct verdict content_submit(struct session *s, struct content **c);
 void content_abort(struct session *s, struct content **c);
+
+/* ---- before_queue.c: smtpd_proxy_filter; each step gives what the client is to be told when it fails ---- */
+#define BEFORE_SPEED_BYTES (1024 * 1024)
+struct before_queue;
+void before_end(struct before_queue **b); /* NULL is fine */
+bool before_rcpt(struct session *s, struct verdict *v);
+bool before_data(struct session *s, struct verdict *v);
+bool before_content(struct session *s, struct span text, struct verdict *v);
+bool before_finish(struct session *s, struct verdict *v, struct span *answer);
+
 /* The Received: field and what restrictions prepend. */
 struct span received_field(struct session *s, struct arena *a);
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <unistd.h>
 
@@ -35,6 +36,7 @@ struct certs {
 	struct seen seen[FILES_MAX];
 	mono_t checked;
 	struct set now, before;
+	unsigned char digest[32]; /* of the value in tls_server_sni_maps */
 };
 static struct certs configs[] = {
 	{ .name = "smtpd",
@@ -55,7 +57,11 @@ static struct certs configs[] = {
 	{ .name = "imapd", .programs = "imapd", .cert = { { "imapd_tls_cert_file", "imapd_tls_key_file" } } },
 	{ .name = "pop3d", .programs = "pop3d", .cert = { { "pop3d_tls_cert_file", "pop3d_tls_key_file" } } },
 };
-static uint64_t last_generation; /* from the clock on: a restarted tlsmgr does not repeat numbers */
+
+/* Those of names in tls_server_sni_maps, made when they are first asked for; never freed: a key may be in use. */
+#define SNI_MAX 2000
+static struct certs *sni[SNI_MAX];
+static size_t sni_n;
 
 /* ---- names ---- */
 
@@ -96,7 +102,7 @@ static void find_names(struct certs *c)
 
 void certs_prepare(void)
 {
-	last_generation = (uint64_t)wall_now().us;
+	sni_prepare();
 	for (size_t i = 0; i < ARRAY_LEN(configs); i++) {
 		waitq_init(&configs[i].checked_now);
 		find_names(&configs[i]);
@@ -153,6 +159,17 @@ static enum rc add_cert(struct draft *d, const unsigned char *der, long n, const
 	return RC_OK;
 }
 
+/* The same certificates have the same number in every tlsmgr, so that handshakes go on when one takes over from another;
+ * others have another. */
+static uint64_t generation_of(struct span pem)
+{
+	unsigned char digest[SHA256_DIGEST_LENGTH];
+	uint64_t n;
+	SHA256((const unsigned char *)pem.p, pem.n, digest);
+	memcpy(&n, digest, sizeof n);
+	return n | 1; /* 0 is none */
+}
+
 /* The key is complete when its certificates are: they must fit. */
 static enum rc finish_pair(struct draft *d, const char *path, struct err *e)
 {
@@ -169,7 +186,7 @@ static enum rc finish_pair(struct draft *d, const char *path, struct err *e)
 	char *copy = xmalloc((size_t)n);
 	memcpy(copy, p, (size_t)n);
 	last->pem = span_make(copy, (size_t)n);
-	last->generation = ++last_generation;
+	last->generation = generation_of(last->pem);
 	X509_free(d->leaf);
 	d->leaf = NULL;
 	(void)BIO_reset(d->pem);
@@ -314,6 +331,66 @@ static enum rc refresh(struct certs *c, struct err *e)
 	return rc;
 }
 
+/* ---- names that clients ask for ---- */
+
+static struct certs *sni_config(struct span key)
+{
+	for (size_t i = 0; i < sni_n; i++)
+		if (span_is_ci(key, sni[i]->name))
+			return sni[i];
+	if (sni_n == SNI_MAX)
+		return NULL;
+	struct certs *c = xcalloc(1, sizeof *c);
+	c->name = strndup(key.p, key.n);
+	c->programs = "smtpd lmtpd";
+	waitq_init(&c->checked_now);
+	return sni[sni_n++] = c;
+}
+
+/* Replaced only by a value that is whole, as files are. */
+static enum rc sni_take(struct certs *c, struct span pem, struct err *e)
+{
+	struct draft d = { .pem = BIO_new(BIO_s_mem()) };
+	BIO *in = BIO_new_mem_buf(pem.p, (int)pem.n);
+	enum rc rc = read_blocks(&d, in, true, true, c->name, e);
+	if (rc == RC_OK)
+		rc = finish_pair(&d, c->name, e);
+	if (rc == RC_OK) {
+		set_free(&c->before);
+		c->before = c->now;
+		c->now = d.set;
+		d.set.n = 0;
+	} else
+		log_warning("tls_server_sni_maps: %s: %s", c->name, e->text);
+	set_free(&d.set);
+	X509_free(d.leaf);
+	BIO_free(in);
+	BIO_free(d.pem);
+	return rc;
+}
+
+/* A table changes only together with this process, files that it names may change at any time. */
+static const struct pair *sni_find(struct span name, size_t i, struct err *e)
+{
+	struct arena a;
+	struct span key, pem;
+	struct certs *c = NULL;
+	arena_init(&a);
+	if (sni_lookup(name, &a, &key, &pem, e) == RC_OK && (c = sni_config(key)) != NULL) {
+		unsigned char digest[32];
+		SHA256((const unsigned char *)pem.p, pem.n, digest);
+		if (c->now.n == 0 || memcmp(digest, c->digest, sizeof digest) != 0) {
+			if (sni_take(c, pem, e) == RC_OK)
+				memcpy(c->digest, digest, sizeof digest);
+		}
+		explicit_bzero((char *)(uintptr_t)pem.p, pem.n);
+	}
+	arena_release(&a);
+	if (c != NULL && i >= c->now.n)
+		err_set(e, RC_NOTFOUND, "no more certificates");
+	return c != NULL && i < c->now.n ? &c->now.pair[i] : NULL;
+}
+
 /* ---- questions ---- */
 
 static bool may_use(const struct certs *c, const char *program)
@@ -335,10 +412,18 @@ static struct certs *config_find(struct span name)
 
 const struct pair *certs_find(struct span name, const char *program, size_t i, struct err *e)
 {
-	struct certs *c = config_find(name);
+	ptrdiff_t slash = span_chr(name, '/');
+	struct certs *c = config_find(slash >= 0 ? span_head(name, (size_t)slash) : name);
 	if (c == NULL || !may_use(c, program)) {
 		err_set(e, RC_DENIED, "no such certificate");
 		return NULL;
+	}
+	if (slash >= 0) {
+		if (!sni_configured() || strcmp(c->name, "smtpd") != 0) {
+			err_set(e, RC_NOTFOUND, "no certificates by name are configured");
+			return NULL;
+		}
+		return sni_find(span_skip(name, (size_t)slash + 1), i, e);
 	}
 	if (c->files == 0) {
 		err_set(e, RC_NOTFOUND, "no certificate is configured");
@@ -361,16 +446,49 @@ const struct pair *certs_find(struct span name, const char *program, size_t i, s
 	return i < c->now.n ? &c->now.pair[i] : NULL;
 }
 
+static const struct pair *find_in(const struct certs *c, uint64_t generation, const char *program)
+{
+	const struct set *sets[2] = { &c->now, &c->before };
+	for (int k = 0; k < 2 && may_use(c, program); k++)
+		for (size_t j = 0; j < sets[k]->n; j++)
+			if (sets[k]->pair[j].generation == generation)
+				return &sets[k]->pair[j];
+	return NULL;
+}
+
+static const struct pair *known(uint64_t generation, const char *program)
+{
+	const struct pair *p = NULL;
+	for (size_t i = 0; i < ARRAY_LEN(configs) && p == NULL; i++)
+		p = find_in(&configs[i], generation, program);
+	for (size_t i = 0; i < sni_n && p == NULL; i++)
+		p = find_in(sni[i], generation, program);
+	return p;
+}
+
+/* A process that has just taken over has read nothing yet, and is asked for keys that its predecessor told of. */
+static void load_all(const char *program)
+{
+	struct arena a;
+	struct span key;
+	struct err e;
+	size_t at = 0;
+	for (size_t i = 0; i < ARRAY_LEN(configs); i++)
+		if (may_use(&configs[i], program) && configs[i].files > 0 && configs[i].now.n == 0)
+			(void)certs_find(span_str(configs[i].name), program, 0, &e);
+	arena_init(&a);
+	while (sni_configured() && sni_next(&at, &a, &key))
+		(void)sni_find(key, 0, &e);
+	arena_release(&a);
+}
+
 const struct pair *certs_by_generation(uint64_t generation, const char *program)
 {
-	for (size_t i = 0; i < ARRAY_LEN(configs); i++) {
-		const struct set *sets[2] = { &configs[i].now, &configs[i].before };
-		if (!may_use(&configs[i], program))
-			continue;
-		for (int k = 0; k < 2; k++)
-			for (size_t j = 0; j < sets[k]->n; j++)
-				if (sets[k]->pair[j].generation == generation)
-					return &sets[k]->pair[j];
-	}
-	return NULL;
+	static bool loaded;
+	const struct pair *p = known(generation, program);
+	if (p != NULL || loaded)
+		return p;
+	loaded = true;
+	load_all(program);
+	return known(generation, program);
 }

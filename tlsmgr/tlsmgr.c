@@ -84,7 +84,9 @@ static const struct service tlsmgr = {
 	.name = "tlsmgr",
 	.kind = SV_IPC,
 	.user = "key_owner",
-	.rights = "stdio accept recvfd", /* tlsmgr(8): the files are the monitor's */
+	/* tlsmgr(8): the files are the monitor's. Tables of tls_server_sni_maps, open since prepare(), are locked while
+	 * they are read: flock. */
+	.rights = "stdio accept recvfd flock",
 	.chroot_empty = true,
 	.prepare = prepare,
 	.handlers = handlers,

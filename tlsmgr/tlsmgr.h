@@ -37,6 +37,17 @@ const struct pair *certs_find(struct span name, const char *program, size_t i, s
 /* NULL: no such generation, or not for this program. */
 const struct pair *certs_by_generation(uint64_t generation, const char *program);
 
+/* ---- sni.c: tls_server_sni_maps ---- */
+void sni_prepare(void); /* opens the tables, tells the monitor of files */
+bool sni_configured(void);
+/* Keys and certificates in PEM for the name a client asks for, or for its parents (".example.com"); *key is what matched.
+ * Both live in `a`. RC_NOTFOUND: none. */
+MUST_CHECK enum rc sni_lookup(struct span name, struct arena *a, struct span *key, struct span *pem,
+			      struct err *e);
+
+/* Key number *at of all tables; moves it on. false: no more. */
+bool sni_next(size_t *at, struct arena *a, struct span *key);
+
 /* ---- sign.c ---- */
 /* Runs on a helper thread; false when the operation makes no sense for this key. */
 bool sign_raw(const struct pair *p, const struct tls_sign *q, struct arena *a, struct span *out);

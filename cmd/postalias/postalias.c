@@ -5,8 +5,8 @@ int main(int argc, char **argv)
 {
 	struct map_tool t = {
 		.program = "postalias",
-		.options = "Nc:d:finopq:rsuvw",
-		.usage = "[-Nfinoprsuvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
+		.options = "Nc:d:fijnopq:rsuvw",
+		.usage = "[-Nfijnoprsuvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
 		.separator = ":\t",
 		.build = { .aliases = true },
 	};

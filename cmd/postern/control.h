@@ -21,6 +21,7 @@ int control_flush(const struct control *c);
 int control_status(const struct control *c);
 int control_check(const struct control *c);
 int control_logrotate(const struct control *c);
+int control_non_bdb(const struct control *c);
 int control_nothing(
     const struct control *c); /* set-permissions, upgrade-configuration: master does it at each start */
 

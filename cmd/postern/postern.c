@@ -20,6 +20,7 @@ static const struct command {
 	{ "status", control_status },
 	{ "check", control_check },
 	{ "logrotate", control_logrotate },
+	{ "non-bdb", control_non_bdb },
 	{ "set-permissions", control_nothing },
 	{ "upgrade-configuration", control_nothing },
 };

@@ -6,8 +6,8 @@ int main(int argc, char **argv)
 {
 	struct map_tool t = {
 		.program = "postmap",
-		.options = "FNUbc:d:fhimnopq:rsuvw",
-		.usage = "[-bfFhimnNoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
+		.options = "FNUbc:d:fhijmnopq:rsuvw",
+		.usage = "[-bfFhijmnNoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
 		.separator = "\t",
 		.message_keys = message_keys,
 	};

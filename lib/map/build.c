@@ -341,15 +341,29 @@ static enum rc store_marks(struct build *b)
 	return rc;
 }
 
-static enum rc fill(struct map_edit *ed, const struct build_options *o, struct span text, const char *source,
-		    struct err *e)
+/* The table as messages name it, in which types differ. */
+static void name_for_messages(const struct map_edit *ed, struct span path, char *out, size_t size)
 {
-	struct build b = { .o = o, .map = ed->map, .source = source, .table = ed->final };
+	const char *type = ed->map->drv->name;
+	bool plain = !strcmp(type, "cdb"), full = !strcmp(type, "lmdb");
+
+	if (plain || full)
+		snprintf(out, size, "%s%s" SPAN_FMT, full ? type : "", full ? ":" : "", SPAN_ARG(path));
+	else
+		snprintf(out, size, "%s", ed->final);
+}
+
+static enum rc fill(struct map_edit *ed, const struct build_options *o, struct span path, struct span text,
+		    const char *source, struct err *e)
+{
+	char table[PATH_MAX];
+	struct build b = { .o = o, .map = ed->map, .source = source, .table = table };
 	struct map_lines lines;
 	struct span line;
 	unsigned number;
 	enum rc rc = RC_OK;
 
+	name_for_messages(ed, path, table, sizeof table);
 	arena_init(&b.line);
 	map_lines_init(&lines, text, source);
 	while (rc == RC_OK && map_lines_next(&lines, &line, &number))
@@ -421,7 +435,7 @@ static enum rc build_from(int fd, const struct stat *st, struct span type, struc
 	if (rc == RC_OK)
 		rc = open_for_build(ed, type, path, o, text.n, e);
 	if (rc == RC_OK)
-		rc = fill(ed, o, buf_span(&text), source, e);
+		rc = fill(ed, o, path, buf_span(&text), source, e);
 	end = map_edit_close(&ed, rc == RC_OK, rc == RC_OK ? e : NULL);
 	buf_release(&text);
 	return rc != RC_OK ? rc : end;
@@ -450,6 +464,45 @@ enum rc map_build(struct span type, struct span path, const struct build_options
 	if (fd != STDIN_FILENO)
 		close(fd);
 	return rc;
+}
+
+static enum rc copy_pairs(struct map *from, struct map *to, struct err *e)
+{
+	struct span key, value;
+	void *state = NULL;
+	struct arena a;
+	enum rc rc;
+
+	arena_init(&a);
+	while ((rc = map_next(from, &state, &a, &key, &value, e)) == RC_OK &&
+	       (rc = map_put(to, key, value, e)) == RC_OK)
+		arena_reset(&a);
+	arena_release(&a);
+	return rc == RC_NOTFOUND ? RC_OK : rc;
+}
+
+enum rc map_copy(struct span from, const char *like, struct span type, struct span path, struct err *e)
+{
+	static const struct build_options as_stored = { .no_fold = true };
+	struct map_edit *ed = edit_new();
+	struct map *old = NULL;
+	struct stat st;
+	enum rc rc = map_open(from, 0, &old, e), end;
+
+	if (rc == RC_OK && stat(like, &st) != 0)
+		rc = err_sys(e, "stat %s", like);
+	if (rc == RC_OK) {
+		ed->mode = st.st_mode & 07777;
+		ed->set_owner = geteuid() == 0;
+		ed->uid = st.st_uid;
+		ed->gid = st.st_gid;
+		rc = open_for_build(ed, type, path, &as_stored, (uint64_t)st.st_size, e);
+	}
+	if (rc == RC_OK)
+		rc = copy_pairs(old, ed->map, e);
+	end = map_edit_close(&ed, rc == RC_OK, rc == RC_OK ? e : NULL);
+	map_close(&old);
+	return rc != RC_OK ? rc : end;
 }
 
 enum rc alias_db_build(struct span type_path, const char *default_type, bool utf8, struct err *e)

@@ -28,6 +28,11 @@ MUST_CHECK enum rc map_build(struct span type, struct span path, const struct bu
 /* newaliases(1): the alias table "type:path" (or "path", of default_type), from its source `path`. */
 MUST_CHECK enum rc alias_db_build(struct span type_path, const char *default_type, bool utf8, struct err *e);
 
+/* The table type:path with the pairs of another ("hash:/path"), as they are stored there; its mode and owner are those of
+ * `like`, the other's file. */
+MUST_CHECK enum rc map_copy(struct span from, const char *like, struct span type, struct span path,
+			    struct err *e);
+
 /* Changes to an existing table, all or none. */
 struct map_edit;
 /* Types that are not files of their own are opened for writing and changed in place. */

@@ -19,8 +19,9 @@
 #define MD_BLOCKING                                                                                          \
 	8	    /* a look-up may block for long: done on a helper thread, one at a time for each table */
 #define MD_LIGHT 16 /* never becomes remote, even inside others; costs nothing to open */
-
-#define MD_NETWORK 32 /* asks servers by sockets of its own */
+#define MD_SERVER                                                                                            \
+	32 /* asks over a socket: every process that has a way to proxymap(8) asks that one instead */
+#define MD_UNSAFE 64 /* neither server nor connection prove who they are: MAP_NO_UNAUTH refuses it */
 
 #define MAP_SOURCE_MAX (1u << 30) /* bytes of a text source */
 #define MAP_VALUE_MAX  102400	  /* bytes of a result: what fits a reply of proxymap(8) */
@@ -38,6 +39,7 @@ struct map {
 	struct waitq idle;
 	void *state;	    /* the driver's */
 	char *broken;	    /* why it cannot be used; NULL: it can */
+	struct list link;   /* all that are open, but those within others */
 	uint64_t size_hint; /* MAP_CREATE: bytes of the source */
 	bool has_owner;	    /* owner is valid: of the file behind it */
 	uid_t owner;
@@ -67,6 +69,8 @@ struct map_driver {
 	bool (*changed)(const struct map *m); /* NULL: never */
 	/* Names what it reads after it was opened: for the sandbox of who asks it. NULL: nothing but its name. */
 	void (*paths)(const struct map *m, void (*add)(void *arg, const char *path), void *arg);
+	/* The name of a table that this one was told to ask by a file of its own; NULL: none. */
+	const char *(*within)(const struct map *m);
 };
 
 /* What a module exports, under the name map_module. */
@@ -119,7 +123,7 @@ MUST_CHECK enum rc map_pair(struct span text, struct span *key, struct span *val
 struct map_file {
 	int fd; /* -1: none */
 	char *path;
-	struct timespec mtime;
+	struct timespec mtime, ctime;
 	dev_t dev;
 	ino_t ino;
 	off_t bytes;
@@ -130,6 +134,8 @@ void map_file_note(struct map_file *f); /* takes its present state as unchanged 
 void map_file_adopt(struct map_file *f, int fd, const char *path);
 void map_file_close(struct map_file *f);
 bool map_file_changed(const struct map_file *f);
+/* From now on by the descriptors alone: names are out of reach. */
+void map_files_by_descriptor(void);
 
 /* The text of a table: the file m->arg names, or, for "{ { line } { line } }", those lines. *f stays open for
  * map_file_changed(). */
@@ -164,19 +170,18 @@ struct span map_fold(struct arena *a, struct span key);
 MUST_CHECK enum rc map_lock(int fd, short type, const char *name, struct err *e);
 
 /* ---- proxy: ---- */
-enum map_remote_which {
-	MAP_REMOTE_DATABASES, /* only what map_type_is_database() tells, by itself or in "proxy:" */
-	MAP_REMOTE_FILES,     /* all of "proxy:", and all tables that are files or servers */
-};
 typedef enum rc map_remote_fn(uint16_t type, const void *request, void *reply, struct arena *a,
 			      struct err *e);
-/* The way to proxymap(8); NULL: there is none, "proxy:" tables are opened here. map/remote.c gives it. */
-void map_remote_via(map_remote_fn *ask, enum map_remote_which which);
-bool map_remote_wanted(void);		    /* file and server types are asked through it, too */
-bool map_remote_database(struct span type); /* tables of this type are */
+/* The way to proxymap(8); NULL: there is none, "proxy:" tables are opened here. map/remote.c gives
+ * it. Servers and databases are asked through it, and files with `all_files`. */
+void map_remote_via(map_remote_fn *ask, bool all_files);
+/* Whether a type with these MD_... is asked through it. */
+bool map_remote_wanted(unsigned driver_flags);
+bool map_remote_database(struct span type); /* the same, by name: nothing is loaded */
 
 /* ---- the built-in types ---- */
 extern const struct map_driver map_texthash, map_static, map_inline, map_regexp, map_pcre, map_cidr, map_unix,
-    map_environ, map_fail, map_debug, map_unionmap, map_pipemap, map_randmap, map_proxy;
+    map_environ, map_fail, map_debug, map_unionmap, map_pipemap, map_randmap, map_proxy, map_tcp,
+    map_socketmap, map_memcache, map_internal;
 
 #endif

@@ -12,7 +12,7 @@ static enum rc add_word(struct map_memory *t, struct map *m, struct span word, s
 		word = inside;
 	if ((rc = map_pair(word, &key, &value, e)) != RC_OK)
 		return rc;
-	if (!memory_add(t, m, key, value))
+	if (!memory_set(t, m, key, value)) /* as Postfix has it: the last one counts */
 		log_warning("%s: duplicate key: '" SPAN_FMT "'", m->name, SPAN_ARG(key));
 	return RC_OK;
 }

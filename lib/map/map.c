@@ -4,15 +4,17 @@
 #include "log/log.h"
 
 static const struct map_driver *const drivers[] = {
-	&map_texthash, &map_static, &map_inline, &map_regexp,	&map_pcre,    &map_cidr,    &map_unix,
-	&map_environ,  &map_fail,   &map_debug,	 &map_unionmap, &map_pipemap, &map_randmap, &map_proxy,
+	&map_texthash, &map_static,  &map_inline, &map_regexp,	  &map_pcre,	 &map_cidr,
+	&map_unix,     &map_environ, &map_fail,	  &map_debug,	  &map_unionmap, &map_pipemap,
+	&map_randmap,  &map_proxy,   &map_tcp,	  &map_socketmap, &map_memcache, &map_internal,
 };
+
+static struct list open_maps;
 
 size_t map_types(const char **out, size_t max)
 {
-	static const char *const in_modules[] = {
-		"btree", "hash", "ldap", "lmdb", "mysql", "pgsql", "sqlite"
-	};
+	static const char *const in_modules[] = { "btree", "cdb",   "hash",  "ldap",
+						  "lmdb",  "mysql", "pgsql", "sqlite" };
 	size_t n = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(drivers) && n < max; i++)
@@ -54,6 +56,7 @@ static struct map *new_map(struct span type_name, size_t type_bytes, unsigned fl
 	m->arg = span_make(m->name + type_bytes + 1, type_name.n - type_bytes - 1);
 	m->flags = flags;
 	waitq_init(&m->idle);
+	list_init(&m->link);
 	return m;
 }
 
@@ -63,18 +66,18 @@ struct opening {
 	uint64_t source_bytes;
 };
 
+static void ask_proxymap(struct map *m)
+{
+	m->drv = &map_proxy; /* its name stays; the whole of it is what proxymap is asked */
+	m->arg = span_str(m->name);
+}
+
 /* Of a database not even the library is loaded where proxymap is asked about it. */
 static enum rc choose_driver(struct map *m, struct span type, bool here, struct err *e)
 {
-	bool remote = !here && map_remote_database(type);
-	enum rc rc = remote ? RC_OK : map_driver_find(type, &m->drv, NULL, e);
-
-	if (rc != RC_OK)
-		return rc;
-	if (remote || ((m->drv->flags & MD_REMOTE) && !here && map_remote_wanted())) {
-		m->drv = &map_proxy; /* its name stays; the whole of it is what proxymap is asked */
-		m->arg = span_str(m->name);
-	}
+	if (here || !map_remote_database(type))
+		return map_driver_find(type, &m->drv, NULL, e);
+	ask_proxymap(m);
 	return RC_OK;
 }
 
@@ -86,7 +89,7 @@ static enum rc open_as(struct span type_name, const struct opening *how, struct 
 	enum rc rc;
 
 	*out = NULL;
-	if (colon <= 0 || memchr(type_name.p, 0, type_name.n))
+	if (colon <= 0 || (size_t)colon + 1 == type_name.n || memchr(type_name.p, 0, type_name.n))
 		return err_set(e, RC_SYNTAX,
 			       "open dictionary: expecting \"type:name\" form instead of \"" SPAN_FMT "\"",
 			       SPAN_ARG(type_name));
@@ -97,11 +100,24 @@ static enum rc open_as(struct span type_name, const struct opening *how, struct 
 	}
 	if ((rc = choose_driver(m, span_head(type_name, (size_t)colon), how->here, story)) != RC_OK)
 		return broken(m, rc, story);
+	if ((m->drv->flags & MD_UNSAFE) && (how->flags & MAP_NO_UNAUTH)) {
+		rc = err_set(story, RC_DENIED, "%s: %s map is not allowed for security-sensitive data",
+			     m->name, m->drv->name);
+		return broken(m, rc, story);
+	}
+	if (!how->here && map_remote_wanted(m->drv->flags))
+		ask_proxymap(m);
 	m->pattern = m->drv->flags & MD_PATTERN;
 	m->depth = how->depth;
 	m->size_hint = how->source_bytes;
-	rc = m->drv->open(m, story);
-	return rc == RC_OK ? RC_OK : broken(m, rc, story);
+	if ((rc = m->drv->open(m, story)) != RC_OK)
+		return broken(m, rc, story);
+	if (m->depth == 0 && m->drv->changed) {
+		if (!open_maps.next)
+			list_init(&open_maps);
+		list_add_tail(&open_maps, &m->link);
+	}
+	return RC_OK;
 }
 
 enum rc map_open_at(struct span type_name, unsigned flags, unsigned depth, bool here, struct map **out,
@@ -127,6 +143,7 @@ void map_close(struct map **m)
 
 	if (!old)
 		return;
+	list_del(&old->link);
 	if (old->drv && old->drv->close)
 		old->drv->close(old);
 	else
@@ -152,6 +169,11 @@ bool map_is_broken(const struct map *m)
 	return m->broken != NULL;
 }
 
+const char *map_within(const struct map *m)
+{
+	return m->drv->within && !m->broken ? m->drv->within(m) : NULL;
+}
+
 bool map_owner(const struct map *m, uid_t *uid)
 {
 	if (m->has_owner)
@@ -168,6 +190,16 @@ void map_paths(const struct map *m, void (*add)(void *arg, const char *path), vo
 bool map_changed(const struct map *m)
 {
 	return m->drv->changed && m->drv->changed(m);
+}
+
+const struct map *map_any_changed(void)
+{
+	for (struct list *it = open_maps.next; it && it != &open_maps; it = it->next) {
+		const struct map *m = LIST_ENTRY(it, struct map, link);
+		if (map_changed(m))
+			return m;
+	}
+	return NULL;
 }
 
 /* ---- one look-up ---- */

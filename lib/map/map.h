@@ -1,7 +1,7 @@
 /* map/map.h - look-up tables "type:name" (DATABASE_README's subject): one interface for every type.
- * Types of this build: hash btree lmdb mysql pgsql sqlite ldap (modules), texthash static inline regexp pcre cidr unix environ fail
- * unionmap pipemap proxy (lookup daemon), debug; maptype in a chroot without files: those opened before stay
- * open.
+ * Types of this build: hash btree lmdb cdb mysql pgsql sqlite ldap (modules), texthash static inline regexp pcre cidr unix
+ * environ fail unionmap pipemap randmap internal debug, tcp socketmap memcache (servers), proxy (lookup daemon); maptype in
+ * a chroot without files: those opened before stay open.
  *
  * Daemons that may not open tables set map_set_remote(): every table that is a file or a server is then asked
  * of the lookup daemon (as "proxy:" always is); tables that live in memory once read (inline static texthash
@@ -42,8 +42,9 @@ MUST_CHECK enum rc map_del(struct map *m, struct span key, struct err *e);
 /* Walks all pairs: *state starts NULL; RC_NOTFOUND at the end. */
 MUST_CHECK enum rc map_next(struct map *m, void **state, struct arena *a, struct span *key,
 			    struct span *value, struct err *e);
-bool map_changed(const struct map *m);	 /* the file behind it was replaced or written since it was opened */
-bool map_is_broken(const struct map *m); /* it could not be opened; every look-up is RC_AGAIN */
+bool map_changed(const struct map *m); /* the file behind it was replaced or written since it was opened */
+const char *map_within(const struct map *m); /* the backup table of a memcache:; NULL */
+bool map_is_broken(const struct map *m);     /* it could not be opened; every look-up is RC_AGAIN */
 /* Owner of the file behind it (local(8): commands of an alias file run as its owner); false: not a file. */
 bool map_owner(const struct map *m, uid_t *uid);
 bool map_is_pattern(const struct map *m); /* regexp pcre cidr: asked with the whole key only */
@@ -102,10 +103,17 @@ MUST_CHECK enum rc match_host(struct match_list *l, struct span name, struct spa
 /* Names of all types, for postconf -m: unsorted; how many. */
 #define MAP_TYPES_MAX 100
 size_t map_types(const char **out, size_t max);
-/* From now on non-memory tables are asked of service `proxymap` through the service frame. */
-void map_set_remote(bool on);
-/* For those who open their tables themselves, but may not connect to servers: databases are asked of it. */
-void map_set_remote_databases(void);
+/* From now on "proxy:" tables and servers (tcp: socketmap: memcache:, databases) are asked of service `proxymap` through the
+ * service frame, and with `files` all others that are not in memory once read. */
+void map_set_remote(bool files);
+/* Looks at the files of all open tables once a second, and lets the process retire (service_retire()) when one has
+ * changed: sessions go on with what they began with, new ones are for a fresh process. Call it in start(). `rpath`: the
+ * process may look at names. */
+void map_watch(bool rpath);
+/* The first open table that has changed, or NULL. */
+const struct map *map_any_changed(void);
+/* socketmap_max_reply_size */
+void map_socketmap_limit(int64_t bytes);
 /* Module directory (default: next to the program, else PREFIX/lib/postern). */
 void map_set_module_dir(const char *dir);
 /* Where main.cf is, when a command was told another place than the usual one. */

@@ -13,18 +13,30 @@ void memory_release(struct map_memory *t)
 	arena_release(&t->arena);
 }
 
-bool memory_add(struct map_memory *t, const struct map *m, struct span key, struct span value)
+static bool add(struct map_memory *t, const struct map *m, struct span key, struct span value, bool replace)
 {
 	struct span *stored;
+	bool there;
 
 	if (m->flags & MAP_FOLD_KEY)
 		key = map_fold(&t->arena, key);
-	if (table_get(t->table, key))
+	there = table_get(t->table, key) != NULL;
+	if (there && !replace)
 		return false;
 	stored = arena_alloc(&t->arena, sizeof *stored);
 	*stored = span_dup(&t->arena, value);
 	table_set(t->table, key, stored);
-	return true;
+	return !there;
+}
+
+bool memory_add(struct map_memory *t, const struct map *m, struct span key, struct span value)
+{
+	return add(t, m, key, value, false);
+}
+
+bool memory_set(struct map_memory *t, const struct map *m, struct span key, struct span value)
+{
+	return add(t, m, key, value, true);
 }
 
 enum rc memory_lookup(struct map *m, unsigned flags, struct span key, struct arena *a, struct span *value,

@@ -11,12 +11,13 @@
 #include <limits.h>
 #include <unistd.h>
 
-#define NO_HOME	     "/proc/postern-has-no-home"
-#define CREATE_CACHE (16u << 20)
-#define READ_CACHE   (128u << 10)
-#define FIRST_KEYS                                                                                           \
-	4096 /* hash: expected number, so that small tables do not begin with splitting buckets              \
-	      */
+#define NO_HOME		 "/proc/postern-has-no-home"
+#define CREATE_CACHE	 (16u << 20)
+#define CREATE_CACHE_MAX (256u << 20)
+#define READ_CACHE	 (128u << 10)
+#define FIRST_KEYS	 4096 /* hash: expected number, so that small tables do not begin with splitting buckets */
+#define MOST_KEYS	 (50u << 20)
+#define BYTES_PER_LINE	 40 /* of a source, more or less */
 
 struct database {
 	DB_ENV *env;
@@ -52,25 +53,46 @@ static DBT dbt_of(struct span s)
 	return t;
 }
 
-static int make_env(struct database *d, bool create)
+/* A table that does not fit while it is made is read and written over and over. */
+static u_int32_t cache_bytes(const struct map *m, bool create)
+{
+	uint64_t bytes = m->size_hint * 4;
+
+	if (!create)
+		return READ_CACHE;
+	return bytes < CREATE_CACHE	  ? CREATE_CACHE
+	       : bytes > CREATE_CACHE_MAX ? CREATE_CACHE_MAX
+					  : (u_int32_t)bytes;
+}
+
+/* Growing one bucket after the other costs more than all the rest. */
+static u_int32_t expected_keys(const struct map *m)
+{
+	uint64_t keys = m->size_hint / BYTES_PER_LINE;
+
+	return keys < FIRST_KEYS ? FIRST_KEYS : keys > MOST_KEYS ? MOST_KEYS : (u_int32_t)keys;
+}
+
+static int make_env(const struct map *m, struct database *d, bool create)
 {
 	int r = db_env_create(&d->env, 0);
 
 	if (r)
 		return r;
 	d->env->set_errcall(d->env, no_message);
-	d->env->set_cachesize(d->env, 0, create ? CREATE_CACHE : READ_CACHE, 1);
+	d->env->set_cachesize(d->env, 0, cache_bytes(m, create), 1);
 	return d->env->open(d->env, NO_HOME, DB_CREATE | DB_INIT_MPOOL | DB_PRIVATE, 0);
 }
 
-static int open_db(struct database *d, const char *path, DBTYPE type, bool create, bool write)
+static int open_db(const struct map *m, struct database *d, const char *path, DBTYPE type)
 {
-	int r = make_env(d, create);
+	bool create = m->flags & MAP_CREATE, write = m->flags & MAP_READ_WRITE;
+	int r = make_env(m, d, create);
 
 	if (!r)
 		r = db_create(&d->db, d->env, 0);
 	if (!r && type == DB_HASH && create)
-		r = d->db->set_h_nelem(d->db, FIRST_KEYS);
+		r = d->db->set_h_nelem(d->db, expected_keys(m));
 	if (!r)
 		r = d->db->open(d->db, NULL, path, NULL, type,
 				create	? DB_CREATE | DB_TRUNCATE
@@ -141,7 +163,7 @@ static enum rc open_type(struct map *m, DBTYPE type, struct err *e)
 		d->tries = MAP_TRY0NULL | MAP_TRY1NULL;
 	if ((rc = adopt_file(m, d, path, shown, create, e)) == RC_OK &&
 	    (!d->locks || (rc = map_lock(d->file.fd, F_RDLCK, path, e)) == RC_OK)) {
-		r = open_db(d, path, type, create, m->flags & MAP_READ_WRITE);
+		r = open_db(m, d, path, type);
 		if (d->locks)
 			(void)!map_lock(d->file.fd, F_UNLCK, path, NULL);
 		rc = r ? db_failed(e, "open database", shown, r) : RC_OK;

@@ -692,7 +692,7 @@ static void paths(const struct map *m, void (*add)(void *arg, const char *path),
 
 static const struct map_driver ldap = {
 	.name = "ldap",
-	.flags = MD_REMOTE | MD_NETWORK,
+	.flags = MD_REMOTE | MD_SERVER,
 	.open = open_ldap,
 	.lookup = lookup,
 	.close = close_ldap,

@@ -246,7 +246,7 @@ static void paths(const struct map *m, void (*add)(void *arg, const char *path),
 
 static const struct map_driver mysql = {
 	.name = "mysql",
-	.flags = MD_REMOTE | MD_NETWORK,
+	.flags = MD_REMOTE | MD_SERVER,
 	.open = open_mysql,
 	.lookup = sql_lookup,
 	.close = sql_close,

@@ -273,7 +273,7 @@ static enum rc open_pgsql(struct map *m, struct err *e)
 
 static const struct map_driver pgsql = {
 	.name = "pgsql",
-	.flags = MD_REMOTE | MD_NETWORK,
+	.flags = MD_REMOTE | MD_SERVER,
 	.open = open_pgsql,
 	.lookup = sql_lookup,
 	.close = sql_close,

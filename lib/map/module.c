@@ -19,9 +19,9 @@ static const struct {
 	const char *type, *module;
 	bool database;
 } in_module[] = {
-	{ "hash", "db", false },    { "btree", "db", false },	{ "lmdb", "lmdb", false },
-	{ "mysql", "mysql", true }, { "pgsql", "pgsql", true }, { "sqlite", "sqlite", true },
-	{ "ldap", "ldap", true },
+	{ "hash", "db", false },      { "btree", "db", false },	  { "lmdb", "lmdb", false },
+	{ "cdb", "cdb", false },      { "mysql", "mysql", true }, { "pgsql", "pgsql", true },
+	{ "sqlite", "sqlite", true }, { "ldap", "ldap", true },
 };
 
 /* What modules use of this program has to be in it: a linker takes from an archive only what somebody names. */

@@ -1,6 +1,7 @@
 /* map/pcre.c - pcre: regular expressions of PCRE2, without JIT (no writable code), with limits on time, depth
  * and memory, since what they are matched against comes from outside (pcre_table(5)). */
 #define PCRE2_CODE_UNIT_WIDTH 8
+#include "base/codec.h"
 #include "map/pattern.h"
 #include <pcre2.h>
 
@@ -54,8 +55,10 @@ static enum rc compile(const char *pattern, unsigned options, bool utf8, void **
 	PCRE2_SIZE at;
 	uint32_t n = 0;
 	int code;
+	/* One in another character set is taken byte by byte, as its writer meant it. */
+	bool unicode = utf8 && utf8_valid(span_str(pattern));
 	pcre2_code *re = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
-				       options | (utf8 ? PCRE2_UTF : 0), &code, &at, NULL);
+				       options | (unicode ? PCRE2_UTF : 0), &code, &at, NULL);
 
 	if (!re) {
 		pcre2_get_error_message(code, text, sizeof text);

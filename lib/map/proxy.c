@@ -5,10 +5,10 @@
 static map_remote_fn *remote;
 static bool all_files_remote;
 
-void map_remote_via(map_remote_fn *ask, enum map_remote_which which)
+void map_remote_via(map_remote_fn *ask, bool all_files)
 {
 	remote = ask;
-	all_files_remote = ask && which == MAP_REMOTE_FILES;
+	all_files_remote = ask && all_files;
 }
 
 bool map_remote_database(struct span type)
@@ -16,14 +16,14 @@ bool map_remote_database(struct span type)
 	return remote && map_type_is_database(type);
 }
 
-bool map_remote_wanted(void)
+bool map_remote_wanted(unsigned driver_flags)
 {
-	return all_files_remote;
+	return (all_files_remote && (driver_flags & MD_REMOTE)) || (remote && (driver_flags & MD_SERVER));
 }
 
 static bool pattern_type(struct span type_name)
 {
-	static const char *const types[] = { "regexp:", "pcre:", "cidr:" };
+	static const char *const types[] = { "regexp:", "pcre:", "cidr:", "tcp:", "socketmap:" };
 
 	for (size_t i = 0; i < ARRAY_LEN(types); i++)
 		if (span_starts(type_name, span_str(types[i])))
@@ -45,8 +45,9 @@ static enum rc open_proxy(struct map *m, struct err *e)
 	while (span_starts(m->arg, SPAN("proxy:")))
 		m->arg = span_skip(m->arg, 6);
 	m->pattern = pattern_type(m->arg);
-	if (all_files_remote || map_remote_database(type_of(m->arg)))
-		return RC_OK;
+	if (all_files_remote || m->arg.p == m->name || map_remote_database(type_of(m->arg)))
+		return RC_OK; /* the second: not "proxy:", but turned into it */
+	/* A process that reads its files itself asks for servers alone, which open as such a question. */
 	rc = map_open_at(m->arg, m->flags, m->depth + 1, !remote, &inner, e);
 	if (rc != RC_OK)
 		map_close(&inner);

@@ -1,9 +1,11 @@
-/* map/remote.c - the way from tables to proxymap(8) (map.h: map_set_remote). A file of its own, because only
- * daemons have the frame. */
+/* map/remote.c - what tables need of the frame of a daemon: the way to proxymap(8) (map.h: map_set_remote), and a fresh
+ * process when a table has changed. A file of its own, because only daemons have the frame. */
+#include "log/log.h"
 #include "map/driver.h"
 #include "service/service.h"
 
 #define ANSWER_WITHIN_S 100 /* a database server may need its time */
+#define LOOK_EVERY_MS	1000
 
 static enum rc ask(uint16_t type, const void *request, void *reply, struct arena *a, struct err *e)
 {
@@ -14,12 +16,29 @@ static enum rc ask(uint16_t type, const void *request, void *reply, struct arena
 	return service_request(service, true, type, request, reply, a, deadline_s(ANSWER_WITHIN_S), e);
 }
 
-void map_set_remote(bool on)
+void map_set_remote(bool files)
 {
-	map_remote_via(on ? ask : NULL, MAP_REMOTE_FILES);
+	map_remote_via(ask, files);
 }
 
-void map_set_remote_databases(void)
+static void watch(void *unused)
 {
-	map_remote_via(ask, MAP_REMOTE_DATABASES);
+	const struct map *m;
+
+	(void)unused;
+	while (!service_draining()) {
+		task_sleep_ms(LOOK_EVERY_MS);
+		if (!(m = map_any_changed()))
+			continue;
+		log_info("table %s has changed -- restarting", map_name(m));
+		service_retire();
+		return;
+	}
+}
+
+void map_watch(bool rpath)
+{
+	if (!rpath)
+		map_files_by_descriptor();
+	task_spawn(watch, NULL);
 }

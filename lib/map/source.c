@@ -16,6 +16,7 @@ void map_file_note(struct map_file *f)
 
 	if (fstat(f->fd, &st) == 0) {
 		f->mtime = st.st_mtim;
+		f->ctime = st.st_ctim;
 		f->dev = st.st_dev;
 		f->ino = st.st_ino;
 		f->bytes = st.st_size;
@@ -56,6 +57,13 @@ void map_file_close(struct map_file *f)
 	map_file_init(f);
 }
 
+static bool by_descriptor;
+
+void map_files_by_descriptor(void)
+{
+	by_descriptor = true;
+}
+
 static bool differs(const struct map_file *f, const struct stat *st)
 {
 	return st->st_mtim.tv_sec != f->mtime.tv_sec || st->st_mtim.tv_nsec != f->mtime.tv_nsec ||
@@ -63,16 +71,21 @@ static bool differs(const struct map_file *f, const struct stat *st)
 }
 
 /* The open descriptor tells whether the file was written or unlinked (rename over it), in any sandbox; the
- * name, when we may still look at it, tells also whether a directory on the way was exchanged. */
+ * name, when we may still look at it, tells also whether the file or a directory on the way was moved. Without names the time
+ * of the last change of the inode, which a rename sets, has to do. */
 bool map_file_changed(const struct map_file *f)
 {
 	struct stat st;
 
 	if (f->fd < 0)
 		return false;
-	if (fstat(f->fd, &st) == 0 && (st.st_nlink == 0 || differs(f, &st)))
-		return true;
-	if (stat(f->path, &st) == 0)
+	if (fstat(f->fd, &st) == 0) {
+		if (st.st_nlink == 0 || differs(f, &st))
+			return true;
+		if (by_descriptor)
+			return st.st_ctim.tv_sec != f->ctime.tv_sec || st.st_ctim.tv_nsec != f->ctime.tv_nsec;
+	}
+	if (!by_descriptor && stat(f->path, &st) == 0)
 		return st.st_ino != f->ino || st.st_dev != f->dev;
 	return false;
 }

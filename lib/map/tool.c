@@ -55,7 +55,44 @@ struct tables {
 	bool found;
 };
 
-static void print_value(struct map_tool *t, const struct map *m, struct span key, struct span value)
+/* A string of JSON (RFC 8259 section 7); bytes that are not UTF-8 are shown as postqueue(1) does. */
+static void put_json(struct span s)
+{
+	bool utf8 = utf8_valid(s);
+
+	putchar('"');
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		if (c == '"' || c == '\\')
+			printf("\\%c", c);
+		else if (c < ' ')
+			printf("\\u%04x", c);
+		else if (c >= 0x80 && !utf8)
+			printf("\\u%04x", c);
+		else
+			putchar(c);
+	}
+	putchar('"');
+}
+
+static void print_pair(const struct map_tool *t, struct span key, struct span value, bool with_key)
+{
+	if (t->json) {
+		putchar('{');
+		put_json(key);
+		fputs(": ", stdout);
+		put_json(value);
+		puts("}");
+		return;
+	}
+	if (with_key)
+		printf(SPAN_FMT "%s", SPAN_ARG(key), t->separator);
+	fwrite(value.p, 1, value.n, stdout);
+	putchar('\n');
+}
+
+static void print_found(const struct map_tool *t, const struct map *m, struct span key, struct span value,
+			bool with_key)
 {
 	struct buf plain;
 
@@ -65,8 +102,7 @@ static void print_value(struct map_tool *t, const struct map *m, struct span key
 			die("table %s: key " SPAN_FMT ": malformed base64 value", map_name(m), SPAN_ARG(key));
 		value = buf_span(&plain);
 	}
-	fwrite(value.p, 1, value.n, stdout);
-	putchar('\n');
+	print_pair(t, key, value, with_key);
 	buf_release(&plain);
 }
 
@@ -93,9 +129,7 @@ static bool ask_tables(struct tables *ts, struct span key, bool with_key)
 			log_warning("table %s should return NO RESULT in case of NOT FOUND",
 				    map_name(ts->map[i]));
 		}
-		if (with_key)
-			printf(SPAN_FMT "%s", SPAN_ARG(key), ts->t->separator);
-		print_value(ts->t, ts->map[i], key, value);
+		print_found(ts->t, ts->map[i], key, value, with_key);
 		found = true;
 	}
 	arena_release(&a);
@@ -173,8 +207,7 @@ static int run_list(struct tables *ts)
 
 	arena_init(&a);
 	while ((rc = map_next(m, &state, &a, &key, &value, &e)) == RC_OK) {
-		printf(SPAN_FMT "%s", SPAN_ARG(key), ts->t->separator);
-		print_value(ts->t, m, key, value);
+		print_found(ts->t, m, key, value, true);
 		arena_reset(&a);
 	}
 	if (rc == RC_DENIED)
@@ -312,6 +345,9 @@ static void take_option(struct map_tool *t, int c, const char *value)
 	case 'b':
 		t->body = true;
 		break;
+	case 'j':
+		t->json = true;
+		break;
 	case 'm':
 		t->mime = true;
 		break;
@@ -359,6 +395,7 @@ int map_tool_main(int argc, char **argv, struct map_tool *t)
 	map_set_config_dir(config_dir);
 	if (t->mime && !t->header && !t->body)
 		log_warning("ignoring -m option without -b or -h");
+	map_socketmap_limit(conf_int(c, "socketmap_max_reply_size"));
 	t->build.host = conf_str(c, "myhostname");
 	t->base64 = t->build.base64_files;
 	t->build.utf8 = conf_bool(c, "smtputf8_enable") && !t->no_utf8;

@@ -16,7 +16,7 @@ struct map_tool {
 			     void (*each)(void *arg, struct span key), void *arg);
 	/* from the options */
 	struct build_options build;
-	bool list, base64, header, body, mime, force_utf8, no_utf8;
+	bool list, json, base64, header, body, mime, force_utf8, no_utf8;
 	const char *query, *del;
 };
 

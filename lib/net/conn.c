@@ -76,6 +76,14 @@ enum rc conn_tcp(const struct inet_addr *to, uint16_t port, const struct inet_ad
 	return ended(start(s, &ss, len, d, e), s, fd);
 }
 
+enum rc conn_finish(int *fd, deadline_t d, struct err *e)
+{
+	int s = *fd, on = 1;
+	*fd = -1;
+	(void)setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	return ended(finish(s, d, e), s, fd);
+}
+
 enum rc conn_unix(const char *path, int type, deadline_t d, int *fd, struct err *e)
 {
 	struct sockaddr_storage ss = { .ss_family = AF_UNIX };

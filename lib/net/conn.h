@@ -9,6 +9,8 @@
  * is the caller's). */
 MUST_CHECK enum rc conn_tcp(const struct inet_addr *to, uint16_t port, const struct inet_addr *from,
 			    deadline_t d, int *fd, struct err *e);
+/* Waits until a descriptor that somebody else began to connect is connected; closes it and leaves -1 if that fails. */
+MUST_CHECK enum rc conn_finish(int *fd, deadline_t d, struct err *e);
 MUST_CHECK enum rc conn_unix(const char *path, int type, deadline_t d, int *fd, struct err *e);
 
 #endif

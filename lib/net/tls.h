@@ -15,7 +15,11 @@ struct tls_server_conf {
 	const char *ciphers;	    /* OpenSSL list or grade: "medium", "high" */
 	const char *eecdh;	    /* "auto" or curve names */
 	bool ask_ccert, require_ccert;
-	const char *ca_file; /* loaded in prepare(), before the sandbox; NULL none */
+	const char *ca_file, *ca_path;	/* loaded in prepare(), before the sandbox; NULL none */
+	int verify_depth;		/* 0: OpenSSL's */
+	const char *fingerprint_digest; /* NULL: sha256 */
+	bool preempt;			/* the server's order of ciphers decides */
+	bool sni; /* tlsmgr may have another certificate for the name that the client asks for */
 	bool no_tickets;
 	const char *alpn; /* "smtp", "imap", "pop3": another ALPN offer is refused with
 			     no_application_protocol (ALPACA); no offer passes */
@@ -37,11 +41,14 @@ struct tls_info {
 	    digest[32]; /* key-exchange, server-signature as Postfix logs them; "" unknown */
 	bool reused;
 	char sni[256];
-	char peer_subject[256], peer_issuer[256],
-	    peer_fingerprint[200]; /* CNs of client or server certificate; "" none */
-	bool peer_trusted;	   /* the chain leads to a trusted authority */
-	bool peer_verified;	   /* chain trusted and, client side, a name (or the fingerprint) matched */
+	char peer_subject[256], peer_issuer[256], peer_fingerprint[200],
+	    peer_key_fingerprint[200]; /* CNs of client or server certificate; "" none */
+	bool peer_trusted;	       /* the chain leads to a trusted authority */
+	bool peer_verified; /* chain trusted and, client side, a name (or the fingerprint) matched */
 };
+/* Logs a handshake that failed, in the words that log readers know: "SSL_accept error from PEER: -1" and, when OpenSSL
+ * has a reason, "warning: TLS library problem: REASON". `rc` and `e` are those of the handshake. */
+void tls_log_failure(bool server, const char *peer, enum rc rc, const struct err *e);
 /* Server handshake on `s` (its input must be empty: RC_DENIED). errors RC_TIMEOUT, RC_SYNTAX handshake failed
  * (story: OpenSSL's reason) */
 MUST_CHECK enum rc tls_server_start(struct tls_server *t, struct stream *s, struct tls_info *info,

@@ -3,6 +3,7 @@
 #include "base/codec.h"
 #include "ipc/ask.h"
 #include "ipc/proto.h"
+#include "log/log.h"
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -14,10 +15,21 @@
 #define TICKET_BYTES	(TICKET_NAME + TICKET_AES + TICKET_MAC) /* ipc/proto.h, struct tls_ticket_keys_reply */
 #define TICKET_RETRY_MS 60000
 #define ASK_TIMEOUT_S	10
+#define NAME_BYTES	256
+#define NAMED_MAX	500 /* names with a certificate of their own that are remembered */
+
+/* Certificates of one name that clients ask for. */
+struct named {
+	char name[NAME_BYTES], chain[NAME_BYTES + 40];
+	struct tls_certs certs;
+	unsigned users;
+};
 
 struct tls_server {
 	struct tls_server_conf conf;
 	struct tls_certs certs;
+	struct named *named[NAMED_MAX];
+	size_t named_n;
 	X509_STORE *trusted;
 	/* ticket keys, with the time from which on they are to be asked for again */
 	unsigned char current[TICKET_BYTES], previous[TICKET_BYTES];
@@ -112,6 +124,63 @@ static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *outle
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+static SSL_CTX *make_ctx(void *owner, struct err *e);
+
+static struct named *named_get(struct tls_server *t, const char *name)
+{
+	for (size_t i = 0; i < t->named_n; i++)
+		if (strcmp(t->named[i]->name, name) == 0)
+			return t->named[i];
+	if (t->named_n == NAMED_MAX)
+		return NULL;
+	struct named *n = xcalloc(1, sizeof *n);
+	snprintf(n->name, sizeof n->name, "%s", name);
+	snprintf(n->chain, sizeof n->chain, "%s/%s", t->conf.chain, name);
+	tls_certs_init(&n->certs, n->chain, make_ctx, t);
+	return t->named[t->named_n++] = n;
+}
+
+/* Names without a certificate are not kept: anybody can ask for any. */
+static void named_put(struct tls_server *t, struct named *n)
+{
+	if (--n->users > 0 || n->certs.ctx != NULL)
+		return;
+	for (size_t i = 0; i < t->named_n; i++)
+		if (t->named[i] == n)
+			t->named[i] = t->named[--t->named_n];
+	free(n);
+}
+
+/* RFC 6066 section 3. A name that is unknown gets the certificate that all get. Waits for tlsmgr. */
+static int choose_name(SSL *ssl, int *alert, void *arg)
+{
+	struct tls_server *t = arg;
+	const char *asked = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+	char name[NAME_BYTES];
+	struct named *n;
+	SSL_CTX *ctx;
+	struct err e;
+	enum rc rc;
+	size_t len;
+	(void)alert;
+	if (asked == NULL || (len = strlen(asked)) == 0 || len >= sizeof name - 1)
+		return SSL_TLSEXT_ERR_NOACK;
+	for (size_t i = 0; i <= len; i++)
+		name[i] = ascii_lower(asked[i]);
+	if (strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != len ||
+	    (n = named_get(t, name)) == NULL)
+		return SSL_TLSEXT_ERR_NOACK;
+	n->users++;
+	rc = tls_certs_get(&n->certs, &ctx, deadline_s(ASK_TIMEOUT_S), &e);
+	if (rc == RC_OK) {
+		SSL_set_SSL_CTX(ssl, ctx);
+		SSL_CTX_free(ctx);
+	} else if (rc != RC_NOTFOUND)
+		log_warning("certificate for %s: %s", name, e.text);
+	named_put(t, n);
+	return SSL_TLSEXT_ERR_OK;
+}
+
 /* What the client's certificate is worth is told in tls_info; the caller decides. */
 static int accept_any(int ok, X509_STORE_CTX *ctx)
 {
@@ -155,6 +224,14 @@ static SSL_CTX *make_ctx(void *owner, struct err *e)
 		    ctx, (const unsigned char *)c->ticket_service,
 		    (unsigned)strnlen(c->ticket_service, SSL_MAX_SSL_SESSION_ID_LENGTH));
 	SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key);
+	if (c->preempt)
+		SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
+	if (c->sni) {
+		SSL_CTX_set_tlsext_servername_callback(ctx, choose_name);
+		SSL_CTX_set_tlsext_servername_arg(ctx, t);
+	}
+	if (c->verify_depth > 0)
+		SSL_CTX_set_verify_depth(ctx, c->verify_depth);
 	if (c->alpn != NULL)
 		SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, t);
 	if (c->ask_ccert || c->require_ccert)
@@ -181,9 +258,9 @@ enum rc tls_server_new(const struct tls_server_conf *c, struct tls_server **out,
 	enum rc rc = RC_OK;
 	t->conf = *c;
 	tls_certs_init(&t->certs, c->chain, make_ctx, t);
-	if (c->ca_file != NULL && c->ca_file[0] != '\0') {
+	if ((c->ca_file != NULL && c->ca_file[0] != '\0') || (c->ca_path != NULL && c->ca_path[0] != '\0')) {
 		t->trusted = X509_STORE_new();
-		rc = tls_load_ca(t->trusted, c->ca_file, NULL, e);
+		rc = tls_load_ca(t->trusted, c->ca_file, c->ca_path, e);
 	}
 	/* Mistakes of configuration show now, not at the first client. */
 	SSL_CTX *ctx = rc == RC_OK ? make_ctx(t, e) : NULL;
@@ -228,7 +305,8 @@ enum rc tls_server_start(struct tls_server *t, struct stream *s, struct tls_info
 	}
 	if ((rc = tls_handshake(ssl, s, d, e)) != RC_OK)
 		return rc;
-	tls_fill_info(ssl, true, "sha256", info);
+	tls_fill_info(ssl, true, t->conf.fingerprint_digest != NULL ? t->conf.fingerprint_digest : "sha256",
+		      info);
 	info->peer_verified = info->peer_trusted;
 	if ((sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) != NULL)
 		snprintf(info->sni, sizeof info->sni, "%s", sni);

@@ -90,7 +90,7 @@ MUST_CHECK enum rc service_request(const char *service, bool again, uint16_t typ
 /* A raw connected descriptor to a service through master (streams: auth's protocol). The caller owns it. A
  * `service` with a slash in it is the path of a socket of somebody else ("private/dovecot-lmtp",
  * "/run/opendkim/opendkim.sock"): master connects to it as a stream when the configuration names that very
- * path. At most MP_NAME_MAX - 1 bytes. */
+ * path; "inet:TEXT ADDRESS PORT" is net/endpoint.h's request. At most MP_NAME_MAX - 1 bytes. */
 MUST_CHECK enum rc service_connect(const char *service, int *fd, deadline_t d, struct err *e);
 
 #endif

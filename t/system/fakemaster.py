@@ -11,7 +11,7 @@ import threading
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("POSTERN_BUILD", os.path.join(ROOT, "build"))
 MP_READY, MP_CONNECT, MP_CONNECTED, MP_DRAIN, MP_WAKEUP = 1, 5, 64, 66, 67
-RECORD = struct.Struct("<IIq64s")
+RECORD = struct.Struct("<IIq160s")
 SUBMIT, FILE, ABORT, SLOTS, QMGR_NEW, QMGR_CONTROL, REWRITE, EXPAND, BOUNCE_SEND, PICKUP = 10, 11, 12, 13, 20, 21, 30, 33, 50, 90
 
 
@@ -73,7 +73,8 @@ class Daemon:
         self.listener.listen(100)
         self.channel, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         logfd = os.open(self.log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-        keep = [os.dup(x) for x in (child.fileno(), logfd, self.listener.fileno())]
+        null = os.open(os.devnull, os.O_WRONLY)
+        keep = [os.dup(x) for x in (child.fileno(), logfd, null, self.listener.fileno())]
 
         def place():
             high = [fcntl.fcntl(k, fcntl.F_DUPFD, 10) for k in keep]
@@ -83,7 +84,7 @@ class Daemon:
         argv = [os.path.join(BUILD, "sbin", program), "-n", program, "-t", "unix", "-S", "1", "-L", "7", "-u"]
         self.proc = subprocess.Popen(argv, preexec_fn=place, close_fds=False,
                                      env=dict(os.environ, MAIL_CONFIG=os.path.join(directory, "etc")))
-        for k in keep + [logfd]:
+        for k in keep + [logfd, null]:
             os.close(k)
         child.close()
         self.ready = threading.Event()
@@ -138,7 +139,7 @@ class Daemon:
         s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         s.connect(self.path)
-        s.send(struct.pack("<II32s64s", 0x50535448, os.getpid(), program.encode(), program.encode()))
+        s.send(struct.pack("<II32s160s", 0x50535448, os.getpid(), program.encode(), program.encode()))
         s.settimeout(20)
         return s
 

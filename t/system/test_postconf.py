@@ -11,7 +11,7 @@ THEIRS = "/usr/sbin/postconf"
 SETS = os.path.join(os.path.dirname(ROOT), "shared", "data", "configs")
 
 # Defaults that are meant to differ.
-DIFFER = re.compile(r"^(alias_maps|smtpd_forbid_bare_newline|smtpd_forbid_unauth_pipelining|command_directory|compatibility_level|daemon_directory|data_directory|html_directory|mail_name|"
+DIFFER = re.compile(r"^(alias_maps|alias_database|smtpd_forbid_bare_newline|smtpd_forbid_unauth_pipelining|command_directory|compatibility_level|daemon_directory|data_directory|html_directory|mail_name|"
                     r"mail_owner|mail_release_date|mail_version|mailq_path|manpage_directory|meta_directory|mynetworks|"
                     r"newaliases_path|process_id|readme_directory|sample_directory|sendmail_path|shlib_directory) =")
 

@@ -202,7 +202,7 @@ static enum rc fake_proxymap(uint16_t type, const void *request, void *reply, st
 static void file_tables_are_asked_of_proxymap(void **state)
 {
 	(void)state;
-	map_remote_via(fake_proxymap, MAP_REMOTE_FILES);
+	map_remote_via(fake_proxymap, true);
 	struct map *m = open_ok("hash:/etc/aliases", MAP_FOLD_KEY);
 	answer = MAP_FOUND;
 	gives(m, "Key", "remote");
@@ -226,7 +226,7 @@ static void file_tables_are_asked_of_proxymap(void **state)
 	m = open_ok("inline:{a=b}", MAP_FOLD_KEY); /* memory stays here */
 	gives(m, "a", "b");
 	map_close(&m);
-	map_remote_via(NULL, MAP_REMOTE_FILES);
+	map_remote_via(NULL, true);
 }
 
 static int start(void **state)

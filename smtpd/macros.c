@@ -1,0 +1,68 @@
+/* macros.c - the words $client_address, $recipient ... of replies that administrators write: smtpd_reject_footer,
+ * default_rbl_reply, rbl_reply_maps (postconf(5) lists them). */
+#include "smtpd.h"
+#include <time.h>
+
+static struct span local_time(struct arena *a)
+{
+	time_t now = (time_t)(wall_now().us / 1000000);
+	struct tm tm;
+	char text[40];
+
+	if (localtime_r(&now, &tm) == NULL || strftime(text, sizeof(text), "%b %d %H:%M:%S", &tm) == 0)
+		return SPAN_NONE;
+	return span_printf(a, "%s", text);
+}
+
+static struct span part(struct span addr, bool domain)
+{
+	struct address a = address_split(addr);
+
+	return domain ? a.domain : a.local;
+}
+
+bool session_word(void *arg, struct span name, struct span *value)
+{
+	struct words_of *w = arg;
+	struct session *s = w->s;
+	struct span sender = s->tx != NULL ? s->tx->sender : SPAN_NONE;
+	const struct {
+		const char *name;
+		struct span value;
+	} known[] = {
+		{ "client_address", s->addr },
+		{ "client_name", s->name },
+		{ "reverse_client_name", s->rname },
+		{ "helo_name", s->helo },
+		{ "server_name", span_str(conf.myhostname) },
+		{ "server_address", s->local_addr },
+		{ "sender", sender },
+		{ "sender_name", part(sender, false) },
+		{ "sender_domain", part(sender, true) },
+		{ "recipient", w->rcpt },
+		{ "recipient_name", part(w->rcpt, false) },
+		{ "recipient_domain", part(w->rcpt, true) },
+		{ "sasl_method", s->sasl_method },
+		{ "sasl_username", s->sasl_user },
+		{ "ccert_subject", s->tls != NULL ? span_str(s->tls->peer_subject) : SPAN_NONE },
+		{ "ccert_issuer", s->tls != NULL ? span_str(s->tls->peer_issuer) : SPAN_NONE },
+		{ "mail_name", span_str(conf.mail_name) },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (span_is(name, known[i].name)) {
+			*value = known[i].value;
+			return true;
+		}
+	if (span_is(name, "client"))
+		*value = span_printf(&s->tx_arena, "%s", session_client(s));
+	else if (span_is(name, "localtime"))
+		*value = local_time(&s->tx_arena);
+	else if (span_is(name, "client_port"))
+		*value = span_printf(&s->tx_arena, "%u", s->port);
+	else if (span_is(name, "server_port"))
+		*value = span_printf(&s->tx_arena, "%u", s->local_port);
+	else
+		return false;
+	return true;
+}

@@ -1,0 +1,176 @@
+"""smtpd(8), TLS: certificates by the name that the client asks for, and certificates of clients."""
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+
+import pytest
+
+from instance import Instance, free_ports, scratch
+
+
+def openssl(*args):
+    return subprocess.run(["openssl", *args], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode()
+
+
+def pair(directory, name, ca=None):
+    """A certificate for `name`, by itself or by `ca`; (certificate, key)."""
+    os.makedirs(directory, exist_ok=True)
+    cert, key, csr = (os.path.join(directory, name + end) for end in (".crt", ".key", ".csr"))
+    ec = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    if ca is None:
+        openssl("req", "-x509", *ec, "-days", "3", "-keyout", key, "-out", cert, "-subj", f"/CN={name}")
+    else:
+        openssl("req", *ec, "-keyout", key, "-out", csr, "-subj", f"/CN={name}")
+        openssl("x509", "-req", "-in", csr, "-CA", ca[0], "-CAkey", ca[1], "-CAcreateserial", "-days", "3", "-out", cert)
+    os.chmod(key, 0o600)
+    return cert, key
+
+
+def fingerprint(cert, of_key=False):
+    if not of_key:
+        return openssl("x509", "-in", cert, "-noout", "-fingerprint", "-sha256").strip().split("=")[1]
+    pub = openssl("x509", "-in", cert, "-noout", "-pubkey")
+    der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=pub.encode(), stdout=subprocess.PIPE, check=True).stdout
+    out = subprocess.run(["openssl", "dgst", "-sha256", "-c"], input=der, stdout=subprocess.PIPE, check=True).stdout.decode()
+    return out.strip().split()[-1].upper()
+
+
+@pytest.fixture(scope="module")
+def world():
+    base = scratch("postern-smtpd-tls.")
+    d = os.path.join(base, "tls")
+    ca = pair(d, "Test CA")
+    made = {n: pair(d, n) for n in ("mail.example.test", "one.example.test", "wild.example.org", "file.example.net", "stranger")}
+    made.update({n: pair(d, n, ca) for n in ("friend", "known", "keyed")})
+    chain = {}
+    for n in ("one.example.test", "wild.example.org", "file.example.net"):
+        chain[n] = os.path.join(d, n + ".pem")
+        with open(chain[n], "w", encoding="ascii") as f:
+            for part in reversed(made[n]):
+                with open(part, encoding="ascii") as g:
+                    f.write(g.read())
+        os.chmod(chain[n], 0o600)
+    ask = {"smtpd_tls_ask_ccert": "yes", "smtpd_tls_CAfile": ca[0], "smtpd_tls_received_header": "yes", "smtpd_tls_loglevel": "1"}
+    services = {
+        "plain": {},
+        "clients": {**ask, "relay_clientcerts": f"inline:{{ {{ {fingerprint(made['known'][0])} = x }}, {{ {fingerprint(made['keyed'][0], True)} = x }} }}",
+                    "smtpd_recipient_restrictions": "permit_tls_clientcerts, reject"},
+        "all": {**ask, "smtpd_recipient_restrictions": "permit_tls_all_clientcerts, reject"},
+        "access": {**ask, "smtpd_recipient_restrictions":
+                   f"check_ccert_access inline:{{ {{ {fingerprint(made['friend'][0])} = 450 4.7.9 not you }} }}, permit"},
+        "required": {**ask, "smtpd_tls_req_ccert": "yes", "smtpd_tls_security_level": "encrypt"},
+    }
+    sni = os.path.join(base, "sni")
+    with open(sni, "w", encoding="ascii") as f:
+        f.write(f"one.example.test {chain['one.example.test']}\n.example.org {chain['wild.example.org']}\n")
+    os.chmod(sni, 0o600)
+    i = Instance(os.path.join(base, "main"), listen=(), main={
+        "smtpd_peername_lookup": "no", "mydestination": "localhost", "local_recipient_maps": "", "maillog_file_prefixes": base,
+        "smtpd_data_restrictions": "check_client_access static:HOLD",
+        "smtpd_tls_security_level": "may", "smtpd_tls_cert_file": made["mail.example.test"][0], "smtpd_tls_key_file": made["mail.example.test"][1],
+        "tls_server_sni_maps": f"hash:{sni}, inline:{{ {{ file.example.net = {chain['file.example.net']} }} }}", "smtpd_tls_fingerprint_digest": "sha256"})
+    i.port = dict(zip(services, free_ports(len(services))))
+    i.extra_master = [f"127.0.0.1:{i.port[n]} inet n - n - - smtpd" + "".join(f"\n  -o {{ {k} = {v} }}" for k, v in o.items()) for n, o in services.items()]
+    i.write_config()
+    r = i.command("postmap", "-F", f"hash:{sni}")
+    assert r.returncode == 0, r.stderr
+    i.made, i.sni = made, sni
+    with i:
+        for p in i.port.values():
+            i.wait_port(p)
+        yield i
+    shutil.rmtree(base, ignore_errors=True)
+
+
+class Tls:
+    """A client that has done STARTTLS."""
+
+    def __init__(self, world, service, name="localhost", own=None):
+        self.s = socket.create_connection((world.host, world.port[service]), 20)
+        self.f = self.s.makefile("rb")
+        assert self.reply().startswith("220 ")
+        self.cmd("EHLO client.example.org")
+        assert self.cmd("STARTTLS").startswith("220 ")
+        c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
+        if own:
+            c.load_cert_chain(*world.made[own])
+        self.s = c.wrap_socket(self.s, server_hostname=name)
+        self.f = self.s.makefile("rb")
+
+    def reply(self):
+        while True:
+            line = self.f.readline().decode().rstrip("\r\n")
+            if line[3:4] != "-":
+                return line
+
+    def cmd(self, text):
+        self.s.sendall(text.encode() + b"\r\n")
+        return self.reply()
+
+    def rcpt(self):
+        self.cmd("EHLO client.example.org")
+        assert self.cmd("MAIL FROM:<a@example.org>") == "250 2.1.0 Ok"
+        return self.cmd("RCPT TO:<bob@localhost>")
+
+    def subject(self):
+        der = self.s.getpeercert(True)
+        out = subprocess.run(["openssl", "x509", "-inform", "DER", "-noout", "-subject", "-nameopt", "multiline"], input=der, stdout=subprocess.PIPE, check=True)
+        return out.stdout.decode().split("= ")[-1].strip()
+
+
+@pytest.mark.parametrize("name, answer", [("localhost", "mail.example.test"), ("one.example.test", "one.example.test"), ("ONE.Example.Test", "one.example.test"),
+                                          ("a.b.example.org", "wild.example.org"), ("example.org", "mail.example.test"),
+                                          ("file.example.net", "file.example.net"), ("unknown.example.net", "mail.example.test")])
+def test_certificate_by_name(world, name, answer):
+    """tls_server_sni_maps: the name itself, then its parents; other names get what all get. The session works with that key."""
+    t = Tls(world, "plain", name)
+    assert t.subject() == answer
+    assert t.rcpt() == "250 2.1.5 Ok"
+
+
+def test_a_table_that_was_made_anew_is_used(world):
+    with open(world.sni, "a", encoding="ascii") as f:
+        f.write(f"new.example.test {os.path.dirname(world.made['stranger'][0])}/one.example.test.pem\n")
+    assert world.command("postmap", "-F", f"hash:{world.sni}").returncode == 0
+    for _ in range(100):
+        t = Tls(world, "plain", "new.example.test")
+        if t.subject() == "one.example.test":
+            break
+        import time
+        time.sleep(0.1)
+    assert t.subject() == "one.example.test"
+    assert Tls(world, "plain").subject() == "mail.example.test"
+
+
+@pytest.mark.parametrize("service, own, answer", [
+    ("clients", "known", "250 2.1.5 Ok"), ("clients", "keyed", "250 2.1.5 Ok"), ("clients", "friend", "554 5.7.1 <bob@localhost>: Recipient address rejected: Access denied"),
+    ("clients", None, "554 5.7.1 <bob@localhost>: Recipient address rejected: Access denied"),
+    ("all", "friend", "250 2.1.5 Ok"), ("all", "stranger", "554 5.7.1 <bob@localhost>: Recipient address rejected: Access denied"),
+    ("access", "friend", "450 4.7.9 <localhost[127.0.0.1]>: Client host rejected: not you"), ("access", "known", "250 2.1.5 Ok"), ("access", None, "250 2.1.5 Ok"),
+    ("required", "friend", "250 2.1.5 Ok")])
+def test_client_certificates(world, service, own, answer):
+    assert Tls(world, service, own=own).rcpt().replace("unknown[", "localhost[") == answer
+
+
+def test_certificate_demanded(world):
+    """smtpd_tls_req_ccert: who has none, or one of a stranger, is sent away."""
+    for own, story in ((None, "No client certificate presented"), ("stranger", "Client certificate not trusted")):
+        assert Tls(world, "required", own=own).reply().startswith("421 4.7.1 ")
+        world.wait_log(f"NOQUEUE: abort: TLS from .*: {story}")
+
+
+def test_trace_field_tells_of_the_certificate(world):
+    for own, line in (("friend", '(Client CN "friend", Issuer "Test CA" (verified OK))'), ("stranger", '(Client CN "stranger", Issuer "stranger" (not verified))'),
+                      (None, "(Client did not present a certificate)")):
+        t = Tls(world, "access" if own != "friend" else "all", own=own)
+        assert t.rcpt() == "250 2.1.5 Ok"
+        assert t.cmd("DATA").startswith("354 ")
+        r = t.cmd("Subject: x\r\n\r\n.")
+        qid = r.split()[-1]
+        out = world.command("postcat", "-hq", qid).stdout.decode()
+        assert line in out, out
+    world.wait_log("Trusted TLS connection established from")
+    world.wait_log("Untrusted TLS connection established from")
