@@ -70,7 +70,7 @@ class Place:
         self.inst = Instance(os.path.join(self.base, "i"), main={
             "mydestination": "", "virtual_alias_domains": "example.com", "virtual_mailbox_domains": "example.test",
             "virtual_alias_maps": f"ldap:{self.base}/i/etc/alias.cf", "virtual_mailbox_maps": "inline:{box@example.test=box/}",
-            "smtpd_sender_login_maps": "ldap:login", "smtpd_sender_restrictions": "reject_sender_login_mismatch",
+            "smtpd_sasl_auth_enable": "yes", "smtpd_sender_login_maps": "ldap:login", "smtpd_sender_restrictions": "reject_sender_login_mismatch",
             "login_server_host": self.db.url, "login_search_base": BASE, "login_bind": "yes", "login_bind_dn": f"cn=reader,{BASE}",
             "login_bind_pw": "secret", "login_query_filter": "(mail=%s)", "login_result_attribute": "uid", "virtual_minimum_uid": "100"})
         self.inst.main.update({"virtual_mailbox_base": self.inst.mail, "virtual_uid_maps": f"static:{self.inst.uid}",
