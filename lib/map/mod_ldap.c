@@ -407,7 +407,11 @@ static enum rc judge(struct ldap_job *j, int r, const char *base, bool top, stru
 	switch (r) {
 	case LDAP_SUCCESS:
 		return RC_OK;
-	case LDAP_NO_SUCH_OBJECT:
+	case LDAP_NO_SUCH_OBJECT: /* also what a directory says that hides the entry from us */
+		if (top && !j->t->dynamic_base) {
+			(void)failed(j->ld, "search_base", r, e);
+			return RC_DENIED;
+		}
 		if (!top)
 			snprintf(j->note, sizeof j->note, "DN %.150s is not there, left out", base);
 		return RC_OK;
@@ -505,36 +509,41 @@ static enum rc read_attributes(struct ldap_table *t, struct err *e)
 	return rc;
 }
 
-/* RC_SYNTAX: not one of `words`, which are pairs of word and number. */
-static enum rc choose(const struct dbconf *c, enum db_param p, const char *words, int *index, struct err *e)
+/* Which of `words` a parameter is; -1: none. */
+static int choice(const struct dbconf *c, enum db_param p, const char *words)
 {
 	struct span rest = span_str(words), word;
 
-	for (*index = 0; span_next_word(&rest, " ", &word); ++*index)
+	for (int i = 0; span_next_word(&rest, " ", &word); i++)
 		if (span_eq_ci(word, span_str(c->text[p])))
-			return RC_OK;
-	return dbconf_bad(c, p, e, "\"%s\" is none of: %s", c->text[p], words);
+			return i;
+	return -1;
 }
 
+/* Of what has a harmless default the default is taken, with a warning. */
 static enum rc read_choices(struct ldap_table *t, struct err *e)
 {
 	static const int scopes[] = { LDAP_SCOPE_SUBTREE, LDAP_SCOPE_BASE, LDAP_SCOPE_ONELEVEL };
-	const struct dbconf *c = t->conf;
-	int i = 0;
-	enum rc rc = choose(c, DBP_SCOPE, "sub base one", &i, e);
+	struct dbconf *c = t->conf;
+	int scope = choice(c, DBP_SCOPE, "sub base one");
 
-	if (rc == RC_OK) {
-		t->scope = scopes[i];
-		rc = choose(c, DBP_BIND, "yes no none simple sasl", &i, e);
+	if (scope < 0)
+		log_warning("%s line %u: scope: \"%s\" is none of sub, base, one; sub is used", c->source,
+			    c->line[DBP_SCOPE], c->text[DBP_SCOPE]);
+	t->scope = scopes[scope < 0 || (size_t)scope >= ARRAY_LEN(scopes) ? 0 : scope];
+	if (c->number[DBP_VERSION] > 3) {
+		log_warning("%s line %u: version: neither 2 nor 3; 3 is used", c->source,
+			    c->line[DBP_VERSION]);
+		c->number[DBP_VERSION] = 3;
 	}
-	if (rc == RC_OK && (c->number[DBP_VERSION] != 2 && c->number[DBP_VERSION] != 3))
-		rc = dbconf_bad(c, DBP_VERSION, e, "must be 2 or 3");
-	if (rc == RC_OK && c->number[DBP_VERSION] == 2 &&
-	    (uses_tls(c) || span_is_ci(span_str(c->text[DBP_BIND]), "sasl")))
-		rc = dbconf_bad(c, DBP_VERSION, e, "must be 3 for TLS and SASL");
-	if (rc == RC_OK && c->number[DBP_DEREFERENCE] > 3)
-		rc = dbconf_bad(c, DBP_DEREFERENCE, e, "must be 0, 1, 2 or 3");
-	return rc;
+	if (choice(c, DBP_BIND, "yes no none simple sasl") < 0)
+		return dbconf_bad(c, DBP_BIND, e, "\"%s\" is none of: yes no none simple sasl",
+				  c->text[DBP_BIND]);
+	if (c->number[DBP_VERSION] == 2 && (uses_tls(c) || span_is_ci(span_str(c->text[DBP_BIND]), "sasl")))
+		return dbconf_bad(c, DBP_VERSION, e, "must be 3 for TLS and SASL");
+	if (c->number[DBP_DEREFERENCE] > 3)
+		return dbconf_bad(c, DBP_DEREFERENCE, e, "must be 0, 1, 2 or 3");
+	return RC_OK;
 }
 
 static enum rc read_templates(struct ldap_table *t, struct err *e)

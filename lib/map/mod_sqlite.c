@@ -38,6 +38,8 @@ static void *connect_file(const struct dbconf *conf, const char *host, int timeo
 		return NULL;
 	}
 	sqlite3_busy_timeout(c->db, BUSY_MS);
+	/* In WAL mode two more files are opened by the first question, and stay open: now, while they may be. */
+	(void)sqlite3_exec(c->db, "SELECT count(*) FROM sqlite_master", NULL, NULL, NULL);
 	sqlite3_progress_handler(c->db, STEPS_LOOK, past_end, c);
 	return c;
 }

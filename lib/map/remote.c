@@ -3,6 +3,7 @@
 #include "log/log.h"
 #include "map/driver.h"
 #include "service/service.h"
+#include "task/task.h"
 
 #define ANSWER_WITHIN_S 100 /* a database server may need its time */
 #define LOOK_EVERY_MS	1000
@@ -12,6 +13,10 @@ static enum rc ask(uint16_t type, const void *request, void *reply, struct arena
 	bool reads = type == IPC_MAP_LOOKUP;
 	const char *service =
 	    conf_str(service_conf(), reads ? "proxymap_service_name" : "proxywrite_service_name");
+
+	/* While a daemon prepares there is neither a task that could wait nor a way to others. */
+	if (!task_self())
+		return err_set(e, RC_AGAIN, "tables of the lookup daemon cannot be asked yet");
 
 	return service_request(service, true, type, request, reply, a, deadline_s(ANSWER_WITHIN_S), e);
 }

@@ -93,7 +93,7 @@ class MariaDb(Server):
         os.mkdir(self.data)
         if os.getuid() == 0:
             os.chown(self.data, pwd.getpwnam(self.user).pw_uid, -1)
-        self.small = ["--no-defaults", f"--datadir={self.data}", "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=8M",
+        self.small = ["--no-defaults", f"--datadir={self.data}", f"--tmpdir={base}", "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=8M",
                       "--innodb-flush-method=nosync", "--skip-log-bin", "--performance-schema=off"]
         boot = "create database mysql;\nuse mysql;\nset @auth_root_socket=NULL;\n"
         for name in ("mysql_system_tables.sql", "mysql_system_tables_data.sql"):

@@ -31,12 +31,13 @@ class Place:
                          ("o'brien@example.com", "quoted"), ("null@example.com", None), ('"x"', "dquoted")])
         self.inst = Instance(os.path.join(self.base, "i"), main={
             "mydestination": "", "virtual_alias_domains": "example.com", "virtual_mailbox_domains": "example.test",
-            "virtual_alias_maps": f"sqlite:{self.base}/i/etc/alias.cf", "virtual_mailbox_maps": "inline:{box@example.test=box/}",
+            "virtual_alias_maps": f"sqlite:{self.base}/i/etc/alias.cf sqlite:{self.base}/i/etc/wal.cf", "virtual_mailbox_maps": "inline:{box@example.test=box/}",
             "smtpd_sender_restrictions": f"check_sender_access sqlite:{self.base}/i/etc/sender.cf", "virtual_minimum_uid": "100"})
         self.inst.main.update({"virtual_mailbox_base": self.inst.mail, "virtual_uid_maps": f"static:{self.inst.uid}",
                                "virtual_gid_maps": f"static:{self.inst.gid}"})
         self.inst.write_config()
         self.table("alias.cf", query="SELECT goto FROM alias WHERE address = '%s'")
+        self.table("wal.cf", query="SELECT goto FROM alias WHERE address = '%s'", dbpath=self.path + "-2")
         self.table("sender.cf", query="SELECT 'REJECT you' WHERE '%s' = 'bad@sender.test'")
 
     def table(self, name="t.cf", **settings):
@@ -91,12 +92,22 @@ def rcpt(inst, address, sender="a@sender.test"):
 
 def test_delivers_and_follows_the_file(place):
     inst = place.inst
+    make(place.path + "-2", [("wal@example.com", "box@example.test")])
+    writer = sqlite3.connect(place.path + "-2")
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("INSERT INTO alias VALUES ('wal2@example.com', 'box@example.test')")
+    writer.commit()
     inst.start()
     with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=60) as s:
         s.sendmail("a@sender.test", ["one@example.com"], "Subject: x\r\n\r\nhello\r\n")
     inst.wait_log("to=<box@example.test>.*status=sent")
     assert rcpt(inst, "one@example.com", "bad@sender.test")[0] == 554
     assert rcpt(inst, "late@example.com")[0] == 550
+    assert rcpt(inst, "wal2@example.com")[0] == 250
+    writer.execute("INSERT INTO alias VALUES ('wal3@example.com', 'box@example.test')")
+    writer.commit()
+    writer.close()
+    assert rcpt(inst, "wal3@example.com")[0] == 250
     make(place.path, [("new@example.com", "box@example.test")])
     end = time.monotonic() + 30
     while rcpt(inst, "new@example.com")[0] != 250 and time.monotonic() < end:
