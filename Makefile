@@ -35,7 +35,7 @@ CPPFLAGS += -D_GNU_SOURCE -Ilib -I$(B)/gen -DPOSTERN_VERSION='"$(VERSION)"' -DPO
 	-DPOSTERN_SYSCONFDIR='"$(SYSCONFDIR)"'
 CFLAGS   += -std=c17 -fPIE $(WARN) $(VARIANT) -fno-common
 LDFLAGS  += -pie $(VARIANT_LD) -rdynamic
-LIBS     := -lssl -lcrypto -lresolv -lseccomp -lpcre2-8 -lcrypt -lpthread -ldl
+LIBS     := -lssl -lcrypto -lresolv -lseccomp -lpcre2-8 -lidn2 -lcrypt -lpthread -ldl
 
 # ---- what is built ------------------------------------------------------------------------------------------------
 # lib: all of it goes into one archive; lib/map/mod_*.c are modules that `lookup`, `auth` and the commands load.
@@ -87,6 +87,12 @@ $(B)/sbin/auth $(B)/canary/sbin/auth: LIBS += -lsasl2 -lpam -ldb-5.3
 $(B)/sbin/smtp $(B)/canary/sbin/smtp: LIBS += -lsasl2
 $(B)/modules/postern-db.so: MODLIBS := -ldb-5.3
 $(B)/modules/postern-lmdb.so: MODLIBS := -llmdb
+$(B)/modules/postern-mysql.so: MODLIBS := -lmariadb
+$(B)/modules/postern-mysql.so: MODFLAGS := -isystem /usr/include/mariadb
+$(B)/modules/postern-pgsql.so: MODLIBS := -lpq
+$(B)/modules/postern-pgsql.so: MODFLAGS := -isystem /usr/include/postgresql
+$(B)/modules/postern-sqlite.so: MODLIBS := -lsqlite3
+$(B)/modules/postern-ldap.so: MODLIBS := -lldap -llber -lsasl2
 $(B)/modules/postern-cdb.so: MODLIBS := -lcdb
 
 UNIT_SRC := $(wildcard t/unit/*.c)
@@ -115,7 +121,7 @@ $(PROGRAMS):
 $(B)/modules/postern-%.so: lib/map/mod_%.c
 	@mkdir -p $(@D) $(B)/o/lib/map
 	@echo "  MOD  $@"
-	@$(CC) $(CPPFLAGS) $(filter-out -fPIE,$(CFLAGS)) -fPIC -MMD -MP -MF $(B)/o/lib/map/mod_$*.d -shared $(VARIANT_LD) -o $@ $< $(MODLIBS)
+	@$(CC) $(CPPFLAGS) $(MODFLAGS) $(filter-out -fPIE,$(CFLAGS)) -fPIC -MMD -MP -MF $(B)/o/lib/map/mod_$*.d -shared $(VARIANT_LD) -o $@ $< $(MODLIBS)
 
 $(B)/unit/%: $(B)/o/t/unit/%.o $(LIB_A)
 	@mkdir -p $(@D)

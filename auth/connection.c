@@ -4,6 +4,7 @@
 #include "connection.h"
 #include "auth.h"
 #include "base/codec.h"
+#include "log/event.h"
 #include "log/log.h"
 #include "protocol.h"
 #include "task/outbox.h"
@@ -158,6 +159,8 @@ static void refused(struct exchange *x, const struct exchange_step *s)
 {
 	log_info("%s: authentication failure: user=<%s>, method=%s, rip=%s", x->service,
 		 s->user ? s->user : "", x->mech, x->rip);
+	EVENT("auth_failure", EV_CSTR("protocol", x->service), EV_CSTR("user", s->user ? s->user : ""),
+	      EV_CSTR("method", x->mech), EV_CSTR("client_address", x->rip));
 	guard_count(x->rip, s->user, true);
 	if (auth_conf.failure_delay_s > 0)
 		task_sleep_ms(1000 * auth_conf.failure_delay_s);

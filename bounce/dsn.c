@@ -3,32 +3,15 @@
 #include "dsn.h"
 #include "base/clock.h"
 #include "base/codec.h"
+#include "log/log.h"
 #include "mime/header.h"
 
-struct kind_text {
-	const char *subject, *opening, *action;
+static const char *const actions[] = {
+	[BK_FAILURE] = "failed",
+	[BK_DELAY] = "delayed",
+	[BK_SUCCESS] = "delivered",
+	[BK_TRACE] = "delivered",
 };
-static const struct kind_text kinds[] = {
-	[BK_FAILURE] = { "Undelivered Mail Returned to Sender",
-			 "Your message could not be delivered to everybody it was addressed to. It is\n"
-			 "returned below, and nothing more will be done about the addresses named here.\n",
-			 "failed" },
-	[BK_DELAY] = { "Delayed Mail (still being retried)",
-		       "This is only a notice: you need not send your message again. It could not be\n"
-		       "delivered yet to the addresses named here; delivery goes on being tried.\n",
-		       "delayed" },
-	[BK_SUCCESS] = { "Successful Mail Delivery Report",
-			 "Your message was delivered, or passed to a system that sends no such reports,\n"
-			 "for the addresses named here.\n",
-			 "delivered" },
-	[BK_TRACE] = { "Mail Delivery Status Report",
-		       "This is the report on your message that you asked for.\n", "delivered" },
-};
-
-const char *dsn_subject(enum bounce_kind kind)
-{
-	return kinds[kind].subject;
-}
 
 /* Text of a peer on lines of its own field: control characters out, long lines folded, so that it can neither
  * end the field nor the part. */
@@ -40,13 +23,13 @@ static void put_text(struct buf *b, struct span text, size_t col)
 		unsigned char c = (unsigned char)text.p[i];
 
 		if (col > 72 && c == ' ') {
-			(void)buf_puts(b, "\n   ");
-			col = 4;
+			(void)buf_puts(b, "\n   "); /* and the blank itself */
+			col = 3;
 		}
 		(void)buf_putc(b, c < 0x20 || c == 0x7f ? ' ' : c >= 0x80 && !clean ? '?' : (char)c);
 		col++;
 		if (col > 900) { /* RFC 5322 2.1.1: no line beyond 998 */
-			(void)buf_puts(b, "\n   ");
+			(void)buf_puts(b, "\n    ");
 			col = 4;
 		}
 	}
@@ -81,28 +64,48 @@ static const char *action_of(const struct dsn *d, const struct bounce_rcpt *r)
 	case DS_DEFERRED:
 		return d->kind == BK_FAILURE ? "failed" : "delayed";
 	default:
-		return kinds[d->kind].action;
+		return actions[d->kind];
 	}
 }
 
+/* The text of the template. The report is UTF-8 when the message was, whatever the template says: its
+ * addresses are. */
 static void put_for_people(const struct conf *c, const struct dsn *d, struct buf *b)
 {
-	(void)buf_printf(b, "Content-Description: Notification\nContent-Type: text/plain; charset=%s\n%s\n",
-			 d->env->flags & ENVF_SMTPUTF8 ? "utf-8" : "us-ascii",
-			 d->env->flags & ENVF_SMTPUTF8 ? "Content-Transfer-Encoding: 8bit\n" : "");
-	(void)buf_printf(b, "The mail system at host %s reports:\n\n%s\n", conf_str(c, "myhostname"),
-			 kinds[d->kind].opening);
+	bool utf8 = d->env->flags & ENVF_SMTPUTF8;
+	struct span text;
+	struct arena a;
+	struct err e;
+
+	arena_init(&a);
+	if (bounce_template_body(c, d->text, &a, &text, &e) != RC_OK) {
+		log_warning("%s: %s", d->text->name, e.text);
+		text = d->text->body;
+	}
+	(void)buf_puts(b, "Content-Description: Notification\nContent-Type: text/plain; charset=");
+	put_text(b, utf8 ? SPAN("utf-8") : d->text->charset, 50);
+	(void)buf_printf(b, "\n%s\n",
+			 utf8 || !span_is_ascii(text) ? "Content-Transfer-Encoding: 8bit\n" : "");
+	if (!d->copy) /* it speaks to the sender */
+		(void)buf_append(b, text);
+	(void)buf_putc(b, '\n');
 	for (size_t i = 0; i < d->rcpts; i++) {
 		const struct bounce_rcpt *r = &d->rcpt[i];
 
 		(void)buf_putc(b, '<');
-		put_text(b, r->orig.n ? r->orig : r->addr, 1);
-		(void)buf_puts(b, ">: ");
+		put_text(b, r->addr, 1);
+		if (r->orig.n && !span_eq_ci(r->orig, r->addr)) {
+			(void)buf_puts(b, "> (expanded from <");
+			put_text(b, r->orig, 20 + r->addr.n);
+			(void)buf_puts(b, ">)");
+		} else {
+			(void)buf_putc(b, '>');
+		}
+		(void)buf_puts(b, ": ");
 		put_text(b, r->reason, 3 + r->addr.n);
 		(void)buf_puts(b, "\n\n");
 	}
-	if (d->kind == BK_DELAY)
-		put_date_field(b, "Delivery is given up after", d->retry_until_us);
+	arena_release(&a);
 }
 
 static void put_message_fields(const struct conf *c, const struct dsn *d, struct buf *b)
@@ -123,27 +126,27 @@ static void put_message_fields(const struct conf *c, const struct dsn *d, struct
 	put_date_field(b, "Arrival-Date", d->env->arrival_us);
 }
 
+/* RFC 3461 4.2: as it was given with RCPT; else the address that came with it. */
+static void put_original_recipient(const struct dsn *d, const struct bounce_rcpt *r, struct buf *b)
+{
+	struct span orig = r->orig.n ? r->orig : r->addr;
+	bool utf8 = d->env->flags & ENVF_SMTPUTF8 && !span_is_ascii(orig);
+
+	(void)buf_printf(b, "Original-Recipient: %s", r->orcpt.n ? "" : utf8 ? "utf-8;" : "rfc822;");
+	put_text(b, r->orcpt.n ? r->orcpt : orig, 28);
+	(void)buf_putc(b, '\n');
+}
+
 /* RFC 3464 2.3: one group per recipient. */
-static void put_recipient(const struct dsn *d, const struct bounce_rcpt *r, struct buf *b)
+static void put_recipient(const struct conf *c, const struct dsn *d, const struct bounce_rcpt *r,
+			  struct buf *b)
 {
 	const char *type = d->env->flags & ENVF_SMTPUTF8 && !span_is_ascii(r->addr) ? "utf-8" : "rfc822";
 	struct span status = r->dsn;
 
 	(void)buf_putc(b, '\n');
 	put_field(b, "Final-Recipient", type, r->addr);
-	if (r->orcpt.n) {
-		ptrdiff_t semi = span_chr(r->orcpt, ';');
-
-		(void)buf_puts(b, "Original-Recipient: ");
-		if (semi > 0) {
-			put_text(b, span_head(r->orcpt, (size_t)semi), 20);
-			(void)buf_puts(b, "; ");
-			put_text(b, span_skip(r->orcpt, (size_t)semi + 1), 28);
-		} else {
-			put_text(b, r->orcpt, 20);
-		}
-		(void)buf_putc(b, '\n');
-	}
+	put_original_recipient(d, r, b);
 	(void)buf_printf(b, "Action: %s\n", action_of(d, r));
 	(void)buf_puts(b, "Status: ");
 	put_text(b, status.n ? status : SPAN("4.0.0"), 8);
@@ -155,7 +158,7 @@ static void put_recipient(const struct dsn *d, const struct bounce_rcpt *r, stru
 		put_text(b, r->diag_text, 24);
 		(void)buf_putc(b, '\n');
 	} else if (r->reason.n && r->status != DS_SENT) {
-		(void)buf_puts(b, "Diagnostic-Code: X-Postern; ");
+		(void)buf_printf(b, "Diagnostic-Code: X-%s; ", conf_str(c, "mail_name"));
 		put_text(b, r->reason, 27);
 		(void)buf_putc(b, '\n');
 	}
@@ -165,20 +168,55 @@ static void put_recipient(const struct dsn *d, const struct bounce_rcpt *r, stru
 
 static void put_original(const struct dsn *d, struct buf *b, bool utf8)
 {
+	const char *what = d->kind == BK_FAILURE ? "Undelivered " : "";
 	size_t head = header_length(d->content);
 	bool whole = !d->headers_only && !d->cut;
 	struct span part = whole ? d->content : span_head(d->content, head);
 
-	(void)buf_printf(b, "Content-Description: %s\nContent-Type: %s\n",
-			 whole ? "Undelivered Message" : "Undelivered Message Headers",
+	(void)buf_printf(b, "Content-Description: %s%s\nContent-Type: %s\n", what,
+			 whole ? "Message" : "Message Headers",
 			 whole ? (utf8 ? "message/global" : "message/rfc822")
 			       : (utf8 ? "message/global-headers" : "text/rfc822-headers"));
 	if (!span_is_ascii(part))
 		(void)buf_puts(b, "Content-Transfer-Encoding: 8bit\n");
-	(void)buf_putc(b, '\n');
+	(void)buf_puts(b, "\nReturn-Path: <");
+	put_text(b, d->env->sender, 14);
+	(void)buf_puts(b, ">\n");
 	(void)buf_append(b, part);
 	if (part.n == 0 || part.p[part.n - 1] != '\n')
 		(void)buf_putc(b, '\n');
+}
+
+/* "MAILER-DAEMON (Mail Delivery System)" or "Name <address>": its address gets our domain, unless it has one, or
+ * header_from_format asks for the other of these forms. */
+static void put_from(const struct conf *c, struct span from, struct buf *b)
+{
+	ptrdiff_t paren = span_chr(from, '('), angle = span_chr(from, '<');
+	struct span addr = from, name = SPAN_NONE;
+
+	if (angle >= 0) {
+		addr = span_skip(from, (size_t)angle + 1);
+		addr = span_trim(span_head(addr, addr.n - (span_ends_ci(addr, SPAN(">")) ? 1 : 0)));
+		name = span_trim(span_head(from, (size_t)angle));
+	} else if (paren >= 0) {
+		addr = span_trim(span_head(from, (size_t)paren));
+		name = span_skip(from, (size_t)paren + 1);
+		name = span_head(name, name.n - (span_ends_ci(name, SPAN(")")) ? 1 : 0));
+	}
+	if (strcmp(conf_str(c, "header_from_format"), "obsolete") == 0) {
+		put_text(b, addr, 6);
+		if (span_chr(addr, '@') < 0)
+			(void)buf_printf(b, "@%s", conf_str(c, "myorigin"));
+		if (name.n)
+			(void)buf_printf(b, " (" SPAN_FMT ")", SPAN_ARG(name));
+		return;
+	}
+	put_text(b, name, 6);
+	(void)buf_puts(b, name.n ? " <" : "<");
+	put_text(b, addr, 8 + name.n);
+	if (span_chr(addr, '@') < 0)
+		(void)buf_printf(b, "@%s", conf_str(c, "myorigin"));
+	(void)buf_putc(b, '>');
 }
 
 static void put_header(const struct conf *c, const struct dsn *d, struct buf *b, const char *boundary)
@@ -189,11 +227,21 @@ static void put_header(const struct conf *c, const struct dsn *d, struct buf *b,
 	wall_rfc5322((wall_t){ d->now_us }, date);
 	(void)buf_printf(b, "Received: by %s (%s)\n\tid " SPAN_FMT "; %s\n", host, conf_str(c, "mail_name"),
 			 SPAN_ARG(d->qid), date);
-	(void)buf_printf(b, "Date: %s\nFrom: MAILER-DAEMON@%s (Mail Delivery System)\n", date,
-			 conf_str(c, "myorigin"));
-	(void)buf_printf(b, "Subject: %s\nTo: ", kinds[d->kind].subject);
+	(void)buf_printf(b, "Date: %s\nFrom: ", date);
+	put_from(c, d->text->from, b);
+	(void)buf_puts(b, "\nSubject: ");
+	put_text(b, d->copy && d->text->postmaster_subject.n ? d->text->postmaster_subject : d->text->subject,
+		 9);
+	(void)buf_puts(b, "\nTo: ");
 	put_text(b, d->to, 4);
-	(void)buf_puts(b, "\nAuto-Submitted: auto-replied\nMIME-Version: 1.0\n"); /* RFC 3834 */
+	if (d->env->message_id.n && conf_bool(c, "enable_threaded_bounces")) {
+		(void)buf_puts(b, "\nReferences: ");
+		put_text(b, d->env->message_id, 12);
+		(void)buf_puts(b, "\nIn-Reply-To: ");
+		put_text(b, d->env->message_id, 13);
+	}
+	(void)buf_printf(b, "\nAuto-Submitted: %s\nMIME-Version: 1.0\n", /* RFC 3834 */
+			 d->copy ? "auto-generated" : "auto-replied");
 	(void)buf_printf(b, "Content-Type: multipart/report; report-type=%s;\n\tboundary=\"%s\"\n",
 			 "delivery-status", boundary);
 	if (!span_is_ascii(d->content) || (d->env->flags & ENVF_SMTPUTF8))
@@ -221,7 +269,7 @@ enum rc dsn_write(const struct conf *c, const struct dsn *d, struct buf *b)
 			 boundary, utf8 ? "global-delivery-status" : "delivery-status");
 	put_message_fields(c, d, b);
 	for (size_t i = 0; i < d->rcpts; i++)
-		put_recipient(d, &d->rcpt[i], b);
+		put_recipient(c, d, &d->rcpt[i], b);
 	(void)buf_printf(b, "\n--%s\n", boundary);
 	put_original(d, b, utf8);
 	(void)buf_printf(b, "\n--%s--\n", boundary);

@@ -3,12 +3,14 @@
 #ifndef BOUNCE_DSN_H
 #define BOUNCE_DSN_H
 
-#include "conf/conf.h"
+#include "conf/bounce_template.h"
 #include "ipc/proto.h"
 #include "queue/envelope.h"
 
 struct dsn {
 	enum bounce_kind kind;
+	const struct bounce_template *text;
+	bool copy; /* to the postmaster, who did not send the message: the header of it only */
 	const struct envelope *env;	/* of the message that is reported on */
 	const struct bounce_rcpt *rcpt; /* those to report: chosen by the caller */
 	size_t rcpts;
@@ -22,6 +24,5 @@ struct dsn {
 };
 /* The whole message, LF line ends. RC_LIMIT when it does not fit out->max: ask again with headers_only. */
 MUST_CHECK enum rc dsn_write(const struct conf *c, const struct dsn *d, struct buf *out);
-const char *dsn_subject(enum bounce_kind kind);
 
 #endif

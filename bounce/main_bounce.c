@@ -1,15 +1,35 @@
 /* bounce/main_bounce.c - bounce(8), also as defer and trace: makes delivery status notifications and hands
  * them to cleanup. qmgr sends everything there is to say in one request; nothing is kept here. */
 #include "dsn.h"
+#include "log/event.h"
 #include "log/log.h"
 #include "base/codec.h"
 #include "mime/address.h"
 #include "mime/header.h"
 #include "queue/qid.h"
 #include "service/service.h"
+#include <stdio.h>
 #include <unistd.h>
 
 #define CONTENT_MAX (64 * 1024) /* of the original: what fits a record together with the report */
+
+#define TEMPLATE_FILE_MAX (1 << 20)
+
+static struct bounce_template templates[BT_COUNT];
+
+static enum rc read_whole(const char *path, struct arena *a, struct span *out, struct err *e)
+{
+	char *p = arena_alloc(a, TEMPLATE_FILE_MAX);
+	FILE *f = fopen(path, "re");
+	size_t n;
+
+	if (f == NULL)
+		return err_sys(e, "open");
+	n = fread(p, 1, TEMPLATE_FILE_MAX, f);
+	fclose(f);
+	*out = span_make(p, n);
+	return n < TEMPLATE_FILE_MAX ? RC_OK : err_set(e, RC_LIMIT, "too long");
+}
 
 struct work {
 	const struct bounce_send *q;
@@ -125,14 +145,30 @@ static uint16_t submit(struct work *w, struct span from, struct span to, struct 
 	return rc == RC_OK ? r.code : 451;
 }
 
+static const enum bounce_text text_of[] = {
+	[BK_FAILURE] = BT_FAILURE,
+	[BK_DELAY] = BT_DELAY,
+	[BK_SUCCESS] = BT_SUCCESS,
+	[BK_TRACE] = BT_VERIFY,
+};
+
+/* Who gets a report, in whose name, how it is logged. */
+struct notice {
+	struct span to, from;
+	const char *what;
+	bool copy; /* beside the sender's own */
+};
+
 /* The report as large as allowed: with the original, else with its header only. */
-static struct span compose(struct work *w, struct span to, struct qid id, struct buf *b)
+static struct span compose(struct work *w, const struct notice *n, struct qid id, struct buf *b)
 {
 	struct dsn d = { .kind = (enum bounce_kind)w->q->kind,
+			 .text = &templates[text_of[w->q->kind]],
+			 .copy = n->copy,
 			 .env = &w->env,
 			 .rcpt = w->rcpt,
 			 .rcpts = w->rcpts,
-			 .to = to,
+			 .to = n->to,
 			 .content = w->content,
 			 .cut = w->cut,
 			 .retry_until_us = w->q->retry_until_us,
@@ -140,7 +176,7 @@ static struct span compose(struct work *w, struct span to, struct qid id, struct
 			 .now_us = wall_now().us };
 	int64_t limit = conf_int(service_conf(), "bounce_size_limit");
 
-	d.headers_only = w->env.ret == RET_HDRS || w->q->kind != BK_FAILURE;
+	d.headers_only = w->env.ret == RET_HDRS || w->q->kind != BK_FAILURE || n->copy;
 	if (limit > 0 && (int64_t)w->content.n > limit)
 		d.cut = true;
 	if (dsn_write(service_conf(), &d, b) != RC_OK && !d.headers_only) {
@@ -166,56 +202,129 @@ static bool from_double_bounce(struct span sender)
 	return span_is_ci(address_split(sender).local, conf_str(service_conf(), "double_bounce_sender"));
 }
 
-/* A bounce that cannot be delivered goes to the postmaster when notify_classes says 2bounce, and nowhere
- * else: never back. */
-static struct span recipient_of(struct work *w, struct span *from, const char **what)
+static struct span double_bounce(struct arena *a)
 {
 	const struct conf *c = service_conf();
 
-	*from = SPAN_NONE;
-	*what = log_words[w->q->kind];
-	if (w->env.sender.n)
-		return from_double_bounce(w->env.sender) ? SPAN_NONE : w->env.sender;
-	if (w->q->kind != BK_FAILURE || !notify_class("2bounce"))
-		return SPAN_NONE;
-	*from = span_printf(w->a, "%s@%s", conf_str(c, "double_bounce_sender"), conf_str(c, "myorigin"));
-	*what = "postmaster notification";
-	return span_str(conf_str(c, "2bounce_notice_recipient"));
+	return span_printf(a, "%s@%s", conf_str(c, "double_bounce_sender"), conf_str(c, "myorigin"));
+}
+
+/* A bounce that cannot be delivered goes to the postmaster when notify_classes says 2bounce, and nowhere
+ * else: never back. */
+static struct notice to_sender(struct work *w)
+{
+	struct notice n = { .what = log_words[w->q->kind] };
+
+	if (w->env.sender.n) {
+		n.to = from_double_bounce(w->env.sender) ? SPAN_NONE : w->env.sender;
+	} else if (w->q->kind == BK_FAILURE && notify_class("2bounce")) {
+		n.from = double_bounce(w->a);
+		n.what = "postmaster notification";
+		n.to = span_str(conf_str(service_conf(), "2bounce_notice_recipient"));
+	}
+	return n;
+}
+
+/* The postmaster's copy of what the sender is told (notify_classes: bounce, delay). Its sender is the one whose
+ * mail is never reported on. */
+static struct notice to_postmaster(struct work *w)
+{
+	static const struct {
+		const char *class, *param, *what;
+	} kinds[] = {
+		[BK_FAILURE] = { "bounce", "bounce_notice_recipient",
+				 "postmaster non-delivery notification" },
+		[BK_DELAY] = { "delay", "delay_notice_recipient", "postmaster delay notification" },
+		[BK_SUCCESS] = { NULL, NULL, NULL },
+		[BK_TRACE] = { NULL, NULL, NULL },
+	};
+	struct notice n = { .copy = true, .what = kinds[w->q->kind].what };
+
+	if (kinds[w->q->kind].class && notify_class(kinds[w->q->kind].class) && w->env.sender.n &&
+	    !from_double_bounce(w->env.sender)) {
+		n.to = span_str(conf_str(service_conf(), kinds[w->q->kind].param));
+		n.from = double_bounce(w->a);
+	}
+	return n;
+}
+
+static void log_sent(const struct work *w, const char *what, const struct qid *id)
+{
+	log_info(SPAN_FMT ": %s: %s", SPAN_ARG(w->env.qid), what, id->s);
+	EVENT("notification", EV_TEXT("queue_id", w->env.qid), EV_CSTR("kind", what),
+	      EV_TEXT("sent_as", qid_span(id)));
+}
+
+static uint16_t send_notice(struct work *w, const struct notice *n, struct span *text)
+{
+	struct qid id = qid_new(service_lane());
+	struct span content;
+	struct buf b;
+	uint16_t code;
+
+	buf_init(&b, CONTENT_MAX + 28 * 1024);
+	content = compose(w, n, id, &b);
+	code = content.n ? submit(w, n->from, n->to, id, content, text) : 452;
+	if (code == 0)
+		log_sent(w, n->what, &id);
+	buf_release(&b);
+	return code;
 }
 
 static void answer_send(struct ipc_call *call, const void *request)
 {
 	struct work w = { .q = request, .a = ipc_call_arena(call) };
 	struct bounce_send_reply r = { .code = 0 };
-	struct qid id = qid_new(service_lane());
-	struct span to, from, content;
-	const char *what;
+	struct notice sender, postmaster;
+	struct span ignored;
 	struct err e;
-	struct buf b;
 
-	buf_init(&b, CONTENT_MAX + 28 * 1024);
 	if (w.q->kind < BK_FAILURE || w.q->kind > BK_TRACE ||
 	    envelope_decode(w.q->envelope, w.a, &w.env, &e) != RC_OK) {
 		r.code = 501;
 		r.text = SPAN("unreadable request");
 	} else {
 		choose_recipients(&w);
-		to = recipient_of(&w, &from, &what);
-		if (w.rcpts > 0 && to.n == 0)
-			log_info(SPAN_FMT ": undeliverable, and no sender to tell: discarded",
-				 SPAN_ARG(w.env.qid));
-		if (w.rcpts > 0 && to.n > 0) {
+		sender = to_sender(&w);
+		postmaster = to_postmaster(&w);
+		if (w.rcpts > 0 && sender.to.n == 0)
+			log_debug(SPAN_FMT ": undeliverable, and no sender to tell: discarded",
+				  SPAN_ARG(w.env.qid));
+		if (w.rcpts > 0)
 			take_content(&w);
-			content = compose(&w, to, id, &b);
-			r.code = content.n ? submit(&w, from, to, id, content, &r.text) : 452;
-			if (r.code == 0)
-				log_info(SPAN_FMT ": %s: %s", SPAN_ARG(w.env.qid), what, id.s);
-		}
+		if (w.rcpts > 0 && sender.to.n > 0)
+			r.code = send_notice(&w, &sender, &r.text);
+		if (w.rcpts > 0 && postmaster.to.n > 0 && r.code == 0 &&
+		    send_notice(&w, &postmaster, &ignored) !=
+			0) /* the report itself must not be repeated for this */
+			log_warning(SPAN_FMT ": the postmaster's copy could not be queued",
+				    SPAN_ARG(w.env.qid));
 	}
 	if (w.q->fd >= 0)
 		close(w.q->fd);
 	ipc_reply(call, &r);
-	buf_release(&b);
+}
+
+/* bounce_template_file, read while files can be; what it says wrongly is warned of, and the built-in text used. */
+static void prepare(void)
+{
+	const char *path = conf_str(service_conf(), "bounce_template_file");
+	static struct arena a;
+	struct span text;
+	struct err e;
+	enum rc rc;
+
+	arena_init(&a);
+	memcpy(templates, bounce_templates, sizeof(templates));
+	if (path[0] == '\0')
+		return;
+	rc = read_whole(path, &a, &text, &e);
+	if (rc == RC_OK)
+		rc = bounce_template_parse(text, &a, templates, &e);
+	if (rc != RC_OK) {
+		log_warning("%s: %s; built-in texts are used", path, e.text);
+		memcpy(templates, bounce_templates, sizeof(templates));
+	}
 }
 
 static const struct ipc_handler handlers[] = {
@@ -229,6 +338,7 @@ static const struct service bounce = {
 	.user = "mail_owner",
 	.rights = "stdio accept recvfd",
 	.chroot_empty = true,
+	.prepare = prepare,
 	.handlers = handlers,
 };
 

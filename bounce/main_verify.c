@@ -1,6 +1,6 @@
 /* bounce/main_verify.c - verify(8): can mail be delivered to this address? What is not known is found out
  * with a probe: a message that goes the way of all mail up to the point where an agent would deliver it.
- * qmgr(8) tells how it ended. What is known is in memory only: when this process ends, probes are sent again.
+ * qmgr(8) tells how it ended. What is known is in memory, and in address_verify_map for the time after this process.
  */
 #include "base/list.h"
 #include "base/table.h"
@@ -9,14 +9,14 @@
 #include "queue/envelope.h"
 #include "queue/qid.h"
 #include "service/service.h"
+#include "smtp/probe_sender.h"
+#include "verify_cache.h"
 
 #define ENTRIES_MAX                                                                                          \
 	20000		/* the one that changed longest ago makes room: a flood costs probes, not memory     \
 			 */
 #define TEXT_KEPT  250	/* of the reason: more does not fit a reply */
 #define PROBE_LOST 1000 /* seconds after which a probe without result is taken for lost */
-
-enum { DELIVERABLE = 0, UNDELIVERABLE, TROUBLE, UNKNOWN };
 
 struct entry {
 	struct list link; /* by the time of the last change, oldest first */
@@ -32,7 +32,6 @@ struct entry {
 static struct list entries = { &entries, &entries };
 static struct table *by_addr;
 static size_t probes; /* entries with `probed` */
-static const char *sender;
 static bool keep_bad;
 static int64_t good_life, good_refresh, bad_life, bad_refresh, probes_max;
 
@@ -87,6 +86,49 @@ static int64_t life(const struct entry *en)
 	return en->status == DELIVERABLE ? good_life : bad_life;
 }
 
+/* From the table: what an earlier process found out. Others may have made the entry while we waited. */
+static struct entry *recall(struct span key, struct arena *a)
+{
+	struct known k;
+	struct entry *en;
+
+	if (!verify_cache_used() || !verify_cache_get(key, a, &k))
+		return table_get(by_addr, key);
+	if ((en = table_get(by_addr, key)) != NULL)
+		return en;
+	en = make_entry(key);
+	en->status = k.status;
+	en->since = k.updated;
+	en->text_n = k.text.n < TEXT_KEPT ? k.text.n : TEXT_KEPT;
+	if (en->text_n > 0)
+		memcpy(en->text, k.text.p, en->text_n);
+	return en;
+}
+
+static void remember(const struct entry *en, struct arena *a)
+{
+	struct known k = { en->status, en->since, span_dup(a, span_make(en->text, en->text_n)) };
+
+	if (verify_cache_used() && (keep_bad || en->status == DELIVERABLE))
+		verify_cache_put(span_dup(a, en->addr), &k, a);
+}
+
+static bool too_old(const struct known *k, int64_t now)
+{
+	return now - k->updated >= (k->status == DELIVERABLE ? good_life : bad_life);
+}
+
+static void clean_task(void *unused)
+{
+	(void)unused;
+	verify_cache_clean(too_old);
+}
+
+static void start(void)
+{
+	task_spawn(clean_task, NULL);
+}
+
 /* What is too old to be told is not known. */
 static void expire(struct entry *en, int64_t now)
 {
@@ -104,11 +146,12 @@ static enum rc submit(struct span addr, struct arena *a, struct err *e)
 {
 	struct qid id = qid_new(service_lane());
 	struct env_rcpt rcpt = { .addr = addr, .orig = addr, .notify = NOTIFY_NEVER };
-	struct span content =
-	    span_printf(a, "From: <%s>\nTo: <" SPAN_FMT ">\nSubject: probe\n\n", sender, SPAN_ARG(addr));
+	struct span sender = probe_sender(service_conf(), wall_s(wall_now()), a);
+	struct span content = span_printf(a, "From: <" SPAN_FMT ">\nTo: <" SPAN_FMT ">\nSubject: probe\n\n",
+					  SPAN_ARG(sender), SPAN_ARG(addr));
 	struct envelope env = { .qid = qid_span(&id),
 				.arrival_us = wall_now().us,
-				.sender = span_str(sender),
+				.sender = sender,
 				.flags = ENVF_PROBE | ENVF_NO_HEADERBODY | ENVF_NO_MILTERS,
 				.size = content.n,
 				.rcpts = { &rcpt, 1 } };
@@ -211,6 +254,8 @@ static void answer_query(struct ipc_call *call, const void *request)
 	int64_t now = wall_s(wall_now());
 	bool room;
 
+	if (en == NULL)
+		en = recall(key, a);
 	if (en != NULL)
 		expire(en, now);
 	room = (en != NULL && !wants_probe(en, now)) || room_for_probe(now);
@@ -231,8 +276,9 @@ static void answer_query(struct ipc_call *call, const void *request)
 static void answer_result(struct ipc_call *call, const void *request)
 {
 	const struct verify_result *q = request;
-	struct span key = fold(ipc_call_arena(call), q->addr);
-	struct entry *en = table_get(by_addr, key);
+	struct arena *a = ipc_call_arena(call);
+	struct span key = fold(a, q->addr);
+	struct entry *en = table_get(by_addr, key) ? table_get(by_addr, key) : recall(key, a);
 	int64_t now = wall_s(wall_now());
 
 	if (q->status > TROUBLE) {
@@ -249,8 +295,11 @@ static void answer_result(struct ipc_call *call, const void *request)
 			en->text_n = q->text.n < TEXT_KEPT ? q->text.n : TEXT_KEPT;
 			if (en->text_n > 0)
 				memcpy(en->text, q->text.p, en->text_n);
+			changed(en);
+			remember(en, a); /* others may forget the entry while we wait: not used after this */
+		} else {
+			changed(en);
 		}
-		changed(en);
 	}
 	ipc_done(call);
 }
@@ -259,14 +308,8 @@ static void answer_result(struct ipc_call *call, const void *request)
 
 static void prepare(void)
 {
-	static struct arena forever;
 	const struct conf *c = service_conf();
 
-	sender = conf_str(c, "address_verify_sender");
-	if (strcmp(sender, "<>") == 0)
-		sender = "";
-	else if (sender[0] != '\0' && strchr(sender, '@') == NULL)
-		sender = arena_printf(&forever, "%s@%s", sender, conf_str(c, "myorigin"));
 	keep_bad = conf_bool(c, "address_verify_negative_cache");
 	good_life = conf_int(c, "address_verify_positive_expire_time");
 	good_refresh = conf_int(c, "address_verify_positive_refresh_time");
@@ -275,6 +318,7 @@ static void prepare(void)
 	probes_max = conf_int(c, "address_verify_pending_request_limit");
 	qid_set_long(conf_bool(c, "enable_long_queue_ids"));
 	by_addr = table_new();
+	verify_cache_prepare();
 }
 
 static const struct ipc_handler handlers[] = {
@@ -290,6 +334,7 @@ static const struct service verify = {
 	.rights = "stdio accept recvfd",
 	.chroot_empty = true,
 	.prepare = prepare,
+	.start = start,
 	.handlers = handlers,
 };
 

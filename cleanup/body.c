@@ -5,16 +5,18 @@
 
 #define CHUNK	      (64 * 1024)
 #define LINE_MAX_PART 2048 /* a longer line is looked at in pieces of this length */
-#define BOUNDARY_MAX  256
 #define DEPTH_MAX     100
 #define PIECES_MAX    900 /* more could not travel with a delivery */
 
 enum where { IN_BODY, IN_MIME_HEADER, IN_NESTED_HEADER };
 
 struct boundary {
-	char s[BOUNDARY_MAX];
+	const char *s; /* in the job's arena; at most mime_boundary_length_limit bytes of it count */
 	size_t n;
 };
+
+/* Content-Transfer-Encoding, as far as it decides what bytes a part may hold. */
+enum domain { DOMAIN_7BIT, DOMAIN_8BIT, DOMAIN_ENCODED };
 
 struct scan {
 	struct job *j;
@@ -31,6 +33,8 @@ struct scan {
 	struct span type; /* what this part's Content-Type said */
 	struct boundary type_boundary;
 	bool type_nested;
+	bool type_composite; /* multipart or message: RFC 2045 6.4 allows no encoding but the identities */
+	enum domain domain, part_domain; /* of the body at hand; of the header being read */
 };
 
 static void add_piece(struct job *j, struct piece pc)
@@ -81,7 +85,7 @@ static void apply(struct scan *s, struct maps *table, const char *class, struct 
 /* ---- structure ---- */
 
 /* boundary= of a Content-Type field's body; quoted or token. */
-static void take_boundary(struct span body, struct boundary *out)
+static void take_boundary(struct job *j, struct span body, struct boundary *out)
 {
 	ptrdiff_t at = span_find_ci(body, SPAN("boundary"));
 	struct span s;
@@ -101,10 +105,21 @@ static void take_boundary(struct span body, struct boundary *out)
 	} else
 		while (n < s.n && !ascii_isspace(s.p[n]) && s.p[n] != ';')
 			n++;
-	if (n == 0 || n > sizeof(out->s))
-		return;
-	memcpy(out->s, s.p, n);
+	if (n > (size_t)settings.boundary_limit)
+		n = (size_t)settings.boundary_limit;
+	out->s = span_dup(&j->a, span_head(s, n)).p;
 	out->n = n;
+}
+
+static void take_encoding(struct scan *s, struct span body)
+{
+	struct span w;
+
+	if (!span_next_word(&body, " \t\n;(", &w))
+		return;
+	s->part_domain = span_is_ci(w, "7bit")				    ? DOMAIN_7BIT
+			 : span_is_ci(w, "8bit") || span_is_ci(w, "binary") ? DOMAIN_8BIT
+									    : DOMAIN_ENCODED;
 }
 
 static void take_type(struct scan *s, struct span field)
@@ -112,24 +127,37 @@ static void take_type(struct scan *s, struct span field)
 	ptrdiff_t colon = span_chr(field, ':');
 	struct span body;
 
-	if (colon < 0 || !span_is_ci(span_trim(span_head(field, (size_t)colon)), "content-type"))
+	if (colon < 0 || !settings.mime)
 		return;
 	body = span_trim(span_skip(field, (size_t)colon + 1));
+	if (span_is_ci(span_trim(span_head(field, (size_t)colon)), "content-transfer-encoding"))
+		take_encoding(s, body);
+	if (!span_is_ci(span_trim(span_head(field, (size_t)colon)), "content-type"))
+		return;
+	s->type_composite =
+	    span_starts_ci(body, SPAN("multipart/")) || span_starts_ci(body, SPAN("message/"));
 	s->type_nested = span_starts_ci(body, SPAN("message/rfc822"));
 	s->type_boundary.n = 0;
 	if (span_starts_ci(body, SPAN("multipart/")))
-		take_boundary(body, &s->type_boundary);
+		take_boundary(s->j, body, &s->type_boundary);
 }
 
 static void forget_type(struct scan *s)
 {
 	s->type_boundary.n = 0;
-	s->type_nested = false;
+	s->type_nested = s->type_composite = false;
+	s->part_domain = DOMAIN_7BIT;
 }
 
 /* The empty line after a part's header. */
 static void end_of_header(struct scan *s)
 {
+	if (s->type_boundary.n > 0 && s->depth >= (size_t)settings.nesting_limit)
+		mime_refuse(s->j, "MIME nesting exceeds safety limit",
+			    span_make(s->type_boundary.s, s->type_boundary.n));
+	if (settings.strict_domain && s->type_composite && s->part_domain == DOMAIN_ENCODED)
+		mime_refuse(s->j, "invalid message/* or multipart/* encoding domain", SPAN_NONE);
+	s->domain = s->part_domain;
 	if (s->type_boundary.n > 0 && s->depth < DEPTH_MAX && s->depth < (size_t)settings.nesting_limit)
 		s->stack[s->depth++] = s->type_boundary;
 	s->where = s->type_nested ? IN_NESTED_HEADER : IN_BODY;
@@ -148,6 +176,8 @@ static void flush_field(struct scan *s)
 		return;
 	s->field_open = false;
 	take_type(s, text);
+	if (settings.strict_headers && !span_is_ascii(text))
+		mime_refuse(s->j, "improper use of 8-bit data in message header", text);
 	if (colon > 0 && (header_kind_of(span_trim(span_head(text, (size_t)colon)))->flags & HF_MIME))
 		table = settings.mime_header_checks;
 	else if (s->where == IN_MIME_HEADER) /* not a MIME field: no table is for it */
@@ -161,16 +191,15 @@ static bool at_boundary(struct scan *s, struct span line)
 		return false;
 	for (size_t i = s->depth; i-- > 0;) {
 		const struct boundary *b = &s->stack[i];
-		struct span rest;
+		bool last;
 
 		if (!span_starts(span_skip(line, 2), span_make(b->s, b->n)))
 			continue;
-		rest = span_trim(span_skip(line, 2 + b->n));
-		if (rest.n > 0 && !span_is(rest, "--"))
-			continue;
+		/* What follows does not matter, RFC 2046 section 5.1.1: the beginning of the line is compared. */
+		last = span_starts(span_skip(line, 2 + b->n), SPAN("--"));
 		flush_field(s);
-		s->depth = rest.n > 0 ? i : i + 1; /* what was inside of it has ended, too */
-		s->where = rest.n > 0 ? IN_BODY : IN_MIME_HEADER;
+		s->depth = last ? i : i + 1; /* what was inside of it has ended, too */
+		s->where = last ? IN_BODY : IN_MIME_HEADER;
 		s->segment = 0;
 		forget_type(s);
 		return true;
@@ -213,6 +242,17 @@ static void one_line(struct scan *s, struct span line, uint64_t off, uint64_t en
 	if (s->where != IN_BODY) {
 		header_line(s, line, off, end);
 		return;
+	}
+	if (settings.strict_body && s->domain == DOMAIN_7BIT && !span_is_ascii(line))
+		mime_refuse(s->j, "improper use of 8-bit data in message body", line);
+	if (chars_wanted(s->j) && s->j->file != NULL) {
+		struct span kept = chars_filter(s->j, line);
+
+		if (kept.n != line.n) {
+			keep_up_to(s, off);
+			insert(s, kept);
+			s->kept_to = end;
+		}
 	}
 	if (s->segment < (uint64_t)settings.body_checks_limit)
 		apply(s, settings.body_checks, "body", line, off, end);
@@ -284,6 +324,8 @@ static void top_type(struct scan *s)
 
 	if (header_find(head, "content-type", &f) == RC_OK)
 		take_type(s, f.all);
+	if (header_find(head, "content-transfer-encoding", &f) == RC_OK)
+		take_type(s, f.all);
 	end_of_header(s);
 }
 
@@ -291,8 +333,9 @@ void job_body(struct job *j)
 {
 	struct scan s = { .j = j, .kept_to = j->body_off, .line_start = true };
 
-	if (j->checks && !(maps_empty(settings.body_checks) && maps_empty(settings.mime_header_checks) &&
-			   maps_empty(settings.nested_header_checks))) {
+	if (j->checks && (!maps_empty(settings.body_checks) || !maps_empty(settings.mime_header_checks) ||
+			  !maps_empty(settings.nested_header_checks) || settings.strict_headers ||
+			  settings.strict_body || settings.strict_domain || chars_wanted(j))) {
 		s.stack = arena_array(&j->a, DEPTH_MAX, sizeof(*s.stack));
 		buf_init(&s.field, (size_t)settings.header_size_limit + LINE_MAX_PART);
 		top_type(&s);

@@ -1,6 +1,7 @@
 /* bounce.c - a message from sendmail(1) or maildrop/ that is refused for good: its sender is not there any
  * more to be told, so it gets a non-delivery report. */
 #include "cleanup.h"
+#include "log/event.h"
 
 #define CONTENT_MAX 50000
 
@@ -22,6 +23,10 @@ static struct ipc_list bounced_rcpts(struct job *j, struct span reason)
 		log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=0, delays=0/0/0/0, dsn=" SPAN_FMT
 			 ", status=bounced (" SPAN_FMT ")",
 			 j->qid.s, SPAN_ARG(r->addr), SPAN_ARG(j->verdict.dsn), SPAN_ARG(reason));
+		EVENT("delivery", EV_TEXT("queue_id", qid_span(&j->qid)), EV_TEXT("recipient", r->addr),
+		      EV_TEXT("orig_recipient", r->orig), EV_CSTR("relay", "none"),
+		      EV_TEXT("dsn", j->verdict.dsn), EV_CSTR("status", "bounced"),
+		      EV_TEXT("reason", reason));
 	}
 	return (struct ipc_list){ v, n };
 }

@@ -1,5 +1,6 @@
 /* checks.c - header_checks(5) and body_checks: what the right-hand side of a match means. */
 #include "cleanup.h"
+#include "log/event.h"
 
 struct verb {
 	struct job *j;
@@ -10,15 +11,14 @@ struct verb {
 };
 
 /* "QID: reject: header Subject: x from client[1.2.3.4]; from=<a> to=<b> proto=ESMTP helo=<c>: text" */
-static void log_act(const struct verb *v, const char *action, struct span text)
+void check_log(struct job *j, const char *action, const char *class, struct span what, struct span text)
 {
-	struct job *j = v->j;
 	const struct envelope *env = &j->env;
 	struct buf b;
 
 	buf_init(&b, LOG_LINE_MAX);
-	(void)buf_printf(&b, "%s: %s: %s %.*s from ", j->qid.s, action, v->class,
-			 (int)(v->shown.n < 200 ? v->shown.n : 200), v->shown.p != NULL ? v->shown.p : "");
+	(void)buf_printf(&b, "%s: %s: %s " SPAN_FMT " from ", j->qid.s, action, class,
+			 SPAN_ARG(span_head(what, 200)));
 	if (env->client_name.n > 0)
 		(void)buf_printf(&b, SPAN_FMT "[" SPAN_FMT "];", SPAN_ARG(env->client_name),
 				 SPAN_ARG(env->client_addr));
@@ -35,6 +35,15 @@ static void log_act(const struct verb *v, const char *action, struct span text)
 		(void)buf_printf(&b, ": " SPAN_FMT, SPAN_ARG(text));
 	log_info("%s", buf_cstr(&b));
 	buf_release(&b);
+	EVENT("content_check", EV_TEXT("queue_id", qid_span(&j->qid)), EV_CSTR("action", action),
+	      EV_CSTR("part", class), EV_TEXT("text", span_head(what, 200)),
+	      EV_TEXT("client_name", env->client_name), EV_TEXT("client_address", env->client_addr),
+	      EV_TEXT("sender", env->sender), EV_TEXT("recipient", j->recip_log), EV_TEXT("reason", text));
+}
+
+static void log_act(const struct verb *v, const char *action, struct span text)
+{
+	check_log(v->j, action, v->class, v->shown, text);
 }
 
 /* A leading "5.7.1 " of the text becomes *dsn (RFC 3463 section 2). */
@@ -96,6 +105,7 @@ static enum check_act do_pass(const struct verb *v)
 {
 	log_act(v, "pass", v->arg);
 	v->j->checks = false;
+	v->j->env.flags |= ENVF_NO_MILTERS;
 	return CA_KEEP;
 }
 
@@ -203,6 +213,7 @@ static const struct {
 	{ "HOLD", do_hold },	     { "PREPEND", do_prepend }, { "REPLACE", do_replace },
 	{ "REDIRECT", do_redirect }, { "BCC", do_bcc },		{ "IGNORE", do_ignore },
 	{ "STRIP", do_strip },	     { "DUNNO", do_nothing },	{ "OK", do_nothing },
+	{ "ACCEPT", do_nothing },
 };
 
 enum check_act check_text(struct job *j, struct maps *table, const char *class, struct span *text,

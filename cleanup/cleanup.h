@@ -2,6 +2,7 @@
 #ifndef CLEANUP_H
 #define CLEANUP_H
 
+#include "base/codec.h"
 #include "base/table.h"
 #include "ipc/proto.h"
 #include "log/log.h"
@@ -16,10 +17,19 @@ struct settings {
 	const char *myhostname, *always_bcc, *undisclosed, *content_delimiter;
 	int64_t message_size_limit, header_size_limit, hopcount_limit, body_checks_limit, nesting_limit,
 	    queue_minfree;
+	int64_t boundary_limit, token_limit, duplicate_limit;
 	bool add_missing, original_recipient, replace_cr, soft_bounce;
-	bool mappings;	     /* some table or masquerading may change an envelope address */
-	bool header_rewrite; /* ... or a header address that is complete already */
-	unsigned drop;	     /* bits of enum header_id: message_drop_headers */
+	bool from_obsolete;	/* header_from_format */
+	bool mime, detect_8bit; /* !disable_mime_input_processing, detect_8bit_encoding_header */
+	bool strict_headers, strict_body,
+	    strict_domain;   /* strict_7bit_headers, _8bitmime_body, _mime_encoding_domain */
+	bool remote_rewrite; /* remote_header_rewrite_domain is set */
+	bool smtputf8;
+	struct span autodetect;		       /* smtputf8_autodetect_classes */
+	struct span reject_chars, strip_chars; /* message_reject_characters, message_strip_characters */
+	bool mappings;			       /* some table or masquerading may change an envelope address */
+	bool header_rewrite;		       /* ... or a header address that is complete already */
+	unsigned drop;			       /* bits of enum header_id: message_drop_headers */
 	struct maps *header_checks, *mime_header_checks, *nested_header_checks, *body_checks;
 	struct maps *sender_bcc, *recipient_bcc;
 };
@@ -136,6 +146,23 @@ enum check_act { CA_KEEP, CA_DROP };
 enum check_act check_text(struct job *j, struct maps *table, const char *class, struct span *text,
 			  struct span *before);
 
+/* ---- mime_rules.c: what strict_* parameters and the character lists refuse ---- */
+/* "reject: mime-error text: what ..." is logged and the message refused, once. */
+void mime_refuse(struct job *j, const char *why, struct span what);
+/* Refused when it holds one of message_reject_characters; else without message_strip_characters. The result is `text`
+ * itself when nothing had to go. */
+struct span chars_filter(struct job *j, struct span text);
+static inline bool chars_wanted(const struct job *j)
+{
+	return j->checks && (settings.reject_chars.n > 0 || settings.strip_chars.n > 0);
+}
+/* Marks mail that needs RFC 6531 though its sender did not say so. `header`: as it leaves. */
+void smtputf8_detect(struct job *j, struct span header);
+
+/* ---- checks.c ---- */
+/* "QID: action: class what from client; ...: text" */
+void check_log(struct job *j, const char *action, const char *class, struct span what, struct span text);
+
 /* ---- store.c, commit.c, largefile.c ---- */
 struct batch {
 	struct list jobs;
@@ -150,6 +177,7 @@ extern struct queue *queue;
 extern struct slots *slots; /* NULL: another process has the pool, or there is none */
 void store_start(void);
 void store_drain(void);
+bool store_wants_copy(const struct job *j, uint64_t bytes);
 /* Writes the message and waits until it is durable; refuses it when that is impossible. */
 void job_store(struct job *j);
 void commit_start(void);

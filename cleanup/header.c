@@ -1,6 +1,7 @@
 /* header.c - the header of the message: checked, fields dropped, completed and added. Only the header is read
  * here. */
 #include "cleanup.h"
+#include "log/event.h"
 #include <time.h>
 
 #define FIELDS_MAX 20000 /* far beyond what is mail; each costs a look-up or two */
@@ -39,6 +40,11 @@ static struct span clean_id(struct arena *a, struct span body)
 	return span_make(p, s.n);
 }
 
+static void log_message_id(const struct job *j, struct span id)
+{
+	EVENT("message_id", EV_TEXT("queue_id", qid_span(&j->qid)), EV_TEXT("message_id", id));
+}
+
 static void note_id(struct header_pass *p, const struct header_kind *kind, struct span text)
 {
 	ptrdiff_t colon = span_chr(text, ':');
@@ -48,6 +54,7 @@ static void note_id(struct header_pass *p, const struct header_kind *kind, struc
 		return;
 	log_info("%s: %smessage-id=" SPAN_FMT, p->j->qid.s, kind->id == HID_MESSAGE_ID ? "" : "resent-",
 		 SPAN_ARG(id));
+	log_message_id(p->j, id);
 	if (kind->id == HID_MESSAGE_ID)
 		p->j->env.message_id = id;
 }
@@ -91,6 +98,21 @@ static void one_field(struct header_pass *p, struct header_field *f)
 		text = span_head(text, (size_t)settings.header_size_limit);
 		p->j->header_changed = true;
 	}
+	if (chars_wanted(p->j)) {
+		struct span kept = chars_filter(p->j, text);
+
+		if (kept.n != text.n) {
+			text = kept;
+			kind =
+			    header_kind_of(span_trim(span_head(text, (size_t)(span_chr(text, ':') + 1) - 1)));
+			p->j->header_changed = true;
+		}
+	}
+	if (settings.strict_headers && p->j->checks && !span_is_ascii(text))
+		mime_refuse(p->j, "improper use of 8-bit data in message header", span_trim(text));
+	if (settings.detect_8bit && kind->id == HID_MIME &&
+	    span_is_ci(f->name, "content-transfer-encoding") && span_find_ci(text, SPAN("8bit")) >= 0)
+		p->j->env.body = BODY_8BITMIME;
 	bare = text;
 	while (bare.n > 0 && (bare.p[bare.n - 1] == '\n' || bare.p[bare.n - 1] == '\r'))
 		bare.n--;
@@ -129,6 +151,7 @@ static void add_message_id(struct header_pass *p, const char *resent)
 	id = span_printf(&j->a, "<%s.%s@%s>", stamp, j->qid.s, settings.myhostname);
 	add_line(p, span_printf(&j->a, "%sMessage-Id: " SPAN_FMT, resent, SPAN_ARG(id)));
 	log_info("%s: %smessage-id=" SPAN_FMT, j->qid.s, resent[0] != '\0' ? "resent-" : "", SPAN_ARG(id));
+	log_message_id(j, id);
 	if (resent[0] == '\0')
 		j->env.message_id = id;
 }
@@ -166,13 +189,30 @@ static struct span phrase(struct arena *a, struct span s)
 	return out;
 }
 
+/* RFC 5322 ctext of a comment: parentheses and backslashes need a backslash. */
+static struct span comment(struct arena *a, struct span s)
+{
+	char *p = arena_alloc(a, 2 * s.n + 1);
+	size_t n = 0;
+
+	for (size_t i = 0; i < s.n; i++) {
+		if (strchr("()\\", s.p[i]) != NULL && s.p[i] != '\0')
+			p[n++] = '\\';
+		p[n++] = s.p[i];
+	}
+	return span_make(p, n);
+}
+
 static void add_from(struct header_pass *p, const char *resent)
 {
 	struct job *j = p->j;
 	struct span sender = j->env.sender.n > 0 ? j->env.sender : SPAN("MAILER-DAEMON");
 	struct span name = j->env.sender.n > 0 ? j->env.full_name : SPAN("Mail Delivery System");
 
-	if (name.n > 0)
+	if (name.n > 0 && settings.from_obsolete)
+		add_line(p, span_printf(&j->a, "%sFrom: " SPAN_FMT " (" SPAN_FMT ")", resent,
+					SPAN_ARG(sender), SPAN_ARG(comment(&j->a, name))));
+	else if (name.n > 0)
 		add_line(p, span_printf(&j->a, "%sFrom: " SPAN_FMT " <" SPAN_FMT ">", resent,
 					SPAN_ARG(phrase(&j->a, name)), SPAN_ARG(sender)));
 	else
@@ -247,8 +287,10 @@ void job_header(struct job *j)
 	add_missing(&p);
 	if (p.n > 0 && !blank_line)
 		blank_line = j->header_changed; /* header only, ended by the end of the content */
-	if (j->env.flags & ENVF_LOCAL)
+	/* Headers of strangers are theirs, unless remote_header_rewrite_domain says whose they are to be. */
+	if ((j->env.flags & ENVF_LOCAL) || settings.remote_rewrite)
 		header_rewrite_addresses(j, p.v, p.n);
+	smtputf8_detect(j, span_head(all, (size_t)j->body_off));
 	if (!job_refused(j) && j->header_changed)
 		join(&p, blank_line);
 }

@@ -3,9 +3,8 @@
  * question. */
 #include "cleanup.h"
 
-#define ADDRS_PER_FIELD 1000
-#define ADDRS_PER_ASK	500
-#define BYTES_PER_ASK	(48 * 1024)
+#define ADDRS_PER_ASK 500
+#define BYTES_PER_ASK (48 * 1024)
 
 /* One address to ask about and where it stands in its field. */
 struct place {
@@ -64,7 +63,8 @@ static void collect(struct job *j, const struct out_field *f, size_t index, stru
 
 	if (colon < 0)
 		return;
-	(void)address_list_parse(span_skip(f->text, (size_t)colon + 1), &j->a, ADDRS_PER_FIELD, &box, &n);
+	(void)address_list_parse(span_skip(f->text, (size_t)colon + 1), &j->a, (size_t)settings.token_limit,
+				 &box, &n);
 	for (size_t i = 0; i < n; i++) {
 		struct span at = bare(box[i].raw);
 
@@ -81,7 +81,9 @@ static void collect(struct job *j, const struct out_field *f, size_t index, stru
 static bool ask(struct job *j, unsigned role, struct place *v, size_t n)
 {
 	struct addr_item *item = arena_array(&j->a, n, sizeof(*item));
-	struct router_rewrite q = { .local = true, .role = (uint16_t)role, .addrs = { item, n } };
+	struct router_rewrite q = { .local = (j->env.flags & ENVF_LOCAL) != 0,
+				    .role = (uint16_t)role,
+				    .addrs = { item, n } };
 	struct router_rewrite_reply r;
 	struct err e;
 	enum rc rc;

@@ -55,7 +55,8 @@ static void add_rcpt(struct rcpt_list *l, struct env_rcpt r)
 	}
 	if (table_get(l->seen, key) != NULL)
 		return;
-	table_set(l->seen, key, l);
+	if (settings.duplicate_limit == 0 || table_count(l->seen) < (size_t)settings.duplicate_limit)
+		table_set(l->seen, key, l);
 	if (l->n == l->cap)
 		l->v = arena_grow(a, l->v, l->n, &l->cap, sizeof(*l->v));
 	r.state = RCPT_TODO;
@@ -220,16 +221,27 @@ void job_expand(struct job *j)
 		job_refuse(j, 550, "5.1.0", "Error: no recipients specified");
 }
 
+/* One recipient instead of all (header_checks(5), access(5)); the log goes on to name the first of them. */
+static void redirect(struct job *j)
+{
+	struct env_rcpt *r = arena_array(&j->a, 1, sizeof(*r));
+
+	*r = (struct env_rcpt){ .addr = j->env.redirect };
+	if (j->env.rcpts.n > 0) {
+		const struct env_rcpt *first = envelope_rcpt(&j->env, 0);
+
+		r->orig = first->orig.n > 0 ? first->orig : first->addr;
+	}
+	j->env.rcpts = (struct ipc_list){ r, 1 };
+}
+
 void job_late_recipients(struct job *j)
 {
-	if (j->redirect.n > 0) {
-		struct env_rcpt *r = arena_array(&j->a, 1, sizeof(*r));
-
-		*r = (struct env_rcpt){ .addr = j->redirect };
-		j->env.rcpts = (struct ipc_list){ r, 1 };
+	if (j->redirect.n > 0)
 		j->env.redirect = j->redirect;
-	}
-	if (j->redirect.n == 0 && j->add_rcpts == 0)
+	if (j->env.redirect.n > 0)
+		redirect(j);
+	else if (j->add_rcpts == 0)
 		return;
 	append_copies(j);
 	run(j);

@@ -18,6 +18,37 @@ static bool is_set(const char *param)
 	return conf_str(service_conf(), param)[0] != '\0';
 }
 
+/* A set of characters with the escapes of C: \\a \\b \\f \\n \\r \\t \\v, \\ddd in octal, \\\\. */
+static struct span characters(const char *param)
+{
+	static const char from[] = "abfnrtv", to[] = "\a\b\f\n\r\t\v";
+	const char *s = conf_str(service_conf(), param);
+	char *out = xcalloc(1, strlen(s) + 1);
+	size_t n = 0;
+
+	for (; *s != '\0'; s++) {
+		const char *known;
+
+		if (*s != '\\' || s[1] == '\0') {
+			out[n++] = *s;
+			continue;
+		}
+		s++;
+		if (*s >= '0' && *s <= '7') {
+			unsigned v = 0;
+
+			for (int i = 0; i < 3 && *s >= '0' && *s <= '7'; i++, s++)
+				v = 8 * v + (unsigned)(*s - '0');
+			s--;
+			out[n++] = (char)(v & 0xff);
+		} else {
+			known = strchr(from, *s);
+			out[n++] = known ? to[known - from] : *s;
+		}
+	}
+	return span_make(out, n);
+}
+
 static unsigned drop_bits(void)
 {
 	struct span rest = span_str(conf_str(service_conf(), "message_drop_headers")), w;
@@ -48,6 +79,20 @@ void settings_load(void)
 		.hopcount_limit = conf_int(c, "hopcount_limit"),
 		.body_checks_limit = conf_int(c, "body_checks_size_limit"),
 		.nesting_limit = conf_int(c, "mime_nesting_limit"),
+		.boundary_limit = conf_int(c, "mime_boundary_length_limit"),
+		.token_limit = conf_int(c, "header_address_token_limit"),
+		.duplicate_limit = conf_int(c, "duplicate_filter_limit"),
+		.from_obsolete = strcmp(conf_str(c, "header_from_format"), "obsolete") == 0,
+		.mime = !conf_bool(c, "disable_mime_input_processing"),
+		.detect_8bit = conf_bool(c, "detect_8bit_encoding_header"),
+		.strict_headers = conf_bool(c, "strict_7bit_headers") || conf_bool(c, "strict_8bitmime"),
+		.strict_body = conf_bool(c, "strict_8bitmime_body") || conf_bool(c, "strict_8bitmime"),
+		.strict_domain = conf_bool(c, "strict_mime_encoding_domain"),
+		.remote_rewrite = is_set("remote_header_rewrite_domain"),
+		.smtputf8 = conf_bool(c, "smtputf8_enable"),
+		.autodetect = span_str(conf_str(c, "smtputf8_autodetect_classes")),
+		.reject_chars = characters("message_reject_characters"),
+		.strip_chars = characters("message_strip_characters"),
 		.queue_minfree = conf_int(c, "queue_minfree"),
 		.add_missing = conf_bool(c, "always_add_missing_headers"),
 		.original_recipient = conf_bool(c, "enable_original_recipient"),

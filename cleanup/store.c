@@ -1,19 +1,28 @@
 /* store.c - where a message goes: into a slot of the pool when it fits and one is free, else into a file of
- * its own. Who holds the pool's lock allocates; during a reload the process that ends may have it still, and
+ * its own. A message that was streamed into a file is copied into a slot when it fits: the copy is cheaper than the
+ * commits of the journal that a new name costs. Who holds the pool's lock allocates; during a reload the process that ends may have it still, and
  * the new one uses files until then. */
 #include "cleanup.h"
 #include "queue/qheader.h"
 #include <errno.h>
 #include <unistd.h>
 
-#define POOL_FILES_WANTED 8  /* 144 MiB, 2048 messages on their way */
-#define POOL_SPARE	  64 /* fewer free slots: make another file */
-#define SPACE_PER_POOL	  20 /* ... if it is less than a twentieth of what is free */
-#define RESCAN_MS	  200
+#define SMALL_CONTENT  (SLOT_BYTES - 8 * 1024) /* with header and some recipients it fits a small slot */
+#define HEADER_ROOM    4096		       /* for header fields that are added */
+#define SPACE_PER_POOL 20		       /* ... if it is less than a twentieth of what is free */
+#define RESCAN_MS      200
 
 struct queue *queue;
 struct slots *slots;
-static bool growing, draining;
+static const struct {
+	size_t wanted; /* slots: messages on their way; then files */
+	size_t spare;  /* fewer free slots: make another file of 18 MiB */
+} pool[SLOT_CLASSES] = {
+	[SLOT_SMALL] = { 8 * (size_t)SLOT_COUNT, 64 },
+	[SLOT_LARGE] = { 4 * (size_t)LARGE_SLOT_COUNT, 16 },
+};
+static bool growing; /* one file at a time: they are numbered */
+static bool enough[SLOT_CLASSES], draining;
 static size_t taken; /* slots being written */
 static mono_t rescanned;
 
@@ -27,6 +36,7 @@ struct pool_call {
 	enum rc rc;
 	struct err e;
 	struct slots *s;
+	enum slot_class class;
 };
 
 static void open_slots(void *arg)
@@ -37,7 +47,7 @@ static void open_slots(void *arg)
 		return;
 	if ((c->rc = queue_pool_refresh(queue, &c->e)) != RC_OK)
 		return;
-	if (queue_slots(queue) == 0 && (c->rc = queue_pool_grow(queue, &c->e)) != RC_OK)
+	if (queue_slots(queue) == 0 && (c->rc = queue_pool_grow(queue, SLOT_SMALL, &c->e)) != RC_OK)
 		return;
 	c->rc = slots_open(queue, report_slot, NULL, &c->s, &c->e);
 }
@@ -68,43 +78,55 @@ static void grow_pool(void *arg)
 {
 	struct pool_call *c = arg;
 
-	c->rc = queue_pool_grow(queue, &c->e);
+	c->rc = queue_pool_grow(queue, c->class, &c->e);
+}
+
+static bool room_to_grow(void)
+{
+	uint64_t bytes = 0, inodes;
+
+	return queue_space(queue, &bytes, &inodes, NULL) == RC_OK &&
+	       bytes / SPACE_PER_POOL > (uint64_t)SLOT_BYTES * SLOT_COUNT;
 }
 
 static void grow_task(void *arg)
 {
-	struct pool_call c = { .rc = RC_OK };
-	uint64_t bytes = 0, inodes;
+	struct pool_call c = { .rc = RC_AGAIN, .class = (enum slot_class)((bool *)arg - enough) };
 
-	(void)arg;
-	if (queue_space(queue, &bytes, &inodes, NULL) == RC_OK &&
-	    bytes / SPACE_PER_POOL > (uint64_t)SLOT_BYTES * SLOT_COUNT) {
+	if (room_to_grow()) {
 		task_offload(grow_pool, &c);
-		if (c.rc != RC_OK) { /* or without space: not again in this process */
+		if (c.rc != RC_OK)
 			log_warning("pool: %s", c.e.text);
-			return;
-		}
-		growing = false;
-		if (slots != NULL)
+		else if (slots != NULL)
 			slots_added(slots);
 	}
+	enough[c.class] = c.rc != RC_OK; /* not again in this process */
+	growing = false;
+}
+
+static void find_forgotten(void)
+{
+	commit_kick();
+	if (mono_diff_ms(mono_now(), rescanned) <= RESCAN_MS)
+		return;
+	rescanned = mono_now();
+	if (slots_rescan(slots) > 0)
+		commit_kick();
 }
 
 /* Few free slots: find the forgotten, and make more. */
-static void replenish(void)
+static void replenish(enum slot_class class)
 {
-	if (slots_free_count(slots) > POOL_SPARE)
+	size_t count = slots_count(slots, class);
+
+	if (slots_free_count(slots, class) > pool[class].spare)
 		return;
-	commit_kick();
-	if (mono_diff_ms(mono_now(), rescanned) > RESCAN_MS) {
-		rescanned = mono_now();
-		if (slots_rescan(slots) > 0)
-			commit_kick();
-	}
-	if (!growing && slots_live_count(slots) > queue_slots(queue) / 2 &&
-	    queue_slots(queue) < POOL_FILES_WANTED * SLOT_COUNT) {
+	if (count > 0)
+		find_forgotten();
+	if (!growing && !enough[class] && slots_live_count(slots, class) >= count / 2 &&
+	    count < pool[class].wanted) {
 		growing = true;
-		task_spawn(grow_task, NULL);
+		task_spawn(grow_task, &enough[class]);
 	}
 }
 
@@ -202,6 +224,8 @@ static void no_space(struct job *j, const struct err *e)
 /* false: not possible, take a file. */
 static bool store_in_slot(struct job *j, const struct span *content, size_t pieces)
 {
+	size_t bytes = content[0].n + (pieces > 1 ? content[1].n : 0);
+	enum slot_class class = bytes <= SMALL_CONTENT ? SLOT_SMALL : SLOT_LARGE;
 	struct iovec iov[4];
 	struct slot_pos at;
 	uint64_t total;
@@ -209,18 +233,17 @@ static bool store_in_slot(struct job *j, const struct span *content, size_t piec
 	struct err e;
 	int n;
 
-	if (slots == NULL || draining || j->hold ||
-	    content[0].n + (pieces > 1 ? content[1].n : 0) > SLOT_BYTES)
+	if (slots == NULL || draining || j->hold || bytes > LARGE_CONTENT)
 		return false;
-	replenish();
-	if (!slots_take(slots, &slot, &generation))
+	replenish(class);
+	if (!slots_take(slots, class, &slot, &generation))
 		return false;
+	at = queue_slot(queue, slot);
 	if (qimage_build(&j->env, content, pieces, generation, &j->a, iov, &n, &total) != RC_OK ||
-	    total > SLOT_BYTES) {
+	    total > at.bytes) {
 		slots_put_back(slots, slot);
 		return false;
 	}
-	at = queue_slot(queue, slot);
 	taken++;
 	if (pwritev_all(at.fd, iov, n, at.base, &e) != RC_OK || commit_pool(slot / SLOT_COUNT) != RC_OK) {
 		/* what stands there was never acknowledged; it must not come up again beside the copy in a
@@ -344,6 +367,15 @@ static void store_in_file(struct job *j, const struct span *content, size_t piec
 	}
 	if (c.rc != RC_OK)
 		no_space(j, &c.e);
+}
+
+/* Whether a message of that size, in a file now, is worth a copy into memory: it will go into a slot. */
+bool store_wants_copy(const struct job *j, uint64_t bytes)
+{
+	if (slots == NULL || draining || j->hold || bytes > LARGE_CONTENT - HEADER_ROOM)
+		return false;
+	replenish(SLOT_LARGE);
+	return slots_free_count(slots, SLOT_LARGE) > 0;
 }
 
 static bool below_minfree(void)

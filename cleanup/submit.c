@@ -48,6 +48,21 @@ static void read_header(struct job *j)
 	}
 }
 
+/* What fits a slot is handled as if it had come in memory; the file that was streamed into never gets a name. */
+static void take_into_memory(struct job *j)
+{
+	char *p;
+	struct err e;
+
+	if (!store_wants_copy(j, j->content_bytes))
+		return;
+	p = arena_alloc(&j->a, (size_t)j->content_bytes + 1);
+	if (large_read(j->file, 0, p, (size_t)j->content_bytes, &e) != RC_OK)
+		return; /* read_header() meets the same trouble, and tells it */
+	j->content = span_make(p, (size_t)j->content_bytes);
+	large_drop(&j->file);
+}
+
 static void take_content(struct job *j, struct ipc_call *call, const struct cleanup_submit *q)
 {
 	if (!q->file) {
@@ -60,7 +75,9 @@ static void take_content(struct job *j, struct ipc_call *call, const struct clea
 	if (j->file == NULL || q->content_bytes > INT64_MAX / 2) {
 		log_warning("%s: no such file was asked for", j->qid.s);
 		job_refuse(j, 451, "4.3.0", "Error: internal protocol error");
+		return;
 	}
+	take_into_memory(j);
 }
 
 static void set_up(struct job *j, struct ipc_call *call, const struct cleanup_submit *q)
@@ -103,6 +120,10 @@ static void process(struct job *j)
 	}
 	if (j->file != NULL)
 		read_header(j);
+	else if (chars_wanted(j)) {
+		j->content = chars_filter(j, j->content);
+		j->content_bytes = j->content.n;
+	}
 	j->env.hops = 0;
 	if (!job_refused(j))
 		job_expand(j);

@@ -1,6 +1,7 @@
 /* One connection in the process of the user: from the hand-over to the last line in the log. */
 #include "imapd.h"
 #include "log/log.h"
+#include "log/event.h"
 
 /* Once per process. */
 static enum rc make_special_use(struct store *store, struct err *e)
@@ -33,6 +34,9 @@ static void log_end(const struct session *s)
 		 (unsigned long long)stream_bytes_in(s->io), (unsigned long long)stream_bytes_out(s->io),
 		 s->deleted, s->expunged, s->hdr_count, (unsigned long long)s->hdr_bytes, s->body_count,
 		 (unsigned long long)s->body_bytes);
+	EVENT("logout", EV_CSTR("protocol", "imap"), EV_CSTR("session", s->who),
+	      EV_NUMBER("bytes_in", stream_bytes_in(s->io)), EV_NUMBER("bytes_out", stream_bytes_out(s->io)),
+	      EV_NUMBER("expunged", s->expunged));
 }
 
 void serve(struct login_session *l)

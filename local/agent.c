@@ -3,7 +3,9 @@
 #include "base/clock.h"
 #include "log/log.h"
 #include "mime/header.h"
+#include "setup.h"
 #include "service/service.h"
+#include "smtp/dsn_filter.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <unistd.h>
@@ -48,8 +50,29 @@ static void answer(struct agent *m)
 	ipc_reply(m->call, &reply);
 }
 
-void agent_result(struct agent *m, size_t i, const struct outcome *o)
+static struct maps *filter;
+
+void agent_filter_open(const char *param)
 {
+	filter = setup_text_maps(param);
+}
+
+struct outcome agent_filtered(struct arena *a, const struct outcome *o)
+{
+	struct outcome out = *o;
+	uint16_t status = (uint16_t)o->status;
+	struct span dsn = span_str(o->dsn);
+
+	if (!o->unlogged && dsn_filter(filter, a, &status, &dsn, &out.reason)) {
+		out.status = (enum deliver_status)status;
+		out.dsn = arena_cstr(a, dsn);
+	}
+	return out;
+}
+
+void agent_result(struct agent *m, size_t i, const struct outcome *unfiltered)
+{
+	struct outcome filtered = agent_filtered(m->a, unfiltered), *o = &filtered;
 	struct span relay = o->relay.n ? o->relay : m->d->service;
 	struct dlog line = { .qid = m->env.qid,
 			     .rcpt = agent_rcpt(m, i),

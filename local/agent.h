@@ -38,6 +38,10 @@ static inline bool agent_probe(const struct agent *m)
 {
 	return (m->d->flags & DELF_VERIFY) != 0;
 }
+/* Tables of the parameter, one of *_delivery_status_filter: applied to every outcome before it is logged. In prepare(). */
+void agent_filter_open(const char *param);
+/* What the filter makes of it. An outcome that somebody else has logged stays as it is. */
+struct outcome agent_filtered(struct arena *a, const struct outcome *o);
 /* outcome_set(o, DS_BOUNCED, "5.1.1", a, "unknown user: ...") */
 void outcome_set(struct outcome *o, enum deliver_status status, const char *dsn, struct arena *a,
 		 const char *fmt, ...) PRINTF_LIKE(5, 6);

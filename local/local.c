@@ -28,7 +28,11 @@ bool local_seen(struct local *l, const char *what, struct span text)
 {
 	struct span key = span_printf(l->a, "%s " SPAN_FMT, what, SPAN_ARG(text));
 
-	return table_set(l->seen, key, l) != NULL;
+	if (table_get(l->seen, key) != NULL)
+		return true;
+	if (local_conf.duplicates == 0 || table_count(l->seen) < local_conf.duplicates)
+		table_set(l->seen, key, l);
+	return false;
 }
 
 void local_add(struct local *l, const struct place *p, const struct dest *d)
@@ -96,9 +100,9 @@ static bool bounce_to_owner(struct local *l, const struct place *p, const struct
 	return rc == RC_OK && reply.code == 0;
 }
 
-void local_report(struct local *l, const struct place *p, const struct outcome *o)
+void local_report(struct local *l, const struct place *p, const struct outcome *unfiltered)
 {
-	struct outcome mine = *o;
+	struct outcome filtered = agent_filtered(l->a, unfiltered), *o = &filtered, mine = filtered;
 	struct dlog line = { .qid = l->m->env.qid,
 			     .rcpt = &p->rcpt,
 			     .times = l->m->times,

@@ -4,6 +4,7 @@
 #include "log/log.h"
 #include "pipe.h"
 #include "service/service.h"
+#include "setup.h"
 
 static struct pipe_service self;
 static struct arena forever;
@@ -18,6 +19,8 @@ static void prepare(void)
 	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
 	time_limit_s = conf_transport_int(c, service_name(), "_time_limit", "command_time_limit");
 	delimiters = conf_str(c, "recipient_delimiter");
+	map_set_remote(true);
+	agent_filter_open("pipe_delivery_status_filter");
 	workers_prepare("pipe", 1, NULL, 0);
 }
 

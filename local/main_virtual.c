@@ -32,6 +32,7 @@ static void prepare(void)
 	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
 	setup_lock("virtual_mailbox_lock", &conf.lock);
 	map_set_remote(true);
+	agent_filter_open("virtual_delivery_status_filter");
 	conf.mailboxes = setup_maps("virtual_mailbox_maps");
 	conf.uids = setup_maps("virtual_uid_maps");
 	conf.gids = setup_maps("virtual_gid_maps");

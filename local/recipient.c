@@ -19,7 +19,8 @@ static void split_recipient(struct local *l, struct place *p)
 	    !address_split_extension(p->local, local_conf.delimiter, &p->user, &p->ext))
 		p->user = p->local;
 	p->ext_left = p->ext;
-	p->delivered = local_lower(l->a, p->rcpt.addr);
+	if (p->up == NULL || !local_conf.frozen_delivered)
+		p->delivered = local_lower(l->a, p->rcpt.addr);
 }
 
 static void bounce(struct local *l, const struct place *p, const char *dsn, const char *text)
@@ -134,9 +135,9 @@ void local_recipient(struct local *l, struct place *p, bool plain)
 		       arena_printf(l->a, "alias database loop for " SPAN_FMT, SPAN_ARG(p->rcpt.addr)));
 		return;
 	}
-	if (agent_was_delivered(l->header, p->delivered)) {
+	if (agent_was_delivered(l->header, local_lower(l->a, p->rcpt.addr))) {
 		bounce(l, p, "5.4.6",
-		       arena_printf(l->a, "mail forwarding loop for " SPAN_FMT, SPAN_ARG(p->delivered)));
+		       arena_printf(l->a, "mail forwarding loop for " SPAN_FMT, SPAN_ARG(p->rcpt.addr)));
 		return;
 	}
 	if (p->local.p[0] == '\\' && p->local.n > 1) { /* as sendmail(1) -bs users write it */

@@ -76,6 +76,8 @@ void local_conf_read(void)
 	const struct conf *c = service_conf();
 	uint64_t message = (uint64_t)conf_int(c, "message_size_limit");
 
+	local_conf.frozen_delivered = conf_bool(c, "frozen_delivered_to");
+	local_conf.duplicates = (size_t)conf_int(c, "duplicate_filter_limit");
 	local_conf.delimiter = conf_str(c, "recipient_delimiter");
 	local_conf.limit = (uint64_t)conf_int(c, "mailbox_size_limit");
 	if (local_conf.limit != 0 && (message == 0 || local_conf.limit < message))
@@ -91,6 +93,7 @@ void local_conf_read(void)
 	read_default_privs();
 	find_alias_owner();
 	map_set_remote(true);
+	agent_filter_open("local_delivery_status_filter");
 	local_conf.aliases = setup_maps("alias_maps");
 	local_conf.transports = setup_maps("mailbox_transport_maps");
 	local_conf.fallbacks = setup_maps("fallback_transport_maps");

@@ -9,21 +9,29 @@
 static struct maps *held[MAPS_HELD];
 static size_t held_n;
 
-struct maps *setup_maps(const char *param)
+static struct maps *open_and_hold(const char *param, unsigned flags)
 {
 	struct maps *m = NULL;
 	struct err e = { .text = "" };
 
-	/* Commands, files and ids come from these: who answers has to be who is meant. */
-	const unsigned flags = MAP_FOLD_KEY | MAP_NO_REGSUB | MAP_NO_UNAUTH;
-
-	if (maps_open(param, span_str(conf_str(service_conf(), param)), flags, &m, &e) != RC_OK)
+	if (maps_open(param, span_str(conf_str(service_conf(), param)), MAP_FOLD_KEY | flags, &m, &e) !=
+	    RC_OK)
 		log_warning("%s: %s", param, e.text);
 	if (m == NULL)
 		die("%s: cannot be used", param);
 	INVARIANT(held_n < MAPS_HELD);
 	held[held_n++] = m;
 	return m;
+}
+
+struct maps *setup_maps(const char *param)
+{
+	return open_and_hold(param, MAP_NO_REGSUB | MAP_NO_UNAUTH);
+}
+
+struct maps *setup_text_maps(const char *param)
+{
+	return open_and_hold(param, 0);
 }
 
 void setup_lock(const char *param, struct store_lock *out)

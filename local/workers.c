@@ -7,8 +7,6 @@
 #define WORKERS_MAX  64 /* kept; beyond that the one unused for longest goes */
 #define EXTRA_MAX    16
 #define CHILD_RIGHTS "stdio recvfd rpath wpath chown flock thread"
-/* What a program of the user's may want; it cannot gain anything by set-uid programs (no_new_privs). */
-#define EXEC_RIGHTS "stdio recvfd rpath wpath chown flock thread watch inet udp unix fork kill exec"
 
 struct worker {
 	struct list link; /* in `workers`, latest used last */
@@ -55,7 +53,7 @@ void workers_prepare(const char *name, uint32_t min_uid, const char *const *extr
 				  .seqpacket = true,
 				  .min_uid = min_uid,
 				  .child_rights = CHILD_RIGHTS,
-				  .exec_rights = strcmp(name, "virtual") == 0 ? NULL : EXEC_RIGHTS,
+				  .exec_rights = strcmp(name, "virtual") == 0 ? NULL : WORKER_EXEC_RIGHTS,
 				  .child_paths = paths_of_child,
 				  .child_main = worker_main };
 	if (asuser_start(&c, &e) != RC_OK)

@@ -10,6 +10,8 @@
 #include "asuser/asuser.h"
 
 #define WORKER_IDLE_S 60
+/* What a program of the user's may want; it cannot gain anything by set-uid programs (no_new_privs). */
+#define WORKER_EXEC_RIGHTS "stdio recvfd rpath wpath chown flock thread watch inet udp unix fork kill exec"
 
 /* In prepare(), as root. `extra`: further directories every child may read and write (mail_spool_directory);
  * they stay the caller's. */

@@ -3,18 +3,20 @@
 #include "map/driver.h"
 #include "service/service.h"
 #include "tables.h"
+#include "task/task.h"
 
 #define PASSED_ON (MAP_FOLD_KEY | MAP_NO_REGSUB | MAP_UTF8) /* flags of a question that count here */
 
+/* Without tables in databases there is nobody to connect to. */
+#define RIGHTS "stdio accept rpath flock unix"
 static struct service proxymap;
 
-/* Sockets are for those configurations only that have a table behind one (tcp: socketmap: memcache:). */
 static void prepare(void)
 {
 	map_socketmap_limit(conf_int(service_conf(), "socketmap_max_reply_size"));
 	tables_open("proxy_read_maps", MAP_FOLD_KEY, true);
 	if (tables_ask_servers())
-		proxymap.rights = "stdio accept rpath flock unix inet";
+		proxymap.rights = RIGHTS " inet";
 }
 
 static size_t paths(struct arena *a, struct sandbox_path **out)
@@ -62,10 +64,11 @@ static struct service proxymap = {
 	.name = "proxymap",
 	.kind = SV_IPC,
 	.user = "aux_owner",
-	.rights = "stdio accept rpath flock unix",
+	.rights = RIGHTS,
 	.paths = paths,
 	.prepare = prepare,
 	.handlers = handlers,
+	.offload_threads = OFFLOAD_THREADS, /* a server that hangs holds a few of them */
 };
 
 int main(int argc, char **argv)

@@ -3,12 +3,59 @@
 #include "map/driver.h"
 #include "service/service.h"
 #include "tables.h"
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A cache that is not there yet is made, empty. Its directory belongs to a daemon's user, who could have put a symbolic
+ * link there: so it is made with that user's rights. */
+static void make_one(struct span name, uid_t root)
+{
+	static const struct {
+		const char *type, *suffix;
+	} types[] = { { "hash:/", ".db" }, { "btree:/", ".db" }, { "lmdb:/", ".lmdb" } };
+	struct map *m = NULL;
+	char path[1024], dir[1024];
+	struct stat st;
+	struct err e;
+
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		struct span file = span_skip(name, strlen(types[i].type) - 1);
+		ptrdiff_t slash;
+
+		if (!span_starts(name, span_str(types[i].type)))
+			continue;
+		slash = span_rchr(file, '/');
+		snprintf(path, sizeof path, SPAN_FMT "%s", SPAN_ARG(file), types[i].suffix);
+		snprintf(dir, sizeof dir, SPAN_FMT "/", SPAN_ARG(span_head(file, (size_t)slash)));
+		if (lstat(path, &st) == 0 || stat(dir, &st) != 0)
+			return;
+		if (root == 0 && seteuid(st.st_uid) != 0)
+			return;
+		if (map_open_at(name, MAP_FOLD_KEY | MAP_READ_WRITE | MAP_CREATE, 0, true, &m, &e) != RC_OK)
+			log_warning("%s", e.text);
+		map_close(&m);
+		if (root == 0 && seteuid(0) != 0)
+			die("seteuid");
+	}
+}
+
+static void make_missing(const struct conf *c)
+{
+	struct span rest = span_str(conf_str(c, "proxy_write_maps")), word;
+
+	while (map_word_next(&rest, &word, NULL) == RC_OK) {
+		while (span_starts(word, SPAN("proxy:")))
+			word = span_skip(word, 6);
+		make_one(word, geteuid());
+	}
+}
 
 static struct service proxywrite;
 
 /* Sockets are for those configurations only that have a table behind one (tcp: socketmap: memcache:). */
 static void prepare(void)
 {
+	make_missing(service_conf());
 	tables_open("proxy_write_maps", MAP_FOLD_KEY | MAP_READ_WRITE, false);
 	if (tables_ask_servers())
 		proxywrite.rights = "stdio accept rpath wpath flock unix inet";
@@ -71,9 +118,39 @@ static void update(struct ipc_call *call, const void *request)
 		answer(call, &r, m, q->del ? map_del(m, q->key, &e) : map_put(m, q->key, q->value, &e), &e);
 }
 
+#define WALK_BYTES (32 * 1024) /* of one answer */
+
+static void walk(struct ipc_call *call, const void *request)
+{
+	const struct map_walk *q = request;
+	struct arena *a = ipc_call_arena(call);
+	struct map_lookup_reply told = { .status = MAP_FOUND };
+	struct map *m = approved(q->table, &told);
+	struct map_pair *v = NULL, p;
+	size_t n = 0, cap = 0, bytes = 0;
+	void *state = NULL;
+	struct err e;
+	enum rc rc = RC_OK;
+
+	for (uint32_t i = 0; m && bytes < WALK_BYTES && n < 1000; i++) {
+		if ((rc = map_next(m, &state, a, &p.key, &p.value, &e)) != RC_OK)
+			break;
+		if (i < q->skip)
+			continue;
+		if (n == cap)
+			v = arena_grow(a, v, n, &cap, sizeof(*v));
+		bytes += p.key.n + p.value.n;
+		v[n++] = p;
+	}
+	if (rc != RC_OK && rc != RC_NOTFOUND)
+		log_warning("%s: %s", map_name(m), e.text);
+	ipc_reply(call, &(struct map_walk_reply){ told.status, { v, n } });
+}
+
 static const struct ipc_handler handlers[] = {
 	{ IPC_MAP_LOOKUP, "*", lookup },
 	{ IPC_MAP_UPDATE, "*", update },
+	{ IPC_MAP_WALK, "verify", walk },
 	{ 0, NULL, NULL },
 };
 

@@ -23,7 +23,7 @@ static struct {
 	struct table *by_name; /* struct entry */
 	struct arena arena;
 	unsigned flags;
-	bool retiring, servers;
+	bool retiring;
 } tables;
 
 static bool is_type(struct span word, const struct map_driver **drv)
@@ -62,14 +62,8 @@ static void open_table(struct span name, unsigned depth)
 		return;
 	}
 	table_set(tables.by_name, name, en);
-	tables.servers |= map_asks_server(en->map);
 	if (map_within(en->map) && depth < MAP_DEPTH_MAX) /* its file has to be within reach, too */
 		open_word(span_str(map_within(en->map)), depth + 1);
-}
-
-bool tables_ask_servers(void)
-{
-	return tables.servers;
 }
 
 static void open_words(struct span text, unsigned depth);
@@ -187,13 +181,60 @@ static const char *directory_of(struct arena *a, struct span name)
 	return arena_cstr(a, span_head(path, slash ? (size_t)slash : 1));
 }
 
+static const struct map_driver *driver_of(struct span name)
+{
+	ptrdiff_t colon = span_chr(name, ':');
+	const struct map_driver *drv = NULL;
+
+	(void)!map_driver_find(span_head(name, (size_t)colon), &drv, NULL, NULL);
+	return drv;
+}
+
+/* By type, for a table that cannot be opened now may be there later. */
+bool tables_ask_servers(void)
+{
+	struct span name;
+	size_t pos = 0;
+	void *value;
+
+	while (table_next(tables.by_name, &pos, &name, &value))
+		if (driver_of(name) && (driver_of(name)->flags & MD_SERVER))
+			return true;
+	return false;
+}
+
+struct path_list {
+	struct arena *a;
+	struct sandbox_path **v;
+	size_t n, cap;
+};
+
+static void add_for_map(void *arg, const char *path)
+{
+	struct path_list *l = arg;
+	add_path(l->a, l->v, &l->n, &l->cap, arena_strdup(l->a, path), SB_READ);
+}
+
+/* What the resolver and the TLS libraries of database clients read. */
+static void add_for_servers(struct path_list *l)
+{
+	static const char *const files[] = {
+		"/etc/resolv.conf", "/etc/hosts",	    "/etc/host.conf",
+		"/etc/gai.conf",    "/etc/services",	    "/etc/protocols",
+		"/etc/ssl",	    "/usr/lib/ssl",	    "/usr/share/ca-certificates",
+		"/etc/gnutls",	    "/run/systemd/resolve", "/dev/urandom"
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		add_path(l->a, l->v, &l->n, &l->cap, files[i], SB_READ);
+}
+
 size_t tables_paths(struct arena *a, struct sandbox_path **out, int access)
 {
+	struct path_list l = { a, out, 0, 0 };
 	static const char *const for_users[] = { "/etc/passwd", "/etc/group", "/etc/nsswitch.conf",
 						 "/run/nscd" };
-	static const char *const for_hosts[] = { "/etc/hosts", "/etc/resolv.conf", "/etc/services",
-						 "/etc/host.conf", "/etc/gai.conf" };
-	size_t n = 0, cap = 0, pos = 0;
+	size_t pos = 0;
 	struct span name;
 	void *value;
 
@@ -201,13 +242,14 @@ size_t tables_paths(struct arena *a, struct sandbox_path **out, int access)
 	while (table_next(tables.by_name, &pos, &name, &value)) {
 		const char *dir = directory_of(a, name);
 		if (dir)
-			add_path(a, out, &n, &cap, dir, access);
+			add_path(a, out, &l.n, &l.cap, dir, access);
+		map_paths(((const struct entry *)value)->map, add_for_map, &l);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(for_users); i++)
-		add_path(a, out, &n, &cap, for_users[i], SB_READ);
-	for (size_t i = 0; tables.servers && i < ARRAY_LEN(for_hosts); i++)
-		add_path(a, out, &n, &cap, for_hosts[i], SB_READ);
-	return n;
+		add_path(a, out, &l.n, &l.cap, for_users[i], SB_READ);
+	if (tables_ask_servers())
+		add_for_servers(&l);
+	return l.n;
 }
 
 /* ---- watching ---- */
@@ -230,9 +272,16 @@ static void retire(const struct map *m)
 	timer_set(&t, deadline_ms(RETIRE_AFTER_MS));
 }
 
+/* What such a table reads is fixed when a process starts. */
+static bool needs_paths(struct span name)
+{
+	const struct map_driver *drv = driver_of(name);
+	return drv && drv->paths;
+}
+
 static void look_at(struct entry *en)
 {
-	struct map *fresh;
+	struct map *fresh = NULL;
 	struct err e;
 
 	if (mono_diff_ms(loop_now(), en->looked) < LOOK_EVERY_MS)
@@ -240,7 +289,8 @@ static void look_at(struct entry *en)
 	en->looked = loop_now();
 	if (en->map->busy || !map_changed(en->map))
 		return;
-	if (map_open_at(span_str(map_name(en->map)), en->flags, 0, true, &fresh, &e) == RC_OK) {
+	if (!needs_paths(span_str(map_name(en->map))) &&
+	    map_open_at(span_str(map_name(en->map)), en->flags, 0, true, &fresh, &e) == RC_OK) {
 		map_close(&en->map);
 		en->map = fresh;
 		return;
@@ -261,6 +311,8 @@ static void try_again(struct entry *en)
 	if (map_open_at(span_str(map_name(en->map)), en->flags, 0, true, &fresh, &e) == RC_OK) {
 		map_close(&en->map);
 		en->map = fresh;
+		if (needs_paths(span_str(map_name(fresh))))
+			retire(fresh);
 	} else {
 		map_close(&fresh);
 	}

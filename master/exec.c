@@ -41,6 +41,7 @@ static void place_descriptors(const struct service *s, int chan, int lock)
 		give_up(s, "/dev/null");
 	int up_null = lift(s, null, top), up_chan = lift(s, chan, top);
 	int up_log = lift(s, master.log_fd >= 0 ? master.log_fd : null, top);
+	int up_events = lift(s, master.events_fd >= 0 ? master.events_fd : null, top);
 	int up_lock = lock >= 0 ? lift(s, lock, top) : -1;
 	int *up = calloc((size_t)n + 1, sizeof *up);
 	if (up == NULL)
@@ -52,6 +53,7 @@ static void place_descriptors(const struct service *s, int chan, int lock)
 		place(s, up_null, i);
 	place(s, up_chan, MP_FD_MASTER);
 	place(s, up_log, MP_FD_LOG);
+	place(s, up_events, MP_FD_EVENTS);
 	for (int i = 0; i < n; i++)
 		place(s, up[i], MP_FD_LISTEN + i);
 	if (up_lock >= 0)

@@ -103,6 +103,7 @@ struct master {
 	uid_t owner; /* mail_owner */
 	gid_t owner_gid, postdrop;
 	int log_fd;   /* maillog_file, or -1 */
+	int events_fd; /* event_log, or -1 */
 	int ready_fd; /* -w: the waiting parent's pipe, or -1 */
 	unsigned children;
 };

@@ -1,6 +1,7 @@
 /* submit.c - one local message to cleanup(8): the envelope reduced to what a local user may say, a Received:
  * field in front. */
 #include "pickup.h"
+#include "log/event.h"
 #include <errno.h>
 #include <unistd.h>
 
@@ -255,6 +256,8 @@ void submit(struct pickup_message *m, struct arena *a, struct cleanup_submit_rep
 	}
 	restrict_envelope(m, id);
 	log_info("%s: uid=%lu from=<" SPAN_FMT ">", id->s, (unsigned long)m->uid, SPAN_ARG(m->env.sender));
+	EVENT("message", EV_TEXT("queue_id", qid_span(id)), EV_NUMBER("uid", m->uid),
+	      EV_TEXT("sender", m->env.sender));
 	head = received(m, id, a);
 	buf_init(&b, 128 * 1024); /* what a record of IPC_CLEANUP_SUBMIT may carry */
 	if (envelope_encode(&m->env, &b) != RC_OK)

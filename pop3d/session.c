@@ -6,6 +6,7 @@
  * The list of messages is that of the moment of log-in. Sessions do not lock each other out: what another one
  * removed meanwhile is missing here, and removing it again is harmless. */
 #include "command.h"
+#include "log/event.h"
 #include "log/log.h"
 #include "multiline.h"
 #include "pop3d.h"
@@ -342,6 +343,8 @@ void session_serve(struct login_session *l)
 		 s.did.top, (unsigned long long)s.did.top_bytes, s.did.retr,
 		 (unsigned long long)s.did.retr_bytes, s.did.deleted, s.n,
 		 (unsigned long long)s.did.all_bytes);
+	EVENT("logout", EV_CSTR("protocol", "pop3"), EV_CSTR("session", l->who),
+	      EV_NUMBER("retrieved", s.did.retr), EV_NUMBER("deleted", s.did.deleted));
 	mailbox_close(&s.mb);
 	free(s.item);
 }

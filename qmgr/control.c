@@ -236,6 +236,7 @@ void answer_control(struct ipc_call *call, const void *request)
 	    peer->uid != geteuid()) {
 		r.code = 2;
 	} else if (q->op == QOP_FLUSH) {
+		dest_revive_all();
 		r.count = deferred_wake(SPAN_NONE);
 	} else if (q->op == QOP_FLUSH_SITE) {
 		r.count = flush_site(q->arg);

@@ -12,6 +12,7 @@ struct later {
 static struct later **heap;
 static size_t heap_n, heap_cap;
 static struct table *by_id;
+static struct table *flushed; /* ids woken by somebody, until they are active */
 static struct waitq changed = { { &changed.waiters, &changed.waiters } };
 
 static void place(size_t i, struct later *l)
@@ -107,6 +108,19 @@ static void wake(struct later *l)
 	incoming_add(QW_DEFERRED, 0, 0, &id);
 }
 
+static void wake_asked(struct later *l)
+{
+	if (!flushed)
+		flushed = table_new();
+	table_set(flushed, qid_span(&l->id), flushed);
+	wake(l);
+}
+
+bool deferred_was_flushed(struct span id)
+{
+	return flushed && table_del(flushed, id) != NULL;
+}
+
 uint32_t deferred_wake(struct span id)
 {
 	uint32_t n = 0;
@@ -115,11 +129,11 @@ uint32_t deferred_wake(struct span id)
 	if (id.n) {
 		l = by_id ? table_get(by_id, id) : NULL;
 		if (l)
-			wake(l);
+			wake_asked(l);
 		return l != NULL;
 	}
 	for (; heap_n > 0; n++)
-		wake(heap[0]);
+		wake_asked(heap[0]);
 	return n;
 }
 
@@ -130,7 +144,7 @@ void deferred_run(void)
 	while (!service_draining()) {
 		int64_t now = wall_now().us, wait_ms = qmgr_conf.queue_run_s * 1000;
 
-		while (heap_n > 0 && heap[0]->at_us <= now && (int64_t)active_count < qmgr_conf.active_max)
+		while (heap_n > 0 && heap[0]->at_us <= now && active_has_room())
 			wake(heap[0]);
 		if (heap_n > 0 && heap[0]->at_us > now && (heap[0]->at_us - now) / 1000 < wait_ms)
 			wait_ms = (heap[0]->at_us - now) / 1000 + 1;

@@ -1,7 +1,11 @@
 /* qmgr/deliver.c - one delivery: message and recipients to an agent, its answer to the recipients' states. */
 #include "qmgr.h"
+#include "log/event.h"
 #include "log/log.h"
 #include "service/service.h"
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 #define AGENT_TRIES   5 /* an agent that ends under us is asked again so often, then the mail is deferred */
@@ -15,7 +19,25 @@ struct content_job {
 	struct err e;
 };
 
-/* Small: the content's bytes from the slot. Large: a descriptor of the file, read-only, and its extents. */
+/* A copy that nobody can change, at the offset that the extents count from. */
+static enum rc sealed_copy(const struct slot_pos *pos, size_t bytes, int *fd, struct err *e)
+{
+	off_t from = pos->base + QFILE_CONTENT_OFF;
+	ssize_t n = 1;
+
+	*fd = memfd_create("message", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (*fd < 0 || lseek(*fd, QFILE_CONTENT_OFF, SEEK_SET) < 0)
+		return err_sys(e, "copy of the message");
+	for (; bytes > 0 && n > 0; bytes -= n > 0 ? (size_t)n : 0)
+		n = sendfile(*fd, pos->fd, &from, bytes);
+	if (bytes > 0 ||
+	    fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
+		return err_sys(e, "copy of the message");
+	return RC_OK;
+}
+
+/* Small: the content's bytes from the slot. From a large slot: a copy in memory, since no agent may hold a
+ * descriptor of a slot. From a file: its descriptor, read-only. With the extents. */
 static void open_content(void *arg)
 {
 	struct content_job *j = arg;
@@ -29,7 +51,11 @@ static void open_content(void *arg)
 		return;
 	}
 	pos = queue_slot(queue, m->slot);
-	j->bytes = xcalloc(1, m->im.content_bytes + 1);
+	if (pos.bytes != SLOT_BYTES) {
+		j->rc = sealed_copy(&pos, m->im.content_bytes, &j->d->fd, &j->e);
+		return;
+	}
+	j->bytes = xmalloc(m->im.content_bytes + 1);
 	got = pread(pos.fd, j->bytes, m->im.content_bytes, pos.base + QFILE_CONTENT_OFF);
 	j->rc = got == (ssize_t)m->im.content_bytes ? RC_OK : err_sys(&j->e, "slot %u", m->slot);
 	j->d->content = span_make(j->bytes, m->im.content_bytes);
@@ -151,6 +177,10 @@ static void defer_all(struct delivery *dl, const char *dsn, const char *reason)
 		log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=%lld, dsn=%s, status=deferred (%s)",
 			 dl->m->id.s, SPAN_ARG(envelope_rcpt(&dl->m->im.env, dl->rcpt[i])->addr),
 			 (long long)((wall_now().us - dl->m->im.env.arrival_us) / 1000000), dsn, reason);
+		EVENT("delivery", EV_TEXT("queue_id", qid_span(&dl->m->id)),
+		      EV_TEXT("recipient", envelope_rcpt(&dl->m->im.env, dl->rcpt[i])->addr),
+		      EV_CSTR("relay", "none"), EV_SECONDS("delay", wall_now().us - dl->m->im.env.arrival_us),
+		      EV_CSTR("dsn", dsn), EV_CSTR("status", "deferred"), EV_CSTR("reason", reason));
 		message_settle(dl->m, dl->rcpt[i], RUN_DEFERRED, &why);
 	}
 }

@@ -6,6 +6,7 @@
  * of recipients does not hold up the single message behind it. Destinations of a transport are served in
  * turn, too. */
 #include "qmgr.h"
+#include "log/event.h"
 #include "log/log.h"
 #include "service/service.h"
 
@@ -15,6 +16,9 @@ struct carrier {
 	char name[128];
 	size_t busy, process_limit;
 	int64_t concurrency_limit, recipient_limit, initial, cohort_limit, rate_delay_s;
+	int64_t own_delay_s; /* default_transport_rate_delay: one delivery at a time, with pauses */
+	mono_t not_before;   /* ... and the end of this one */
+	struct timer again;
 	double positive, negative;
 	mono_t suspended_until;
 	struct table *dests; /* nexthop -> struct dest */
@@ -32,6 +36,17 @@ struct dest {
 	struct timer again;
 };
 static struct list transports = { &transports, &transports };
+static void kick_transport(struct carrier *t);
+
+/* Square root of a window, which is a small number: Newton's method, so that no daemon needs libm. */
+static double root(double v)
+{
+	double x = v > 1 ? v / 2 : 1;
+
+	for (int i = 0; i < 20; i++)
+		x = (x + v / x) / 2;
+	return x;
+}
 
 static double feedback(const char *transport, const char *suffix, const char *fallback, double window)
 {
@@ -39,12 +54,17 @@ static double feedback(const char *transport, const char *suffix, const char *fa
 	double v = strtod(s, NULL);
 	const char *slash = strchr(s, '/');
 
-	if (slash) { /* "1/concurrency", "1/sqrt_concurrency" (taken as 1/concurrency), "1/5" */
+	if (slash) { /* "1/concurrency", "1/sqrt_concurrency", "1/5" */
 		double by = strtod(slash + 1, NULL);
 
-		v /= by > 0 ? by : window;
+		v /= by > 0 ? by : strcmp(slash + 1, "sqrt_concurrency") == 0 ? root(window) : window;
 	}
 	return v > 0 && v <= 1 ? v : 1;
+}
+
+static void kick_carrier(void *arg)
+{
+	kick_transport(arg);
 }
 
 static struct carrier *transport_get(struct span name)
@@ -71,6 +91,9 @@ static struct carrier *transport_get(struct span name)
 					     "default_destination_concurrency_failed_cohort_limit");
 	t->rate_delay_s =
 	    conf_transport_int(c, t->name, "_destination_rate_delay", "default_destination_rate_delay");
+	t->own_delay_s =
+	    conf_transport_int(c, t->name, "_transport_rate_delay", "default_transport_rate_delay");
+	timer_init(&t->again, kick_carrier, t);
 	t->process_limit = (size_t)conf_int(c, "default_process_limit");
 	t->dests = table_new();
 	list_init(&t->ready);
@@ -82,7 +105,12 @@ static void kick_dest(struct dest *d);
 
 static void again(void *arg)
 {
-	kick_dest(arg);
+	struct dest *d = arg;
+	mono_t until = mono_diff_ms(d->dead_until, d->remember_until) > 0 ? d->dead_until : d->remember_until;
+
+	if (mono_diff_ms(until, loop_now()) > 0) /* it was a shorter pause that ended */
+		timer_set(&d->again, (deadline_t){ mono_after(until, 1) });
+	kick_dest(d);
 }
 
 static struct dest *dest_get(struct carrier *t, struct span nexthop)
@@ -157,6 +185,10 @@ static void defer_dead(struct dest *d, struct message *m, uint32_t rcpt)
 	log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=%lld, dsn=" SPAN_FMT ", status=deferred (%s)",
 		 m->id.s, SPAN_ARG(envelope_rcpt(&m->im.env, rcpt)->addr),
 		 (long long)((wall_now().us - m->im.env.arrival_us) / 1000000), SPAN_ARG(why.dsn), reason);
+	EVENT("delivery", EV_TEXT("queue_id", qid_span(&m->id)),
+	      EV_TEXT("recipient", envelope_rcpt(&m->im.env, rcpt)->addr), EV_CSTR("relay", "none"),
+	      EV_SECONDS("delay", wall_now().us - m->im.env.arrival_us), EV_TEXT("dsn", why.dsn),
+	      EV_CSTR("status", "deferred"), EV_CSTR("reason", reason));
 	message_settle(m, rcpt, RUN_DEFERRED, &why);
 }
 
@@ -199,10 +231,6 @@ static void start_one(struct dest *d)
 		job_free(j);
 	else
 		list_add_tail(&d->jobs, &j->link);
-	if (d->t->rate_delay_s > 0) {
-		d->not_before = mono_after(loop_now(), d->t->rate_delay_s * 1000);
-		timer_set(&d->again, (deadline_t){ d->not_before });
-	}
 }
 
 static bool may_start(const struct dest *d)
@@ -213,6 +241,8 @@ static bool may_start(const struct dest *d)
 			    : d->window;
 
 	if (t->rate_delay_s > 0 && (d->busy > 0 || mono_diff_ms(d->not_before, loop_now()) > 0))
+		return false;
+	if (t->own_delay_s > 0 && (t->busy > 0 || mono_diff_ms(t->not_before, loop_now()) > 0))
 		return false;
 	return !list_empty(&d->jobs) && (double)d->busy < (window < 1 ? 1 : window) &&
 	       t->busy < t->process_limit && mono_diff_ms(t->suspended_until, loop_now()) <= 0;
@@ -250,6 +280,48 @@ void dest_kick_all(void)
 {
 	LIST_EACH(it, &transports)
 	kick_transport(LIST_ENTRY(it, struct carrier, link));
+}
+
+void dest_revive_all(void)
+{
+	LIST_EACH(it, &transports)
+	{
+		struct carrier *t = LIST_ENTRY(it, struct carrier, link);
+		struct span nexthop;
+		size_t pos = 0;
+		void *d;
+
+		t->suspended_until.ms = 0;
+		while (table_next(t->dests, &pos, &nexthop, &d))
+			((struct dest *)d)->dead_until.ms = 0;
+	}
+}
+
+static size_t waiting_of(const struct dest *d)
+{
+	size_t n = 0;
+
+	LIST_EACH(it, &d->jobs)
+	n += LIST_ENTRY(it, struct job, link)->n - LIST_ENTRY(it, struct job, link)->next;
+	return n;
+}
+
+const struct dest *dest_fullest(size_t *recipients)
+{
+	const struct dest *best = NULL;
+
+	*recipients = 0;
+	LIST_EACH(it, &transports)
+	LIST_EACH(d, &LIST_ENTRY(it, struct carrier, link)->ready)
+	{
+		size_t n = waiting_of(LIST_ENTRY(d, struct dest, link));
+
+		if (n > *recipients) {
+			best = LIST_ENTRY(d, struct dest, link);
+			*recipients = n;
+		}
+	}
+	return best;
 }
 
 /* Everything that waits for a dead destination is deferred for its reason, without trying. */
@@ -304,6 +376,21 @@ static void window_up(struct dest *d)
 			      "default_destination_concurrency_positive_feedback", d->window);
 }
 
+/* The pause begins when a delivery has ended (default_destination_rate_delay, default_transport_rate_delay). */
+static void pause_after(struct dest *d)
+{
+	struct carrier *t = d->t;
+
+	if (t->own_delay_s > 0) {
+		t->not_before = mono_after(loop_now(), t->own_delay_s * 1000);
+		timer_set(&t->again, (deadline_t){ mono_after(t->not_before, 1) });
+	}
+	if (t->rate_delay_s > 0) {
+		d->not_before = mono_after(loop_now(), t->rate_delay_s * 1000);
+		timer_set(&d->again, (deadline_t){ mono_after(d->not_before, 1) });
+	}
+}
+
 void dest_delivery_done(struct dest *d, bool destination_dead, struct span dsn, struct span reason)
 {
 	d->busy--;
@@ -312,6 +399,7 @@ void dest_delivery_done(struct dest *d, bool destination_dead, struct span dsn, 
 		window_down(d, dsn, reason);
 	else
 		window_up(d);
+	pause_after(d);
 	kick_dest(d);
 }
 

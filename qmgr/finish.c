@@ -2,6 +2,7 @@
  * go out first (a crash after that repeats a report, never loses one), then what is left is deferred, or the
  * message is removed. */
 #include "qmgr.h"
+#include "log/event.h"
 #include "log/log.h"
 #include "service/service.h"
 #include <unistd.h>
@@ -150,10 +151,19 @@ static bool wants_failure(const struct message *m, size_t i)
 	return m->run[i] == RUN_BOUNCED;
 }
 
+/* The sender was told of a delay that is over now (confirm_delay_cleared). */
+static bool delay_cleared(const struct message *m, size_t i)
+{
+	return qmgr_conf.delay_cleared && (m->im.env.flags & ENVF_WARNED) && m->im.env.sender.n &&
+	       !(envelope_rcpt(&m->im.env, i)->notify & NOTIFY_NEVER);
+}
+
 static bool wants_success(const struct message *m, size_t i)
 {
 	if (m->run[i] != RUN_DONE || m->final[i] == 0)
 		return false;
+	if (delay_cleared(m, i))
+		return true;
 	return (envelope_rcpt(&m->im.env, i)->notify & NOTIFY_SUCCESS) && m->final[i] != DS_EXPANDED;
 }
 
@@ -191,7 +201,11 @@ static size_t collect(const struct message *m, wanted_fn *wanted, size_t *next, 
 		v[n] = (struct bounce_rcpt){ r->addr, r->orig,	 r->orcpt,     r->notify,    s->status,
 					     s->dsn,  s->reason, s->diag_type, s->diag_text, s->remote_mta };
 		if (m->run[i] == RUN_DONE) {
+			if (delay_cleared(m, i))
+				v[n].notify |= NOTIFY_SUCCESS; /* bounce(8) goes by it */
 			v[n].status = m->final[i];
+			if (delay_cleared(m, i) && v[n].status == DS_EXPANDED)
+				v[n].status = DS_RELAYED; /* the next host was not asked to tell */
 			if (!v[n].dsn.n)
 				v[n].dsn = SPAN("2.0.0");
 		}
@@ -284,6 +298,8 @@ static void expire(struct message *m)
 		return;
 	log_info("%s: from=<" SPAN_FMT ">, status=%s, returned to sender", m->id.s,
 		 SPAN_ARG(m->im.env.sender), m->im.env.flags & ENVF_EXPIRE ? "force-expired" : "expired");
+	EVENT("expired", EV_TEXT("queue_id", qid_span(&m->id)), EV_TEXT("sender", m->im.env.sender),
+	      EV_FLAG("forced", m->im.env.flags & ENVF_EXPIRE));
 	turn(m, RUN_DEFERRED, RUN_BOUNCED);
 }
 
@@ -322,6 +338,7 @@ static void remove_message(struct message *m)
 	else if (m->where == QW_SLOT)
 		slots_release(m->slot, m->generation);
 	log_info("%s: removed", m->id.s);
+	EVENT("removed", EV_TEXT("queue_id", qid_span(&m->id)));
 }
 
 /* Into a file of its own in `to`, with states, schedule and the reasons; the slot, or the former name, ends

@@ -21,13 +21,33 @@ size_t incoming_count(void)
 	return waiting_n;
 }
 
+/* The active set is full: one destination is mostly the reason (QSHAPE_README). */
+static void warn_of_clog(void)
+{
+	static mono_t not_before;
+	const struct dest *d;
+	size_t n;
+
+	if (qmgr_conf.clog_warn_s == 0 || mono_diff_ms(not_before, loop_now()) > 0)
+		return;
+	d = dest_fullest(&n);
+	if (!d)
+		return;
+	not_before = mono_after(loop_now(), qmgr_conf.clog_warn_s * 1000);
+	log_warning("mail for " SPAN_FMT " is using up %zu of %zu active queue entries",
+		    SPAN_ARG(dest_nexthop(d)), n, active_rcpts);
+	log_warning("you may need to increase the concurrency limit of transport %s, or to give this "
+		    "destination a transport of its own",
+		    dest_transport_name(d));
+}
+
 void incoming_add(enum queue_where where, uint32_t slot, uint32_t generation, const struct qid *id)
 {
 	struct waiting *w;
 
 	if (message_find(qid_span(id)) || (ids && table_get(ids, qid_span(id))))
 		return;
-	if ((int64_t)active_count < qmgr_conf.active_max && list_empty(&waiting)) {
+	if (active_has_room() && list_empty(&waiting)) {
 		message_start(where, slot, generation, id);
 		return;
 	}
@@ -41,11 +61,12 @@ void incoming_add(enum queue_where where, uint32_t slot, uint32_t generation, co
 	if (!ids)
 		ids = table_new();
 	table_set(ids, qid_span(id), w);
+	warn_of_clog();
 }
 
 void incoming_refill(void)
 {
-	while ((int64_t)active_count < qmgr_conf.active_max && !list_empty(&waiting)) {
+	while (active_has_room() && !list_empty(&waiting)) {
 		struct waiting *w = LIST_ENTRY(list_first(&waiting), struct waiting, link);
 
 		list_del(&w->link);
@@ -114,7 +135,8 @@ static void scan_slots(struct scan *s)
 		struct slot_pos pos = queue_slot(queue, slot);
 		struct qimage im;
 
-		if (qimage_read(pos.fd, pos.base, SLOT_BYTES, true, &a, &im, &s->e) == RC_OK) {
+		if (pos.bytes > 0 &&
+		    qimage_read(pos.fd, pos.base, pos.bytes, true, &a, &im, &s->e) == RC_OK) {
 			struct found *f = scan_add(s);
 
 			f->where = QW_SLOT;

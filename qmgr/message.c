@@ -1,6 +1,7 @@
 /* qmgr/message.c - a message in the active set: read it, ask router where each recipient goes, hand the
  * recipients to destinations. */
 #include "qmgr.h"
+#include "log/event.h"
 #include "log/log.h"
 #include "mime/address.h"
 #include "service/service.h"
@@ -8,6 +9,7 @@
 
 struct list active_messages = { &active_messages, &active_messages };
 size_t active_count;
+size_t active_rcpts;
 static struct table *active; /* id -> struct message */
 
 struct message *message_find(struct span id)
@@ -20,8 +22,16 @@ bool message_is_probe(const struct message *m)
 	return m->im.env.flags & (ENVF_VERIFY_ONLY | ENVF_PROBE);
 }
 
+/* A single message may have more recipients than the limit: it gets its turn alone. */
+bool active_has_room(void)
+{
+	return (int64_t)active_count < qmgr_conf.active_max &&
+	       (active_count == 0 || (int64_t)active_rcpts < qmgr_conf.rcpt_max);
+}
+
 void message_free(struct message *m)
 {
+	active_rcpts -= m->counted;
 	list_del(&m->link);
 	table_del(active, qid_span(&m->id));
 	active_count--;
@@ -45,7 +55,7 @@ static void read_image(void *arg)
 
 	if (m->where == QW_SLOT) {
 		pos = queue_slot(queue, m->slot);
-		j->rc = qimage_read(pos.fd, pos.base, SLOT_BYTES, true, &m->arena, &m->im, &j->e);
+		j->rc = qimage_read(pos.fd, pos.base, pos.bytes, true, &m->arena, &m->im, &j->e);
 		return;
 	}
 	j->rc = queue_file_open(queue, &m->id, m->where, false, &fd, &j->e);
@@ -76,11 +86,51 @@ static void read_failed(struct message *m, const struct read_job *j)
 }
 
 /* ---- routing ---- */
+static bool is_deferred_transport(struct span transport)
+{
+	struct span rest = span_str(qmgr_conf.defer_transports), w;
+
+	while (span_next_word(&rest, ", \t\r\n", &w))
+		if (span_eq(w, transport))
+			return true;
+	return false;
+}
+
+/* content_filter = transport:nexthop wins over the recipient's own; a probe asks for that. */
+static void apply_filter(const struct message *m, struct router_resolve_reply *to)
+{
+	struct span filter = m->im.env.content_filter;
+	ptrdiff_t colon = span_chr(filter, ':');
+	struct span nexthop = colon < 0 ? SPAN_NONE : span_skip(filter, (size_t)colon + 1);
+
+	if (filter.n == 0 || message_is_probe(m))
+		return;
+	to->transport = colon < 0 ? filter : span_head(filter, (size_t)colon);
+	if (nexthop.n == 0)
+		nexthop = span_str(qmgr_conf.filter_nexthop);
+	to->nexthop = nexthop.n ? nexthop : address_split(to->rcpt).domain;
+}
+
+/* Recipients that are not sent where they belong: programs behind a transport could take "-x" for an option;
+ * some transports wait for a flush. */
+static void divert(const struct message *m, struct router_resolve_reply *to)
+{
+	if (!qmgr_conf.min_user && to->rcpt.n > 0 && to->rcpt.p[0] == '-') {
+		to->transport = SPAN("error");
+		to->nexthop = SPAN("5.1.3 bad address syntax");
+	} else if (!m->flushed && *qmgr_conf.defer_transports && is_deferred_transport(to->transport)) {
+		to->transport = SPAN("retry");
+		to->nexthop = SPAN("4.3.2 deferred transport");
+	}
+}
+
 /* errors of router leave the recipient deferred, never lost */
 static void route_recipient(struct message *m, uint32_t i)
 {
 	struct env_rcpt *r = envelope_rcpt(&m->im.env, i);
-	struct router_resolve q = { .sender = m->im.env.sender, .addr = r->addr };
+	struct router_resolve q = { .sender = m->im.env.sender,
+				    .addr = r->addr,
+				    .probe = (m->im.env.flags & ENVF_PROBE) != 0 };
 	struct router_resolve_reply a = { .code = 0 };
 	struct arena tmp;
 	struct err e;
@@ -95,16 +145,8 @@ static void route_recipient(struct message *m, uint32_t i)
 		why.reason = rc == RC_OK ? a.text : SPAN("address resolver failure");
 		message_settle(m, i, RUN_DEFERRED, &why);
 	} else {
-		struct span redirect = m->im.env.content_filter;
-
-		/* content_filter = transport:nexthop wins over the recipient's own; a probe asks for that. */
-		if (redirect.n && !message_is_probe(m)) {
-			ptrdiff_t colon = span_chr(redirect, ':');
-			struct span nexthop = colon < 0 ? SPAN_NONE : span_skip(redirect, (size_t)colon + 1);
-
-			a.transport = colon < 0 ? redirect : span_head(redirect, (size_t)colon);
-			a.nexthop = nexthop.n ? nexthop : address_split(a.rcpt).domain;
-		}
+		apply_filter(m, &a);
+		divert(m, &a);
 		if (!span_eq(a.rcpt, r->addr))
 			r->addr = span_dup(&m->arena, a.rcpt);
 		dest_enqueue(m, i, a.transport, a.nexthop);
@@ -116,12 +158,16 @@ static void log_active(const struct message *m, size_t todo)
 {
 	log_info("%s: from=<" SPAN_FMT ">, size=%llu, nrcpt=%zu (queue active)", m->id.s,
 		 SPAN_ARG(m->im.env.sender), (unsigned long long)m->im.env.size, todo);
+	EVENT("queued", EV_TEXT("queue_id", qid_span(&m->id)), EV_TEXT("sender", m->im.env.sender),
+	      EV_NUMBER("size", m->im.env.size), EV_NUMBER("recipients", todo));
 }
 
 static void route_all(struct message *m)
 {
 	size_t n = m->im.env.rcpts.n, todo = 0;
 
+	m->counted = n;
+	active_rcpts += n;
 	m->run = arena_array(&m->arena, n + 1, 1);
 	m->status = arena_array(&m->arena, n + 1, sizeof(*m->status));
 	m->final = arena_array(&m->arena, n + 1, sizeof(*m->final));
@@ -174,6 +220,7 @@ void message_start(enum queue_where where, uint32_t slot, uint32_t generation, c
 	if (!active)
 		active = table_new();
 	table_set(active, qid_span(id), m);
+	m->flushed = deferred_was_flushed(qid_span(id));
 	service_hold();
 	task_spawn(message_task, m);
 }
@@ -195,6 +242,7 @@ static void keep_status(struct message *m, uint32_t rcpt, const struct qstatus *
 static bool reports_success(const struct message *m, uint32_t rcpt)
 {
 	return (m->im.env.flags & (ENVF_TRACE | ENVF_PROBE)) ||
+	       (qmgr_conf.delay_cleared && (m->im.env.flags & ENVF_WARNED)) ||
 	       (envelope_rcpt(&m->im.env, rcpt)->notify & NOTIFY_SUCCESS);
 }
 

@@ -13,6 +13,12 @@ static void prepare(void)
 
 	qmgr_conf = (struct qmgr_conf){
 		.active_max = conf_int(c, "qmgr_message_active_limit"),
+		.rcpt_max = conf_int(c, "qmgr_message_recipient_limit"),
+		.clog_warn_s = conf_int(c, "qmgr_clog_warn_time"),
+		.defer_transports = conf_str(c, "defer_transports"),
+		.filter_nexthop = conf_str(c, "default_filter_nexthop"),
+		.delay_cleared = conf_bool(c, "confirm_delay_cleared"),
+		.min_user = conf_bool(c, "allow_min_user"),
 		.minimal_backoff_s = conf_int(c, "minimal_backoff_time"),
 		.maximal_backoff_s = conf_int(c, "maximal_backoff_time"),
 		.lifetime_s = conf_int(c, "maximal_queue_lifetime"),

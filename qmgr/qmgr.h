@@ -20,6 +20,10 @@
 
 struct qmgr_conf {
 	int64_t active_max; /* qmgr_message_active_limit */
+	int64_t rcpt_max;   /* qmgr_message_recipient_limit */
+	int64_t clog_warn_s;
+	const char *defer_transports, *filter_nexthop;
+	bool delay_cleared, min_user; /* confirm_delay_cleared, allow_min_user */
 	int64_t minimal_backoff_s, maximal_backoff_s, lifetime_s, bounce_lifetime_s, delay_warning_s,
 	    queue_run_s;
 	int64_t transport_retry_s, daemon_timeout_s;
@@ -40,11 +44,15 @@ struct message {
 	struct qstatus *status; /* per recipient: why it is not done (text in arena) */
 	uint16_t *final;	/* enum deliver_status of those done: for success reports */
 	size_t unsettled;	/* recipients in jobs or in flight */
+	size_t counted;		/* its part of active_rcpts */
+	bool flushed;		/* an operator or a client asked for it: defer_transports does not count */
 	int64_t active_us;
 	enum { END_NORMAL, END_DELETE, END_HOLD, END_REQUEUE } end; /* what an operator asked for meanwhile */
 };
 extern struct list active_messages;
 extern size_t active_count;
+extern size_t active_rcpts; /* of these messages: qmgr_message_recipient_limit */
+bool active_has_room(void);
 
 /* From the envelope that cleanup sent, or from disk (envelope.n == 0). Starts the message; returns at once
  * when told, waits for the disk otherwise. A damaged one goes to corrupt/. */
@@ -67,8 +75,10 @@ void incoming_scan(void); /* at start and QOP_RESCAN: slots, incoming/, active/,
 /* ---- deferred.c ---- */
 void deferred_add(const struct qid *id, int64_t next_try_us);
 bool deferred_forget(struct span id);
-/* Time has come, or an operator says so: "" all. Number of messages woken. */
+/* An operator says so: "" all. Number of messages woken. */
 uint32_t deferred_wake(struct span id);
+/* Whether this message was woken so; true once. */
+bool deferred_was_flushed(struct span id);
 void deferred_run(void);  /* the task that wakes them in time */
 void deferred_kick(void); /* looks at the times now */
 size_t deferred_count(void);
@@ -86,6 +96,10 @@ struct job {
  * (dest_kick). */
 void dest_enqueue(struct message *m, uint32_t rcpt, struct span transport, struct span nexthop);
 void dest_kick_all(void);
+/* Forgets which transports and destinations are taken for dead: a flush tries them all. */
+void dest_revive_all(void);
+/* The destination that most active recipients wait for, for a warning; NULL: nobody waits. */
+const struct dest *dest_fullest(size_t *recipients);
 /* Outcome of one delivery. */
 void dest_delivery_done(struct dest *d, bool destination_dead, struct span dsn, struct span reason);
 const char *dest_transport_name(const struct dest *d);

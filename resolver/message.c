@@ -10,6 +10,7 @@
 #define TTL_POSITIVE_MAX 86400
 #define TTL_NEGATIVE_MAX 3600 /* RFC 2308 section 5: one to three hours */
 #define HOSTS_ANSWERS	 20
+#define RECORD_HEAD	 12   /* of a record: pointer to its name, type, class, TTL, length */
 #define FLAG_AD		 0x20 /* in the fourth byte */
 
 static void add_edns(struct question *q)
@@ -137,6 +138,42 @@ uint16_t answer_status(struct span answer, uint16_t qtype, uint32_t *ttl_s)
 	return rcode == ns_r_nxdomain ? 1 : 2;
 }
 
+/* The head of a record whose owner is the name in the question. */
+static size_t record_head(unsigned char *p, uint16_t qtype, size_t bytes)
+{
+	const unsigned char head[RECORD_HEAD] = { 0xc0,
+						  HEADER_BYTES,
+						  (unsigned char)(qtype >> 8),
+						  (unsigned char)qtype,
+						  0,
+						  ns_c_in,
+						  0,
+						  0,
+						  0,
+						  0,
+						  (unsigned char)(bytes >> 8),
+						  (unsigned char)bytes };
+	memcpy(p, head, sizeof head);
+	return sizeof head;
+}
+
+static struct span name_from_hosts(struct span reverse, struct arena *a)
+{
+	struct question q, name;
+	if (question_make(reverse, ns_t_ptr, false, &q) != RC_OK ||
+	    question_make(setup_host_name(reverse), ns_t_ptr, false, &name) != RC_OK)
+		return SPAN_NONE;
+	question_drop_edns(&q);
+	size_t n = q.n, bytes = name.name_end - HEADER_BYTES;
+	unsigned char *p = arena_alloc(a, n + RECORD_HEAD + bytes);
+	memcpy(p, q.p, n);
+	n += record_head(p + n, ns_t_ptr, bytes);
+	memcpy(p + n, name.p + HEADER_BYTES, bytes);
+	p[2] |= 0x80; /* an answer */
+	p[7] = 1;
+	return span_make((const char *)p, n + bytes);
+}
+
 struct span answer_from_hosts(struct span name, uint16_t qtype, struct arena *a)
 {
 	struct question q;
@@ -144,28 +181,18 @@ struct span answer_from_hosts(struct span name, uint16_t qtype, struct arena *a)
 	int family = qtype == ns_t_a ? AF_INET : AF_INET6;
 	unsigned char bytes = qtype == ns_t_a ? 4 : 16;
 	size_t count = 0;
+	if (qtype == ns_t_ptr)
+		return name_from_hosts(name, a);
 	if ((qtype != ns_t_a && qtype != ns_t_aaaa) || question_make(name, qtype, false, &q) != RC_OK)
 		return SPAN_NONE;
 	question_drop_edns(&q);
-	unsigned char *p = arena_alloc(a, q.n + HOSTS_ANSWERS * (12 + 16));
+	unsigned char *p = arena_alloc(a, q.n + HOSTS_ANSWERS * (RECORD_HEAD + 16));
 	size_t n = q.n;
 	memcpy(p, q.p, n);
 	for (; count < HOSTS_ANSWERS && setup_host(name, family, count, &addr); count++) {
-		const unsigned char head[12] = { 0xc0,
-						 HEADER_BYTES,
-						 (unsigned char)(qtype >> 8),
-						 (unsigned char)qtype,
-						 0,
-						 ns_c_in,
-						 0,
-						 0,
-						 0,
-						 0,
-						 0,
-						 bytes };
-		memcpy(p + n, head, sizeof head);
-		memcpy(p + n + sizeof head, addr.b, bytes);
-		n += sizeof head + bytes;
+		n += record_head(p + n, qtype, bytes);
+		memcpy(p + n, addr.b, bytes);
+		n += bytes;
 	}
 	p[2] |= 0x80; /* an answer */
 	p[7] = (unsigned char)count;

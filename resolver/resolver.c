@@ -91,11 +91,13 @@ static void query(struct ipc_call *call, const void *request)
 	struct span name = q->name;
 	if (name.n > 1 && name.p[name.n - 1] == '.')
 		name.n--;
-	if (q->hosts) {
+	if (q->hosts || q->hosts_first) {
 		c.answer = answer_from_hosts(name, q->qtype, a);
 		c.status = c.answer.n > 0 ? 0 : 1;
-		reply(call, &c, "");
-		return;
+		if (q->hosts || c.status == 0) {
+			reply(call, &c, "");
+			return;
+		}
 	}
 	struct span key = span_printf(a, "%u/" SPAN_FMT, q->qtype, SPAN_ARG(name));
 	char *p = arena_cstr(a, key);

@@ -32,6 +32,8 @@ void setup_read(void);	/* in prepare() */
 void setup_watch(void); /* in start(): a task that retires this process when a file changes */
 /* Address number `i` of a name in the hosts file; false: no more. */
 bool setup_host(struct span name, int family, size_t i, struct inet_addr *out);
+/* The first name of an address there, asked by its name below in-addr.arpa or ip6.arpa; "" none. */
+struct span setup_host_name(struct span reverse);
 
 /* ---- message.c ---- */
 struct question {

@@ -170,6 +170,7 @@ struct host {
 	struct host *next;
 };
 static struct table *hosts;
+static struct table *host_names; /* by the address's name below arpa: struct span */
 
 static void add_host(struct span name, const struct inet_addr *addr)
 {
@@ -191,6 +192,16 @@ static void add_host(struct span name, const struct inet_addr *addr)
 	*at = h;
 }
 
+static void name_address(const struct inet_addr *addr, struct span name)
+{
+	char reverse[80];
+	struct span *first = arena_alloc(&arena, sizeof *first);
+	inet_addr_reverse_name(addr, reverse);
+	*first = name;
+	if (table_get(host_names, span_str(reverse)) == NULL)
+		table_set(host_names, span_str(reverse), first);
+}
+
 static void parse_hosts(struct span text)
 {
 	struct span line, word;
@@ -201,8 +212,10 @@ static void parse_hosts(struct span text)
 			line = span_head(line, (size_t)comment);
 		if (!span_next_word(&line, " \t\r", &word) || inet_addr_parse(word, &addr) != RC_OK)
 			continue;
-		while (span_next_word(&line, " \t\r", &word))
+		while (span_next_word(&line, " \t\r", &word)) {
 			add_host(word, &addr);
+			name_address(&addr, word);
+		}
 	}
 }
 
@@ -221,6 +234,12 @@ bool setup_host(struct span name, int family, size_t i, struct inet_addr *out)
 	return false;
 }
 
+struct span setup_host_name(struct span reverse)
+{
+	const struct span *name = table_get(host_names, reverse);
+	return name != NULL ? *name : SPAN_NONE;
+}
+
 void setup_read(void)
 {
 	const struct conf *c = service_conf();
@@ -230,6 +249,7 @@ void setup_read(void)
 	struct err e;
 	arena_init(&arena);
 	hosts = table_new();
+	host_names = table_new();
 	parse_resolv_conf(read_file(file));
 	watch(file);
 	if (conf_words(span_str(conf_str(c, "resolver_nameservers")), false, &arena, &words, &n, &e) != RC_OK)

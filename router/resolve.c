@@ -1,8 +1,12 @@
 /* router/resolve.c - from an address to its class, transport, next hop and recipient (ADDRESS_CLASS_README,
  * transport(5)). */
 #include "router.h"
+#include "base/clock.h"
 #include "log/log.h"
+#include "net/addr.h"
+#include "net/idna.h"
 #include "service/service.h"
+#include "smtp/probe_sender.h"
 
 #define STRIP_MAX 20 /* "a%b%c@here": hops taken off the local part at most */
 
@@ -44,8 +48,8 @@ static enum rc strip_local_routing(struct span *addr, bool *routed, struct arena
 	for (int hops = 0; hops < STRIP_MAX; hops++) {
 		struct address parts = address_split(*addr);
 		struct span local = routing_part(parts.local, a);
-		bool hop = (router.percent_hack && span_chr(local, '%') > 0) ||
-			   (router.swap_bangpath && span_chr(local, '!') > 0) || span_chr(local, '@') >= 0;
+		bool hop = (router.percent_hack && span_chr(local, '%') >= 0) ||
+			   (router.swap_bangpath && span_chr(local, '!') >= 0) || span_chr(local, '@') >= 0;
 		enum rc rc;
 
 		*routed = hop;
@@ -61,67 +65,79 @@ static enum rc strip_local_routing(struct span *addr, bool *routed, struct arena
 	return RC_OK;
 }
 
-/* sender_dependent_*: by address, then @domain. */
-static enum rc by_sender(struct maps *m, struct span sender, struct arena *a, struct span *value,
-			 struct err *e)
+/* sender_dependent_*: by address, then @domain; the null sender by the key that stands for it. */
+static enum rc by_sender(struct maps *m, const char *null_key, struct span sender, struct arena *a,
+			 struct span *value, struct err *e)
 {
 	struct span ext;
 
 	if (maps_empty(m))
 		return RC_NOTFOUND;
 	if (sender.n == 0)
-		sender = SPAN("<>");
+		sender = span_str(null_key);
 	return maps_find_addr(m, address_unquote(a, sender),
 			      MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_AT_DOMAIN, router.delimiter, false,
 			      false, a, value, &ext, e);
 }
 
 /* Mail that leaves this host: relayhost, or the sender's, stands in for the recipient's domain. */
-static enum rc route_offhost(struct span sender, struct span domain, struct arena *a, struct resolved *r,
-			     struct err *e)
+static enum rc route_offhost(const struct routes *v, struct span sender, struct span domain, struct arena *a,
+			     struct resolved *r, struct err *e)
 {
 	struct span value = SPAN_NONE;
 	enum rc rc;
 
 	if (r->class == AC_DEFAULT) {
-		rc = by_sender(router.sender_transport, sender, a, &value, e);
+		rc = by_sender(v->sender_transport, router.null_transport_key, sender, a, &value, e);
 		if (rc == RC_AGAIN)
 			return rc;
 		if (rc != RC_OK || span_is(value, "DUNNO"))
-			value = span_str(router.default_transport);
+			value = span_str(v->default_transport);
 	} else {
-		value = span_str(router.relay_transport);
+		value = span_str(v->relay_transport);
 	}
 	apply_transport(value, r, SPAN_NONE);
 	if (r->nexthop.n)
 		return RC_OK;
-	rc = by_sender(router.sender_relayhost, sender, a, &value, e);
+	rc = by_sender(v->sender_relayhost, router.null_relayhost_key, sender, a, &value, e);
 	if (rc == RC_AGAIN)
 		return rc;
 	if (rc == RC_OK && !span_is(value, "DUNNO"))
 		r->nexthop = value;
 	else
-		r->nexthop = *router.relayhost ? span_str(router.relayhost) : domain;
+		r->nexthop = *v->relayhost ? span_str(v->relayhost) : domain;
 	return RC_OK;
 }
 
+/* A domain is the same one in Unicode and in ASCII, whichever of both the list has. */
+static enum rc match_form(struct match_list *l, struct span domain, struct arena *a, struct err *e)
+{
+	struct span other;
+	enum rc rc = match_domain(l, domain, e);
+
+	if (rc == RC_NOTFOUND && idna_other_form(domain, a, &other))
+		rc = match_domain(l, other, e);
+	return rc;
+}
+
 /* Which class, and that class's transport. */
-static enum rc classify(struct span sender, struct span domain, struct arena *a, struct resolved *r,
-			struct err *e)
+static enum rc classify(const struct routes *v, struct span sender, struct span domain, struct arena *a,
+			struct resolved *r, struct err *e)
 {
 	enum rc rc = router_domain_local(domain, e);
 
 	if (rc == RC_OK) {
 		r->class = AC_LOCAL;
-		if (span_is_ci(address_split(r->rcpt).local, router.double_bounce_sender)) {
+		if (span_is_ci(address_split(r->rcpt).local, router.double_bounce_sender) ||
+		    probe_sender_is(service_conf(), r->rcpt, wall_s(wall_now()))) {
 			r->transport = SPAN("discard"); /* where notices of notices end */
 			r->nexthop = SPAN("undeliverable postmaster notification discarded");
 			return RC_OK;
 		}
-		apply_transport(span_str(router.local_transport), r, domain);
+		apply_transport(span_str(v->local_transport), r, domain);
 		return RC_OK;
 	}
-	if (rc != RC_NOTFOUND || (rc = match_domain(router.valias_domains, domain, e)) == RC_AGAIN)
+	if (rc != RC_NOTFOUND || (rc = match_form(router.valias_domains, domain, a, e)) == RC_AGAIN)
 		return rc;
 	if (rc == RC_OK) {
 		r->class = AC_VIRTUAL_ALIAS; /* whoever is left after alias expansion does not exist */
@@ -129,33 +145,33 @@ static enum rc classify(struct span sender, struct span domain, struct arena *a,
 		r->nexthop = SPAN("5.1.1 User unknown in virtual alias table");
 		return RC_OK;
 	}
-	if ((rc = match_domain(router.vmailbox_domains, domain, e)) == RC_AGAIN)
+	if ((rc = match_form(router.vmailbox_domains, domain, a, e)) == RC_AGAIN)
 		return rc;
 	if (rc == RC_OK) {
 		r->class = AC_VIRTUAL_MAILBOX;
-		apply_transport(span_str(router.virtual_transport), r, domain);
+		apply_transport(span_str(v->virtual_transport), r, domain);
 		return RC_OK;
 	}
-	if ((rc = match_domain(router.relay_domains, domain, e)) == RC_AGAIN)
+	if ((rc = match_form(router.relay_domains, domain, a, e)) == RC_AGAIN)
 		return rc;
 	r->class = rc == RC_OK ? AC_RELAY : AC_DEFAULT;
-	return route_offhost(sender, domain, a, r, e);
+	return route_offhost(v, sender, domain, a, r, e);
 }
 
 /* transport_maps: user+ext@domain, user@domain, domain, its parents, "*". */
-static enum rc override_transport(struct span addr, struct span domain, struct arena *a, struct resolved *r,
-				  struct err *e)
+static enum rc override_transport(struct maps *m, struct span addr, struct span domain, struct arena *a,
+				  struct resolved *r, struct err *e)
 {
 	struct span value, ext;
 	enum rc rc;
 
-	if (maps_empty(router.transport) || r->class == AC_VIRTUAL_ALIAS)
+	if (maps_empty(m) || r->class == AC_VIRTUAL_ALIAS)
 		return RC_OK; /* nobody in a virtual alias domain can be delivered to */
-	rc = maps_find_addr(router.transport, address_unquote(a, addr),
+	rc = maps_find_addr(m, address_unquote(a, addr),
 			    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_DOMAIN | MAPS_FIND_PARENT_DOMAINS,
 			    router.delimiter, false, !router.transport_parents, a, &value, &ext, e);
 	if (rc == RC_NOTFOUND)
-		rc = maps_lookup(router.transport, SPAN("*"), a, &value, e);
+		rc = maps_lookup(m, SPAN("*"), a, &value, e);
 	if (rc == RC_OK) {
 		ptrdiff_t colon = span_chr(value, ':');
 
@@ -184,36 +200,86 @@ static enum rc check_relocated(struct span addr, struct arena *a, struct resolve
 			    router.delimiter, ours, false, a, &value, &ext, e);
 	if (rc == RC_OK) {
 		r->transport = SPAN("error");
-		r->nexthop = span_printf(a, "5.1.6 User has moved to " SPAN_FMT, SPAN_ARG(value));
+		r->nexthop =
+		    span_printf(a, "5.1.6 %s" SPAN_FMT, router.relocated_prefix ? "User has moved to " : "",
+				SPAN_ARG(value));
 	}
 	return rc == RC_NOTFOUND ? RC_OK : rc;
 }
 
-void resolve_address(struct span sender, struct span addr, struct arena *a, struct resolved *r)
+/* "1.2.3.4", "1.2": no host name, whoever wrote it meant an address without its brackets. */
+static bool is_numeric(struct span domain)
 {
+	for (size_t i = 0; i < domain.n; i++)
+		if (!ascii_isdigit(domain.p[i]) && domain.p[i] != '.')
+			return false;
+	return domain.n > 0;
+}
+
+static bool domain_ok(struct span domain)
+{
+	if (domain.n > 0 && domain.p[0] == '[') {
+		struct span ip = span_make(domain.p + 1, domain.n - 1);
+		bool v6 = span_starts_ci(ip, SPAN("ipv6:"));
+
+		/* RFC 5321 4.1.3: an IPv6 address has its tag */
+		return domain_literal_valid(domain) && v6 == (span_chr(span_skip(ip, v6 ? 5 : 0), ':') >= 0);
+	}
+	return domain_valid(domain, true) && !is_numeric(domain);
+}
+
+/* Who is meant by "", by user@ and by ""@here: somebody of this host. */
+static struct span with_names(struct span addr, struct arena *a, struct err *e)
+{
+	struct address parts;
+
+	if (addr.n == 0 || span_is(addr, "\"\""))
+		addr = span_str(router.empty_address_recipient);
+	while (router.resolve_null_domain && addr.n > 1 && addr.p[addr.n - 1] == '@')
+		addr.n--;
+	parts = address_split(addr);
+	if (parts.domain.n == 0 && addr.p[addr.n - 1] != '@')
+		return span_printf(a, SPAN_FMT "@%s", SPAN_ARG(addr), router.myhostname);
+	if ((parts.local.n == 0 || span_is(parts.local, "\"\"")) && parts.domain.n > 0 &&
+	    router_domain_local(parts.domain, e) == RC_OK)
+		return span_printf(a, "%s@" SPAN_FMT, router.empty_address_recipient, SPAN_ARG(parts.domain));
+	return addr;
+}
+
+static void bad_syntax(struct resolved *r)
+{
+	r->transport = SPAN("error");
+	r->nexthop = SPAN("5.1.3 Bad recipient address syntax");
+}
+
+void resolve_address(struct span sender, struct span addr, bool probe, struct arena *a, struct resolved *r)
+{
+	const struct routes *v = probe ? &router.probe : &router.mail;
 	struct err e = { .text = "" };
+	struct inet_addr literal;
 	struct span domain;
 
 	*r = (struct resolved){ .class = AC_DEFAULT };
-	if (addr.n == 0)
-		addr = span_str(router.empty_address_recipient);
-	if (address_split(addr).domain.n == 0 &&
-	    addr.p[addr.n - 1] != '@') /* written by hand, or append_at_myorigin off */
-		addr = span_printf(a, SPAN_FMT "@%s", SPAN_ARG(addr), router.myorigin);
+	addr = with_names(addr, a, &e);
 	if (strip_local_routing(&addr, &r->routed, a, &e) != RC_OK) {
 		trouble(r, a, "mydestination", &e);
 		return;
 	}
+	addr = with_names(addr, a, &e);
 	domain = address_split(addr).domain;
+	if (router.resolve_numeric_domain && is_numeric(domain) &&
+	    inet_addr_parse(domain, &literal) == RC_OK) {
+		addr = span_printf(a, SPAN_FMT "@[" SPAN_FMT "]", SPAN_ARG(address_split(addr).local),
+				   SPAN_ARG(domain));
+		domain = address_split(addr).domain;
+	}
 	r->rcpt = addr;
-	if (domain.n == 0 || address_split(addr).local.n == 0 ||
-	    (domain.p[0] != '[' && !domain_valid(domain, true))) {
-		r->transport = SPAN("error");
-		r->nexthop = SPAN("5.1.3 Bad recipient address syntax");
+	if (!domain_ok(domain)) {
+		bad_syntax(r);
 		return;
 	}
-	if (classify(sender, domain, a, r, &e) == RC_AGAIN ||
-	    override_transport(addr, domain, a, r, &e) == RC_AGAIN ||
+	if (classify(v, sender, domain, a, r, &e) == RC_AGAIN ||
+	    override_transport(v->transport, addr, domain, a, r, &e) == RC_AGAIN ||
 	    check_relocated(addr, a, r, &e) == RC_AGAIN)
 		trouble(r, a, "address resolution", &e);
 }
@@ -224,7 +290,7 @@ void answer_resolve(struct ipc_call *call, const void *request)
 	struct resolved r;
 	struct router_resolve_reply out = { .code = 0 };
 
-	resolve_address(q->sender, q->addr, ipc_call_arena(call), &r);
+	resolve_address(q->sender, q->addr, q->probe, ipc_call_arena(call), &r);
 	out.code = r.code;
 	out.dsn = r.dsn;
 	out.text = r.text;

@@ -11,13 +11,20 @@
 #include "sandbox/sandbox.h"
 
 /* ---- tables.c: configuration and tables, opened once; a process whose tables changed retires ---- */
-struct router {
-	const char *myorigin, *mydomain, *myhostname, *delimiter;
+/* Where mail goes; probes of verify(8) may go other ways (address_verify_*). */
+struct routes {
 	const char *local_transport, *virtual_transport, *relay_transport, *default_transport, *relayhost;
+	struct maps *transport, *sender_relayhost, *sender_transport;
+};
+struct router {
+	struct routes mail, probe;
+	const char *myorigin, *mydomain, *myhostname, *delimiter;
 	const char *empty_address_recipient, *double_bounce_sender;
-	const char *remote_domain; /* remote_header_rewrite_domain or "" */
+	const char *null_relayhost_key, *null_transport_key; /* empty_address_*_maps_lookup_key */
+	const char *remote_domain;			     /* remote_header_rewrite_domain or "" */
 	bool append_at_myorigin, append_dot_mydomain, swap_bangpath, percent_hack, allow_untrusted_routing;
-	bool resolve_dequoted, transport_parents, relay_parents;
+	bool resolve_dequoted, resolve_null_domain, resolve_numeric_domain, transport_parents, relay_parents;
+	bool relocated_prefix, show_table;
 	bool ext_canonical, ext_virtual; /* propagate_unmatched_extensions */
 	/* ROLE_ bits: canonical_classes, sender_canonical_classes, recipient_canonical_classes,
 	 * masquerade_classes */
@@ -25,9 +32,8 @@ struct router {
 	int64_t recursion_limit, expansion_limit, address_length_limit;
 	uint16_t unknown_local_code, unknown_valias_code, unknown_vmailbox_code, unknown_relay_code;
 	struct match_list *mydestination, *valias_domains, *vmailbox_domains, *relay_domains, *interfaces;
-	struct maps *transport, *relocated, *local_rcpt, *valias, *vmailbox, *relay_rcpt;
+	struct maps *relocated, *local_rcpt, *valias, *vmailbox, *relay_rcpt;
 	struct maps *canonical, *sender_canonical, *rcpt_canonical;
-	struct maps *sender_relayhost, *sender_transport;
 	struct span *masq_domain, *masq_exception;
 	size_t masq_domains, masq_exceptions;
 };
@@ -54,8 +60,8 @@ struct resolved {
 	uint16_t code; /* 0, 451, or 5xx with dsn and text */
 	struct span dsn, text;
 };
-/* `addr` in standard form, or "". */
-void resolve_address(struct span sender, struct span addr, struct arena *a, struct resolved *out);
+/* `addr` in standard form, or "". `probe`: by the routes of address verification. */
+void resolve_address(struct span sender, struct span addr, bool probe, struct arena *a, struct resolved *out);
 
 /* ---- the questions ---- */
 void answer_rewrite(struct ipc_call *call, const void *request);

@@ -1,7 +1,9 @@
 /* router/tables.c - what trivial-rewrite(8) knows: parameters and tables, read while the process may still
  * open files. */
 #include "router.h"
+#include "base/codec.h"
 #include "log/log.h"
+#include "net/idna.h"
 #include "service/service.h"
 
 struct router router;
@@ -66,13 +68,10 @@ static void read_strings(const struct conf *c)
 	router.mydomain = conf_str(c, "mydomain");
 	router.myhostname = conf_str(c, "myhostname");
 	router.delimiter = conf_str(c, "recipient_delimiter");
-	router.local_transport = conf_str(c, "local_transport");
-	router.virtual_transport = conf_str(c, "virtual_transport");
-	router.relay_transport = conf_str(c, "relay_transport");
-	router.default_transport = conf_str(c, "default_transport");
-	router.relayhost = conf_str(c, "relayhost");
 	router.empty_address_recipient = conf_str(c, "empty_address_recipient");
 	router.double_bounce_sender = conf_str(c, "double_bounce_sender");
+	router.null_relayhost_key = conf_str(c, "empty_address_relayhost_maps_lookup_key");
+	router.null_transport_key = conf_str(c, "empty_address_default_transport_maps_lookup_key");
 	router.remote_domain = conf_str(c, "remote_header_rewrite_domain");
 }
 
@@ -84,6 +83,10 @@ static void read_switches(const struct conf *c)
 	router.percent_hack = conf_bool(c, "allow_percent_hack");
 	router.allow_untrusted_routing = conf_bool(c, "allow_untrusted_routing");
 	router.resolve_dequoted = conf_bool(c, "resolve_dequoted_address");
+	router.resolve_null_domain = conf_bool(c, "resolve_null_domain");
+	router.resolve_numeric_domain = conf_bool(c, "resolve_numeric_domain");
+	router.relocated_prefix = conf_bool(c, "relocated_prefix_enable");
+	router.show_table = conf_bool(c, "show_user_unknown_table_name");
 	router.transport_parents = param_has("parent_domain_matches_subdomains", "transport_maps");
 	router.relay_parents = param_has("parent_domain_matches_subdomains", "relay_domains");
 	router.ext_canonical = param_has("propagate_unmatched_extensions", "canonical");
@@ -117,6 +120,48 @@ static struct match_list *open_interfaces(const struct conf *c)
 	return l;
 }
 
+/* `prefix`: "" or "address_verify_". Tables of the same name are the same table (map/map.h). */
+static void open_routes(const struct conf *c, struct routes *v, const char *prefix)
+{
+#define PARAM(name) arena_printf(&conf_arena, "%s%s", prefix, name)
+	v->local_transport = conf_str(c, PARAM("local_transport"));
+	v->virtual_transport = conf_str(c, PARAM("virtual_transport"));
+	v->relay_transport = conf_str(c, PARAM("relay_transport"));
+	v->default_transport = conf_str(c, PARAM("default_transport"));
+	v->relayhost = conf_str(c, PARAM("relayhost"));
+	v->transport = open_maps(PARAM("transport_maps"), MAP_PARTIAL);
+	v->sender_relayhost = open_maps(PARAM("sender_dependent_relayhost_maps"), MAP_PARTIAL);
+	v->sender_transport = open_maps(PARAM("sender_dependent_default_transport_maps"), MAP_PARTIAL);
+#undef PARAM
+}
+
+/* A domain of two address classes has the first of them; its owner most likely meant another
+ * (ADDRESS_CLASS_README). */
+static void warn_of_shared_domains(const struct conf *c)
+{
+	const struct {
+		const char *param;
+		struct match_list *list;
+	} class[] = { { "mydestination", router.mydestination },
+		      { "virtual_alias_domains", router.valias_domains },
+		      { "virtual_mailbox_domains", router.vmailbox_domains },
+		      { "relay_domains", router.relay_domains } };
+	struct err e;
+
+	for (size_t i = 1; i < ARRAY_LEN(class); i++) {
+		struct span rest = span_str(conf_str(c, class[i].param)), w;
+
+		while (span_next_word(&rest, ", \t\r\n", &w)) {
+			if (span_chr(w, ':') >= 0 || span_chr(w, '/') >= 0 || w.p[0] == '!')
+				continue; /* what tables hold is not known before it is asked for */
+			for (size_t k = 0; k < i; k++)
+				if (match_domain(class[k].list, w, &e) == RC_OK)
+					log_warning("do not list domain " SPAN_FMT " in BOTH %s and %s",
+						    SPAN_ARG(w), class[k].param, class[i].param);
+		}
+	}
+}
+
 void router_prepare(void)
 {
 	const struct conf *c = service_conf();
@@ -132,7 +177,9 @@ void router_prepare(void)
 	router.vmailbox_domains = open_list("virtual_mailbox_domains", MATCH_EXACT);
 	router.relay_domains = open_list("relay_domains", router.relay_parents ? MATCH_PARENT : 0);
 	router.interfaces = open_interfaces(c);
-	router.transport = open_maps("transport_maps", MAP_PARTIAL);
+	open_routes(c, &router.mail, "");
+	open_routes(c, &router.probe, "address_verify_");
+	warn_of_shared_domains(c);
 	router.relocated = open_maps("relocated_maps", MAP_PARTIAL);
 	router.local_rcpt = open_maps("local_recipient_maps", MAP_PARTIAL);
 	router.valias = open_maps("virtual_alias_maps", MAP_PARTIAL);
@@ -141,8 +188,6 @@ void router_prepare(void)
 	router.canonical = open_maps("canonical_maps", MAP_PARTIAL);
 	router.sender_canonical = open_maps("sender_canonical_maps", MAP_PARTIAL);
 	router.rcpt_canonical = open_maps("recipient_canonical_maps", MAP_PARTIAL);
-	router.sender_relayhost = open_maps("sender_dependent_relayhost_maps", MAP_PARTIAL);
-	router.sender_transport = open_maps("sender_dependent_default_transport_maps", MAP_PARTIAL);
 }
 
 /* The directories of all tables: they are looked at again (has the file been replaced?) while the process is
@@ -165,6 +210,9 @@ size_t router_paths(struct arena *a, struct sandbox_path **out)
 		"recipient_canonical_maps",
 		"sender_dependent_relayhost_maps",
 		"sender_dependent_default_transport_maps",
+		"address_verify_transport_maps",
+		"address_verify_sender_dependent_relayhost_maps",
+		"address_verify_sender_dependent_default_transport_maps",
 	};
 	static const char *const for_users[] = { "/etc/passwd", "/etc/group", "/etc/nsswitch.conf" };
 	size_t n = 0, cap = 0;
@@ -195,10 +243,20 @@ size_t router_paths(struct arena *a, struct sandbox_path **out)
 
 bool router_tables_changed(void)
 {
-	struct maps *all[] = { router.transport,	router.relocated,	 router.local_rcpt,
-			       router.valias,		router.vmailbox,	 router.relay_rcpt,
-			       router.canonical,	router.sender_canonical, router.rcpt_canonical,
-			       router.sender_relayhost, router.sender_transport };
+	struct maps *all[] = { router.relocated,
+			       router.local_rcpt,
+			       router.valias,
+			       router.vmailbox,
+			       router.relay_rcpt,
+			       router.canonical,
+			       router.sender_canonical,
+			       router.rcpt_canonical,
+			       router.mail.transport,
+			       router.mail.sender_relayhost,
+			       router.mail.sender_transport,
+			       router.probe.transport,
+			       router.probe.sender_relayhost,
+			       router.probe.sender_transport };
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		if (maps_changed(all[i]))
@@ -208,6 +266,8 @@ bool router_tables_changed(void)
 
 enum rc router_domain_local(struct span domain, struct err *e)
 {
+	enum rc rc;
+
 	if (domain.n > 2 && domain.p[0] == '[') {
 		struct span ip = span_make(domain.p + 1, domain.n - 2);
 
@@ -215,5 +275,15 @@ enum rc router_domain_local(struct span domain, struct err *e)
 			ip = span_skip(ip, 5);
 		return router.interfaces ? match_host(router.interfaces, SPAN_NONE, ip, e) : RC_NOTFOUND;
 	}
-	return match_domain(router.mydestination, domain, e);
+	rc = match_domain(router.mydestination, domain, e);
+	if (rc == RC_NOTFOUND && (!span_is_ascii(domain) || span_find_ci(domain, SPAN("xn--")) >= 0)) {
+		struct span other;
+		struct arena a;
+
+		arena_init(&a);
+		if (idna_other_form(domain, &a, &other))
+			rc = match_domain(router.mydestination, other, e);
+		arena_release(&a);
+	}
+	return rc;
 }

@@ -1,7 +1,9 @@
 /* router/validate.c - may this recipient be accepted? One question per RCPT: class, relay authority,
  * existence (LOCAL_RECIPIENT_README, smtpd_reject_unlisted_recipient). */
 #include "router.h"
+#include "base/clock.h"
 #include "service/service.h"
+#include "smtp/probe_sender.h"
 
 #define FORMS_ADDR                                                                                           \
 	(MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT | MAPS_FIND_LOCALPART |                  \
@@ -40,7 +42,8 @@ static enum rc find_recipient(const struct resolved *r, struct arena *a, struct 
 
 	if (r->class == AC_DEFAULT)
 		return RC_OK;
-	if (span_is_ci(parts.local, router.double_bounce_sender) && ours)
+	if (ours && (span_is_ci(parts.local, router.double_bounce_sender) ||
+		     probe_sender_is(service_conf(), r->rcpt, wall_s(wall_now()))))
 		return RC_OK;
 	for (size_t i = 0; i < ARRAY_LEN(any); i++)
 		if ((rc = known_in(any[i], r->rcpt, ours, FORMS_ADDR, a, e)) != RC_NOTFOUND)
@@ -59,7 +62,7 @@ void answer_validate(struct ipc_call *call, const void *request)
 	struct err e = { .text = "" };
 	enum rc rc;
 
-	resolve_address(q->sender, rewrite_address(true, q->addr, a), a, &r);
+	resolve_address(q->sender, rewrite_address(true, q->addr, a), false, a, &r);
 	out.code = r.code;
 	out.dsn = r.dsn;
 	out.text = r.text;
@@ -79,7 +82,9 @@ void answer_validate(struct ipc_call *call, const void *request)
 		if (rc == RC_NOTFOUND) {
 			out.code = *listed[r.class].code;
 			out.dsn = out.code >= 500 ? SPAN("5.1.1") : SPAN("4.1.1");
-			out.text = span_printf(a, "User unknown in %s table", listed[r.class].name);
+			out.text = router.show_table
+				       ? span_printf(a, "User unknown in %s table", listed[r.class].name)
+				       : SPAN("User unknown");
 		} else if (rc == RC_AGAIN) {
 			out.code = 451;
 			out.dsn = SPAN("4.3.0");

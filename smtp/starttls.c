@@ -1,5 +1,6 @@
 /* starttls.c - TLS on a session (RFC 3207) and the log line about it. */
 #include "client.h"
+#include "log/event.h"
 #include "log/log.h"
 
 static void log_tls(const struct session *s)
@@ -7,6 +8,10 @@ static void log_tls(const struct session *s)
 	const struct tls_info *i = &s->tls_info;
 	char more[300] = "";
 	size_t n = 0;
+	EVENT("tls", EV_CSTR("side", "client"), EV_CSTR("relay", s->relay), EV_CSTR("protocol", i->protocol),
+	      EV_CSTR("cipher", i->cipher), EV_NUMBER("bits", i->bits), EV_CSTR("key_exchange", i->kex),
+	      EV_CSTR("subject", i->peer_subject), EV_FLAG("verified", i->peer_verified),
+	      EV_FLAG("reused", i->reused));
 	if (settings.tls_log < 1)
 		return;
 	if (i->kex[0] != '\0')
@@ -38,7 +43,7 @@ static enum rc failed(struct session *s, const struct tls_policy *p, enum rc rc,
 		why_set(w, "4.7.5", "Cannot start TLS: handshake failure");
 		return RC_DENIED;
 	}
-	log_info("SSL_connect error to %s: %s", s->relay, e->text);
+	tls_log_failure(false, s->relay, rc, e);
 	why_set(w, "4.7.5", "Cannot start TLS: handshake failure");
 	/* RC_SYNTAX lets the caller fall back to clear text where the policy allows that. */
 	return p->level == TLS_MAY ? RC_SYNTAX : RC_DENIED;

@@ -58,6 +58,7 @@ static bool finish(struct session *s)
 		v = content_submit(s, &s->tx->content);
 	if (v.code != 0)
 		return refuse(s, &v);
+	s->messages++;
 	s->junk = s->errors = 0;
 	if (chunked)
 		(void)snprintf(text, sizeof(text), "250 2.0.0 Ok: %llu bytes queued as %s",

@@ -1,5 +1,6 @@
 /* cmd_rcpt.c - RCPT (RFC 5321 section 4.1.1.3). The first accepted one gives the message its queue id. */
 #include "restrict.h"
+#include "log/event.h"
 
 #define ENVELOPE_BYTES (110 * 1024) /* of recipients: what one record to cleanup(8) holds */
 #define PER_RCPT       32
@@ -32,6 +33,12 @@ static void name_message(struct session *s)
 			       SPAN_ARG(s->fwd.ident), SPAN_ARG(span_head(s->fwd.name, 300)),
 			       SPAN_ARG(s->fwd.addr));
 	log_info("%s: client=%s%s%s", s->tx->qid.s, session_client(s), login, first);
+	EVENT("message", EV_TEXT("queue_id", qid_span(&s->tx->qid)), EV_TEXT("client_name", s->name),
+	      EV_TEXT("client_address", s->addr), EV_TEXT("helo", s->helo),
+	      EV_CSTR("protocol", session_proto(s)), EV_FLAG("tls", s->tls != NULL),
+	      EV_TEXT("sasl_method", s->sasl_method), EV_TEXT("sasl_username", s->sasl_user),
+	      EV_TEXT("orig_queue_id", s->fwd.ident), EV_TEXT("orig_client_name", s->fwd.name),
+	      EV_TEXT("orig_client_address", s->fwd.addr));
 }
 
 static void add(struct session *s, struct span addr, const struct rcpt_params *p)

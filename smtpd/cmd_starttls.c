@@ -1,6 +1,7 @@
 /* cmd_starttls.c - STARTTLS (RFC 3207), and TLS from the first byte (RFC 8314 section 3.3). What was sent in
  * clear text behind the command is never taken for protected: it is dropped before the handshake. */
 #include "restrict.h"
+#include "log/event.h"
 
 static void log_tls(const struct session *s)
 {
@@ -30,13 +31,18 @@ bool tls_start(struct session *s)
 	enum rc rc = tls_server_start(conf.tls_server, s->io, info, deadline_s(conf.starttls_timeout_s), &e);
 
 	if (rc != RC_OK) {
-		log_info("SSL_accept error from %s: %s", session_client(s), e.text);
+		tls_log_failure(true, session_client(s), rc, &e);
 		log_info("lost connection after %s from %s", s->where, session_client(s));
 		free(info);
 		s->hangup = true;
 		return false;
 	}
 	s->tls = info;
+	EVENT("tls", EV_CSTR("side", "server"), EV_TEXT("peer_name", s->name),
+	      EV_TEXT("peer_address", s->addr), EV_CSTR("protocol", info->protocol),
+	      EV_CSTR("cipher", info->cipher), EV_NUMBER("bits", info->bits),
+	      EV_CSTR("key_exchange", info->kex), EV_CSTR("subject", info->peer_subject),
+	      EV_FLAG("verified", info->peer_trusted), EV_FLAG("reused", info->reused));
 	if (conf.tls_loglevel > 0)
 		log_tls(s);
 	return true;

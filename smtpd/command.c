@@ -49,6 +49,19 @@ static bool listed(const struct span *v, size_t n, struct span verb)
 	return false;
 }
 
+/* "Subject: x", "From : y": the header of a message that was not asked for, as clients send it that do not look at
+ * replies (RFC 5322 section 2.2). */
+static bool header_like(struct span line)
+{
+	ptrdiff_t colon = span_chr(line, ':');
+	struct span name = span_trim(span_head(line, colon > 0 ? (size_t)colon : 0));
+
+	for (size_t i = 0; i < name.n; i++)
+		if (name.p[i] <= ' ' || name.p[i] > '~')
+			return false;
+	return name.n > 0;
+}
+
 /* Somebody speaks another protocol to us, mostly a web browser that was made to (smtpd_forbidden_commands).
  */
 static bool forbidden(struct session *s, struct span verb, struct span line)
@@ -62,7 +75,7 @@ static bool forbidden(struct session *s, struct span verb, struct span line)
 	if (!hit && !maps_empty(conf.forbidden_table))
 		hit = maps_lookup(conf.forbidden_table, verb, &a, &value, &e) == RC_OK;
 	arena_release(&a);
-	if (!hit)
+	if (!hit && !header_like(line))
 		return false;
 	log_warning("non-SMTP command from %s: " SPAN_FMT, session_client(s), SPAN_ARG(span_head(line, 100)));
 	reply(s, "221 2.7.0 Error: I can break rules, too. Goodbye.");
@@ -143,7 +156,7 @@ void command_log_counts(const struct session *s, struct buf *out)
 		else
 			(void)buf_printf(out, " %s=%u/%u", name, s->done[i], s->tried[i]);
 	}
-	if (done == tried)
+	if (done == tried && tried > 0)
 		(void)buf_printf(out, " commands=%u", tried);
 	else
 		(void)buf_printf(out, " commands=%u/%u", done, tried);

@@ -28,7 +28,7 @@ struct data_scan *content_scan(struct content *c)
 
 uint64_t content_bytes(const struct content *c)
 {
-	return c->bytes;
+	return c->bytes + c->scan.lines;
 }
 
 struct content *content_open(struct session *s, bool chunked)
@@ -158,7 +158,7 @@ void content_feed(struct session *s, struct content *c, struct span *in)
 			continue; /* dropped */
 		c->b.n += made;
 		opening_settle(&c->opening, &c->b, c->b.n >= CONTENT_SMALL);
-		if (conf.message_size_limit > 0 && c->bytes > (uint64_t)conf.message_size_limit)
+		if (conf.message_size_limit > 0 && content_bytes(c) > (uint64_t)conf.message_size_limit)
 			too_big(s, c);
 		else if (c->b.n >= CONTENT_SMALL)
 			spill(s, c);

@@ -21,6 +21,12 @@ static void put(struct output *o, const char *p, size_t n)
 	o->n += n;
 }
 
+static void end_line(struct data_scan *s, struct output *o)
+{
+	put(o, "\n", 1);
+	s->lines++;
+}
+
 /* Text up to and including the next line end. */
 static size_t scan_text(struct data_scan *s, struct span in, struct output *o)
 {
@@ -33,10 +39,17 @@ static size_t scan_text(struct data_scan *s, struct span in, struct output *o)
 		s->at = cr ? TEXT_CR : TEXT;
 		return n;
 	}
-	put(o, "\n", 1);
+	end_line(s, o);
 	s->at = cr ? LINE_CRLF : LINE_LF;
 	s->bare_lf |= !cr;
 	return n + 1;
+}
+
+/* A line of one dot that is no end of data, here. */
+static void lone_dot(struct data_scan *s, struct output *o)
+{
+	put(o, ".", 1);
+	end_line(s, o);
 }
 
 /* One byte behind the dot that starts a line; returns whether it was consumed. */
@@ -56,7 +69,7 @@ static bool scan_dot(struct data_scan *s, char c, struct output *o)
 	s->done = s->lenient;
 	s->at = LINE_LF;
 	if (!s->done)
-		put(o, ".\n", 2);
+		lone_dot(s, o);
 	return true;
 }
 
@@ -71,14 +84,17 @@ static bool scan_dot_cr(struct data_scan *s, char c, struct output *o)
 	s->done = after_crlf || s->lenient;
 	s->at = LINE_CRLF;
 	if (!s->done)
-		put(o, ".\n", 2);
+		lone_dot(s, o);
 	return true;
 }
 
 static bool scan_text_cr(struct data_scan *s, char c, struct output *o)
 {
 	s->at = c == '\n' ? LINE_CRLF : TEXT;
-	put(o, c == '\n' ? "\n" : "\r", 1);
+	if (c == '\n')
+		end_line(s, o);
+	else
+		put(o, "\r", 1);
 	return c == '\n';
 }
 
@@ -125,7 +141,7 @@ size_t data_scan_finish(struct data_scan *s, char *out)
 	if (s->at == TEXT_CR)
 		put(&o, "\r", 1);
 	if (s->at == TEXT || s->at == TEXT_CR)
-		put(&o, "\n", 1);
+		end_line(s, &o);
 	s->at = LINE_CRLF;
 	return o.n;
 }

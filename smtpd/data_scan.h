@@ -13,9 +13,10 @@
 struct data_scan {
 	unsigned char at; /* private: enum in data_scan.c; 0 is the start */
 	bool lenient;
-	bool chunked; /* BDAT (RFC 3030): no dots, no end mark */
-	bool done;    /* the end mark was consumed */
-	bool bare_lf; /* a line ended without CR */
+	bool chunked;	/* BDAT (RFC 3030): no dots, no end mark */
+	bool done;	/* the end mark was consumed */
+	bool bare_lf;	/* a line ended without CR */
+	uint64_t lines; /* stored so far: each is an octet longer on the wire */
 };
 #define DATA_SCAN_EXTRA 2 /* output can be longer than the input by what was held back before */
 

@@ -1,5 +1,6 @@
 /* reply.c - what the client is told, and the log line that goes with a refusal. */
 #include "smtpd.h"
+#include "log/event.h"
 #include <stdarg.h>
 
 #define REPLY_MAX 1024 /* one reply; RFC 5321 section 4.5.3.1.5 asks for lines of at most 512 */
@@ -133,6 +134,11 @@ void log_action(struct session *s, const char *what, const char *where, struct s
 		(void)snprintf(to, sizeof(to), " to=<" SPAN_FMT ">", SPAN_ARG(rcpt));
 	if (s->helo.n > 0)
 		(void)snprintf(helo, sizeof(helo), " helo=<" SPAN_FMT ">", SPAN_ARG(s->helo));
+	EVENT("restriction", EV_TEXT("queue_id", s->tx != NULL ? qid_span(&s->tx->qid) : SPAN_NONE),
+	      EV_CSTR("action", what), EV_CSTR("stage", where), EV_TEXT("client_name", s->name),
+	      EV_TEXT("client_address", s->addr),
+	      EV_TEXT("sender", s->tx != NULL ? s->tx->sender : SPAN_NONE), EV_TEXT("recipient", rcpt),
+	      EV_TEXT("helo", s->helo), EV_CSTR("protocol", session_proto(s)), EV_CSTR("reason", text));
 	log_info("%s: %s: %s from %s: %s;%s%s proto=%s%s",
 		 s->tx != NULL && s->tx->qid.s[0] ? s->tx->qid.s : "NOQUEUE", what, where, session_client(s),
 		 text, from, to, session_proto(s), helo);

@@ -25,6 +25,20 @@ static void log_it(const struct action *a, const char *what, const char *otherwi
 	log_action(a->s, what, a->s->where, a->c->rcpt, story(a, otherwise));
 }
 
+/* The same where the text behind the word is an argument: "<subject>: Recipient address triggers BCC a@b". */
+static void log_trigger(const struct action *a, const char *what, const char *word)
+{
+	log_action(a->s, what, a->s->where, a->c->rcpt,
+		   arena_printf(a->c->a, "<" SPAN_FMT ">: %s triggers %s " SPAN_FMT, SPAN_ARG(a->subject),
+				a->class, word, SPAN_ARG(span_head(a->text, 500))));
+}
+
+/* The text alone, as the table has it. */
+static void log_text(const struct action *a, const char *what)
+{
+	log_action(a->s, what, a->s->where, a->c->rcpt, arena_cstr(a->c->a, span_head(a->text, 500)));
+}
+
 /* "[dsn] text" of a table behind a code; bare: "5.7.1 <subject>: class rejected: text". */
 static enum outcome refuse(const struct action *a, int64_t code, const char *dsn, const char *otherwise)
 {
@@ -117,7 +131,7 @@ static enum outcome act_filter(const struct action *a)
 		log_warning("access table: FILTER needs transport:destination");
 		return DUNNO;
 	}
-	log_it(a, "filter", "triggers FILTER");
+	log_trigger(a, "filter", "FILTER");
 	a->s->tx->filter = span_dup(&a->s->tx_arena, a->text);
 	return DUNNO;
 }
@@ -130,7 +144,7 @@ static enum outcome act_redirect(const struct action *a)
 		log_warning("access table: REDIRECT needs an address");
 		return DUNNO;
 	}
-	log_it(a, "redirect", "triggers REDIRECT");
+	log_trigger(a, "redirect", "REDIRECT");
 	a->s->tx->redirect = span_dup(&a->s->tx_arena, a->text);
 	return DUNNO;
 }
@@ -148,7 +162,7 @@ static enum outcome act_bcc(const struct action *a)
 	for (size_t i = 0; i < tx->bccs; i++)
 		if (span_eq(tx->bcc[i], a->text))
 			return DUNNO;
-	log_it(a, "bcc", "triggers BCC");
+	log_trigger(a, "bcc", "BCC");
 	if (tx->bccs == tx->bcc_cap)
 		tx->bcc = arena_grow(&a->s->tx_arena, tx->bcc, tx->bccs, &tx->bcc_cap, sizeof(*tx->bcc));
 	tx->bcc[tx->bccs++] = span_dup(&a->s->tx_arena, a->text);
@@ -165,7 +179,6 @@ static enum outcome act_prepend(const struct action *a)
 		log_warning("access table: PREPEND needs headername: headervalue");
 		return DUNNO;
 	}
-	log_it(a, "prepend", "triggers PREPEND");
 	tx->prepend =
 	    span_printf(&a->s->tx_arena, SPAN_FMT SPAN_FMT "\n", SPAN_ARG(tx->prepend), SPAN_ARG(a->text));
 	return DUNNO;
@@ -173,13 +186,13 @@ static enum outcome act_prepend(const struct action *a)
 
 static enum outcome act_warn(const struct action *a)
 {
-	log_it(a, "warn", "");
+	log_text(a, "warn");
 	return DUNNO;
 }
 
 static enum outcome act_info(const struct action *a)
 {
-	log_it(a, "info", "");
+	log_text(a, "info");
 	return DUNNO;
 }
 
@@ -226,12 +239,10 @@ enum outcome access_result(struct session *s, struct check *c, struct span value
 	for (size_t i = 0; i < ARRAY_LEN(actions); i++)
 		if (span_is_ci(word, actions[i].word))
 			return actions[i].run(&a);
-	if (all_digits(word)) {
-		if (word.n == 3 && (word.p[0] == '4' || word.p[0] == '5') &&
-		    span_to_u64(word, 599, &code) == RC_OK)
-			return refuse(&a, (int64_t)code, code >= 500 ? "5.7.1" : "4.7.1", "Access denied");
-		return PERMIT; /* any other number: made by tools that build tables of networks */
-	}
+	if (all_digits(span_trim(value)))
+		return PERMIT; /* made by tools that build tables of networks */
+	if (word.n == 3 && (word.p[0] == '4' || word.p[0] == '5') && span_to_u64(word, 599, &code) == RC_OK)
+		return refuse(&a, (int64_t)code, code >= 500 ? "5.7.1" : "4.7.1", "Access denied");
 	return rules_run_text(s, c, value, source);
 }
 

@@ -1,6 +1,8 @@
 /* restrict_verify.c - reject_unverified_sender and reject_unverified_recipient: what verify(8) knows of an
  * address, or finds out while the client waits. */
 #include "restrict.h"
+#include "base/clock.h"
+#include "smtp/probe_sender.h"
 
 enum { DELIVERABLE = 0, UNDELIVERABLE, TROUBLE, UNKNOWN };
 
@@ -26,14 +28,6 @@ static void ask_verify(struct session *s, struct check *c, struct verify_reply *
 	}
 }
 
-/* The sender of probes is not probed: two hosts would ask each other without end. */
-static bool sends_probes(struct span addr)
-{
-	struct span own = span_str(conf.verify_sender);
-
-	return span_chr(own, '@') >= 0 ? span_eq_ci(addr, own) : span_eq_ci(address_split(addr).local, own);
-}
-
 enum outcome run_unverified(struct session *s, struct check *c, const struct rule *r)
 {
 	bool rcpt = r->def->which == 1, first = s->defer_if_permit.code == 0;
@@ -42,8 +36,9 @@ enum outcome run_unverified(struct session *s, struct check *c, const struct rul
 
 	if (!rcpt && s->tx == NULL)
 		return DUNNO;
+	/* The sender of probes is not probed: two hosts would ask each other without end. */
 	c->subject = rcpt ? c->rcpt : s->tx->sender;
-	if (c->subject.n == 0 || sends_probes(c->subject))
+	if (c->subject.n == 0 || probe_sender_is(service_conf(), c->subject, wall_s(wall_now())))
 		return DUNNO;
 	ask_verify(s, c, &v);
 	if (v.status == DELIVERABLE)

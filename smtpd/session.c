@@ -2,9 +2,10 @@
 #include "restrict.h"
 #include "proxy.h"
 #include "base/codec.h"
+#include "log/event.h"
 #include <sys/socket.h>
 
-#define NAME_LOOKUP_S 60 /* what a client waits for its greeting at most because of DNS */
+#define NAME_LOOKUP_S  60   /* what a client waits for its greeting at most because of DNS */
 #define DRAIN_GRACE_MS 2000 /* for a transaction that is under way when the suite stops */
 #define DRAIN_CHECK_MS 50
 
@@ -58,9 +59,13 @@ bool session_lost(struct session *s, enum rc rc)
 	}
 	if (rc == RC_TIMEOUT) {
 		log_info("timeout after %s from %s", s->where, session_client(s));
+		EVENT("lost", EV_TEXT("client_name", s->name), EV_TEXT("client_address", s->addr),
+		      EV_CSTR("after", s->where), EV_FLAG("timeout", true));
 		reply(s, "421 4.4.2 %s Error: timeout exceeded", conf.myhostname);
 		return false;
 	}
+	EVENT("lost", EV_TEXT("client_name", s->name), EV_TEXT("client_address", s->addr),
+	      EV_CSTR("after", s->where));
 	if (s->tx != NULL && s->tx->content != NULL)
 		log_info("lost connection after %s (%llu bytes) from %s", s->where,
 			 (unsigned long long)content_bytes(s->tx->content), session_client(s));
@@ -76,6 +81,9 @@ static void log_disconnect(struct session *s)
 	buf_init(&b, 1000);
 	command_log_counts(s, &b);
 	log_info("disconnect from %s%s", session_client(s), buf_cstr(&b));
+	EVENT("disconnect", EV_TEXT("client_name", s->name), EV_TEXT("client_address", s->addr),
+	      EV_CSTR("protocol", session_proto(s)), EV_NUMBER("messages", s->messages),
+	      EV_CSTR("commands", buf_cstr(&b) + (b.n > 0)));
 	buf_release(&b);
 }
 
@@ -155,9 +163,26 @@ bool session_line(struct session *s, struct span *line, size_t max)
 	return rc == RC_LIMIT || crlf || !bare_lf_ends(s);
 }
 
+/* What came too early, with its line ends to be seen. */
+static const char *visible(struct span s, struct buf *b)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (c == '\r' || c == '\n' || c == '\t' || c == '\\')
+			(void)buf_printf(b, "\\%c", c == '\r' ? 'r' : c == '\n' ? 'n' : c == '\t' ? 't' : c);
+		else if (c < ' ' || c > '~')
+			(void)buf_printf(b, "\\%03o", c);
+		else
+			(void)buf_printf(b, "%c", c);
+	}
+	return buf_cstr(b);
+}
+
 bool session_bad_pipelining(struct session *s)
 {
 	struct span seen;
+	struct buf b;
 	struct err e;
 
 	if (!stream_has_input(s->io) || s->ill_pipelined)
@@ -165,8 +190,10 @@ bool session_bad_pipelining(struct session *s)
 	s->ill_pipelined = true;
 	if (stream_peek(s->io, &seen, session_deadline(), &e) != RC_OK)
 		return false;
-	log_info("improper command pipelining after %s from %s: " SPAN_FMT, s->where, session_client(s),
-		 SPAN_ARG(span_head(seen, 100)));
+	buf_init(&b, 500);
+	log_info("improper command pipelining after %s from %s: %s", s->where, session_client(s),
+		 visible(span_head(seen, 100), &b));
+	buf_release(&b);
 	if (!conf.forbid_unauth_pipe)
 		return false;
 	stream_drop_input(s->io);
@@ -377,6 +404,9 @@ void session_serve(struct service_conn *c)
 	s->hangup = conf.proxy_timeout_s > 0 && !take_proxy(s);
 	find_name(s);
 	log_info("connect from %s", session_client(s));
+	EVENT("connect", EV_TEXT("client_name", s->name), EV_TEXT("client_address", s->addr),
+	      EV_NUMBER("client_port", s->port), EV_TEXT("server_address", s->local_addr),
+	      EV_NUMBER("server_port", s->local_port));
 	session_identify(s);
 	s->may_xforward = in_list(s, conf.xforward);
 	if (!s->hangup && (!conf.tls_wrapper || tls_start(s))) {

@@ -141,7 +141,6 @@ static void load_unverified(void)
 	conf.unverified[1].defer_action = strcmp(str("unverified_recipient_tempfail_action"), "defer") == 0;
 	conf.verify_polls = num("address_verify_poll_count");
 	conf.verify_delay_s = num("address_verify_poll_delay");
-	conf.verify_sender = str("address_verify_sender");
 	conf.verify_service = str("address_verify_service_name");
 }
 

@@ -67,7 +67,7 @@ struct smtpd_conf {
 		bool defer_action;     /* _tempfail_action = defer */
 	} unverified[2];	       /* sender, recipient */
 	int64_t verify_polls, verify_delay_s;
-	const char *verify_sender, *verify_service;
+	const char *verify_service;
 	bool defer_unknown_helo, defer_unknown_address; /* ..._tempfail_action = defer, not defer_if_permit */
 	/* AUTH */
 	bool auth, auth_tls_only, auth_broken_clients;
@@ -138,10 +138,10 @@ struct session {
 	/* the conversation */
 	struct span helo;
 	bool esmtp, greeted;
-	const char *where; /* the last command, for the log */
-	unsigned errors, junk;
-	bool idle;   /* waits for a command */
-	bool hangup; /* no further command is read */
+	const char *where;		 /* the last command, for the log */
+	unsigned errors, junk, messages; /* messages: accepted */
+	bool idle;			 /* waits for a command */
+	bool hangup;			 /* no further command is read */
 	bool got_bare_lf;
 	unsigned discard_ehlo;
 	bool lenient_lf;   /* excepted from smtpd_forbid_bare_newline */
@@ -242,6 +242,7 @@ struct content *content_open(struct session *s, bool chunked);
 /* Takes bytes off *in: all, or those up to the end mark. */
 void content_feed(struct session *s, struct content *c, struct span *in);
 struct data_scan *content_scan(struct content *c);
+/* As RFC 1870 section 5 counts: line ends are two octets. */
 uint64_t content_bytes(const struct content *c);
 /* Hands the message to cleanup(8); frees. The verdict's code is 0 when it is on stable storage. */
 struct verdict content_submit(struct session *s, struct content **c);

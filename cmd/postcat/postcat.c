@@ -205,8 +205,10 @@ static bool show_slot(struct queue *q, struct shown *s, const struct qid *id)
 		struct arena a;
 		bool found;
 
+		if (at.bytes == 0)
+			continue;
 		arena_init(&a);
-		found = qimage_read(at.fd, at.base, SLOT_BYTES, false, &a, &im, &e) == RC_OK &&
+		found = qimage_read(at.fd, at.base, at.bytes, false, &a, &im, &e) == RC_OK &&
 			span_eq(qid_span(&im.qid), qid_span(id));
 		arena_release(&a);
 		if (!found)
@@ -215,7 +217,7 @@ static bool show_slot(struct queue *q, struct shown *s, const struct qid *id)
 		s->name = name;
 		s->fd = at.fd;
 		s->base = at.base;
-		s->max = SLOT_BYTES;
+		s->max = at.bytes;
 		return show(s, &e) == RC_OK;
 	}
 	return false;

@@ -1,4 +1,5 @@
 /* main.c - postconf(1): shows and changes main.cf, shows master.cf. */
+#include "map/map.h"
 #include "postconf.h"
 #include <stdarg.h>
 #include <unistd.h>
@@ -69,10 +70,21 @@ static void print_words(const char *const *word)
 		printf("%s\n", *word);
 }
 
-/* As lib/map has them (map/map.h). */
-static const char *const map_types[] = { "btree",  "cidr",     "debug",	   "environ", "fail",  "hash",
-					 "inline", "lmdb",     "pcre",	   "pipemap", "proxy", "regexp",
-					 "static", "texthash", "unionmap", "unix",    NULL };
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void print_map_types(void)
+{
+	const char *type[MAP_TYPES_MAX + 1];
+	size_t n = map_types(type, MAP_TYPES_MAX);
+
+	qsort(type, n, sizeof *type, by_name);
+	type[n] = NULL;
+	print_words(type);
+}
+
 static const char *const lock_types[] = { "flock", "fcntl", "dotlock", NULL };
 static const char *const sasl_server_types[] = { "cyrus", "dovecot", NULL };
 static const char *const sasl_client_types[] = { "cyrus", NULL };
@@ -223,7 +235,7 @@ int main(int argc, char **argv)
 		show_services(&o);
 		break;
 	case A_MAPS:
-		print_words(map_types);
+		print_map_types();
 		break;
 	case A_LOCKS:
 		print_words(lock_types);

@@ -1,5 +1,5 @@
-/* cmd/postern/logrotate.c - maillog_file gets a new name, master and its children a new file, the old one is
- * compressed. */
+/* cmd/postern/logrotate.c - maillog_file and the file of event_log get new names, master and its children new files,
+ * the old ones are compressed. */
 #include "control.h"
 #include "log/log.h"
 #include <errno.h>
@@ -37,28 +37,44 @@ static bool make_suffix(const char *format, char *out, size_t size)
 #pragma GCC diagnostic pop
 }
 
+/* The old file gets its new name; false: this parameter names no file that could. */
+static bool rename_file(const struct conf *c, const char *param, char *new_name, size_t size)
+{
+	char suffix[128];
+	const char *file = conf_str(c, param);
+	if (file[0] != '/' || strncmp(file, "/dev/", 5) == 0)
+		return false;
+	if (!make_suffix(conf_str(c, "maillog_file_rotate_suffix"), suffix, sizeof suffix) ||
+	    snprintf(new_name, size, "%s.%s", file, suffix) >= (int)size)
+		die("maillog_file_rotate_suffix: bad value");
+	if (access(new_name, F_OK) == 0)
+		die("rename %s to %s: exists", file, new_name);
+	if (rename(file, new_name) == 0)
+		return true;
+	if (errno != ENOENT)
+		die("rename %s to %s: %m", file, new_name);
+	return false;
+}
+
 int control_logrotate(const struct control *c)
 {
-	char suffix[128], new_name[4096];
-	const char *file = conf_str(c->conf, "maillog_file"),
-		   *program = conf_str(c->conf, "maillog_file_compressor");
+	static const char *const params[] = { "maillog_file", "event_log" };
+	char names[ARRAY_LEN(params)][4096];
+	const char *program = conf_str(c->conf, "maillog_file_compressor");
+	size_t n = 0;
 	if (c->argc > 0)
 		die("usage: postfix logrotate (no arguments)");
-	if (file[0] == '\0')
-		die("maillog_file is empty: the log goes to syslog");
-	if (strncmp(file, "/dev/", 5) == 0)
-		die("maillog_file %s cannot be rotated", file);
-	if (!make_suffix(conf_str(c->conf, "maillog_file_rotate_suffix"), suffix, sizeof suffix) ||
-	    snprintf(new_name, sizeof new_name, "%s.%s", file, suffix) >= (int)sizeof new_name)
-		die("maillog_file_rotate_suffix: bad value");
-	if (access(new_name, F_OK) == 0 || rename(file, new_name) < 0)
-		die("rename %s to %s: %s", file, new_name,
-		    access(new_name, F_OK) == 0 ? "exists" : strerror(errno));
+	for (size_t i = 0; i < ARRAY_LEN(params); i++)
+		if (rename_file(c->conf, params[i], names[n], sizeof names[n]))
+			n++;
+	if (n == 0)
+		die("maillog_file = %s, event_log = %s: there is no log file to rotate",
+		    conf_str(c->conf, params[0]), conf_str(c->conf, params[1]));
 	pid_t pid = master_pid(c->conf);
 	if (pid != 0 && kill(pid, SIGUSR1) < 0)
 		die("signal process %ld: %m", (long)pid);
-	sleep(1); /* lines under way still go to the old file */
-	if (program[0] != '\0')
-		compress(program, new_name);
+	sleep(1); /* lines under way still go to the old files */
+	for (size_t i = 0; program[0] != '\0' && i < n; i++)
+		compress(program, names[i]);
 	return 0;
 }

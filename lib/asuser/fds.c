@@ -1,12 +1,13 @@
 /* asuser/fds.c - closing what a forked half must not have: listeners, the channel to master, tables and keys
- * of the daemon. The log's own descriptors stay: the file (MP_FD_LOG, 4) and the datagram socket to syslog.
- */
+ * of the daemon. The log's own descriptors stay: the files (MP_FD_LOG 4, MP_FD_EVENTS 5) and the datagram sockets to syslog
+ * and journald. */
 #include "asuser/private.h"
 #include <dirent.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LOG_FILE_FD 4
+#define LOG_FILE_FD   4
+#define EVENT_FILE_FD 5
 
 static bool is_log_socket(int fd)
 {
@@ -20,7 +21,8 @@ static bool is_log_socket(int fd)
 
 static void close_one(int fd, int keep)
 {
-	if (fd > STDERR_FILENO && fd != keep && fd != LOG_FILE_FD && !is_log_socket(fd))
+	if (fd > STDERR_FILENO && fd != keep && fd != LOG_FILE_FD && fd != EVENT_FILE_FD &&
+	    !is_log_socket(fd))
 		close(fd);
 }
 

@@ -114,6 +114,7 @@ static const struct field router_rewrite_reply_fields[] = {
 static const struct field router_resolve_fields[] = {
 	FIELD_SPAN(struct router_resolve, sender, ADDR_MAX),
 	FIELD_SPAN(struct router_resolve, addr, ADDR_MAX),
+	FIELD(F_BOOL, struct router_resolve, probe),
 	FIELD_END,
 };
 static const struct field router_resolve_reply_fields[] = {
@@ -246,6 +247,21 @@ static const struct field map_update_fields[] = {
 	FIELD(F_BOOL, struct map_update, del),
 	FIELD_END,
 };
+static const struct field map_walk_fields[] = {
+	FIELD_SPAN(struct map_walk, table, TABLE_MAX),
+	FIELD(F_U32, struct map_walk, skip),
+	FIELD_END,
+};
+static const struct field map_pair_fields[] = {
+	FIELD_SPAN(struct map_pair, key, KEY_MAX),
+	FIELD_SPAN(struct map_pair, value, VALUE_MAX),
+	FIELD_END,
+};
+static const struct field map_walk_reply_fields[] = {
+	FIELD(F_U16, struct map_walk_reply, status),
+	FIELD_LIST(struct map_walk_reply, pairs, map_pair_fields, struct map_pair, 1000),
+	FIELD_END,
+};
 static const struct field tls_cert_fields[] = {
 	FIELD_SPAN(struct tls_cert, chain, 300),
 	FIELD(F_U64, struct tls_cert, have),
@@ -284,6 +300,7 @@ static const struct field dns_query_fields[] = {
 	FIELD_SPAN(struct dns_query, name, TEXT_MAX),
 	FIELD(F_U16, struct dns_query, qtype),
 	FIELD(F_BOOL, struct dns_query, hosts),
+	FIELD(F_BOOL, struct dns_query, hosts_first),
 	FIELD_END,
 };
 static const struct field dns_query_reply_fields[] = {
@@ -438,6 +455,7 @@ const struct ipc_type ipc_types[] = {
 	WITH_REPLY(IPC_BOUNCE_SEND, "bounce_send", bounce_send, bounce_send_reply),
 	WITH_REPLY(IPC_MAP_LOOKUP, "map_lookup", map_lookup, map_lookup_reply),
 	WITH_REPLY(IPC_MAP_UPDATE, "map_update", map_update, map_lookup_reply),
+	WITH_REPLY(IPC_MAP_WALK, "map_walk", map_walk, map_walk_reply),
 	WITH_REPLY(IPC_TLS_CERT, "tls_cert", tls_cert, tls_cert_reply),
 	WITH_REPLY(IPC_TLS_SIGN, "tls_sign", tls_sign, tls_sign_reply),
 	WITH_REPLY(IPC_TLS_TICKET_KEYS, "tls_ticket_keys", tls_ticket_keys, tls_ticket_keys_reply),

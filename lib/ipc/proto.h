@@ -28,6 +28,7 @@ enum ipc_type_number {
 	/* proxymap(8): the folder lookup */
 	IPC_MAP_LOOKUP = 60,
 	IPC_MAP_UPDATE = 61, /* proxywrite only */
+	IPC_MAP_WALK = 62,   /* proxywrite only */
 	/* tlsmgr(8) */
 	IPC_TLS_CERT = 70,
 	IPC_TLS_SIGN = 71,
@@ -150,6 +151,7 @@ struct router_rewrite_reply {
 struct router_resolve {
 	struct span sender;
 	struct span addr; /* recipient in standard form */
+	bool probe;	  /* of address verification: by the address_verify_ routes */
 };
 struct router_resolve_reply {
 	uint16_t code; /* 0; 451: a table failed, try later; 550...: undeliverable, with dsn and text */
@@ -280,6 +282,19 @@ struct map_update {
 	bool del;
 };
 
+/* All pairs of a table, some at a time: `skip` of them were seen, and are still there. An empty answer is the end. */
+struct map_walk {
+	struct span table;
+	uint32_t skip;
+};
+struct map_pair {
+	struct span key, value;
+};
+struct map_walk_reply {
+	uint16_t status;
+	struct ipc_list pairs; /* struct map_pair */
+};
+
 /* ---- tlsmgr ---- */
 struct tls_cert {
 	struct span chain; /* name of a certificate configuration: "smtpd", "imapd", "smtp"; SNI name after
@@ -314,8 +329,9 @@ struct tls_ticket_keys_reply {
 /* ---- resolver ---- */
 struct dns_query {
 	struct span name;
-	uint16_t qtype; /* ns_type */
-	bool hosts;	/* answer from the hosts file only */
+	uint16_t qtype;	  /* ns_type */
+	bool hosts;	  /* answer from the hosts file only */
+	bool hosts_first; /* from the hosts file when it has one */
 };
 struct dns_query_reply {
 	uint16_t status; /* 0 answer, 1 NXDOMAIN, 2 no data, 3 temporary failure, 4 invalid name or malformed

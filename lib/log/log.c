@@ -3,7 +3,8 @@
  * The syslog socket is our own and not that of syslog(3): it is connected once and so survives chroot, it
  * never blocks, and a line that did not go out is counted. What is accepted as a line end anywhere (C0, C1,
  * U+2028, U+2029) is not let through. */
-#include "log/log.h"
+#include "log/log_int.h"
+#include "log/event.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,21 +42,19 @@ static struct {
 
 static const struct {
 	int priority;
-	const char *prefix;
+	const char *prefix, *word;
 } levels[] = {
-	[LOG_LEVEL_DEBUG] = { LOG_DEBUG, "" },
-	[LOG_LEVEL_INFO] = { LOG_INFO, "" },
-	[LOG_LEVEL_WARNING] = { LOG_WARNING, "warning: " },
-	[LOG_LEVEL_ERROR] = { LOG_ERR, "error: " },
-	[LOG_LEVEL_FATAL] = { LOG_CRIT, "fatal: " },
-	[LOG_LEVEL_PANIC] = { LOG_CRIT, "panic: " },
+	[LOG_LEVEL_DEBUG] = { LOG_DEBUG, "", "debug" },
+	[LOG_LEVEL_INFO] = { LOG_INFO, "", "info" },
+	[LOG_LEVEL_WARNING] = { LOG_WARNING, "warning: ", "warning" },
+	[LOG_LEVEL_ERROR] = { LOG_ERR, "error: ", "error" },
+	[LOG_LEVEL_FATAL] = { LOG_CRIT, "fatal: ", "fatal" },
+	[LOG_LEVEL_PANIC] = { LOG_CRIT, "panic: ", "panic" },
 };
 
 /* ---- text ---- */
 
-/* Length of the character at p when it is well-formed UTF-8 (RFC 3629) and may stand in a log line, else 0.
- */
-static size_t char_bytes(const unsigned char *p, size_t n)
+size_t log_char_bytes(const unsigned char *p, size_t n)
 {
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
 	size_t len = p[0] < 0x80   ? 1
@@ -89,7 +88,7 @@ static size_t escape(char *dst, size_t cap, const char *src, size_t n)
 	size_t out = 0;
 
 	for (size_t i = 0; i < n && out < cap;) {
-		size_t len = char_bytes((const unsigned char *)src + i, n - i);
+		size_t len = log_char_bytes((const unsigned char *)src + i, n - i);
 
 		if (len > cap - out)
 			break;
@@ -254,6 +253,9 @@ static void log_vline(enum log_level level, const char *fmt, va_list ap)
 		snprintf(prefix, sizeof(prefix), "%.100s: ", log_service());
 		emit(&self.err, prefix, span_make(text + skip, (size_t)n - skip), "");
 	}
+	if (self.ready && level >= LOG_LEVEL_WARNING)
+		EVENT("problem", EV_CSTR("level", levels[level].word),
+		      EV_TEXT("text", span_make(text + head, (size_t)(n - head))));
 	self.busy = false;
 	errno = saved;
 }
@@ -286,7 +288,9 @@ void log_init(const struct log_conf *c)
 	tzset();
 	copy(self.tag, sizeof(self.tag), c->tag ? c->tag : "postfix");
 	copy(self.service, sizeof(self.service), c->service ? c->service : "");
-	if (gethostname(self.host, sizeof(self.host) - 1) != 0)
+	if (c->host != NULL && c->host[0] != '\0')
+		copy(self.host, sizeof(self.host), c->host);
+	else if (gethostname(self.host, sizeof(self.host) - 1) != 0)
 		snprintf(self.host, sizeof(self.host), "localhost");
 	if ((dot = strchr(self.host, '.')) && dot != self.host) /* as syslogd writes it */
 		*dot = '\0';
@@ -304,6 +308,16 @@ void log_init(const struct log_conf *c)
 	snprintf(self.syslog_path, sizeof(self.syslog_path), "%s", path);
 	if (c->to_syslog && self.syslog.fd < 0)
 		syslog_connect();
+}
+
+const char *log_tag(void)
+{
+	return self.tag;
+}
+
+const char *log_host(void)
+{
+	return self.host;
 }
 
 const char *log_service(void)

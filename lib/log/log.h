@@ -26,6 +26,7 @@ enum log_level {
 struct log_conf {
 	const char *tag;	 /* syslog_name; NULL: "postfix" */
 	const char *service;	 /* "smtpd", "submission/smtpd": what stands before [pid] */
+	const char *host;	 /* in lines of a file, up to its first dot; NULL: this host's name */
 	int facility;		 /* LOG_MAIL ... of syslog(3); 0 means LOG_MAIL */
 	bool to_syslog;		 /* connect to /dev/log now (kept open across chroot) */
 	const char *syslog_path; /* syslog_socket_path; NULL or "": /dev/log */

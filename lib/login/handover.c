@@ -3,6 +3,7 @@
  *
  *	none --asuser_run--> starting --hello--> ready (users > 0) <--> lingering --LINGER_S--> closed */
 #include "login/private.h"
+#include "log/event.h"
 #include "log/log.h"
 #include <errno.h>
 #include <sys/socket.h>
@@ -217,6 +218,9 @@ static void log_login(const struct login *l, const struct process *p)
 		 : l->secured ? ", secured"
 			      : "",
 		 l->id);
+	EVENT("login", EV_CSTR("protocol", login_set.conf->protocol), EV_CSTR("user", l->user),
+	      EV_CSTR("method", l->method), EV_CSTR("client_address", l->rip),
+	      EV_CSTR("server_address", l->lip), EV_FLAG("tls", l->tls), EV_CSTR("session", l->id));
 }
 
 static enum rc fill_record(const struct login *l, struct span tag, struct login_record *r, struct err *e)

@@ -67,6 +67,8 @@ struct map_driver {
 	enum rc (*flush)(struct map *m, struct err *e);
 	void (*close)(struct map *m);	      /* NULL: free(state) */
 	bool (*changed)(const struct map *m); /* NULL: never */
+	/* Names what it reads after it was opened: for the sandbox of who asks it. NULL: nothing but its name. */
+	void (*paths)(const struct map *m, void (*add)(void *arg, const char *path), void *arg);
 	/* The name of a table that this one was told to ask by a file of its own; NULL: none. */
 	const char *(*within)(const struct map *m);
 };
@@ -85,6 +87,14 @@ MUST_CHECK enum rc map_driver_find(struct span type, const struct map_driver **o
 				   struct err *e);
 MUST_CHECK enum rc map_module_load(struct span type, const struct map_driver **out, const char **suffix,
 				   struct err *e);
+
+/* A type that the lookup daemon alone asks, so that nobody else holds its library and its passwords. Tells by
+ * name: nothing is loaded. */
+bool map_type_is_database(struct span type);
+/* As `paths` of the driver; nothing when there is none. */
+void map_paths(const struct map *m, void (*add)(void *arg, const char *path), void *arg);
+/* Where main.cf and dynamicmaps.cf are: as set, else conf_default_dir(). */
+const char *map_config_dir(void);
 
 /* As map_open, at depth `depth` of tables within tables, never remote when `here`. */
 MUST_CHECK enum rc map_open_at(struct span type_name, unsigned flags, unsigned depth, bool here,
@@ -167,10 +177,11 @@ MUST_CHECK enum rc map_lock(int fd, short type, const char *name, struct err *e)
 typedef enum rc map_remote_fn(uint16_t type, const void *request, void *reply, struct arena *a,
 			      struct err *e);
 /* The way to proxymap(8); NULL: there is none, "proxy:" tables are opened here. map/remote.c gives
- * it. Servers are asked through it, and files with `all_files`. */
+ * it. Servers and databases are asked through it, and files with `all_files`. */
 void map_remote_via(map_remote_fn *ask, bool all_files);
 /* Whether a type with these MD_... is asked through it. */
 bool map_remote_wanted(unsigned driver_flags);
+bool map_remote_database(struct span type); /* the same, by name: nothing is loaded */
 
 /* ---- the built-in types ---- */
 extern const struct map_driver map_texthash, map_static, map_inline, map_regexp, map_pcre, map_cidr, map_unix,

@@ -13,7 +13,8 @@ static struct list open_maps;
 
 size_t map_types(const char **out, size_t max)
 {
-	static const char *const in_modules[] = { "btree", "cdb", "hash", "lmdb" };
+	static const char *const in_modules[] = { "btree", "cdb",   "hash",  "ldap",
+						  "lmdb",  "mysql", "pgsql", "sqlite" };
 	size_t n = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(drivers) && n < max; i++)
@@ -66,6 +67,21 @@ struct opening {
 	uint64_t source_bytes;
 };
 
+static void ask_proxymap(struct map *m)
+{
+	m->drv = &map_proxy; /* its name stays; the whole of it is what proxymap is asked */
+	m->arg = span_str(m->name);
+}
+
+/* Of a database not even the library is loaded where proxymap is asked about it. */
+static enum rc choose_driver(struct map *m, struct span type, bool here, struct err *e)
+{
+	if (here || !map_remote_database(type))
+		return map_driver_find(type, &m->drv, NULL, e);
+	ask_proxymap(m);
+	return RC_OK;
+}
+
 static enum rc open_as(struct span type_name, const struct opening *how, struct map **out, struct err *e)
 {
 	ptrdiff_t colon = span_chr(type_name, ':');
@@ -83,17 +99,15 @@ static enum rc open_as(struct span type_name, const struct opening *how, struct 
 		rc = err_set(story, RC_LIMIT, "%s: tables nested too deeply", m->name);
 		return broken(m, rc, story);
 	}
-	if ((rc = map_driver_find(span_head(type_name, (size_t)colon), &m->drv, NULL, story)) != RC_OK)
+	if ((rc = choose_driver(m, span_head(type_name, (size_t)colon), how->here, story)) != RC_OK)
 		return broken(m, rc, story);
 	if ((m->drv->flags & MD_UNSAFE) && (how->flags & MAP_NO_UNAUTH)) {
 		rc = err_set(story, RC_DENIED, "%s: %s map is not allowed for security-sensitive data",
 			     m->name, m->drv->name);
 		return broken(m, rc, story);
 	}
-	if (!how->here && map_remote_wanted(m->drv->flags)) {
-		m->drv = &map_proxy; /* its name stays; the whole of it is what proxymap is asked */
-		m->arg = span_str(m->name);
-	}
+	if (!how->here && map_remote_wanted(m->drv->flags))
+		ask_proxymap(m);
 	m->pattern = m->drv->flags & MD_PATTERN;
 	m->depth = how->depth;
 	m->size_hint = how->source_bytes;
@@ -161,16 +175,17 @@ const char *map_within(const struct map *m)
 	return m->drv->within && !m->broken ? m->drv->within(m) : NULL;
 }
 
-bool map_asks_server(const struct map *m)
-{
-	return m->drv->flags & MD_SERVER;
-}
-
 bool map_owner(const struct map *m, uid_t *uid)
 {
 	if (m->has_owner)
 		*uid = m->owner;
 	return m->has_owner;
+}
+
+void map_paths(const struct map *m, void (*add)(void *arg, const char *path), void *arg)
+{
+	if (m->drv->paths)
+		m->drv->paths(m, add, arg);
 }
 
 bool map_changed(const struct map *m)

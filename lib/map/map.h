@@ -1,7 +1,7 @@
 /* map/map.h - look-up tables "type:name" (DATABASE_README's subject): one interface for every type.
- * Types of this build: hash btree lmdb cdb (modules), texthash static inline regexp pcre cidr unix environ fail
- * unionmap pipemap randmap internal debug, tcp socketmap memcache (servers), proxy (lookup daemon); maptype in a
- * chroot without files: those opened before stay open.
+ * Types of this build: hash btree lmdb cdb mysql pgsql sqlite ldap (modules), texthash static inline regexp pcre cidr unix
+ * environ fail unionmap pipemap randmap internal debug, tcp socketmap memcache (servers), proxy (lookup daemon); maptype in
+ * a chroot without files: those opened before stay open.
  *
  * Daemons that may not open tables set map_set_remote(): every table that is a file or a server is then asked
  * of the lookup daemon (as "proxy:" always is); tables that live in memory once read (inline static texthash
@@ -44,7 +44,6 @@ MUST_CHECK enum rc map_next(struct map *m, void **state, struct arena *a, struct
 			    struct span *value, struct err *e);
 bool map_changed(const struct map *m); /* the file behind it was replaced or written since it was opened */
 const char *map_within(const struct map *m); /* the backup table of a memcache:; NULL */
-bool map_asks_server(const struct map *m);   /* over a socket of this process */
 bool map_is_broken(const struct map *m);     /* it could not be opened; every look-up is RC_AGAIN */
 /* Owner of the file behind it (local(8): commands of an alias file run as its owner); false: not a file. */
 bool map_owner(const struct map *m, uid_t *uid);
@@ -102,8 +101,9 @@ MUST_CHECK enum rc match_host(struct match_list *l, struct span name, struct spa
 
 /* ---- for daemons ---- */
 /* Names of all types, for postconf -m: unsorted; how many. */
+#define MAP_TYPES_MAX 100
 size_t map_types(const char **out, size_t max);
-/* From now on "proxy:" tables and servers (tcp: socketmap: memcache:) are asked of service `proxymap` through the
+/* From now on "proxy:" tables and servers (tcp: socketmap: memcache:, databases) are asked of service `proxymap` through the
  * service frame, and with `files` all others that are not in memory once read. */
 void map_set_remote(bool files);
 /* Looks at the files of all open tables once a second, and lets the process retire (service_retire()) when one has
@@ -116,6 +116,8 @@ const struct map *map_any_changed(void);
 void map_socketmap_limit(int64_t bytes);
 /* Module directory (default: next to the program, else PREFIX/lib/postern). */
 void map_set_module_dir(const char *dir);
+/* Where main.cf is, when a command was told another place than the usual one. */
+void map_set_config_dir(const char *dir);
 
 /* ---- drivers (map/driver.h) register themselves; the fifteen other types will use the same interface ----
  */

@@ -11,6 +11,11 @@ void map_remote_via(map_remote_fn *ask, bool all_files)
 	all_files_remote = ask && all_files;
 }
 
+bool map_remote_database(struct span type)
+{
+	return remote && map_type_is_database(type);
+}
+
 bool map_remote_wanted(unsigned driver_flags)
 {
 	return (all_files_remote && (driver_flags & MD_REMOTE)) || (remote && (driver_flags & MD_SERVER));
@@ -26,6 +31,12 @@ static bool pattern_type(struct span type_name)
 	return false;
 }
 
+static struct span type_of(struct span type_name)
+{
+	ptrdiff_t colon = span_chr(type_name, ':');
+	return span_head(type_name, colon > 0 ? (size_t)colon : 0);
+}
+
 static enum rc open_proxy(struct map *m, struct err *e)
 {
 	struct map *inner = NULL;
@@ -34,8 +45,8 @@ static enum rc open_proxy(struct map *m, struct err *e)
 	while (span_starts(m->arg, SPAN("proxy:")))
 		m->arg = span_skip(m->arg, 6);
 	m->pattern = pattern_type(m->arg);
-	if (all_files_remote || m->arg.p == m->name) /* the latter: not "proxy:", but turned into it */
-		return RC_OK;
+	if (all_files_remote || m->arg.p == m->name || map_remote_database(type_of(m->arg)))
+		return RC_OK; /* the second: not "proxy:", but turned into it */
 	/* A process that reads its files itself asks for servers alone, which open as such a question. */
 	rc = map_open_at(m->arg, m->flags, m->depth + 1, !remote, &inner, e);
 	if (rc != RC_OK)

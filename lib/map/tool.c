@@ -393,6 +393,7 @@ int map_tool_main(int argc, char **argv, struct map_tool *t)
 	if (conf_load(config_dir ? config_dir : conf_default_dir(), &c, &e) != RC_OK)
 		die("%s", e.text);
 	start_log(t, c);
+	map_set_config_dir(config_dir);
 	if (t->mime && !t->header && !t->body)
 		log_warning("ignoring -m option without -b or -h");
 	map_socketmap_limit(conf_int(c, "socketmap_max_reply_size"));

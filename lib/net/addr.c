@@ -126,7 +126,7 @@ static bool prefix_eq(const uint8_t *a, const uint8_t *b, unsigned bits)
 static void clear_host_bits(struct inet_addr *a, unsigned bits)
 {
 	for (unsigned i = 0; i < addr_bytes(a); i++)
-		a->b[i] &= i < bits / 8 ? 0xff : i > bits / 8 ? 0 : (uint8_t)(0xff00 >> (bits % 8));
+		a->b[i] &= (uint8_t)(i < bits / 8 ? 0xff : i > bits / 8 ? 0 : 0xff00 >> (bits % 8));
 }
 
 enum rc inet_net_parse(struct span text, struct inet_net *out, struct err *e)

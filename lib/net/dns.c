@@ -3,6 +3,7 @@
 #include "net/dns.h"
 #include "ipc/ask.h"
 #include "ipc/proto.h"
+#include "net/idna.h"
 
 #include <arpa/nameser.h>
 
@@ -216,13 +217,13 @@ enum rc dns_parse(struct span message, enum dns_type type, struct arena *a, stru
 	return rc;
 }
 
-static enum rc query(struct span name, enum dns_type type, bool hosts, struct arena *a,
-		     struct dns_answer *out, deadline_t d, struct err *e)
+static enum rc query(struct dns_query q, enum dns_type type, struct arena *a, struct dns_answer *out,
+		     deadline_t d, struct err *e)
 {
-	struct dns_query q = { .name = name, .qtype = (uint16_t)type, .hosts = hosts };
+	struct span name = q.name;
 	struct dns_query_reply r;
 	*out = (struct dns_answer){ 0 };
-	if (name.n == 0 || name.n > 255)
+	if (idna_to_ascii(name, a, &q.name) != RC_OK || q.name.n == 0 || q.name.n > 255)
 		return err_set(e, RC_SYNTAX, "invalid domain name: " SPAN_FMT,
 			       SPAN_ARG(span_head(name, 300)));
 	enum rc rc = ipc_ask("resolver", true, IPC_DNS_QUERY, &q, &r, a, d, e);
@@ -248,11 +249,19 @@ static enum rc query(struct span name, enum dns_type type, bool hosts, struct ar
 enum rc dns_query(struct span name, enum dns_type type, struct arena *a, struct dns_answer *out, deadline_t d,
 		  struct err *e)
 {
-	return query(name, type, false, a, out, d, e);
+	return query((struct dns_query){ .name = name, .qtype = (uint16_t)type }, type, a, out, d, e);
 }
 
 enum rc dns_query_hosts(struct span name, enum dns_type type, struct arena *a, struct dns_answer *out,
 			deadline_t d, struct err *e)
 {
-	return query(name, type, true, a, out, d, e);
+	return query((struct dns_query){ .name = name, .qtype = (uint16_t)type, .hosts = true }, type, a, out,
+		     d, e);
+}
+
+enum rc dns_query_native(struct span name, enum dns_type type, struct arena *a, struct dns_answer *out,
+			 deadline_t d, struct err *e)
+{
+	return query((struct dns_query){ .name = name, .qtype = (uint16_t)type, .hosts_first = true }, type,
+		     a, out, d, e);
 }

@@ -33,14 +33,17 @@ struct dns_answer {
 	size_t n;
 	bool secure; /* validated by the resolver we trust */
 };
-/* RC_OK with n >= 1; RC_NOTFOUND NXDOMAIN (e->sys = 0) or no data of this type (e->sys = 1); RC_AGAIN
+/* `name` may be in Unicode (net/idna.h). RC_OK with n >= 1; RC_NOTFOUND NXDOMAIN (e->sys = 0) or no data of this type (e->sys = 1); RC_AGAIN
  * temporary; RC_SYNTAX invalid name. */
 MUST_CHECK enum rc dns_query(struct span name, enum dns_type type, struct arena *a, struct dns_answer *out,
 			     deadline_t d, struct err *e);
-/* The same from the hosts file of the host (hosts(5)), as it was when the resolver started: addresses only.
- */
+/* The same from the hosts file of the host (hosts(5)), as it was when the resolver started: addresses, and the
+ * first name of an address (PTR). */
 MUST_CHECK enum rc dns_query_hosts(struct span name, enum dns_type type, struct arena *a,
 				   struct dns_answer *out, deadline_t d, struct err *e);
+/* The hosts file, then DNS: how a host looks up names for itself. */
+MUST_CHECK enum rc dns_query_native(struct span name, enum dns_type type, struct arena *a,
+				    struct dns_answer *out, deadline_t d, struct err *e);
 /* From a raw answer (the fuzz target's entrance). Follows CNAMEs inside the answer. */
 MUST_CHECK enum rc dns_parse(struct span message, enum dns_type type, struct arena *a, struct dns_answer *out,
 			     struct err *e);

@@ -38,7 +38,7 @@ static enum rc leads_back(struct span name, const struct inet_addr *addr, struct
 {
 	struct dns_answer f;
 	struct err e;
-	enum rc rc = dns_query(name, addr->family == AF_INET ? DNS_A : DNS_AAAA, a, &f, d, &e);
+	enum rc rc = dns_query_native(name, addr->family == AF_INET ? DNS_A : DNS_AAAA, a, &f, d, &e);
 	if (rc != RC_OK)
 		return rc;
 	for (size_t i = 0; i < f.n; i++)
@@ -54,7 +54,7 @@ void client_name_find(const struct inet_addr *addr, struct arena *a, struct clie
 	struct err e;
 	*out = (struct client_name){ SPAN("unknown"), SPAN("unknown"), 5, 5 };
 	inet_addr_reverse_name(addr, ptr);
-	enum rc rc = dns_query(span_str(ptr), DNS_PTR, a, &names, d, &e);
+	enum rc rc = dns_query_native(span_str(ptr), DNS_PTR, a, &names, d, &e);
 	out->name_code = out->reverse_code = code_of(rc);
 	if (rc != RC_OK)
 		return;

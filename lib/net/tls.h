@@ -42,6 +42,9 @@ struct tls_info {
 	bool peer_trusted;	   /* the chain leads to a trusted authority */
 	bool peer_verified;	   /* chain trusted and, client side, a name (or the fingerprint) matched */
 };
+/* Logs a handshake that failed, in the words that log readers know: "SSL_accept error from PEER: -1" and, when OpenSSL
+ * has a reason, "warning: TLS library problem: REASON". `rc` and `e` are those of the handshake. */
+void tls_log_failure(bool server, const char *peer, enum rc rc, const struct err *e);
 /* Server handshake on `s` (its input must be empty: RC_DENIED). errors RC_TIMEOUT, RC_SYNTAX handshake failed
  * (story: OpenSSL's reason) */
 MUST_CHECK enum rc tls_server_start(struct tls_server *t, struct stream *s, struct tls_info *info,

@@ -1,6 +1,7 @@
 /* net/tls_common.c - what server and client share: options, the handshake in a task, the transport below a
  * stream, and what is told about a connection. */
 #include "net/tls_int.h"
+#include "log/log.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -191,6 +192,28 @@ static void transport_close(void *state)
 	SSL_free(state);
 }
 
+#define HANDSHAKE "TLS handshake"
+
+void tls_log_failure(bool server, const char *peer, enum rc rc, const struct err *e)
+{
+	struct span reason = span_str(e->text);
+	const char *call = server ? "SSL_accept error from" : "SSL_connect error to";
+
+	if (rc == RC_TIMEOUT || rc == RC_EOF) {
+		log_info("%s %s: %s", call, peer,
+			 rc == RC_TIMEOUT ? "Connection timed out" : "lost connection");
+		return;
+	}
+	if (span_starts(reason, SPAN(HANDSHAKE ": ")))
+		reason = span_skip(reason, sizeof(HANDSHAKE ": ") - 1);
+	if (span_is(reason, "lost connection")) {
+		log_info("%s %s: lost connection", call, peer);
+		return;
+	}
+	log_info("%s %s: -1", call, peer);
+	log_warning("TLS library problem: " SPAN_FMT ":", SPAN_ARG(reason));
+}
+
 enum rc tls_handshake(SSL *ssl, struct stream *s, deadline_t d, struct err *e)
 {
 	enum rc rc = RC_OK;
@@ -211,11 +234,11 @@ enum rc tls_handshake(SSL *ssl, struct stream *s, deadline_t d, struct err *e)
 			want = kind == SSL_ERROR_WANT_READ ? TASK_READ : TASK_WRITE;
 			if ((rc = task_wait_fd(fd, want | TASK_DRAINED, d)) != RC_OK)
 				err_set(e, rc,
-					rc == RC_TIMEOUT ? "TLS handshake: timeout"
-							 : "TLS handshake: lost connection");
+					rc == RC_TIMEOUT ? HANDSHAKE ": timeout"
+							 : HANDSHAKE ": lost connection");
 			continue;
 		}
-		rc = tls_story(e, RC_SYNTAX, "TLS handshake");
+		rc = tls_story(e, RC_SYNTAX, HANDSHAKE);
 	}
 	struct transport t = { transport_read, transport_writev, transport_shutdown, transport_close, ssl };
 	if (rc == RC_OK && (rc = stream_set_transport(s, &t)) != RC_OK)
@@ -269,7 +292,8 @@ bool tls_fingerprint(X509 *cert, const char *digest, bool of_key, char *out, siz
 	return true;
 }
 
-/* "X25519", "ECDHE (P-256)", "RSA-PSS (2048 bits)", "ECDSA (P-256)": the words of Postfix's log. */
+/* "X25519", "ECDHE (P-256)", "RSA-PSS (2048 bits)", "ECDSA (prime256v1)": the words of Postfix's log, which has two names
+ * for a curve. */
 static void key_words(EVP_PKEY *key, const char *rsa, const char *ec, char *out, size_t size)
 {
 	char group[64] = "";
@@ -282,7 +306,7 @@ static void key_words(EVP_PKEY *key, const char *rsa, const char *ec, char *out,
 			 EVP_PKEY_get_bits(key));
 		break;
 	case EVP_PKEY_EC:
-		if (EVP_PKEY_get_group_name(key, group, sizeof group, NULL) == 1)
+		if (EVP_PKEY_get_group_name(key, group, sizeof group, NULL) == 1 && strcmp(ec, "ECDHE") == 0)
 			nist = EC_curve_nid2nist(OBJ_sn2nid(group));
 		snprintf(out, size, "%s (%s)", ec, nist != NULL ? nist : group);
 		break;

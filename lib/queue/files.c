@@ -432,14 +432,14 @@ enum rc queue_list(struct queue *q, enum queue_where where, list_fn *fn, void *a
 
 /* ---- out of a slot ---- */
 
-static enum rc copy_slot(struct queue *q, uint32_t slot, uint64_t bytes, int fd, struct err *e)
+static enum rc copy_slot(struct queue *q, uint32_t slot, int fd, struct err *e)
 {
 	struct slot_pos at = queue_slot(q, slot);
-	char *p = xmalloc((size_t)bytes);
-	enum rc rc = pread_all(at.fd, p, (size_t)bytes, at.base, e);
+	char *p = xmalloc((size_t)at.bytes);
+	enum rc rc = pread_all(at.fd, p, (size_t)at.bytes, at.base, e);
 
 	if (rc == RC_OK)
-		rc = pwrite_all(fd, p, (size_t)bytes, 0, e);
+		rc = pwrite_all(fd, p, (size_t)at.bytes, 0, e);
 	free(p);
 	return rc;
 }
@@ -452,7 +452,7 @@ enum rc queue_slot_corrupt(struct queue *q, uint32_t slot, const struct qid *id,
 
 	if (rc != RC_OK)
 		return rc;
-	if ((rc = copy_slot(q, slot, SLOT_BYTES, fd, e)) != RC_OK) {
+	if ((rc = copy_slot(q, slot, fd, e)) != RC_OK) {
 		qfile_drop(q, fd);
 		return rc;
 	}
@@ -480,7 +480,7 @@ static enum rc write_image(struct queue *q, uint32_t slot, const struct qimage *
 	int n;
 	enum rc rc;
 
-	if (im->content_bytes > SLOT_BYTES)
+	if (im->content_bytes > at.bytes)
 		return err_set(e, RC_SYNTAX, "more content than a slot holds");
 	arena_init(&a);
 	p = arena_alloc(&a, (size_t)im->content_bytes + 1);

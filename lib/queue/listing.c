@@ -40,7 +40,8 @@ enum rc listing_open(struct queue *q, struct listing **out, struct err *e)
 	l->q = q;
 	l->where = QW_SLOT;
 	for (uint32_t s = 0; rc == RC_OK && s < queue_slots(q); s++)
-		add(l, s, NULL);
+		if (queue_slot(q, s).bytes > 0)
+			add(l, s, NULL);
 	for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
 		l->where = dirs[i];
 		if ((r = queue_list(q, dirs[i], add_name, l, e)) != RC_OK)
@@ -88,7 +89,7 @@ static enum rc read_entry(struct listing *l, const struct entry *en, struct aren
 
 	if (en->where == QW_SLOT) {
 		pos = queue_slot(l->q, en->slot);
-		rc = qimage_read(pos.fd, pos.base, SLOT_BYTES, true, a, &out->image, e);
+		rc = qimage_read(pos.fd, pos.base, pos.bytes, true, a, &out->image, e);
 		out->why = arena_array(a, rc == RC_OK ? out->image.env.rcpts.n + 1 : 1, sizeof(*out->why));
 		return rc;
 	}

@@ -11,9 +11,17 @@
 #define POOL_BYTES ((off_t)SLOT_BYTES * SLOT_COUNT)
 #define ZEROS	   (1 << 20)
 
-static void pool_name(unsigned i, char out[24])
+static const struct {
+	const char *name;
+	uint32_t bytes, count;
+} classes[SLOT_CLASSES] = {
+	[SLOT_SMALL] = { "slots", SLOT_BYTES, SLOT_COUNT },
+	[SLOT_LARGE] = { "large", LARGE_SLOT_BYTES, LARGE_SLOT_COUNT },
+};
+
+static void pool_name(unsigned i, enum slot_class class, char out[24])
 {
-	snprintf(out, 24, "slots.%u", i);
+	snprintf(out, 24, "%s.%u", classes[class].name, i);
 }
 
 enum rc queue_pool_lock(struct queue *q, struct err *e)
@@ -32,17 +40,23 @@ void queue_pool_unlock(struct queue *q)
 	(void)flock(q->dir[QD_POOL], LOCK_UN);
 }
 
+enum slot_class queue_pool_class(const struct queue *q, unsigned file)
+{
+	INVARIANT(file < q->pools);
+	return q->class[file];
+}
+
 unsigned queue_slots(const struct queue *q)
 {
 	return q->pools * SLOT_COUNT;
 }
 
-static enum rc open_pool(struct queue *q, unsigned i, int *fd, struct err *e)
+static enum rc open_pool(struct queue *q, unsigned i, enum slot_class class, int *fd, struct err *e)
 {
 	char name[24];
 	struct stat st;
 
-	pool_name(i, name);
+	pool_name(i, class, name);
 	*fd = openat(q->dir[QD_POOL], name, (q->rw ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC);
 	if (*fd < 0)
 		return errno == ENOENT ? RC_NOTFOUND : err_sys(e, "open pool/%s", name);
@@ -57,9 +71,17 @@ enum rc queue_pool_refresh(struct queue *q, struct err *e)
 {
 	enum rc rc = RC_OK;
 
-	while (q->dir[QD_POOL] >= 0 && q->pools < POOL_FILES_MAX && rc == RC_OK)
-		if ((rc = open_pool(q, q->pools, &q->pool[q->pools], e)) == RC_OK)
+	while (q->dir[QD_POOL] >= 0 && q->pools < POOL_FILES_MAX && rc == RC_OK) {
+		unsigned i = q->pools;
+
+		rc = RC_NOTFOUND;
+		for (unsigned c = 0; c < SLOT_CLASSES && rc == RC_NOTFOUND; c++) {
+			q->class[i] = (enum slot_class)c;
+			rc = open_pool(q, i, q->class[i], &q -> pool[i], e);
+		}
+		if (rc == RC_OK)
 			q->pools++;
+	}
 	return rc == RC_NOTFOUND ? RC_OK : rc;
 }
 
@@ -90,7 +112,7 @@ static enum rc write_zeros(int fd, struct err *e)
 	return rc;
 }
 
-enum rc queue_pool_grow(struct queue *q, struct err *e)
+enum rc queue_pool_grow(struct queue *q, enum slot_class class, struct err *e)
 {
 	char name[24];
 	int fd;
@@ -100,7 +122,7 @@ enum rc queue_pool_grow(struct queue *q, struct err *e)
 		return err_set(e, RC_LIMIT, "the pool has %d files", POOL_FILES_MAX);
 	if (q->dir[QD_POOL] < 0)
 		return err_set(e, RC_SYS, "no pool directory");
-	pool_name(q->pools, name);
+	pool_name(q->pools, class, name);
 	if ((rc = qfile_nameless(q, q->dir[QD_POOL], &fd, e)) != RC_OK)
 		return rc;
 	/* whole and durable before it has a name: a pool file is never seen half made */
@@ -110,14 +132,20 @@ enum rc queue_pool_grow(struct queue *q, struct err *e)
 		qfile_drop(q, fd);
 		return rc;
 	}
+	q->class[q->pools] = class;
 	q->pool[q->pools++] = fd;
 	return RC_OK;
 }
 
 struct slot_pos queue_slot(const struct queue *q, uint32_t slot)
 {
+	unsigned file = slot / SLOT_COUNT, i = slot % SLOT_COUNT;
+
 	INVARIANT(slot < queue_slots(q));
-	return (struct slot_pos){ q->pool[slot / SLOT_COUNT], (int64_t)(slot % SLOT_COUNT) * SLOT_BYTES };
+	if (i >= classes[q->class[file]].count)
+		return (struct slot_pos){ .fd = -1 };
+	return (struct slot_pos){ q->pool[file], (int64_t)i * classes[q->class[file]].bytes,
+				  classes[q->class[file]].bytes };
 }
 
 enum rc queue_pool_sync(struct queue *q, uint64_t files, struct err *e)

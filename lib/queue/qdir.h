@@ -16,6 +16,7 @@ struct queue {
 	struct list named_files;
 	pthread_mutex_t lock; /* of named_files: calls run on helper threads */
 	int pool[POOL_FILES_MAX];
+	enum slot_class class[POOL_FILES_MAX];
 	unsigned pools;
 };
 

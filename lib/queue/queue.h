@@ -1,8 +1,10 @@
 /* queue/queue.h - the queue directory: the pool of slots and the files of their own.
  *
  *   pool/slots.N     preallocated and written once: SLOT_COUNT slots of SLOT_BYTES; overwritten in place; a slot is reused only
- *                    after its DONE mark reached the disk (with the next commit), oldest first
- *   incoming/ID      large messages, and all when the pool is full; file being written has no name yet (O_TMPFILE)
+ *   pool/large.N     after its DONE mark reached the disk (with the next commit), oldest first. large.N has a quarter as
+ *                    many, four times as large, and is made when the first message comes that wants one. N counts both
+ *                    kinds; slot numbers are N * SLOT_COUNT and up, so those of a large file have gaps
+ *   incoming/ID      larger messages, and all when the pool is full; file being written has no name yet (O_TMPFILE)
  *   active/          unused on disk: being active is qmgr's memory (the directory stays for tools that count files)
  *   deferred/X/ID    X is the first digit of the id reversed in time (hash), one of 16 directories
  *   hold/ID, corrupt/ID
@@ -21,6 +23,11 @@
 #define SLOT_BYTES     (72 * 1024) /* header + 64 KiB content + 4 KiB envelope */
 #define SLOT_COUNT     256	   /* per pool file: 18 MiB */
 #define POOL_FILES_MAX 64
+enum slot_class { SLOT_SMALL, SLOT_LARGE };
+#define SLOT_CLASSES	 2
+#define LARGE_SLOT_BYTES (4 * SLOT_BYTES)
+#define LARGE_SLOT_COUNT (SLOT_COUNT / 4)
+#define LARGE_CONTENT	 (LARGE_SLOT_BYTES - 16 * 1024) /* the rest is for header and envelope */
 
 struct queue; /* opaque: directory descriptors */
 /* One process at a time allocates slots: takes the lock of the pool, or RC_AGAIN. It ends with unlock, queue_close() or the process. */
@@ -34,10 +41,12 @@ void queue_close(struct queue **q);
 struct slot_pos {
 	int fd;	      /* of the pool file, the queue's own */
 	int64_t base; /* offset of the image */
+	uint64_t bytes; /* room for it; 0: there is no such slot */
 };
-unsigned queue_slots(const struct queue *q); /* slots in existing pool files */
-MUST_CHECK enum rc queue_pool_grow(struct queue *q,
-				   struct err *e); /* one more pool file, written and synced; RC_LIMIT */
+unsigned queue_slots(const struct queue *q); /* numbers below it may be slots of existing pool files */
+enum slot_class queue_pool_class(const struct queue *q, unsigned file);
+/* One more pool file, written and synced; RC_LIMIT. */
+MUST_CHECK enum rc queue_pool_grow(struct queue *q, enum slot_class class, struct err *e);
 MUST_CHECK enum rc queue_pool_refresh(struct queue *q,
 				      struct err *e); /* opens pool files that another process added */
 struct slot_pos queue_slot(const struct queue *q, uint32_t slot);

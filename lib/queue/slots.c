@@ -2,7 +2,14 @@
 #include "queue/slots.h"
 #include "queue/qheader.h"
 
-enum slot_state { SL_FREE, SL_TAKEN, SL_LIVE, SL_DONE, SL_SYNCING, SL_LOST /* its file failed to sync */ };
+enum slot_state {
+	SL_FREE,
+	SL_TAKEN,
+	SL_LIVE,
+	SL_DONE,
+	SL_SYNCING,
+	SL_LOST /* its file failed to sync, or there is no such slot */
+};
 
 struct slot {
 	uint32_t generation; /* of the message in it, or of the last one */
@@ -22,7 +29,7 @@ struct slots {
 	struct slot *slot;
 	struct ring *ring;
 	unsigned files;
-	size_t free, live;
+	size_t count[SLOT_CLASSES], free[SLOT_CLASSES], live[SLOT_CLASSES];
 	size_t done[POOL_FILES_MAX];
 };
 
@@ -30,6 +37,20 @@ static struct slot *get(const struct slots *s, uint32_t i)
 {
 	INVARIANT(i < s->files * SLOT_COUNT);
 	return &s->slot[i];
+}
+
+static enum slot_class class_of(const struct slots *s, uint32_t i)
+{
+	return queue_pool_class(s->q, i / SLOT_COUNT);
+}
+
+/* A slot met for the first time. */
+static bool exists(struct slots *s, uint32_t i)
+{
+	if (queue_slot(s->q, i).bytes == 0)
+		return false;
+	s->count[class_of(s, i)]++;
+	return true;
 }
 
 static void make_free(struct slots *s, uint32_t i)
@@ -44,7 +65,7 @@ static void make_free(struct slots *s, uint32_t i)
 	r->at[(r->first + r->n++) % SLOT_COUNT] = (uint16_t)(i % SLOT_COUNT);
 	s->slot[i].state = SL_FREE;
 	s->slot[i].done_early = false;
-	s->free++;
+	s->free[class_of(s, i)]++;
 }
 
 static void make_done(struct slots *s, uint32_t i)
@@ -62,8 +83,9 @@ void slots_added(struct slots *s)
 	for (; s->files < files; s->files++) {
 		s->ring[s->files] = (struct ring){ .n = 0 };
 		for (uint32_t i = s->files * SLOT_COUNT; i < (s->files + 1) * SLOT_COUNT; i++) {
-			s->slot[i] = (struct slot){ 0 };
-			make_free(s, i);
+			s->slot[i] = (struct slot){ .state = SL_LOST };
+			if (exists(s, i))
+				make_free(s, i);
 		}
 	}
 }
@@ -80,7 +102,7 @@ static enum slot_state look(struct slots *s, uint32_t i, void (*report)(void *, 
 	enum rc rc;
 
 	arena_init(&a);
-	rc = qimage_read(at.fd, at.base, SLOT_BYTES, true, &a, &im, &e);
+	rc = qimage_read(at.fd, at.base, at.bytes, true, &a, &im, &e);
 	s->slot[i].generation = im.generation;
 	if (rc == RC_OK)
 		st = SL_LIVE;
@@ -118,7 +140,7 @@ enum rc slots_open(struct queue *q, void (*report)(void *arg, uint32_t slot, con
 	s->slot = xcalloc((size_t)s->files * SLOT_COUNT + 1, sizeof(*s->slot));
 	s->ring = xcalloc((size_t)s->files + 1, sizeof(*s->ring));
 	for (uint32_t i = 0; i < s->files * SLOT_COUNT; i++) {
-		enum slot_state st = look(s, i, report, arg);
+		enum slot_state st = exists(s, i) ? look(s, i, report, arg) : SL_LOST;
 
 		s->slot[i].state = (uint8_t)st;
 		if (st == SL_FREE)
@@ -126,7 +148,7 @@ enum rc slots_open(struct queue *q, void (*report)(void *arg, uint32_t slot, con
 		else if (st == SL_DONE)
 			make_done(s, i);
 		else if (st == SL_LIVE)
-			s->live++;
+			s->live[class_of(s, i)]++;
 	}
 	*out = s;
 	return RC_OK;
@@ -144,18 +166,18 @@ void slots_close(struct slots **sp)
 	free(s);
 }
 
-bool slots_take(struct slots *s, uint32_t *slot, uint32_t *generation)
+bool slots_take(struct slots *s, enum slot_class class, uint32_t *slot, uint32_t *generation)
 {
 	for (unsigned f = 0; f < s->files; f++) {
 		struct ring *r = &s->ring[f];
 		struct slot *sl;
 
-		if (r->n == 0 || r->bad)
+		if (r->n == 0 || r->bad || queue_pool_class(s->q, f) != class)
 			continue;
 		*slot = f * SLOT_COUNT + r->at[r->first];
 		r->first = (r->first + 1) % SLOT_COUNT;
 		r->n--;
-		s->free--;
+		s->free[class]--;
 		sl = get(s, *slot);
 		sl->state = SL_TAKEN;
 		sl->done_early = false;
@@ -184,7 +206,7 @@ bool slots_live(struct slots *s, uint32_t slot)
 		return true;
 	}
 	sl->state = SL_LIVE;
-	s->live++;
+	s->live[class_of(s, slot)]++;
 	return false;
 }
 
@@ -200,7 +222,7 @@ bool slots_done(struct slots *s, uint32_t slot, uint32_t generation)
 	if (sl->state == SL_TAKEN)
 		sl->done_early = true;
 	else if (sl->state == SL_LIVE) {
-		s->live--;
+		s->live[class_of(s, slot)]--;
 		make_done(s, slot);
 	} else
 		return false;
@@ -246,7 +268,7 @@ void slots_sync_end(struct slots *s, uint64_t files, uint64_t failed)
 			continue;
 		if ((failed >> f & 1) != 0 && !r->bad) {
 			r->bad = true;
-			s->free -= r->n;
+			s->free[queue_pool_class(s->q, f)] -= r->n;
 			r->n = 0;
 		}
 		for (uint32_t i = f * SLOT_COUNT; i < (f + 1) * SLOT_COUNT; i++)
@@ -265,12 +287,17 @@ uint64_t slots_waiting_files(const struct slots *s)
 	return bits;
 }
 
-size_t slots_free_count(const struct slots *s)
+size_t slots_count(const struct slots *s, enum slot_class class)
 {
-	return s->free;
+	return s->count[class];
 }
 
-size_t slots_live_count(const struct slots *s)
+size_t slots_free_count(const struct slots *s, enum slot_class class)
 {
-	return s->live;
+	return s->free[class];
+}
+
+size_t slots_live_count(const struct slots *s, enum slot_class class)
+{
+	return s->live[class];
 }

@@ -30,8 +30,8 @@ MUST_CHECK enum rc slots_open(struct queue *q, void (*report)(void *arg, uint32_
 			      void *arg, struct slots **out, struct err *e);
 void slots_close(struct slots **s);
 void slots_added(struct slots *s); /* after queue_pool_grow(): the new file's slots are free */
-/* The slot that is free for the longest time, in the first file that has one. false: none. */
-bool slots_take(struct slots *s, uint32_t *slot, uint32_t *generation);
+/* The slot that is free for the longest time, in the first file of that class that has one. false: none. */
+bool slots_take(struct slots *s, enum slot_class class, uint32_t *slot, uint32_t *generation);
 /* Taken, and nothing was written there. */
 void slots_put_back(struct slots *s, uint32_t slot);
 /* The message in it is durable and will be (or was) told to qmgr. true: qmgr has finished it already, having
@@ -45,7 +45,8 @@ size_t slots_rescan(struct slots *s);
 void slots_sync_begin(struct slots *s, uint64_t files);
 void slots_sync_end(struct slots *s, uint64_t files, uint64_t failed);
 uint64_t slots_waiting_files(const struct slots *s); /* bits of files with slots in DONE */
-size_t slots_free_count(const struct slots *s);
-size_t slots_live_count(const struct slots *s);
+size_t slots_count(const struct slots *s, enum slot_class class);
+size_t slots_free_count(const struct slots *s, enum slot_class class);
+size_t slots_live_count(const struct slots *s, enum slot_class class);
 
 #endif

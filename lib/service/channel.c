@@ -2,6 +2,7 @@
 #include "service/frame.h"
 #include "log/log.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -73,6 +74,14 @@ static void connected(const struct mp_record *r, int fd)
 		close(fd);
 }
 
+/* Put in the place of the former one, so that processes that were forked off later have it, too. */
+static void new_events_file(int fd)
+{
+	if (dup3(fd, MP_FD_EVENTS, O_CLOEXEC) < 0)
+		log_warning("event_log: %m");
+	close(fd);
+}
+
 static void record(const struct mp_record *r, int fd)
 {
 	switch (r->type) {
@@ -80,8 +89,10 @@ static void record(const struct mp_record *r, int fd)
 		connected(r, fd);
 		return;
 	case MP_LOGFILE:
-		if (fd >= 0)
+		if (fd >= 0 && r->value == 0)
 			log_set_file(fd);
+		else if (fd >= 0)
+			new_events_file(fd);
 		return;
 	case MP_DRAIN:
 		life_end(r->value > 0);

@@ -1,6 +1,7 @@
 /* service/logsetup.c - from main.cf to the log. */
 #include "service/logsetup.h"
 #include "log/log.h"
+#include "log/event.h"
 #include <fcntl.h>
 #include <sys/syslog.h>
 #include <unistd.h>
@@ -32,7 +33,7 @@ static bool below(struct span file, struct span prefix)
 	       (span_starts(file, prefix) && (span_ends(prefix, SPAN("/")) || file.p[prefix.n] == '/'));
 }
 
-static enum rc prefix_allowed(const struct conf *c, const char *file, struct err *e)
+static enum rc prefix_allowed(const struct conf *c, const char *param, const char *file, struct err *e)
 {
 	struct span *words;
 	size_t n;
@@ -43,22 +44,54 @@ static enum rc prefix_allowed(const struct conf *c, const char *file, struct err
 	for (size_t i = 0; rc == RC_OK && i < n; i++)
 		ok = ok || below(span_str(file), words[i]);
 	if (rc == RC_OK && (!ok || strstr(file, "/../") != NULL))
-		rc = err_set(e, RC_DENIED, "maillog_file %s is not below maillog_file_prefixes", file);
+		rc = err_set(e, RC_DENIED, "%s %s is not below maillog_file_prefixes", param, file);
 	arena_release(&a);
 	return rc;
 }
 
-enum rc logsetup_open(const struct conf *c, int *fd, struct err *e)
+static enum rc open_file(const struct conf *c, const char *param, const char *file, int *fd, struct err *e)
 {
-	const char *file = conf_str(c, "maillog_file");
 	*fd = -1;
 	if (file[0] == '\0')
 		return RC_OK;
-	enum rc rc = prefix_allowed(c, file, e);
+	enum rc rc = prefix_allowed(c, param, file, e);
 	if (rc != RC_OK)
 		return rc;
 	*fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
 	return *fd < 0 ? err_sys(e, "open %s", file) : RC_OK;
+}
+
+enum rc logsetup_open(const struct conf *c, int *fd, struct err *e)
+{
+	return open_file(c, "maillog_file", conf_str(c, "maillog_file"), fd, e);
+}
+
+/* The file that event_log names; "" for none and for journald. */
+static const char *events_file(const struct conf *c)
+{
+	const char *where = conf_str(c, "event_log");
+	return where[0] == '/' ? where : "";
+}
+
+enum rc logsetup_open_events(const struct conf *c, int *fd, struct err *e)
+{
+	return open_file(c, "event_log", events_file(c), fd, e);
+}
+
+void logsetup_events(const struct conf *c, int fd)
+{
+	struct span where = span_str(conf_str(c, "event_log"));
+	if (where.n == 0)
+		return;
+	if (where.p[0] == '/')
+		event_to_file(fd);
+	else if (span_is(where, "journald"))
+		event_to_journal("");
+	else if (span_starts(where, SPAN("journald:/")))
+		event_to_journal(where.p + sizeof("journald:") - 1);
+	else
+		log_warning("event_log = " SPAN_FMT ": neither a file name that starts with / nor journald",
+			    SPAN_ARG(where));
 }
 
 void logsetup_command(const struct conf *c, const char *service, bool to_stderr, unsigned verbose)
@@ -67,6 +100,7 @@ void logsetup_command(const struct conf *c, const char *service, bool to_stderr,
 	struct log_conf lc = {
 		.tag = conf_str(c, "syslog_name"),
 		.service = service,
+		.host = conf_str(c, "myhostname"),
 		.facility = logsetup_facility(conf_str(c, "syslog_facility")),
 		.to_syslog = conf_str(c, "maillog_file")[0] == '\0',
 		.file_fd = -1,

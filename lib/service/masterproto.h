@@ -5,7 +5,8 @@
  *   1, 2       as master's
  *   3          channel to master: SOCK_SEQPACKET
  *   4          the file of maillog_file, O_APPEND, or /dev/null when there is none
- *   5 ...      the listeners, as many as -S says
+ *   5          the file of event_log, O_APPEND, or /dev/null when there is none
+ *   6 ...      the listeners, as many as -S says
  *   after them, for a service of which there may be one process only: its lock, to be kept open as long as the process lives
  * and these arguments, besides those from master.cf:  PROGRAM -n SERVICE -t TYPE -S LISTENERS -L LANE -l MAXPROC [-c] [-u] ...
  *   -n NAME service name in master.cf  -t inet|unix|dgram|pass  -L lane 0..255 for queue ids (queue/qid.h)
@@ -21,7 +22,8 @@
 
 #define MP_FD_MASTER 3
 #define MP_FD_LOG    4
-#define MP_FD_LISTEN 5
+#define MP_FD_EVENTS 5
+#define MP_FD_LISTEN 6
 #define MP_NAME_MAX  64
 #define MP_LANES     256
 
@@ -38,7 +40,7 @@ enum mp_type {
 	/* master -> child */
 	MP_CONNECTED = 64, /* answer to MP_CONNECT, same serial; carries a descriptor when value is 0, else
 			      value is an errno */
-	MP_LOGFILE,	   /* carries a new descriptor for the log file */
+	MP_LOGFILE, /* carries a new descriptor for the log file (value 0) or the file of event_log (1) */
 	MP_DRAIN, /* finish what runs, take nothing new, end; value: seconds until the end is enforced, 0: no hurry (reload) */
 	MP_WAKEUP, /* the wake-up time of master.cf came */
 };

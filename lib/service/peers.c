@@ -25,7 +25,7 @@ static const struct {
 	{ "bounce", "cleanup trivial-rewrite" },
 	{ "defer", "cleanup trivial-rewrite" },
 	{ "trace", "cleanup trivial-rewrite" },
-	{ "verify", "cleanup" },
+	{ "verify", "cleanup proxywrite" },
 	{ "flush", "qmgr" },
 	{ "showq", "qmgr" },
 	{ "pop3d", "auth tlsmgr proxymap cleanup" },
@@ -39,16 +39,14 @@ static const struct {
 	const char *program;
 	bool stream;
 } own[] = {
-	{ "anvil", false },    { "auth", true },	{ "bounce", false },
-	{ "cleanup", false },  { "defer", false },	{ "discard", false },
-	{ "error", false },    { "flush", false },	{ "imapd", true },
-	{ "lmtp", false },     { "lmtpd", true },	{ "local", false },
-	{ "pickup", false },   { "pipe", false },	{ "pop3d", true },
-	{ "proxymap", false }, { "proxywrite", false }, { "qmgr", false },
-	{ "relay", false },    { "resolver", false },	{ "retry", false },
-	{ "showq", true },     { "smtp", false },	{ "smtpd", true },
-	{ "tlsmgr", false },   { "trace", false },	{ "trivial-rewrite", false },
-	{ "verify", false },   { "virtual", false },
+	{ "anvil", false },	 { "auth", true },     { "bounce", false }, { "cleanup", false },
+	{ "defer", false },	 { "discard", false }, { "error", false },  { "flush", false },
+	{ "imapd", true },	 { "lmtp", false },    { "lmtpd", true },   { "local", false },
+	{ "pickup", false },	 { "pipe", false },    { "pop3d", true },   { "proxymap", false },
+	{ "proxywrite", false }, { "qmgr", false },    { "relay", false },  { "resolver", false },
+	{ "retry", false },	 { "showq", true },    { "smtp", false },   { "smtpd", true },
+	{ "spawn", true },	 { "tlsmgr", false },  { "trace", false },  { "trivial-rewrite", false },
+	{ "verify", false },	 { "virtual", false },
 };
 
 static bool listed(const char *words, const char *word)

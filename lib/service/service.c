@@ -39,12 +39,14 @@ static void open_log(void)
 	struct log_conf lc = {
 		.tag = conf_str(frame.conf, "syslog_name"),
 		.service = frame.s->name,
+		.host = conf_str(frame.conf, "myhostname"),
 		.facility = logsetup_facility(conf_str(frame.conf, "syslog_facility")),
 		.to_syslog = file[0] == '\0',
 		.file_fd = file[0] == '\0' ? -1 : MP_FD_LOG,
 		.verbose = frame.verbose,
 	};
 	log_init(&lc);
+	logsetup_events(frame.conf, MP_FD_EVENTS);
 }
 
 static void find_limits(void)
@@ -74,6 +76,7 @@ static void set_descriptors(void)
 {
 	(void)fcntl(MP_FD_MASTER, F_SETFD, FD_CLOEXEC);
 	(void)fcntl(MP_FD_LOG, F_SETFD, FD_CLOEXEC);
+	(void)fcntl(MP_FD_EVENTS, F_SETFD, FD_CLOEXEC);
 	for (int fd = MP_FD_LISTEN; fd <= MP_FD_LISTEN + (int)frame.listeners; fd++)
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC); /* the lock, if there is one, stands last */
 }

@@ -1,5 +1,6 @@
 /* smtp/dlog.c - delivery log lines. */
 #include "smtp/dlog.h"
+#include "log/event.h"
 #include "log/log.h"
 
 #define SIGNIFICANT 2
@@ -81,4 +82,11 @@ void dlog_delivery(const struct dlog *l)
 		 SPAN_ARG(l->qid), SPAN_ARG(r->addr), orig ? ", orig_to=<" : "",
 		 SPAN_ARG(orig ? r->orig : SPAN_NONE), orig ? ">, " : ", ", SPAN_ARG(l->relay), use, delay,
 		 part[0], part[1], part[2], part[3], SPAN_ARG(l->dsn), l->status, SPAN_ARG(l->reason));
+	EVENT("delivery", EV_TEXT("queue_id", l->qid), EV_TEXT("recipient", r->addr),
+	      EV_TEXT("orig_recipient", orig ? r->orig : SPAN_NONE), EV_TEXT("relay", l->relay),
+	      EV_NUMBER("conn_use", l->conn_use > 1 ? l->conn_use : 1),
+	      EV_SECONDS("delay", now - l->times.arrival_us), EV_SECONDS("delay_before_queue", span_us[0]),
+	      EV_SECONDS("delay_in_queue", span_us[1]), EV_SECONDS("delay_connect", span_us[2]),
+	      EV_SECONDS("delay_transfer", span_us[3]), EV_TEXT("dsn", l->dsn), EV_CSTR("status", l->status),
+	      EV_TEXT("reason", l->reason));
 }

@@ -263,30 +263,17 @@ static enum rc write_content(struct maildir_file *f, const struct store_delivery
 	return rc == RC_EOF ? RC_OK : rc;
 }
 
-/* Name first, then file and directory to the disk. */
 static enum rc publish(struct maildir_file *f, const char *dir, const char *name, const char *path,
 		       bool *existed, struct err *e)
 {
-	char new_dir[STORE_FILE_MAX];
-	enum rc rc = maildir_file_link(f, path, e);
+	enum rc rc = maildir_commit(f, dir, path, e);
 	*existed = rc == RC_DENIED;
-	if (*existed && same_bytes(f->fd, f->size, path))
-		return sync_found(dir, path, e);
-	if (*existed) {
-		*existed = false;
-		return replace_torn(f, dir, name, path, e);
-	}
-	if (rc != RC_OK)
+	if (!*existed)
 		return rc;
-	if (fsync(f->fd) != 0)
-		rc = err_sys(e, "fsync %s", path);
-	else if (!path_join(new_dir, dir, "new"))
-		rc = err_set(e, RC_LIMIT, "path too long");
-	else
-		rc = path_sync_dir(new_dir, e);
-	if (rc != RC_OK)
-		unlink(path); /* not safe on disk: the next attempt writes a new file */
-	return rc;
+	if (same_bytes(f->fd, f->size, path))
+		return sync_found(dir, path, e);
+	*existed = false;
+	return replace_torn(f, dir, name, path, e);
 }
 
 /* In cur/, where a reader put it: true when it is there whole; a torn one goes. */

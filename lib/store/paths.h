@@ -61,6 +61,9 @@ MUST_CHECK enum rc maildir_file_write(struct maildir_file *f, struct span data, 
 /* Gives it the name `path`; RC_DENIED: the name exists. */
 MUST_CHECK enum rc maildir_file_link(struct maildir_file *f, const char *path, struct err *e);
 void maildir_file_close(struct maildir_file *f); /* removes the tmp/ name */
+/* Names it `path` in DIR/new, then file and directory to the disk, together with those that other threads commit
+ * at this moment. RC_DENIED: the name exists, nothing was done. After any other failure there is no name. */
+MUST_CHECK enum rc maildir_commit(struct maildir_file *f, const char *dir, const char *path, struct err *e);
 /* Host part of a unique name: no '/' and ':'. */
 void maildir_host(char out[72]);
 

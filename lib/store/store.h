@@ -15,7 +15,7 @@
  * X-IMAPbase: when the file is rewritten (expunge, last close).
  *
  * Calls here wait for the disk in the kernel. The process of one user calls them directly; who serves several users
- * in one process runs store_deliver() through task_offload() (it touches no shared state). Names and texts are spans
+ * in one process runs store_deliver() through task_offload() (threads that deliver at once commit together). Names and texts are spans
  * of the caller unless said otherwise. Errors common to all: RC_SYS; RC_NOTFOUND no such folder or message; RC_SYNTAX
  * a name that cannot be a folder's; RC_LIMIT; RC_AGAIN a lock that others hold too long. */
 #ifndef STORE_STORE_H

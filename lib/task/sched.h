@@ -71,6 +71,9 @@ struct fd_wait {
 };
 enum rc sched_wait_fds(struct fd_wait *w, size_t n, deadline_t d);
 
+/* ---- stream.c ---- */
+void stream_forget_buffers(void); /* the freed ones that were kept */
+
 /* ---- offload.c ---- */
 void offload_finish(void); /* wakes the tasks whose calls have returned */
 void offload_forget_all(void);

@@ -182,6 +182,14 @@ static void buffer_return(struct kept *k, void *p)
 		free(p);
 }
 
+void stream_forget_buffers(void)
+{
+	while (kept_in.n != 0)
+		free(kept_in.p[--kept_in.n]);
+	while (kept_out.n != 0)
+		free(kept_out.p[--kept_out.n]);
+}
+
 void stream_in_release(struct stream *s)
 {
 	if (stream_unread(s) != 0 || s->in == NULL)

@@ -1,6 +1,7 @@
 /* task/task.c - tasks: their stacks, starting, stopping, waking. The picture stands in task/sched.h. */
 #include "task/sched.h"
 
+#include <malloc.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -149,6 +150,16 @@ static void stack_trim(const struct task *t)
 		madvise(t->stack, hi - lo, MADV_DONTNEED);
 }
 
+/* Nobody has done anything for a while: what the last commands took and freed goes back to the system, holes in the
+ * middle of the heap included. With a process per user this is the larger part of what an idle session costs. */
+static void trim_heap(void)
+{
+	stream_forget_buffers();
+#if defined(__GLIBC__)
+	malloc_trim(0);
+#endif
+}
+
 static void trim_idle(void *arg)
 {
 	mono_t now = loop_now();
@@ -165,6 +176,8 @@ static void trim_idle(void *arg)
 	}
 	if (first != NULL)
 		timer_set(&trim_timer, deadline_ms(TRIM_AFTER_MS));
+	else
+		trim_heap();
 }
 
 static void idle_begins(struct task *t)

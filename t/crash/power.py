@@ -49,7 +49,7 @@ def existing(inst):
 def send(port, first, count, acked):
     with smtplib.SMTP("127.0.0.1", port, timeout=60, local_hostname="sender.test") as c:
         for i in range(first, first + count):
-            token, size = f"P{i:05d}", (300, 4000, 40000, 120000)[i % 4]
+            token, size = f"P{i:05d}", (300, 4000, 40000, 120000, 400000)[i % 5]
             body = f"From: a@b.test\r\nSubject: {token}\r\n\r\n" + ("y" * 70 + "\r\n") * (size // 72) + f"end {token}\r\n"
             c.mail("a@b.test")
             c.rcpt(f"user{i % 2}@example.test")
@@ -60,11 +60,18 @@ def send(port, first, count, acked):
 
 def record(base, trace):
     inst = instance(base)
-    inst.start()  # once before: the pool of slots exists, and the recording holds messages only
-    send(inst.port["smtp"], 90000, 1, {})
+    inst.start()  # once before: the pool of slots exists, small and large, and the recording holds messages only
+    send(inst.port["smtp"], 90000, 5, {})
+    for _ in range(200):
+        if any(n.startswith("large.") for n in os.listdir(os.path.join(inst.queue, "pool"))):
+            break
+        time.sleep(0.1)
+    else:
+        sys.exit("power: no file of large slots was made")
     inst.wait_queue_empty(60)
     inst.stop()
-    shutil.rmtree(os.path.join(inst.mail, "user0"), ignore_errors=True)
+    for n in range(2):
+        shutil.rmtree(os.path.join(inst.mail, f"user{n}"), ignore_errors=True)
     before = existing(inst)
     inst.wrap = ["strace", "-f", "-o", trace, "-xx", "-s", "400000", "-y", "-e", "trace=" + CALLS, "-e", "signal=none"]
     inst.start()
@@ -100,11 +107,13 @@ def fd_path(m):
 
 
 class Trace:
-    """Events in order: (kind, ...). Files are named by the path strace shows for their descriptor; an unnamed file (O_TMPFILE) keeps that path."""
+    """Events in order: (kind, ...). Files are named by the path strace shows for their descriptor; an unnamed file (O_TMPFILE) keeps that path, which
+    has the inode's number in it: numbers are used again, so each such file gets a number of ours, too."""
 
     def __init__(self, path, roots):
         self.events, self.roots, self.open = [], roots, {}
-        self.alias = {}  # name -> path by which descriptors of that file are shown
+        self.alias = {}  # name, or path by which descriptors are shown -> the file
+        self.nameless = 0
         with open(path, encoding="latin-1") as f:
             for line in f:
                 self.line(line.rstrip("\n"))
@@ -234,6 +243,12 @@ class Trace:
     do_rename = do_renameat2 = do_renameat
 
     def do_openat(self, pid, call):
+        if "O_TMPFILE" in call:
+            shown = list(FD.finditer(call))[-1]  # the result
+            if self.ours(fd_path(shown)):
+                self.nameless += 1
+                self.alias[fd_path(shown)] = f"{fd_path(shown)}@{self.nameless}"
+            return
         if "O_CREAT" not in call:
             return
         path = self.join(*self.name_args(call)[0])

@@ -6,7 +6,7 @@
 
 static struct span read_content(struct queue *q, const struct listed *m, struct arena *a, struct err *e)
 {
-	struct slot_pos pos = { -1, 0 };
+	struct slot_pos pos = { .fd = -1 };
 	char *p = arena_alloc(a, m->image.content_bytes + 1);
 	size_t n = 0;
 	int fd = -1;

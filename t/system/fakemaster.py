@@ -73,7 +73,8 @@ class Daemon:
         self.listener.listen(100)
         self.channel, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         logfd = os.open(self.log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-        keep = [os.dup(x) for x in (child.fileno(), logfd, self.listener.fileno())]
+        null = os.open(os.devnull, os.O_WRONLY)
+        keep = [os.dup(x) for x in (child.fileno(), logfd, null, self.listener.fileno())]
 
         def place():
             high = [fcntl.fcntl(k, fcntl.F_DUPFD, 10) for k in keep]
@@ -83,7 +84,7 @@ class Daemon:
         argv = [os.path.join(BUILD, "sbin", program), "-n", program, "-t", "unix", "-S", "1", "-L", "7", "-u"]
         self.proc = subprocess.Popen(argv, preexec_fn=place, close_fds=False,
                                      env=dict(os.environ, MAIL_CONFIG=os.path.join(directory, "etc")))
-        for k in keep + [logfd]:
+        for k in keep + [logfd, null]:
             os.close(k)
         child.close()
         self.ready = threading.Event()

@@ -126,22 +126,47 @@ def test_size_limit(world):
     assert fm.submit(world.s, "AAAAA123456708", MSG)[0][0] == 0
 
 
-@pytest.mark.parametrize("world", ["message_size_limit = 50000000"], indirect=True)
-def test_large_message_through_a_file(world):
-    world.s.send(fm.record(fm.FILE, fm.span("AAAAA123456709")))
+def by_file(world, qid, body):
+    world.s.send(fm.record(fm.FILE, fm.span(qid)))
     code, _, fds = fm.answer(world.s)
     assert code[0] == 0 and len(fds) == 1
-    body = "Subject: big\nBcc: secret@x.example\n\n" + "line of text\r\n" * 300000
     os.pwrite(fds[0], body.encode(), 4096)
     with pytest.raises(OSError):
         os.read(fds[0], 1)
-    world.s.send(fm.record(fm.SUBMIT, fm.span(fm.envelope("AAAAA123456709", "a@example.org", ["b@example.org"])) + fm.span("") +
+    world.s.send(fm.record(fm.SUBMIT, fm.span(fm.envelope(qid, "a@example.org", ["b@example.org"])) + fm.span("") +
                            struct.pack("<BQ", 1, len(body))))
     assert fm.answer(world.s)[0][0] == 0
+    return fds
+
+
+@pytest.mark.parametrize("world", ["message_size_limit = 50000000"], indirect=True)
+def test_large_message_through_a_file(world):
+    body = "Subject: big\nBcc: secret@x.example\n\n" + "line of text\r\n" * 300000
+    fds = by_file(world, "AAAAA123456709", body)
     assert os.path.exists(world.dir + "/q/incoming/AAAAA123456709")
     want = body.replace("Bcc: secret@x.example\n", "").replace("\r", " ")
     assert world.show("AAAAA123456709", "-bh") == want
     os.close(fds[0])
+
+
+def test_message_of_a_large_slot(world):
+    """What came through a file and fits: it takes no name, as soon as the file of large slots, which the first of them asks for, is there."""
+    body = "Subject: larger\nBcc: secret@x.example\n\n" + "line of text\r\n" * 10000
+    os.close(by_file(world, "AAAAA123456730", body)[0])
+    assert world.wait(lambda: sorted(os.listdir(world.dir + "/q/pool")) == ["large.1", "slots.0"])
+    os.remove(world.dir + "/q/incoming/AAAAA123456730")
+    for n in range(100):  # cleanup may not have noticed yet
+        qid = "AAAAA1234568%02d" % n
+        fds = by_file(world, qid, body)
+        if os.listdir(world.dir + "/q/incoming") == []:
+            break
+        os.remove(world.dir + "/q/incoming/" + qid)
+    want = body.replace("Bcc: secret@x.example\n", "").replace("\r", " ")
+    assert world.show(qid, "-bh") == want
+    assert world.wait(lambda: any(n[:2] == (0, 256) for n in world.new))
+    os.pwrite(fds[0], b"too late", 4096 + 100)  # the client has a file that is nobody's now
+    os.close(fds[0])
+    assert world.show(qid, "-bh") == want
 
 
 def test_client_gone_leaves_nothing(world):
@@ -195,6 +220,55 @@ def test_local_submission_that_is_refused_bounces(checked):
     assert fm.submit(s, "BBBBB123456709", "Subject: bad\n\nx\n", flags=4)[0][0] == 0
     assert len(checked.bounced) == 1
     assert "BBBBB123456709: to=<b@example.org>, relay=none" in checked.d.text()
+
+
+STRICT = """message_strip_characters = \\001z
+message_reject_characters = \\002
+strict_7bit_headers = yes
+strict_8bitmime_body = yes
+strict_mime_encoding_domain = yes
+mime_nesting_limit = 2
+mime_boundary_length_limit = 3
+duplicate_filter_limit = 1
+header_from_format = obsolete
+header_checks = regexp:{dir}/checks
+"""
+
+
+def test_strict(tmp_path):
+    (tmp_path / "checks").write_text("/^Subject: pass/ PASS\n/^Subject: acc/ ACCEPT\n")
+    w = World(tmp_path, STRICT.format(dir=tmp_path))
+    n = iter(range(100))
+
+    def go(text, s=w.s, **kw):
+        w.last = "CCCCC1234567%02d" % next(n)
+        return fm.submit(s, w.last, text, **kw)[0]
+    try:
+        assert go("Subject: az\n\nb\001zc\n")[0] == 0
+        assert w.show(w.last, "-bh") == "Subject: a\n\nbc\n"
+        assert go("Subject: a\n\nb\002c\n") == (550, "5.7.1", "disallowed character")
+        assert "reject: content disallowed character 0x02 from local;" in w.d.text()
+        assert go("Subject: \u00e9\n\nx\n") == (550, "5.6.0", "improper use of 8-bit data in message header")
+        assert go("Subject: x\n\n\u00e9\n") == (550, "5.6.0", "improper use of 8-bit data in message body")
+        assert go("Subject: pass\n\n\u00e9\002\n".replace("\002", ""))[0] == 0
+        assert go("Subject: acc\nContent-Transfer-Encoding: 8bit\n\n\u00e9\n")[0] == 0
+        head = "Content-Type: multipart/mixed; boundary=abcdef\nContent-Transfer-Encoding: %s\n\n--abcXXX\n"
+        assert go(head % "base64" + "\nx\n") == (550, "5.6.0", "invalid message/* or multipart/* encoding domain")
+        assert go(head % "8bit" + "Content-Type: text/plain\n\n\u00e9\n")[1] == "5.6.0"
+        assert go(head % "7bit" + "Content-Transfer-Encoding: 8bit\n\n\u00e9\n")[0] == 0  # three bytes of a boundary are compared
+        deep = "".join("Content-Type: multipart/mixed; boundary=%s\n\n--%s\n" % (b, b) for b in ("aaa", "bbb", "ccc"))
+        assert go(deep + "\nx\n") == (550, "5.6.0", "MIME nesting exceeds safety limit")
+    finally:
+        w.d.kill()
+
+
+def test_no_mime_processing(tmp_path):
+    (tmp_path / "body").write_text("/^X-In-Part/ REJECT seen as body\n")
+    w = World(tmp_path, "disable_mime_input_processing = yes\nbody_checks = regexp:%s/body\n" % tmp_path)
+    try:
+        assert fm.submit(w.s, "CCCCC123456790", "Content-Type: multipart/mixed; boundary=b\n\n--b\nX-In-Part: 1\n\nx\n")[0] == (550, "5.7.1", "seen as body")
+    finally:
+        w.d.kill()
 
 
 def test_malformed_envelope_is_refused_and_the_process_lives(world):

@@ -110,8 +110,16 @@ def test_spool(tmp_path, homes):
 
 
 def test_unknown_user(tmp_path, homes):
-    """Nobody of that name: 5.1.1 (RFC 3463 3.2); root is no mailbox."""
-    with instance(tmp_path) as inst:
+    """Nobody of that name: 5.1.1 (RFC 3463 3.2); root is no mailbox. A filter makes one failure another, and no failure a success."""
+    rules = r"regexp:{{ {{/^5\.1\.1 unknown user: .filtered/ 4.2.0 come back}} {{/^5\.1\.1 unknown user: .cheat/ 2.0.0 fine}} {{/^(2[^ ]*) (delivered to maildir)/ $$1 $$2 indeed}} }}"
+    with instance(tmp_path, local_delivery_status_filter=rules.replace("{{", "{").replace("}}", "}")) as inst:
+        send(inst, "filtered")
+        inst.wait_log(r"dsn=4\.2\.0, status=deferred \(come back\)")
+        send(inst, "cheat", sender="")
+        inst.wait_log(r'dsn=5\.1\.1, status=bounced \(unknown user: "cheat"\)')
+        inst.wait_log(r'delivery status filter: result "2\.0\.0 fine" does not fit')
+        send(inst, KIM)
+        inst.wait_log(r"dsn=2\.0\.0, status=sent \(delivered to maildir indeed\)")
         send(inst, "no-such-user-here", sender="")
         inst.wait_log(r'dsn=5\.1\.1, status=bounced \(unknown user: "no-such-user-here"\)')
         send(inst, "root")
@@ -139,6 +147,7 @@ owner-list: {LEE}
         inst.wait_log(r"to=<team@mail\.example\.test>.*status=sent \(forwarded as (\w+)\)")
         inst.wait_queue_empty()
         assert len(maildir(homes)) == 1 and len(maildir(homes, LEE)) == 1
+        assert b"Delivered-To: team@mail.example.test\n" in maildir(homes)[0].read_bytes()  # frozen_delivered_to
         (fwd,) = os.scandir(os.path.join(inst.mail, "x", "new"))
         with open(fwd, "rb") as f:
             assert b"\nDelivered-To: team@mail.example.test\n" in f.read()

@@ -67,11 +67,11 @@ def test_content_flags(tmp_path):
 
 def test_status(tmp_path):
     """sysexits(3): 75 defers, 67 bounces with 5.1.1; a message beyond size= bounces with 5.2.3; the time limit defers."""
-    with instance(tmp_path, "size=2000 argv={script} $user", filter_time_limit="1s", filter_destination_recipient_limit="1") as inst:
+    with instance(tmp_path, "size=2000 argv={script} $user", pipe_delivery_status_filter="inline:{ {5.1.1 user unknown=5.1.6 gone for good} }", filter_time_limit="1s", filter_destination_recipient_limit="1") as inst:
         send(inst, ["temp@far.test"])
         inst.wait_log(r"dsn=4\.3\.0, status=deferred \(temporary failure\. Command output: later\)")
         send(inst, ["gone@far.test"], sender="")
-        inst.wait_log(r"dsn=5\.1\.1, status=bounced \(user unknown\)")
+        inst.wait_log(r"dsn=5\.1\.6, status=bounced \(gone for good\)")
         send(inst, ["big@far.test"], b"x\n" * 2000, sender="")
         inst.wait_log(r"dsn=5\.2\.3, status=bounced \(")
         send(inst, ["slow@far.test"], sender="")

@@ -100,7 +100,7 @@ def test_permanent_error_makes_a_report(make):
     assert msg["Reporting-MTA"] == "dns; mail.example.test" and msg["Original-Envelope-Id"] == "a+b" and msg["Arrival-Date"]
     assert len(rcpts) == 2
     assert rcpts[0]["Final-Recipient"] == "rfc822; r@far.test" and rcpts[0]["Action"] == "failed" and rcpts[0]["Status"] == "5.7.1"
-    assert rcpts[0]["Original-Recipient"] == "rfc822; or+ig@x.test" and "go away" in rcpts[0]["Diagnostic-Code"]
+    assert rcpts[0]["Original-Recipient"] == "rfc822;or+ig@x.test" and "go away" in rcpts[0]["Diagnostic-Code"]
     assert parts[2].get_payload()[0]["Subject"] == "hello"
     inst.wait_log(r"bounce\[\d+\]: %s: sender non-delivery notification: \w+" % qid)
     inst.wait_log(r"%s: to=<r@far.test>, orig_to=<[^>]*>, relay=none.* status=bounced \(go away\)|%s: to=<r@far.test>, relay=none.*dsn=5.7.1, status=bounced \(go away\)" % (qid, qid))

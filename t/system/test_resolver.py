@@ -84,8 +84,8 @@ def resolver(tmp_path):
             d.kill()
 
 
-def ask(s, name, qtype=1, hosts=False, serial=1):
-    s.send(record(DNS_QUERY, span(name) + struct.pack("<HB", qtype, hosts), serial))
+def ask(s, name, qtype=1, hosts=False, serial=1, hosts_first=False):
+    s.send(record(DNS_QUERY, span(name) + struct.pack("<HBB", qtype, hosts, hosts_first), serial))
 
 
 def reply(s):
@@ -93,8 +93,8 @@ def reply(s):
     return r.num("H"), r.num("B"), r.num("I"), r.span(), r.span()
 
 
-def query(s, name, qtype=1, hosts=False):
-    ask(s, name, qtype, hosts)
+def query(s, name, qtype=1, hosts=False, hosts_first=False):
+    ask(s, name, qtype, hosts, 1, hosts_first)
     return reply(s)
 
 
@@ -210,6 +210,17 @@ def test_hosts_file(resolver):
     status, _, _, m, _ = query(s, "LocalHost", 1, True)
     assert status == ANSWER and m.endswith(b"\0\4\x7f\0\0\1")
     assert query(s, "nobody.test", 1, True)[0] == NX
+    status, _, _, m, _ = query(s, "1.0.0.127.in-addr.arpa", 12, True)
+    assert status == ANSWER and m.endswith(b"\x09localhost\0")
+    assert query(s, "9.0.0.127.in-addr.arpa", 12, True)[0] == NX
+
+
+def test_hosts_file_comes_first(resolver):
+    """What the file does not know is asked of the servers."""
+    d = Dns(lambda q, tcp: [message(q, [b"\1\1\1\1"])])
+    s = resolver(d)
+    assert query(s, "localhost", hosts_first=True)[3].endswith(b"\0\4\x7f\0\0\1") and not d.queries
+    assert query(s, "a.test", hosts_first=True)[3].endswith(b"\0\4\1\1\1\1") and len(d.queries) == 1
 
 
 def test_changed_resolv_conf_retires_the_process(resolver, tmp_path):

@@ -54,8 +54,8 @@ class Router(Daemon):
         assert r.num("I") == 1
         return r.span().decode()
 
-    def resolve(self, addr, sender="s@elsewhere.test"):
-        r = self.ask(RESOLVE, span(sender) + span(addr))
+    def resolve(self, addr, sender="s@elsewhere.test", probe=False):
+        r = self.ask(RESOLVE, span(sender) + span(addr) + struct.pack("<B", probe))
         code, dsn, text, cls = r.num("H"), r.span(), r.span(), r.num("H")
         transport, nexthop, rcpt = (r.span().decode() for _ in range(3))
         return (code, cls, transport, nexthop, rcpt)
@@ -173,8 +173,18 @@ CONFIGS = {
                  "sender_dependent_default_transport_maps = inline:{ {t@elsewhere.test=other} {u@elsewhere.test=other:[hop]} }\n",
     "relocated": "relocated_maps = inline:{ {user@example.com=new@x.test} {@moved.test=gone.test} {localuser=elsewhere} }\n",
     "transport nexthop": "default_transport = smtp:[always.test]\nrelay_transport = relay:[rly.test]\nlocal_transport = lmtp:unix:private/x\nvirtual_transport = lmtp:[v.test]\nrelayhost = rh.test\n",
+    "null sender's keys": "sender_dependent_relayhost_maps = inline:{ {null=[nullhop]} }\nempty_address_relayhost_maps_lookup_key = null\n"
+                          "sender_dependent_default_transport_maps = inline:{ {nobody=other} }\nempty_address_default_transport_maps_lookup_key = nobody\n",
+    "domains": "resolve_null_domain = yes\nresolve_numeric_domain = yes\nappend_at_myorigin = no\nappend_dot_mydomain = no\n",
+    "quoted routing": "resolve_dequoted_address = no\n",
 }
-MORE = ["a@sub.test", "a@x.sub.test", "user@x.test", "user@y.test", "user+ext@z.test", "user+other@z.test", "who@moved.test", "localuser@example.org", "localuser+x@example.org"]
+MORE = ["user@1.2.3.4", "user@1.2.3", "user@[1.2.3]", "user@[::1]", "user@[mx.example.org]", '""@mx.example.org', '""@relay.test', "@mx.example.org", "%a@relay.test",
+        "a%b!c@mx.example.org", "u@x.test@mx.example.org", "x.test!u@mx.example.org", "mx.example.org!x.test!u", "u%x.test%mx.example.org", "u%[127.0.0.1]", "a..b@example.com",
+        ".a@example.com", "a.@example.com", "+x@example.org", "owner-l@example.org", "-a@example.com", "a=b@example.com", "a/b@example.com", "user@x-.test", "user@.x.test",
+        "MAILER-DAEMON", "user@MX.Example.ORG.", "a!b@[127.0.0.1]", "a%b@relay.test", '"a!b"@relay.test', "a@sub.test", "a@x.sub.test", "user@x.test", "user@y.test", "user+ext@z.test", "user+other@z.test", "who@moved.test", "localuser@example.org", "localuser+x@example.org"]
+SYNTAX = ("plain", "no percent hack", "domains", "quoted routing")  # the others are about tables
+SAMPLES = ["user@example.com", "user", "user@valias.test", "user@vbox.test", "user@relay.test", "user@sub.relay.test", "user@[192.0.2.7]", "user+ext@example.org",
+           "a@sub.test", "a@x.sub.test", "user@x.test", "user@y.test", "user+ext@z.test", "user+other@z.test", "who@moved.test", "localuser@example.org", "localuser+x@example.org"]
 SENDERS = ["s@elsewhere.test", "x@two.test", "none@elsewhere.test", "t@elsewhere.test", "u@elsewhere.test", ""]
 
 
@@ -183,11 +193,15 @@ SENDERS = ["s@elsewhere.test", "x@two.test", "none@elsewhere.test", "t@elsewhere
 def test_resolving_as_postfix(make, tmp_path, name):
     ours, theirs = make(CONFIGS[name]), Postfix(tmp_path, CONFIGS[name])
     diff = []
-    for a in ADDRESSES + MORE:
-        a = theirs.rewrite(a)
+    inside = (lambda addr: addr) if name == "quoted routing" else unquote  # resolve_dequoted_address decides in which form it is asked
+    for a in [x for x in ADDRESSES + MORE if inside is unquote or x[:2] != '""'] if name in SYNTAX else SAMPLES:
+        a = ours.rewrite(a)
+        if inside is not unquote and a.startswith('""'):
+            continue
         for sender in SENDERS if "sender" in name and a in ("user@example.com", "user@relay.test", "user@vbox.test") else SENDERS[:1]:
             code, cls, transport, nexthop, rcpt = ours.resolve(a, sender)
-            his = theirs.resolve(unquote(a), sender)
+            his = theirs.resolve(inside(a), sender)
+            his = his[:3] + tuple(unquote(x) for x in his[3:])
             mine = (cls, transport, nexthop, unquote(rcpt))[:len(his)]
             if code or mine != his:
                 diff.append("%s from %s: ours %s %s, theirs %s" % (a, sender, code, mine, his))
@@ -195,6 +209,33 @@ def test_resolving_as_postfix(make, tmp_path, name):
 
 
 # ---- facts of the manuals, without the oracle ----
+def test_probes_have_routes_of_their_own(make):
+    r = make("relayhost = [gw.test]\naddress_verify_relayhost =\naddress_verify_local_transport = lmtp:unix:l\n"
+             "address_verify_transport_maps = inline:{ {t.test=probe:hop} }\n")
+    assert r.resolve("u@x.test")[2:4] == ("smtp", "[gw.test]") and r.resolve("u@x.test", probe=True)[2:4] == ("smtp", "x.test")
+    assert r.resolve("u@example.org", probe=True)[2:4] == ("lmtp", "unix:l") and r.resolve("u@example.org")[2] == "local"
+    assert r.resolve("u@t.test", probe=True)[2:4] == ("probe", "hop") and r.resolve("u@t.test")[2:4] == ("smtp", "[gw.test]")
+
+
+def test_domains_in_unicode_and_in_ascii_are_the_same(make):
+    r = make("virtual_mailbox_domains = b\u00fccher.test\nrelay_domains = xn--fa-hia.test\n")
+    assert r.resolve("u@xn--bcher-kva.test")[1] == VBOX == r.resolve("u@b\u00fccher.test")[1]
+    assert r.resolve("u@fa\u00df.test")[1] == RELAY == r.resolve("u@xn--fa-hia.test")[1]
+
+
+def test_a_domain_in_two_classes_is_warned_of(make):
+    r = make("virtual_mailbox_domains = example.org\nrelay_domains = example.org, relay.test\n")
+    r.rewrite("a@b.test")
+    assert "do not list domain example.org in BOTH mydestination and virtual_mailbox_domains" in r.text()
+    assert "in BOTH virtual_mailbox_domains and relay_domains" in r.text()
+
+
+def test_user_unknown_without_its_table(make):
+    r = make("local_recipient_maps = inline:{ {known=1} }\nshow_user_unknown_table_name = no\nrelocated_maps = inline:{ {m@x.test=4.2.2 Gone fishing} }\nrelocated_prefix_enable = no\n")
+    assert r.validate("no@example.org")[:3] == (550, "5.1.1", "User unknown")
+    assert r.resolve("m@x.test")[2:4] == ("error", "5.1.6 4.2.2 Gone fishing") or r.resolve("m@x.test")[3] == "4.2.2 Gone fishing"
+
+
 def test_canonical_and_masquerading(make):
     r = make("canonical_maps = inline:{ {old@example.org=new@example.org} {@was.test=@is.test} {plain=First.Last} {loop@example.org=loop@example.org} }\n"
              "sender_canonical_maps = inline:{ {s@example.org=sender@example.org} }\nrecipient_canonical_maps = inline:{ {r@example.org=rcpt@example.org} }\n"

@@ -331,20 +331,35 @@ def key_patterns(key):
     return out
 
 
+def resident(pagemap, start, end):
+    """The parts of a mapping that hold bytes, as (address, length): most of a sanitizer's mappings was never touched."""
+    page, first = 4096, None
+    pagemap.seek(start // page * 8)
+    entries = memoryview(pagemap.read((end - start) // page * 8)).cast("Q")
+    for i, entry in enumerate([*entries, 0]):
+        if entry >> 62:  # in memory or swapped out
+            first = i if first is None else first
+        elif first is not None:
+            yield start + first * page, (i - first) * page
+            first = None
+
+
 def scan(pid, patterns):
     found = set()
-    with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem, \
+            open(f"/proc/{pid}/pagemap", "rb", 0) as pagemap:
         for line in maps:
             span, mode = line.split()[:2]
             start, end = (int(x, 16) for x in span.split("-"))
-            if mode[0] != "r" or "[vvar" in line or "[vsyscall" in line or end - start > 1 << 30:  # a sanitizer's shadow
+            if mode[0] != "r" or "[v" in line or end - start > 1 << 30:  # a sanitizer's shadow
                 continue
-            try:
-                mem.seek(start)
-                data = mem.read(end - start)
-            except (OSError, ValueError):
-                continue
-            found |= {n for n, p in patterns.items() if p in data}
+            for address, n in resident(pagemap, start, end):
+                try:
+                    mem.seek(address)
+                    data = mem.read(n)
+                except (OSError, ValueError):
+                    continue
+                found |= {n for n, p in patterns.items() if p in data}
     return found
 
 

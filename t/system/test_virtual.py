@@ -90,23 +90,37 @@ def test_mbox(tmp_path):
 
 
 def test_large_message(tmp_path):
-    """A message too large for a slot arrives byte for byte by its descriptor."""
+    """A message too large for a slot arrives byte for byte by its descriptor, one of a large slot by a copy in memory."""
     with instance(tmp_path) as inst:
         body = b"".join(b"%08d " % i + b"x" * 60 + b"\n" for i in range(5000))
         send(inst, "kim@virtual.test", body)
         inst.wait_log(r"status=sent \(delivered to maildir\)")
         assert read(files(inst, "kim", "Maildir")[0]).endswith(b"\n\n" + body)
+        send(inst, "kim@virtual.test", body[:140000])  # it asks for the file of large slots
+        inst.wait_log(r"status=sent \(delivered to maildir\)", count=2)
+        pool, n = b"", 2
+        while body[100000:101000] not in pool and n < 100:
+            before = set(files(inst, "kim", "Maildir"))
+            send(inst, "kim@virtual.test", body[:210000])
+            n += 1
+            inst.wait_log(r"status=sent \(delivered to maildir\)", count=n)
+            assert read((set(files(inst, "kim", "Maildir")) - before).pop()).endswith(b"\n\n" + body[:210000])
+            if os.path.exists(inst.queue + "/pool/large.1"):
+                with open(inst.queue + "/pool/large.1", "rb") as f:
+                    pool = f.read()
+        assert body[100000:101000] in pool
 
 
 def test_failures(tmp_path):
     """Unknown users bounce 5.1.1, mail over the limit 5.2.2; a wrong configuration defers 4.3.5."""
-    with instance(tmp_path, message_size_limit="100000", virtual_mailbox_limit="100000") as inst:
+    with instance(tmp_path, message_size_limit="100000", virtual_mailbox_limit="100000",
+                  virtual_delivery_status_filter="inline:{ {4.3.5 mail system configuration error=4.3.5 our fault} }") as inst:
         send(inst, "nobody@virtual.test", sender="")
         inst.wait_log(r'to=<nobody@virtual\.test>, relay=virtual, .*dsn=5\.1\.1, status=bounced \(unknown user: "nobody@virtual\.test"\)')
         send(inst, "bad@virtual.test")
-        inst.wait_log(r"to=<bad@virtual\.test>.*dsn=4\.3\.5, status=deferred \(mail system configuration error\)")
+        inst.wait_log(r"to=<bad@virtual\.test>.*dsn=4\.3\.5, status=deferred \(our fault\)")
         send(inst, "lost@virtual.test")
-        inst.wait_log(r"to=<lost@virtual\.test>.*dsn=4\.3\.5, status=deferred \(mail system configuration error\)")
+        inst.wait_log(r"to=<lost@virtual\.test>.*dsn=4\.3\.5, status=deferred \(our fault\)")
         send(inst, "kim@virtual.test", b"x" * 60 + b"\n" + b"y\n" * 49900, sender="")
         inst.wait_log(r"dsn=5\.2\.2, status=bounced \(maildir delivery failed: error writing message: File too large\)")
         assert not os.path.exists(os.path.join(inst.base, "up"))

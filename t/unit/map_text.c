@@ -226,7 +226,7 @@ static void file_tables_are_asked_of_proxymap(void **state)
 	m = open_ok("inline:{a=b}", MAP_FOLD_KEY); /* memory stays here */
 	gives(m, "a", "b");
 	map_close(&m);
-	map_remote_via(NULL, false);
+	map_remote_via(NULL, true);
 }
 
 static int start(void **state)

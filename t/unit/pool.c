@@ -29,7 +29,7 @@ static struct queue *open_queue(void)
 	assert_int_equal(queue_open(dir, true, &q, &e), RC_OK);
 	assert_int_equal(queue_pool_lock(q, &e), RC_OK);
 	if (queue_slots(q) == 0)
-		assert_int_equal(queue_pool_grow(q, &e), RC_OK);
+		assert_int_equal(queue_pool_grow(q, SLOT_SMALL, &e), RC_OK);
 	return q;
 }
 
@@ -85,25 +85,25 @@ static void reuse_waits_for_a_sync(void **st)
 	size_t n;
 
 	(void)st;
-	assert_int_equal(slots_free_count(s), SLOT_COUNT);
-	assert_true(slots_take(s, &slot, &g));
+	assert_int_equal(slots_free_count(s, SLOT_SMALL), SLOT_COUNT);
+	assert_true(slots_take(s, SLOT_SMALL, &slot, &g));
 	n = image("AAAAAAAAAAAAAA", 'a', 5000, g, bytes);
 	put(q, slot, bytes, n);
 	assert_false(slots_live(s, slot));
 	/* everything else is used up: the slot must not be given out before a sync */
-	while (slots_take(s, &other, &og))
+	while (slots_take(s, SLOT_SMALL, &other, &og))
 		assert_int_not_equal(other, slot);
 	at = queue_slot(q, slot);
 	assert_int_equal(qimage_mark_done(at.fd, at.base, &e), RC_OK);
 	assert_false(slots_done(s, slot, g + 1)); /* another generation */
 	assert_true(slots_done(s, slot, g));
 	assert_false(slots_done(s, slot, g)); /* twice */
-	assert_false(slots_take(s, &other, &og));
+	assert_false(slots_take(s, SLOT_SMALL, &other, &og));
 	assert_int_equal(slots_waiting_files(s), 1);
 	slots_sync_begin(s, 1);
-	assert_false(slots_take(s, &other, &og));
+	assert_false(slots_take(s, SLOT_SMALL, &other, &og));
 	slots_sync_end(s, 1, 0);
-	assert_true(slots_take(s, &other, &og));
+	assert_true(slots_take(s, SLOT_SMALL, &other, &og));
 	assert_int_equal(other, slot);
 	assert_int_equal(og, g + 1);
 	slots_close(&s);
@@ -117,7 +117,7 @@ static void done_before_live(void **st)
 	uint32_t slot, g;
 
 	(void)st;
-	assert_true(slots_take(s, &slot, &g));
+	assert_true(slots_take(s, SLOT_SMALL, &slot, &g));
 	assert_true(slots_done(s, slot, g)); /* qmgr found it by itself, and was quick */
 	assert_true(slots_live(s, slot));
 	slots_close(&s);
@@ -133,8 +133,8 @@ static void failed_sync_ends_the_file(void **st)
 	(void)st;
 	slots_sync_begin(s, 1);
 	slots_sync_end(s, 1, 1);
-	assert_false(slots_take(s, &slot, &g));
-	assert_int_equal(slots_free_count(s), 0);
+	assert_false(slots_take(s, SLOT_SMALL, &slot, &g));
+	assert_int_equal(slots_free_count(s, SLOT_SMALL), 0);
 	slots_close(&s);
 	queue_close(&q);
 }
@@ -281,6 +281,50 @@ static void slot_to_file(void **st)
 	queue_close(&q);
 }
 
+/* A file of large slots: numbers with gaps, slots of its own class, found again at the next start. */
+static void large_slots(void **st)
+{
+	static char bytes[LARGE_SLOT_BYTES];
+	struct queue *q = open_queue();
+	uint32_t slot = 0, g = 0, n = 0, first;
+	struct slots *s;
+	struct slot_pos at;
+	struct qimage im;
+	struct arena a;
+	struct err e;
+
+	(void)st;
+	first = queue_slots(q);
+	assert_int_equal(queue_pool_grow(q, SLOT_LARGE, &e), RC_OK);
+	assert_int_equal(queue_slot(q, first + LARGE_SLOT_COUNT - 1).bytes, LARGE_SLOT_BYTES);
+	assert_int_equal(queue_slot(q, first + LARGE_SLOT_COUNT).bytes, 0);
+	s = open_slots(q);
+	assert_int_equal(slots_count(s, SLOT_LARGE), LARGE_SLOT_COUNT);
+	while (slots_take(s, SLOT_LARGE, &slot, &g))
+		assert_int_equal(slot, first + n++);
+	assert_int_equal(n, LARGE_SLOT_COUNT);
+	assert_true(slots_take(s, SLOT_SMALL, &n, &g)); /* the other class has its own */
+	assert_true(n < first);
+	put(q, slot, bytes, image("EEEEE1234567AB", 'e', LARGE_CONTENT, 1, bytes));
+	slots_close(&s);
+	queue_close(&q);
+
+	q = open_queue();
+	assert_int_equal(queue_slots(q), first + SLOT_COUNT);
+	s = open_slots(q);
+	assert_int_equal(slots_live_count(s, SLOT_LARGE), 1);
+	assert_int_equal(slots_free_count(s, SLOT_LARGE), LARGE_SLOT_COUNT - 1);
+	at = queue_slot(q, slot);
+	arena_init(&a);
+	assert_int_equal(qimage_read(at.fd, at.base, at.bytes, true, &a, &im, &e), RC_OK);
+	assert_int_equal(queue_slot_to_file(q, slot, &im, QW_HOLD, NULL, 0, &e), RC_OK);
+	assert_int_equal(queue_file_remove(q, &im.qid, QW_HOLD, &e), RC_OK);
+	assert_int_equal(im.content_bytes, LARGE_CONTENT);
+	arena_release(&a);
+	slots_close(&s);
+	queue_close(&q);
+}
+
 static int make_dir(void **st)
 {
 	(void)st;
@@ -290,10 +334,9 @@ static int make_dir(void **st)
 
 static int remove_dir(void **st)
 {
-	static const char *const names[] = { "pool/slots.0", "corrupt/CCCCCCCCCCCCCC",
-					     "pool",	     "incoming",
-					     "active",	     "hold",
-					     "corrupt",	     "deferred/D" };
+	static const char *const names[] = { "pool/slots.0", "pool/large.1", "corrupt/CCCCCCCCCCCCCC",
+					     "pool",	     "incoming",     "active",
+					     "hold",	     "corrupt",	     "deferred/D" };
 	char path[200];
 
 	(void)st;
@@ -316,6 +359,7 @@ int main(void)
 		cmocka_unit_test(second_process_has_no_pool),
 		cmocka_unit_test(torn_slot_at_start),
 		cmocka_unit_test(slot_to_file),
+		cmocka_unit_test(large_slots),
 	};
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -1,0 +1,99 @@
+"""A private instance of Debian's Postfix, for tests that hold ours against it. Nothing of it is needed to pass: HAVE says whether it is there."""
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+from instance import free_ports
+
+DAEMONS = "/usr/lib/postfix/sbin"
+COMMANDS = "/usr/sbin"
+STOCK = "/usr/share/postfix/master.cf.dist"
+HAVE = os.getuid() == 0 and os.path.exists(os.path.join(DAEMONS, "master")) and os.path.exists(STOCK)
+
+
+class Peer:
+    """peer = Peer(dir, main={...}); peer.start(); ...; peer.stop(). The attributes are those of instance.Instance."""
+
+    def __init__(self, base, main=None, listen=("smtp",), master=(), host="127.0.0.1"):
+        self.base, self.host = os.path.abspath(base), host
+        self.config, self.queue, self.data, self.mail = (os.path.join(self.base, d) for d in ("etc", "queue", "data", "mail"))
+        self.maillog = os.path.join(self.base, "maillog")
+        self.port = dict(zip(listen, free_ports(len(listen), host)))
+        self.extra_master = list(master)
+        self.main = {
+            "compatibility_level": "3.6",
+            "queue_directory": self.queue,
+            "data_directory": self.data,
+            "maillog_file": self.maillog,
+            "maillog_file_prefixes": os.path.dirname(self.base),
+            "myhostname": "mail.example.test",
+            "mydomain": "example.test",
+            "mydestination": "$myhostname, localhost.$mydomain, localhost",
+            "mynetworks": "127.0.0.0/8",
+            "inet_protocols": "ipv4",
+            "inet_interfaces": host,
+            "alias_maps": "",
+            "alias_database": "",
+            "local_recipient_maps": "",
+            "recipient_delimiter": "+",
+            "smtpd_relay_restrictions": "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination",
+        }
+        self.main.update(main or {})
+
+    def write(self, name, text, mode=0o644):
+        path = os.path.join(self.config, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        os.chmod(path, mode)
+        return path
+
+    def write_config(self):
+        for d in (self.config, self.queue, self.data, self.mail):
+            os.makedirs(d, exist_ok=True)
+        shutil.chown(self.data, "postfix")
+        os.chown(self.mail, 5000, 5000)
+        self.write("main.cf", "".join(f"{k} = {v}\n" for k, v in self.main.items()))
+        lines = []
+        with open(STOCK, encoding="ascii") as f:
+            for w in (l.split() for l in f if l.strip() and l[0] not in "# \t"):
+                w[4] = "n"
+                if w[:2] != ["smtp", "inet"]:
+                    lines.append(" ".join(w))
+        lines.append("postlog unix-dgram n - n - 1 postlogd")
+        lines += [f"{self.host}:{port} inet n - n - - smtpd" for name, port in self.port.items() if name == "smtp"]
+        self.write("master.cf", "\n".join(dict.fromkeys(lines + self.extra_master)) + "\n")
+
+    def command(self, name, *args, **kw):
+        kw.setdefault("stdout", subprocess.PIPE)
+        kw.setdefault("stderr", subprocess.PIPE)
+        return subprocess.run([os.path.join(COMMANDS, name), *args], env=dict(os.environ, MAIL_CONFIG=self.config), check=False, **kw)
+
+    def start(self):
+        self.write_config()
+        r = self.command("postfix", "-c", self.config, "start")
+        if r.returncode != 0:
+            raise RuntimeError(r.stderr.decode())
+        end = time.monotonic() + 20
+        for port in self.port.values():
+            while True:
+                try:
+                    socket.create_connection((self.host, port), 1).close()
+                    break
+                except OSError:
+                    if time.monotonic() > end:
+                        raise RuntimeError("Postfix does not answer:\n" + self.log()) from None
+                    time.sleep(0.05)
+        return self
+
+    def stop(self):
+        self.command("postfix", "-c", self.config, "stop")
+
+    def log(self):
+        try:
+            with open(self.maillog, encoding="utf-8", errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""

@@ -1,0 +1,110 @@
+"""sqlite: tables (sqlite_table(5)): answers, quoting, a file that is replaced, and one that only root may read, asked by daemons that are not."""
+import os
+import re
+import smtplib
+import sqlite3
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from instance import Instance, scratch  # noqa: E402
+
+
+def make(path, rows):
+    new = path + ".new"
+    db = sqlite3.connect(new)
+    db.execute("CREATE TABLE alias (address TEXT, goto TEXT)")
+    db.executemany("INSERT INTO alias VALUES (?, ?)", rows)
+    db.commit()
+    db.close()
+    os.chmod(new, 0o600)
+    os.rename(new, path)
+
+
+class Place:
+    def __init__(self):
+        self.base = scratch("postern-sqlite-")
+        self.path = os.path.join(self.base, "mail.sqlite")
+        make(self.path, [("one@example.com", "box@example.test"), ("two@example.com", "a@example.test"), ("two@example.com", "b@example.test"),
+                         ("o'brien@example.com", "quoted"), ("null@example.com", None), ('"x"', "dquoted")])
+        self.inst = Instance(os.path.join(self.base, "i"), main={
+            "mydestination": "", "virtual_alias_domains": "example.com", "virtual_mailbox_domains": "example.test",
+            "virtual_alias_maps": f"sqlite:{self.base}/i/etc/alias.cf", "virtual_mailbox_maps": "inline:{box@example.test=box/}",
+            "smtpd_sender_restrictions": f"check_sender_access sqlite:{self.base}/i/etc/sender.cf", "virtual_minimum_uid": "100"})
+        self.inst.main.update({"virtual_mailbox_base": self.inst.mail, "virtual_uid_maps": f"static:{self.inst.uid}",
+                               "virtual_gid_maps": f"static:{self.inst.gid}"})
+        self.inst.write_config()
+        self.table("alias.cf", query="SELECT goto FROM alias WHERE address = '%s'")
+        self.table("sender.cf", query="SELECT 'REJECT you' WHERE '%s' = 'bad@sender.test'")
+
+    def table(self, name="t.cf", **settings):
+        s = {"dbpath": self.path, **settings}
+        return self.inst.write(name, "".join(f"{k} = {v}\n" for k, v in s.items() if v is not None))
+
+    def ask(self, key, **settings):
+        self.table(**settings)
+        r = self.inst.command("postmap", "-q", key, f"sqlite:{self.inst.config}/t.cf")
+        return (r.stdout.decode().rstrip("\n") or None) if not r.stderr else r.stderr.decode()
+
+
+@pytest.fixture(scope="module")
+def place():
+    p = Place()
+    yield p
+    p.inst.stop()
+    p.inst.remove()
+
+
+ALL = "SELECT goto, 'not this' FROM alias WHERE address = '%s'"
+CASES = [
+    (dict(query=ALL), "one@example.com", "box@example.test"),
+    (dict(query=ALL), "two@example.com", "a@example.test,b@example.test"),
+    (dict(query=ALL), "null@example.com", None),
+    (dict(query=ALL), "o'brien@example.com", "quoted"),
+    (dict(query=ALL), "' OR '1'='1", None),
+    (dict(query=ALL, domain="example.net"), "one@example.com", None),
+    (dict(query=None, table="alias", select_field="goto", where_field="address"), "one@example.com", "box@example.test"),
+    (dict(query='SELECT goto FROM alias WHERE "%s" = 1'), '1" OR "1', None),
+    (dict(query="WITH RECURSIVE r(x) AS (VALUES(1) UNION ALL SELECT x+1 FROM r) SELECT x FROM r", expansion_limit="5"), "k", "expansion_limit"),
+    (dict(query="SELEC"), "k", "syntax error"),
+    (dict(query="INSERT INTO alias VALUES ('a', 'b')"), "k", "readonly"),
+    (dict(query="SELECT 1", dbpath=None), "k", r"t\.cf: dbpath: must be set"),
+    (dict(query="SELECT 1", dbpath="/nowhere/x"), "k", "/nowhere/x: unable to open"),
+]
+
+
+@pytest.mark.parametrize("n", range(len(CASES)))
+def test_answers(place, n):
+    settings, key, want = CASES[n]
+    got = place.ask(key, **settings)
+    assert got == want or (want and got and re.search(want, got)), got
+
+
+def rcpt(inst, address, sender="a@sender.test"):
+    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=90) as s:
+        s.ehlo()
+        s.mail(sender)
+        return s.rcpt(address)
+
+
+def test_delivers_and_follows_the_file(place):
+    inst = place.inst
+    inst.start()
+    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=60) as s:
+        s.sendmail("a@sender.test", ["one@example.com"], "Subject: x\r\n\r\nhello\r\n")
+    inst.wait_log("to=<box@example.test>.*status=sent")
+    assert rcpt(inst, "one@example.com", "bad@sender.test")[0] == 554
+    assert rcpt(inst, "late@example.com")[0] == 550
+    make(place.path, [("new@example.com", "box@example.test")])
+    end = time.monotonic() + 30
+    while rcpt(inst, "new@example.com")[0] != 250 and time.monotonic() < end:
+        time.sleep(0.3)
+    assert rcpt(inst, "new@example.com")[0] == 250
+    os.rename(place.path, place.path + ".away")
+    db = sqlite3.connect(place.path + ".away")
+    db.execute("DROP TABLE alias")
+    db.commit()
+    assert rcpt(inst, "another@example.com")[0] == 451
+    assert "sandbox: denied" not in inst.log()

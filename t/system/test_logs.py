@@ -1,0 +1,366 @@
+"""The log as log readers expect it, and the same events as JSON lines (event_log(5))."""
+import collections
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+import peer
+from fakesmtp import Server
+from instance import Instance, make_certificates, scratch
+
+HEADER_CHECKS = """/^Subject: refuse/ REJECT not that subject
+/^Subject: odd/ WARN odd
+/^Subject: keep/ HOLD why
+/^Subject: away/ REDIRECT w@virt.test
+"""
+ACCESS = """warn@sink.test WARN look out
+defer@sink.test DEFER later please
+info@sink.test INFO well
+away@sink.test REDIRECT u@virt.test
+filter@sink.test FILTER discard:x
+copy@sink.test BCC w@virt.test
+"""
+
+
+def settings(base, sink, uid):
+    """Works for ours and Postfix alike."""
+    _, cert, key = make_certificates(os.path.join(base, "tls"))
+    for name, text in (("header_checks", HEADER_CHECKS), ("access", ACCESS)):
+        with open(os.path.join(base, name), "w", encoding="ascii") as f:
+            f.write(text)
+    return {
+        "virtual_mailbox_domains": "virt.test", "virtual_mailbox_maps": "inline:{u@virt.test=u/,w@virt.test=w/}",
+        "virtual_alias_maps": "inline:{alias@virt.test=u@virt.test}",
+        "virtual_uid_maps": f"static:{uid}", "virtual_gid_maps": f"static:{uid}", "virtual_minimum_uid": str(min(uid, 100)),
+        "relay_domains": "sink.test, dead.test", "local_recipient_maps": "inline:{nobody=x}",
+        "transport_maps": f"inline:{{sink.test=smtp:[127.0.0.1]:{sink.port},dead.test=smtp:[127.0.0.1]:1}}",
+        "smtpd_tls_cert_file": cert, "smtpd_tls_key_file": key, "smtpd_tls_security_level": "may", "smtpd_tls_loglevel": "1",
+        "smtpd_recipient_restrictions": f"check_recipient_access texthash:{base}/access", "smtpd_relay_restrictions": "permit_mynetworks, reject",
+        "smtpd_helo_restrictions": "check_helo_access inline:{{badhelo.test=REJECT bad greeting}}",
+        "smtpd_error_sleep_time": "0", "smtpd_timeout": "3s", "header_checks": f"regexp:{base}/header_checks",
+        "minimal_backoff_time": "300s", "queue_run_delay": "300s", "message_size_limit": "100000", "mailbox_size_limit": "0",
+    }
+
+
+class Client:
+    def __init__(self, i, *commands):
+        self.s = socket.create_connection((i.host, i.port["smtp"]), 20)
+        self.f = self.s.makefile("rb")
+        self.reply()
+        self.say(*commands)
+
+    def reply(self):
+        while True:
+            line = self.f.readline()
+            if not line or line[3:4] != b"-":
+                return line.decode("latin-1").rstrip()
+
+    def say(self, *commands):
+        r = ""
+        for c in commands:
+            self.s.sendall(c.encode("latin-1") + b"\r\n")
+            r = self.reply()
+        return r
+
+    def mail(self, to, subject, sender="a@x.test"):
+        self.say(f"MAIL FROM:<{sender}>", f"RCPT TO:<{to}>")
+        if self.say("DATA").startswith("354"):
+            self.say(f"Message-ID: <{subject}@x.test>\r\nSubject: {subject}\r\n\r\ntext\r\n.")
+
+    def drop(self):
+        self.f.close()
+        self.s.close()
+
+
+def traffic(i):
+    """One of everything that a log reader counts."""
+    c = Client(i, "EHLO me.test")
+    for to, subject in (("u@virt.test", "one"), ("alias@virt.test", "two"), ("ok@sink.test", "three"), ("no@sink.test", "four"),
+                        ("later@sink.test", "five"), ("x@dead.test", "six"), ("warn@sink.test", "seven"), ("info@sink.test", "eight"),
+                        ("away@sink.test", "nine"), ("filter@sink.test", "ten"), ("copy@sink.test", "eleven"), ("u@virt.test", "odd"),
+                        ("u@virt.test", "keep"), ("u@virt.test", "away"), ("u@virt.test", "refuse")):
+        c.mail(to, subject)
+        time.sleep(0.1)
+    c.say("QUIT")
+    Client(i, "EHLO me.test", "MAIL FROM:<a@x.test>", "RCPT TO:<nouser@virt.test>", "RCPT TO:<nouser@mail.example.test>",
+           "RCPT TO:<defer@sink.test>", "RSET", "VRFY u@virt.test", "NOOP", "QUIT").drop()
+    Client(i, "EHLO badhelo.test", "MAIL FROM:<a@x.test>", "RCPT TO:<u@virt.test>", "QUIT").drop()
+    Client(i, "HELO me.test", "MAIL FROM:<a@x.test>").drop()
+    Client(i, "EHLO me.test", "MAIL FROM:<a@x.test> SIZE=99999999", "QUIT").drop()
+    Client(i, "GET / HTTP/1.0").drop()
+    Client(i, "EHLO me.test", "Subject: not now").drop()
+    c = Client(i, "EHLO me.test", "STARTTLS")
+    c.s.sendall(b"no handshake\r\n\r\n")
+    time.sleep(0.3)
+    c.drop()
+    c = Client(i, "EHLO me.test")  # silent
+    assert c.reply().startswith("421 4.4.2 ")
+    i.command("sendmail", "-f", "a@x.test", "u@virt.test", input=b"Message-ID: <local@x.test>\n\nbody\n")
+
+
+def lines(i):
+    """The log without what differs from run to run."""
+    names, out = {}, []
+    for line in i.log().splitlines():
+        line = re.sub(r"^\w{3} [ \d]\d [\d:]{8} \S+ ", "", line)
+        line = re.sub(r"^(\S+)\[\d+\]:", r"\1:", line)
+        line = re.sub(r"\bdelay=[\d.]+, delays=[\d./]+", "delay=N, delays=N", line)
+        line = re.sub(r"\]:\d{4,5}\b", "]:PORT", re.sub(r"\bsize=\d+", "size=N", line)).replace("localhost[", "unknown[")
+        line = re.sub(r"(error:0A00010B:SSL routines::wrong version number:)\S*", r"\1", line)
+        m = re.search(r": ([0-9A-Za-z]+): message-id=<(\w+)@x\.test>", line)
+        if m:
+            names[m[1]] = m[2].upper()
+        out.append(line)
+    out = [re.sub(r"\b[0-9A-F]{9,16}\b", lambda m: names.get(m[0], "QID"), x) for x in out]
+    return [re.sub(r"message-id=<\S+@mail\.example\.test>", "message-id=<OURS>", x) for x in out]
+
+
+@pytest.fixture(scope="module")
+def sink():
+    replies = {f"RCPT TO:<no@sink.test>{p}": "550 5.1.1 no such user" for p in ("", " ORCPT=rfc822;no@sink.test")}
+    replies.update({f"RCPT TO:<later@sink.test>{p}": "451 4.2.0 come back" for p in ("", " ORCPT=rfc822;later@sink.test")})
+    return Server(**replies)
+
+
+@pytest.fixture(scope="module")
+def base():
+    d = scratch("postern-logs.")
+    yield d
+    shutil.rmtree(d, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def ours(base, sink):
+    i = Instance(os.path.join(base, "ours"))
+    i.main.update(settings(base, sink, i.uid))
+    i.main.update({"virtual_mailbox_base": i.mail, "event_log": os.path.join(base, "ours", "events")})
+    i.start()
+    try:
+        traffic(i)
+        i.wait_log(r"status=sent \(delivered to maildir\)", 20, count=7)
+        yield i
+    finally:
+        i.stop()
+
+
+@pytest.fixture(scope="module")
+def theirs(base, sink):
+    if not peer.HAVE:
+        pytest.skip("Debian's postfix is not installed (or this is not root)")
+    p = peer.Peer(os.path.join(base, "theirs"))
+    p.main.update(settings(base, sink, 5000))
+    p.main["virtual_mailbox_base"] = p.mail
+    p.start()
+    try:
+        traffic(p)
+        time.sleep(2)
+        yield p
+    finally:
+        p.stop()
+
+
+WANTED = r"""
+postfix/smtpd: connect from unknown\[127.0.0.1\]
+postfix/smtpd: ONE: client=unknown\[127.0.0.1\]
+postfix/cleanup: ONE: message-id=<one@x.test>
+postfix/qmgr: ONE: from=<a@x.test>, size=N, nrcpt=1 \(queue active\)
+postfix/virtual: ONE: to=<u@virt.test>, relay=virtual, delay=N, delays=N, dsn=2.0.0, status=sent \(delivered to maildir\)
+postfix/qmgr: ONE: removed
+postfix/virtual: TWO: to=<u@virt.test>, orig_to=<alias@virt.test>, relay=virtual, delay=N, delays=N, dsn=2.0.0, status=sent \(delivered to maildir\)
+postfix/smtp: THREE: to=<ok@sink.test>, relay=127.0.0.1\[127.0.0.1\]:PORT, delay=N, delays=N, dsn=2.0.0, status=sent \(250 .*\)
+postfix/smtp: FOUR: to=<no@sink.test>, relay=127.0.0.1\[127.0.0.1\]:PORT, delay=N, delays=N, dsn=5.1.1, status=bounced \(host 127.0.0.1\[127.0.0.1\] said: 550 5.1.1 no such user \(in reply to RCPT TO command\)\)
+postfix/bounce: FOUR: sender non-delivery notification: QID
+postfix/smtp: FIVE: to=<later@sink.test>, relay=127.0.0.1\[127.0.0.1\]:PORT, delay=N, delays=N, dsn=4.2.0, status=deferred \(host 127.0.0.1\[127.0.0.1\] said: 451 4.2.0 come back \(in reply to RCPT TO command\)\)
+postfix/smtp: connect to 127.0.0.1\[127.0.0.1\]:1: Connection refused
+postfix/smtp: SIX: to=<x@dead.test>, relay=none, delay=N, delays=N, dsn=4.4.1, status=deferred \(connect to 127.0.0.1\[127.0.0.1\]:1: Connection refused\)
+postfix/smtpd: NOQUEUE: warn: RCPT from unknown\[127.0.0.1\]: look out; from=<a@x.test> to=<warn@sink.test> proto=ESMTP helo=<me.test>
+postfix/smtpd: NOQUEUE: info: RCPT from unknown\[127.0.0.1\]: well; from=<a@x.test> to=<info@sink.test> proto=ESMTP helo=<me.test>
+postfix/smtpd: NOQUEUE: redirect: RCPT from unknown\[127.0.0.1\]: <away@sink.test>: Recipient address triggers REDIRECT u@virt.test; from=<a@x.test> to=<away@sink.test> proto=ESMTP helo=<me.test>
+postfix/virtual: NINE: to=<u@virt.test>, orig_to=<away@sink.test>, relay=virtual, .* status=sent \(delivered to maildir\)
+postfix/smtpd: NOQUEUE: filter: RCPT from unknown\[127.0.0.1\]: <filter@sink.test>: Recipient address triggers FILTER discard:x; from=<a@x.test> to=<filter@sink.test> proto=ESMTP helo=<me.test>
+postfix/discard: TEN: to=<filter@sink.test>, relay=none, .* dsn=2.0.0, status=sent \(x\)
+postfix/smtpd: NOQUEUE: bcc: RCPT from unknown\[127.0.0.1\]: <copy@sink.test>: Recipient address triggers BCC w@virt.test; from=<a@x.test> to=<copy@sink.test> proto=ESMTP helo=<me.test>
+postfix/virtual: ELEVEN: to=<w@virt.test>, relay=virtual, .*
+postfix/cleanup: ODD: warning: header Subject: odd from unknown\[127.0.0.1\]; from=<a@x.test> to=<u@virt.test> proto=ESMTP helo=<me.test>: odd
+postfix/cleanup: KEEP: hold: header Subject: keep from unknown\[127.0.0.1\]; from=<a@x.test> to=<u@virt.test> proto=ESMTP helo=<me.test>: why
+postfix/virtual: AWAY: to=<w@virt.test>, orig_to=<u@virt.test>, relay=virtual, .*
+postfix/cleanup: REFUSE: reject: header Subject: refuse from unknown\[127.0.0.1\]; from=<a@x.test> to=<u@virt.test> proto=ESMTP helo=<me.test>: 5.7.1 not that subject
+postfix/smtpd: NOQUEUE: reject: RCPT from unknown\[127.0.0.1\]: 550 5.1.1 <nouser@virt.test>: Recipient address rejected: User unknown in virtual mailbox table; from=<a@x.test> to=<nouser@virt.test> proto=ESMTP helo=<me.test>
+postfix/smtpd: NOQUEUE: reject: RCPT from unknown\[127.0.0.1\]: 450 4.7.1 <defer@sink.test>: Recipient address rejected: later please; from=<a@x.test> to=<defer@sink.test> proto=ESMTP helo=<me.test>
+postfix/smtpd: disconnect from unknown\[127.0.0.1\] ehlo=1 mail=1 rcpt=0/3 rset=1 noop=1 vrfy=1 quit=1 commands=6/9
+postfix/smtpd: NOQUEUE: reject: RCPT from unknown\[127.0.0.1\]: 554 5.7.1 <badhelo.test>: Helo command rejected: bad greeting; from=<a@x.test> to=<u@virt.test> proto=ESMTP helo=<badhelo.test>
+postfix/smtpd: lost connection after MAIL from unknown\[127.0.0.1\]
+postfix/smtpd: NOQUEUE: reject: MAIL from unknown\[127.0.0.1\]: 552 5.3.4 Message size exceeds fixed limit; from=<a@x.test> proto=ESMTP helo=<me.test>
+postfix/smtpd: warning: non-SMTP command from unknown\[127.0.0.1\]: GET / HTTP/1.0
+postfix/smtpd: warning: non-SMTP command from unknown\[127.0.0.1\]: Subject: not now
+postfix/smtpd: SSL_accept error from unknown\[127.0.0.1\]: -1
+postfix/smtpd: warning: TLS library problem: error:0A00010B:SSL routines::wrong version number:
+postfix/smtpd: lost connection after STARTTLS from unknown\[127.0.0.1\]
+postfix/smtpd: timeout after EHLO from unknown\[127.0.0.1\]
+postfix/pickup: LOCAL: uid=\d+ from=<a@x.test>
+""".strip().splitlines()
+
+
+def test_lines(ours):
+    """Line by line as Postfix writes them."""
+    have = lines(ours)
+    assert not [w for w in WANTED if not any(re.fullmatch(w, line) for line in have)], "\n".join(have)
+
+
+def test_postfix_writes_these_lines(theirs):
+    """The table above is what Debian's Postfix writes for the same traffic."""
+    have = lines(theirs)
+    assert not [w for w in WANTED if not any(re.fullmatch(w, line) for line in have)], "\n".join(have)
+
+
+def report(program, *args, log):
+    if shutil.which(program) is None:
+        pytest.skip(program + " is not installed")
+    with open(log, encoding="utf-8") as f:
+        return subprocess.run([program, *args], stdin=f, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True).stdout.decode()
+
+
+def numbers(text):
+    """Counts and what they count; sizes, hours and delays differ with the run."""
+    found = collections.Counter()
+    sections = [x for x in text.split("\n\n") if "by message size" not in x]
+    for line in "\n".join(sections).splitlines():
+        m = re.match(r"\s+(\d+)\s+([A-Za-z_].*?)(?:\s+\(.*\))?\s*$", line)
+        if m and "bytes" not in m[2] and "daemon started" not in m[2]:
+            found[re.sub(r"localhost|unknown|\[127\.0\.0\.1\]|\(\)", "", m[2])] += int(m[1])
+    return found
+
+
+def test_pflogsumm_counts_the_same(ours, theirs):
+    a, b = (numbers(report("pflogsumm", "--detail=20", log=i.maillog)) for i in (ours, theirs))
+    assert a["received"] > 10 and a["rejected"] >= 5
+    assert a == b
+
+
+def test_pflogsumm_reads_it(ours):
+    """What it counts is what was sent."""
+    n = numbers(report("pflogsumm", log=ours.maillog))
+    assert n["delivered"] >= 12 and n["bounced"] >= 1 and n["rejected"] >= 5 and n["deferred"] >= 2
+
+
+LOGWATCH = "/usr/share/logwatch/scripts/services/postfix"
+
+
+def test_logwatch_counts_the_same(ours, theirs):
+    """Its postfix script: the same numbers, and no line that it does not know at Postfix's."""
+    if not os.path.exists(LOGWATCH):
+        pytest.skip("logwatch is not installed")
+    def summary(i):
+        env = dict(os.environ, PERL5LIB="/usr/share/logwatch/lib", LOGWATCH_DETAIL_LEVEL="5")
+        with open(i.maillog, encoding="utf-8") as f:
+            out = subprocess.run(["perl", LOGWATCH, "--detail", "5"], stdin=f, env=env, stdout=subprocess.PIPE, check=True).stdout.decode()
+        counts = dict(re.findall(r"^ +\d+ +([A-Z][\w /()-]*?) {2,}([\d.%]+)$", out.split("Unmatched")[0], re.M))
+        return {k: v for k, v in counts.items() if "ytes" not in k and k not in ("Postfix start", "Postfix stop")}
+    assert summary(ours) == summary(theirs) and len(summary(ours)) > 10
+
+
+def test_fail2ban_finds_what_it_finds_at_postfix(ours, theirs):
+    """Each mode of Debian's filter matches as many lines of our log."""
+    if shutil.which("fail2ban-regex") is None:
+        pytest.skip("fail2ban is not installed")
+    def matched(i, mode):
+        out = subprocess.run(["fail2ban-regex", "--print-all-matched", i.maillog, f"postfix[mode={mode}]"], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, check=False).stdout.decode()
+        return int(re.search(r"(\d+) matched", out)[1])
+    for mode in ("normal", "aggressive"):
+        assert matched(ours, mode) == matched(theirs, mode), mode
+    assert matched(ours, "aggressive") > 3
+
+
+# ---- event_log ----
+
+def events(path):
+    with open(path, encoding="utf-8") as f:
+        return [json.loads(line) for line in f]
+
+
+def documented():
+    """event_log(5): event -> members."""
+    page = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../man/event_log.5")
+    with open(page, encoding="utf-8") as f:
+        text = f.read().split(".SH EVENTS", 1)[1].split(".SH", 1)[0]
+    return {m[1]: set(re.findall(r"[a-z_]+", m[2])) for m in re.finditer(r"^\.IP (\w+)\n((?:(?!\.IP ).*\n)*)", text, re.M)}
+
+
+COMMON = {"v", "time", "host", "instance", "service", "pid", "event", "dropped"}
+
+
+def test_events_are_as_documented(ours):
+    """Each line is a JSON object whose members event_log(5) names."""
+    known, seen = documented(), collections.Counter()
+    for e in events(ours.main["event_log"]):
+        assert e["v"] == 1 and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", e["time"]) and e["instance"] == "postfix"
+        assert set(e) - COMMON <= known[e["event"]], e
+        seen[e["event"]] += 1
+    assert {"connect", "disconnect", "lost", "message", "restriction", "message_id", "content_check", "queued", "delivery", "notification",
+            "removed", "problem"} <= set(seen)
+
+
+def test_events_and_lines_tell_the_same(ours):
+    """As many deliveries, with the same ids, recipients and outcomes."""
+    told = {(e["queue_id"], e["recipient"], e["status"]) for e in events(ours.main["event_log"]) if e["event"] == "delivery"}
+    logged = set(re.findall(r"\]: (\w+): to=<([^>]*)>.* status=(\w+) \(", ours.log()))
+    assert told == logged and len(told) > 10
+
+
+def test_hostile_bytes_stay_in_their_member(ours):
+    """A greeting full of quotes, escapes and broken UTF-8 is one member of one object."""
+    before = len(events(ours.main["event_log"]))
+    c = Client(ours, 'EHLO a"},{"event":"x\\', "MAIL FROM:<a@x.test>", "RCPT TO:<nouser@virt.test>")
+    c.say("RSET", 'EHLO \xff\xfe\xc3\x28"', "MAIL FROM:<a@x.test>", "RCPT TO:<nouser@virt.test>", "QUIT")
+    c.drop()
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        new = [e for e in events(ours.main["event_log"])[before:] if e["event"] == "restriction"]
+        if len(new) == 2:
+            break
+        time.sleep(0.05)
+    assert [e["recipient"] for e in new] == ["nouser@virt.test"] * 2
+    assert not [e for e in events(ours.main["event_log"]) if e["event"] == "x"]
+
+
+def test_rotation_takes_both_files(ours):
+    """postern logrotate: what follows stands in new files, the old ones are compressed, every process has the new ones."""
+    files = (ours.maillog, ours.main["event_log"])
+    r = ours.command("postern", "logrotate")
+    assert r.returncode == 0, r.stderr.decode()
+    c = Client(ours, "EHLO me.test")
+    c.mail("u@virt.test", "after")
+    c.say("QUIT")
+    ours.wait_log(r"relay=virtual, .* status=sent")
+    assert not re.search("message-id=<one@x.test>", ours.log())
+    end = time.monotonic() + 20
+    while {e["event"] for e in events(files[1])} < {"message", "queued", "delivery", "removed", "disconnect"} and time.monotonic() < end:
+        time.sleep(0.05)
+    assert {"message", "message_id", "queued", "delivery", "removed", "disconnect"} <= {e["event"] for e in events(files[1])}
+    for f in files:
+        old = [n for n in os.listdir(os.path.dirname(f)) if n.startswith(os.path.basename(f) + ".") and n.endswith(".gz")]
+        assert len(old) == 1, os.listdir(os.path.dirname(f))
+
+
+def test_journald_gets_events(base, sink):
+    """Its native protocol: fields of a datagram, the object in MESSAGE."""
+    path = os.path.join(base, "journal")
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.bind(path)
+    os.chmod(path, 0o666)
+    s.settimeout(20)
+    i = Instance(os.path.join(base, "journald"), main={"event_log": "journald:" + path})
+    with i:
+        Client(i, "EHLO me.test", "QUIT").drop()
+        while True:
+            fields = dict(line.split("=", 1) for line in s.recv(65536).decode().splitlines())
+            if fields["POSTERN_EVENT"] == "disconnect" and "ehlo" in fields["MESSAGE"]:
+                break
+    assert fields["SYSLOG_IDENTIFIER"] == "postfix/smtpd" and json.loads(fields["MESSAGE"])["protocol"] == "ESMTP"
