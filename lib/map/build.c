@@ -364,6 +364,7 @@ static enum rc fill(struct map_edit *ed, const struct build_options *o, struct s
 	enum rc rc = RC_OK;
 
 	name_for_messages(ed, path, table, sizeof table);
+	map_fold_unicode(o->utf8);
 	arena_init(&b.line);
 	map_lines_init(&lines, text, source);
 	while (rc == RC_OK && map_lines_next(&lines, &line, &number))

@@ -164,6 +164,10 @@ MUST_CHECK enum rc map_source_pair(struct span line, bool utf8, struct span *key
 
 /* Lower-case copy in `a` (the span itself when there is nothing to do). */
 struct span map_fold(struct arena *a, struct span key);
+/* Whether letters beyond ASCII count (smtputf8_enable); they do unless this says otherwise. */
+void map_fold_unicode(bool on);
+/* While files can be opened. */
+void map_fold_prepare(void);
 
 /* fcntl lock of the whole file, as the other programs that read and write such tables take it. Waits (other
  * tasks run) a few seconds, then RC_AGAIN. type: F_RDLCK, F_WRLCK, F_UNLCK. */

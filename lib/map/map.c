@@ -50,6 +50,7 @@ static struct map *new_map(struct span type_name, size_t type_bytes, unsigned fl
 {
 	struct map *m = xcalloc(1, sizeof *m);
 
+	map_fold_prepare();
 	m->name = xmalloc(type_name.n + 1);
 	memcpy(m->name, type_name.p, type_name.n);
 	m->name[type_name.n] = 0;

@@ -39,6 +39,7 @@ static struct map *open_table(const struct map_tool *t, const char *arg, const c
 	struct map *m;
 	struct err e;
 
+	map_fold_unicode(t->build.utf8);
 	snprintf(full, sizeof full, SPAN_FMT ":" SPAN_FMT, SPAN_ARG(n.type), SPAN_ARG(n.path));
 	if (map_open(span_str(full), open_flags(t), &m, &e) != RC_OK)
 		die("%s", e.text);

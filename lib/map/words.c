@@ -61,16 +61,3 @@ enum rc map_pair(struct span text, struct span *key, struct span *value, struct 
 		return err_set(e, RC_SYNTAX, "missing attribute name: \"" SPAN_FMT "\"", SPAN_ARG(text));
 	return RC_OK;
 }
-
-struct span map_fold(struct arena *a, struct span key)
-{
-	for (size_t i = 0; i < key.n; i++) {
-		if (key.p[i] == ascii_lower(key.p[i]))
-			continue;
-		char *p = arena_alloc(a, key.n);
-		for (size_t k = 0; k < key.n; k++)
-			p[k] = ascii_lower(key.p[k]);
-		return span_make(p, key.n);
-	}
-	return key;
-}

@@ -109,17 +109,53 @@ def listing(programs, place, tool, table):
     return sorted(line for line in out.splitlines() if "YP_LAST" not in line)
 
 
-@pytest.mark.parametrize("kind", ["hash", "btree"])
+LETTERS = ["ÄÖÜ", "Straße", "ΣΟΦΟΣ", "ЖУК", "İx", "ﬁn", "Ǆ", "É", "ŉ", "ſ", "Ϲ", "Ⴀ", "ꭰ", "Ⓐ", "Ａ", "ϴ", "K", "𐐀"]
+
+
+def test_unicode_keys_are_folded(place):
+    (place / "u").write_text("".join(f"{k}@x {i}\n" for i, k in enumerate(LETTERS)), encoding="utf-8")
+    same(place, "postmap", "hash:u", code=0)
+    mine = listing(OURS, place, "postmap", "hash:u")
+    assert "strasse@x\t1" in mine and "äöü@x\t0" in mine
+    if HAVE_THEIRS:
+        assert listing(THEIRS, place, "postmap", "hash:u") == mine
+    same(place, "postmap", "-q", "STRASSE@X", "hash:u", code=0, out="1\n")
+    same(place, "postmap", "-q", "äÖü@x", "texthash:u", code=0, out="0\n")
+    same(place, "postmap", "-f", "-q", "äÖü@x", "hash:u", code=1, out="")
+    (place / "main.cf").write_text("compatibility_level = 3.6\nsmtputf8_enable = no\n")
+    same(place, "postmap", "-q", "äÖü@x", "texthash:u", code=1, out="")
+    same(place, "postmap", "-q", "ÄÖÜ@X", "texthash:u", code=0, out="0\n")
+
+
+def test_pairs_as_json(place):
+    (place / "j").write_text('k "v"\\\\x\t\u00e9\nother 2\n', encoding="utf-8")
+    run(OURS, place, "postmap", "hash:j")
+    assert run(OURS, place, "postmap", "-j", "-q", "k", "hash:j") == (0, '{"k": "\\"v\\"\\\\\\\\x\\u0009\u00e9"}\n', [])
+    assert run(OURS, place, "postmap", "-j", "-q", "-", "hash:j", stdin="other\nnone\n")[1] == '{"other": "2"}\n'
+    assert sorted(run(OURS, place, "postmap", "-j", "-s", "hash:j")[1].splitlines())[1] == '{"other": "2"}'
+    assert run(OURS, place, "postalias", "-j", "-q", "root", "inline:{root=joe}")[1] == '{"root": "joe"}\n'
+
+
+@pytest.mark.parametrize("kind", ["hash", "btree", "lmdb", "cdb"])
 @pytest.mark.parametrize("tool,source", [("postmap", "src"), ("postalias", "al")])
 def test_files_are_exchangeable(place, kind, tool, source):
     assert run(OURS, place, tool, f"{kind}:{source}")[0] == 0
     mine = listing(OURS, place, tool, f"{kind}:{source}")
     assert any("one" in line for line in mine) or any("a, b, c" in line for line in mine)
-    if HAVE_THEIRS:
-        assert listing(THEIRS, place, tool, f"{kind}:{source}") == mine
-        assert run(THEIRS, place, tool, f"{kind}:{source}")[0] == 0
-        assert listing(OURS, place, tool, f"{kind}:{source}") == mine
-        assert listing(THEIRS, place, tool, f"{kind}:{source}") == mine
+    if not HAVE_THEIRS or run(THEIRS, place, "postmap", "-q", "x", f"{kind}:nofile")[2][:1] == [f"fatal: unsupported dictionary type: {kind}"]:
+        return
+    if kind == "cdb":  # which Postfix does not list; the bytes are the same
+        made = (place / f"{source}.cdb").read_bytes()
+        key = "k2" if tool == "postmap" else "root"
+        assert run(THEIRS, place, tool, "-q", key, f"cdb:{source}")[0] == 0
+        assert run(THEIRS, place, tool, f"cdb:{source}")[0] == 0
+        assert tool == "postalias" or (place / f"{source}.cdb").read_bytes() == made
+        assert listing(OURS, place, tool, f"cdb:{source}") == mine
+        return
+    assert listing(THEIRS, place, tool, f"{kind}:{source}") == mine
+    assert run(THEIRS, place, tool, f"{kind}:{source}")[0] == 0
+    assert listing(OURS, place, tool, f"{kind}:{source}") == mine
+    assert listing(THEIRS, place, tool, f"{kind}:{source}") == mine
 
 
 def test_queries(place):
@@ -134,7 +170,7 @@ def test_queries(place):
     same(place, "postmap", "nofile", code=1)
     same(place, "postmap", "regexp:src", code=1)
     same(place, "postmap", "-d", "a", "-q", "b", "src", code=1)
-    same(place, "postmap", code=1)
+    same(place, "postmap", code=1, messages=False)
     same(place, "postmap", "-q", "x", "static:abc", code=0, out="abc\n")
     same(place, "postmap", "-q", "ROOT", "unix:passwd.byname", code=0)
     same(place, "postmap", "-q", "c", "inline:{a=b,{c = d e}}", code=0, out="d e\n")

@@ -143,9 +143,9 @@ def test_memcache_with_and_without_backup(place):
 
 
 BAD = [
-    ("tcp:", "no usable port"), ("tcp:no-such-service", "host or service not found"), ("tcp:host:", "no usable port"), ("tcp:host:99999", "no usable port"), ("tcp:host:0", "no usable port"),
+    ("tcp:", "expecting \"type:name\" form"), ("tcp:no-such-service", "host or service not found"), ("tcp:host:", "no usable port"), ("tcp:host:99999", "no usable port"), ("tcp:host:0", "no usable port"),
     ("tcp:ho st:25", "no usable host name"), ("tcp:[::1:25", "no closing ']'"), ("tcp:[::1]25", "text after ']'"), ("tcp:[::1]", "no usable port"),
-    ("socketmap:", "requires server:socketmap argument"), ("socketmap:x", "requires server:socketmap argument"), ("socketmap:x:", "requires server:socketmap argument"),
+    ("socketmap:", "expecting \"type:name\" form"), ("socketmap:x", "requires server:socketmap argument"), ("socketmap:x:", "requires server:socketmap argument"),
     ("socketmap:foo:bar:baz", "unknown transport"), ("socketmap:unix:x", "unknown transport"), ("socketmap:unix::x", "no pathname"),
     ("socketmap:unix:/" + "x" * 200 + ":n", "pathname too long"), ("socketmap:inet:127.0.0.1:n", "no usable port"), ("socketmap:inet:h:70000:n", "no usable port"),
     ("memcache:/nonexistent", "open /nonexistent: No such file"), ("memcache:/", "Is a directory"),
