@@ -166,6 +166,7 @@ static void route_all(struct message *m)
 	m->counted = n;
 	active_rcpts += n;
 	m->run = arena_array(&m->arena, n + 1, 1);
+	m->passed = arena_array(&m->arena, n + 1, 1);
 	m->status = arena_array(&m->arena, n + 1, sizeof(*m->status));
 	m->final = arena_array(&m->arena, n + 1, sizeof(*m->final));
 	for (size_t i = 0; i < n; i++) {

@@ -54,12 +54,12 @@ def w():
     w.paced = Server(RCPT=note)
     table = {"far.test": "error:5.7.1 go away", "sender.test": to_server(w.back), "pm.test": to_server(w.pm), "late.test": to_server(w.later),
              "held.test": "held:[127.0.0.1]:%d" % w.held.port, "p1.test": "paced:[127.0.0.1]:%d" % w.paced.port, "p2.test": "paced:[localhost]:%d" % w.paced.port,
-             "p3.test": "paced:[127.0.0.1]:%d" % w.paced.port}
+             "ours.test": "smtp:[127.0.0.9]", "p3.test": "paced:[127.0.0.1]:%d" % w.paced.port}
     w.inst = Instance(os.path.join(w.base, "i"), master=["held unix - - n - - smtp", "paced unix - - n - - smtp"], main={
         **BASE, "transport_maps": "inline:{ %s }" % " ".join("{%s=%s}" % i for i in table.items()),
         "bounce_template_file": os.path.join(w.base, "bounce.cf"), "notify_classes": "bounce, delay, 2bounce", "bounce_notice_recipient": "bounces@pm.test",
         "delay_notice_recipient": "delays@pm.test", "enable_threaded_bounces": "yes", "delay_warning_time": "1s", "confirm_delay_cleared": "yes",
-        "maximal_queue_lifetime": "90m", "minimal_backoff_time": "1s", "maximal_backoff_time": "1s", "queue_run_delay": "1s", "defer_transports": "held",
+        "maximal_queue_lifetime": "90m", "minimal_backoff_time": "1s", "maximal_backoff_time": "1s", "queue_run_delay": "1s", "defer_transports": "held", "best_mx_transport": "discard:taken over",
         "paced_transport_rate_delay": "1s", "smtp_host_lookup": "native, dns"})
     with open(os.path.join(w.base, "bounce.cf"), "w") as f:
         f.write(TEMPLATES)
@@ -114,6 +114,13 @@ def test_transport_rate_delay_is_for_all_its_destinations(w):
         send(w.inst, "r@" + host)
     settle(lambda: len(w.times) == 3, what="mail is missing")
     assert w.times[2] - w.times[0] > 1.9
+
+
+def test_mail_for_this_host_by_its_mx(w):
+    """best_mx_transport: what the SMTP client finds to be ours goes to that transport; when that gives it back, it has failed."""
+    qid = send(w.inst, "r@ours.test")
+    w.inst.wait_log(r"%s: to=<r@ours.test>, relay=none.*status=sent \(taken over\)" % qid)
+    w.inst.wait_log("%s: removed" % qid)
 
 
 def test_address_that_starts_with_a_minus(w):
