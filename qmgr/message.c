@@ -146,8 +146,11 @@ static void route_recipient(struct message *m, uint32_t i)
 	} else {
 		apply_filter(m, &a);
 		divert(m, &a);
-		if (!span_eq(a.rcpt, r->addr))
+		if (!span_eq(a.rcpt, r->addr)) {
+			if (r->orig.n == 0) /* the log and reports say what was asked for */
+				r->orig = r->addr;
 			r->addr = span_dup(&m->arena, a.rcpt);
+		}
 		dest_enqueue(m, i, a.transport, a.nexthop);
 	}
 	arena_release(&tmp);

@@ -115,6 +115,11 @@ def test_alias_expansion_and_duplicates(world):
     assert "original_recipient: list@example.org\nrecipient: x@example.org" in text and "recipient: bob@example.org" in text
 
 
+def test_duplicates_differ_in_case_alone(world):
+    assert fm.submit(world.s, "AAAAA123456788", MSG, rcpts=["One@Example.org", "one@example.org"])[0][0] == 0
+    assert world.show("AAAAA123456788", "-e").count("\nrecipient: ") == 1
+
+
 def test_too_many_hops(world):
     code, _, _ = fm.submit(world.s, "AAAAA123456706", "Received: x\n" * 51 + MSG)
     assert code == (554, "5.4.0", "Error: too many hops")
