@@ -67,9 +67,9 @@ static void choose_recipients(struct work *w)
 			w->rcpt[w->rcpts++] = v[i];
 }
 
-static bool notify_class(const char *word)
+static bool has_word(const char *param, const char *word)
 {
-	struct span rest = span_str(conf_str(service_conf(), "notify_classes")), w;
+	struct span rest = span_str(conf_str(service_conf(), param)), w;
 
 	while (span_next_word(&rest, ", \t\n", &w))
 		if (span_is_ci(w, word))
@@ -131,7 +131,9 @@ static uint16_t submit(struct work *w, struct span from, struct span to, struct 
 	struct err e = { .text = "" };
 	enum rc rc;
 
-	env.flags = ENVF_BOUNCE | ENVF_NO_HEADERBODY | ENVF_NO_MILTERS | (w->env.flags & ENVF_SMTPUTF8);
+	env.flags = ENVF_BOUNCE | (w->env.flags & ENVF_SMTPUTF8);
+	if (!has_word("internal_mail_filter_classes", from.n ? "notify" : "bounce"))
+		env.flags |= ENVF_NO_HEADERBODY | ENVF_NO_MILTERS;
 	env.body = span_is_ascii(content) ? BODY_7BIT : BODY_8BITMIME;
 	env.rcpts = (struct ipc_list){ &rcpt, 1 };
 	buf_init(&b, IPC_FRAME_MAX);
@@ -217,7 +219,7 @@ static struct notice to_sender(struct work *w)
 
 	if (w->env.sender.n) {
 		n.to = from_double_bounce(w->env.sender) ? SPAN_NONE : w->env.sender;
-	} else if (w->q->kind == BK_FAILURE && notify_class("2bounce")) {
+	} else if (w->q->kind == BK_FAILURE && has_word("notify_classes", "2bounce")) {
 		n.from = double_bounce(w->a);
 		n.what = "postmaster notification";
 		n.to = span_str(conf_str(service_conf(), "2bounce_notice_recipient"));
@@ -240,8 +242,8 @@ static struct notice to_postmaster(struct work *w)
 	};
 	struct notice n = { .copy = true, .what = kinds[w->q->kind].what };
 
-	if (kinds[w->q->kind].class && notify_class(kinds[w->q->kind].class) && w->env.sender.n &&
-	    !from_double_bounce(w->env.sender)) {
+	if (kinds[w->q->kind].class && has_word("notify_classes", kinds[w->q->kind].class) &&
+	    w->env.sender.n && !from_double_bounce(w->env.sender)) {
 		n.to = span_str(conf_str(service_conf(), kinds[w->q->kind].param));
 		n.from = double_bounce(w->a);
 	}

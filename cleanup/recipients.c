@@ -39,11 +39,21 @@ static bool all_plain(const struct job *j)
 	return true;
 }
 
+/* Duplicates are told without regard to case, as by all who look addresses up in tables. */
+static struct span lower_case(struct arena *a, struct span s)
+{
+	char *p = arena_alloc(a, s.n + 1);
+
+	for (size_t i = 0; i < s.n; i++)
+		p[i] = ascii_lower(s.p[i]);
+	return span_make(p, s.n);
+}
+
 /* Same address (and, unless enable_original_recipient is off, same original): once is enough. */
 static void add_rcpt(struct rcpt_list *l, struct env_rcpt r)
 {
 	struct arena *a = &l->j->a;
-	struct span lower = address_lower_domain(a, r.addr);
+	struct span lower = lower_case(a, r.addr);
 	struct span key = settings.original_recipient
 			      ? span_printf(a, SPAN_FMT "\n" SPAN_FMT "\n" SPAN_FMT "\n%u", SPAN_ARG(lower),
 					    SPAN_ARG(r.orig), SPAN_ARG(r.orcpt), r.notify)

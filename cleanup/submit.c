@@ -96,7 +96,9 @@ static void set_up(struct job *j, struct ipc_call *call, const struct cleanup_su
 	j->peer = peer->program;
 	j->external = span_is(span_str(peer->program), "smtpd") ||
 		      span_is(span_str(peer->program), "lmtpd") || span_is(span_str(peer->program), "pickup");
-	j->checks = j->external && !(j->env.flags & ENVF_NO_HEADERBODY);
+	/* bounce(8) says whether internal_mail_filter_classes has what it made */
+	j->checks =
+	    (j->external || strcmp(peer->program, "bounce") == 0) && !(j->env.flags & ENVF_NO_HEADERBODY);
 	j->hold = (j->env.flags & ENVF_HOLD) != 0;
 	if (j->env.arrival_us <= 0)
 		j->env.arrival_us = wall_now().us;

@@ -117,8 +117,23 @@ static void mark_done(struct message *m, uint32_t rcpt)
 		log_warning("%s: mark recipient %u done: %s", m->id.s, rcpt, e.text);
 }
 
-static void settle_one(struct message *m, uint32_t rcpt, const struct deliver_result *r)
+/* best_mx_transport and the like: the recipient goes to another transport, unless that gave it back. */
+static bool pass_on(const struct delivery *dl, uint32_t rcpt, const struct deliver_result *r)
 {
+	ptrdiff_t colon = span_chr(r->relay, ':');
+	struct span transport = colon < 0 ? r->relay : span_head(r->relay, (size_t)colon);
+	struct span nexthop = colon < 0 ? SPAN_NONE : span_skip(r->relay, (size_t)colon + 1);
+
+	if (transport.n == 0 || dl->m->passed[rcpt])
+		return false;
+	dl->m->passed[rcpt] = true;
+	dest_enqueue(dl->m, rcpt, transport, nexthop.n ? nexthop : dest_nexthop(dl->dest));
+	return true;
+}
+
+static void settle_one(struct delivery *dl, uint32_t rcpt, const struct deliver_result *r)
+{
+	struct message *m = dl->m;
 	struct qstatus why = {
 		rcpt, r->status, r->dsn, r->reason, r->diag_type, r->diag_text, r->remote_mta
 	};
@@ -136,8 +151,18 @@ static void settle_one(struct message *m, uint32_t rcpt, const struct deliver_re
 	case DS_BOUNCED:
 		message_settle(m, rcpt, RUN_BOUNCED, &why);
 		return;
-	case DS_DEFERRED:
 	case DS_SKIPPED:
+		if (pass_on(dl, rcpt, r))
+			return;
+		if (r->dsn.n == 0 || r->dsn.p[0] != '5')
+			break;
+		why.status = DS_BOUNCED;
+		log_info("%s: to=<" SPAN_FMT ">, relay=none, dsn=" SPAN_FMT ", status=bounced (" SPAN_FMT ")",
+			 m->id.s, SPAN_ARG(envelope_rcpt(&m->im.env, rcpt)->addr), SPAN_ARG(r->dsn),
+			 SPAN_ARG(r->reason));
+		message_settle(m, rcpt, RUN_BOUNCED, &why);
+		return;
+	case DS_DEFERRED:
 		break;
 	}
 	why.status = DS_DEFERRED;
@@ -162,8 +187,9 @@ static void settle_all(struct delivery *dl, const struct deliver_reply *reply)
 				break;
 			}
 		}
-		settle_one(dl->m, dl->rcpt[i], r);
+		settle_one(dl, dl->rcpt[i], r);
 	}
+	dest_kick_all();
 }
 
 static void defer_all(struct delivery *dl, const char *dsn, const char *reason)

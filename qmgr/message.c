@@ -147,8 +147,11 @@ static void route_recipient(struct message *m, uint32_t i)
 	} else {
 		apply_filter(m, &a);
 		divert(m, &a);
-		if (!span_eq(a.rcpt, r->addr))
+		if (!span_eq(a.rcpt, r->addr)) {
+			if (r->orig.n == 0) /* the log and reports say what was asked for */
+				r->orig = r->addr;
 			r->addr = span_dup(&m->arena, a.rcpt);
+		}
 		dest_enqueue(m, i, a.transport, a.nexthop);
 	}
 	arena_release(&tmp);
@@ -169,6 +172,7 @@ static void route_all(struct message *m)
 	m->counted = n;
 	active_rcpts += n;
 	m->run = arena_array(&m->arena, n + 1, 1);
+	m->passed = arena_array(&m->arena, n + 1, 1);
 	m->status = arena_array(&m->arena, n + 1, sizeof(*m->status));
 	m->final = arena_array(&m->arena, n + 1, sizeof(*m->final));
 	for (size_t i = 0; i < n; i++) {

@@ -41,6 +41,7 @@ struct message {
 	struct arena arena; /* everything below */
 	struct qimage im;
 	uint8_t *run;		/* enum run_state per recipient */
+	uint8_t *passed;	/* an agent gave the recipient to another transport: once in a pass */
 	struct qstatus *status; /* per recipient: why it is not done (text in arena) */
 	uint16_t *final;	/* enum deliver_status of those done: for success reports */
 	size_t unsettled;	/* recipients in jobs or in flight */

@@ -76,7 +76,7 @@ static struct span complete_result(struct span value, struct span addr, struct s
 	return rewrite_address(true, value, a);
 }
 
-static enum rc map_once(struct maps *m, struct span addr, struct arena *a, struct span *out, struct err *e)
+static enum rc map_step(struct maps *m, struct span addr, struct arena *a, struct span *out, struct err *e)
 {
 	struct address parts = address_split(addr);
 	struct span value, ext;
@@ -97,6 +97,25 @@ static enum rc map_once(struct maps *m, struct span addr, struct arena *a, struc
 		return rc;
 	*out = complete_result(value, addr, ext, a);
 	return RC_OK;
+}
+
+#define CANONICAL_STEPS_MAX 1000
+
+/* A result is looked up again until it has none of its own, or is the same (canonical(5)). */
+static enum rc map_once(struct maps *m, struct span addr, struct arena *a, struct span *out, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	for (int i = 0; i < CANONICAL_STEPS_MAX; i++) {
+		struct span was = addr;
+
+		if ((rc = map_step(m, addr, a, out, e)) != RC_OK)
+			return rc == RC_NOTFOUND && i > 0 ? RC_OK : rc;
+		addr = *out;
+		if (span_eq_ci(was, addr))
+			return RC_OK;
+	}
+	return err_set(e, RC_AGAIN, "unreasonable canonical map nesting for " SPAN_FMT, SPAN_ARG(addr));
 }
 
 /* masquerade_domains: "host.example.com" -> "example.com"; "!sub" domains are left alone;

@@ -69,6 +69,7 @@ struct target {
 struct why {
 	char dsn[SMTP_DSN_MAX];
 	char text[600];
+	bool best_mx_is_us; /* best_mx_transport takes the mail, where it is set */
 };
 void why_set(struct why *w, const char *dsn, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Where to connect, in order. RC_OK, RC_NOTFOUND (w says why, for good) or RC_AGAIN (w, temporary). */

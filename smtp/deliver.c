@@ -175,6 +175,24 @@ static bool done(const struct course *c)
 
 /* ---- all hosts ---- */
 
+/* To qmgr(8): another transport's, not tried here. */
+static void pass_on(struct course *c, struct span transport)
+{
+	for (size_t i = 0; i < c->dl.rcpts; i++) {
+		struct rcpt *r = &c->dl.rcpt[i];
+
+		if (r->done)
+			continue;
+		r->done = true;
+		c->dl.open--;
+		*r->res = (struct deliver_result){ .index = r->r->index,
+						   .status = DS_SKIPPED,
+						   .dsn = span_dup(c->dl.a, span_str(c->last.dsn)),
+						   .reason = span_dup(c->dl.a, span_str(c->last.text)),
+						   .relay = transport };
+	}
+}
+
 static void try_site(struct course *c, struct span site, bool last_site)
 {
 	struct target *v;
@@ -184,7 +202,10 @@ static void try_site(struct course *c, struct span site, bool last_site)
 	if (rc != RC_OK) {
 		c->relay[0] = '\0';
 		c->dl.times.connected_us = wall_now().us;
-		if (rc == RC_NOTFOUND && last_site)
+		if (rc == RC_NOTFOUND && c->last.best_mx_is_us &&
+		    *conf_str(service_conf(), "best_mx_transport"))
+			pass_on(c, span_str(conf_str(service_conf(), "best_mx_transport")));
+		else if (rc == RC_NOTFOUND && last_site)
 			fail_without_session(c);
 		return;
 	}

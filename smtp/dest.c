@@ -14,6 +14,7 @@ void why_set(struct why *w, const char *dsn, const char *fmt, ...)
 {
 	va_list ap;
 	snprintf(w->dsn, sizeof w->dsn, "%s", dsn);
+	w->best_mx_is_us = false;
 	va_start(ap, fmt);
 	vsnprintf(w->text, sizeof w->text, fmt, ap);
 	va_end(ap);
@@ -176,6 +177,7 @@ static enum rc drop_self(struct list_of *l, struct span domain, struct why *w)
 	if (keep > 0)
 		return RC_OK;
 	why_set(w, "5.4.6", "mail for " SPAN_FMT " loops back to myself", SPAN_ARG(domain));
+	w->best_mx_is_us = true;
 	return RC_NOTFOUND;
 }
 

@@ -221,7 +221,7 @@ enum deliver_status {
 	DS_BOUNCED,
 	DS_RELAYED,
 	DS_EXPANDED,
-	DS_SKIPPED /* not tried: try again at once */
+	DS_SKIPPED /* not tried: `relay` names the transport, or transport:nexthop, whose it is */
 };
 struct deliver_result {
 	uint32_t index;

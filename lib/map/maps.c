@@ -221,9 +221,9 @@ enum rc maps_find_addr(struct maps *m, struct span addr, unsigned forms, const c
 		return *ext = s.ext, rc;
 	if (s.domain.n && (forms & MAPS_FIND_AT_DOMAIN) &&
 	    (rc = ask(m, join(a, SPAN_NONE, "@", s.domain), true, a, value, e)) != RC_NOTFOUND)
-		return *ext = s.ext, rc;
+		return rc; /* a whole domain goes there: extensions end */
 	if (s.domain.n && (rc = ask_domains(&s, forms, dot_parents)) != RC_NOTFOUND)
-		return *ext = s.ext, rc;
+		return rc;
 	if (forms & MAPS_FIND_LOCALPART_AT) {
 		rc = ask_local(&s, s.local, "@", SPAN_NONE, true);
 		if (rc == RC_NOTFOUND && s.ext.n &&

@@ -54,12 +54,13 @@ def w():
     w.paced = Server(RCPT=note)
     table = {"far.test": "error:5.7.1 go away", "sender.test": to_server(w.back), "pm.test": to_server(w.pm), "late.test": to_server(w.later),
              "held.test": "held:[127.0.0.1]:%d" % w.held.port, "p1.test": "paced:[127.0.0.1]:%d" % w.paced.port, "p2.test": "paced:[localhost]:%d" % w.paced.port,
-             "p3.test": "paced:[127.0.0.1]:%d" % w.paced.port}
+             "ours.test": "smtp:[127.0.0.9]", "p3.test": "paced:[127.0.0.1]:%d" % w.paced.port}
     w.inst = Instance(os.path.join(w.base, "i"), master=["held unix - - n - - smtp", "paced unix - - n - - smtp"], main={
         **BASE, "transport_maps": "inline:{ %s }" % " ".join("{%s=%s}" % i for i in table.items()),
         "bounce_template_file": os.path.join(w.base, "bounce.cf"), "notify_classes": "bounce, delay, 2bounce", "bounce_notice_recipient": "bounces@pm.test",
         "delay_notice_recipient": "delays@pm.test", "enable_threaded_bounces": "yes", "delay_warning_time": "1s", "confirm_delay_cleared": "yes",
-        "maximal_queue_lifetime": "90m", "minimal_backoff_time": "1s", "maximal_backoff_time": "1s", "queue_run_delay": "1s", "defer_transports": "held",
+        "maximal_queue_lifetime": "90m", "minimal_backoff_time": "1s", "maximal_backoff_time": "1s", "queue_run_delay": "1s", "defer_transports": "held", "best_mx_transport": "discard:taken over",
+        "internal_mail_filter_classes": "bounce", "header_checks": "regexp:{ {/^Subject: (Copy: )?no luck/ PREPEND X-Checked: yes} }",
         "paced_transport_rate_delay": "1s", "smtp_host_lookup": "native, dns"})
     with open(os.path.join(w.base, "bounce.cf"), "w") as f:
         f.write(TEMPLATES)
@@ -73,11 +74,13 @@ def test_failure_by_template_and_its_copy(w):
     qid = send(w.inst, "r@far.test", text=MSG)
     r = report_of(w.back)
     assert r["Subject"] == "No luck" and r["From"] == "The Post Office <MAILER-DAEMON@mail.example.test>"
+    assert r["X-Checked"] == "yes"  # internal_mail_filter_classes: bounce, and not notify
     assert r["References"] == "<one@example.test>" and r["In-Reply-To"] == "<one@example.test>"
     text = r.get_payload()[0].get_payload().replace("\r", "")
     assert text.startswith("Host mail.example.test gave up after 2 hours ($mail_name).\n") and "<r@far.test>: go away" in text
     assert r.get_payload()[2].get_content_type() == "message/rfc822"
     copy = report_of(w.pm)
+    assert "X-Checked" not in copy
     assert copy["Subject"] == "Copy: no luck" and copy["To"] == "bounces@pm.test" and copy["References"] == "<one@example.test>" and copy["Auto-Submitted"] == "auto-generated"
     assert "gave up" not in copy.get_payload()[0].get_payload() and fields(copy)[1][0]["Original-Recipient"] == "rfc822;r@far.test"
     assert copy.get_payload()[2].get_payload().startswith("Return-Path: <s@sender.test>")
@@ -114,6 +117,13 @@ def test_transport_rate_delay_is_for_all_its_destinations(w):
         send(w.inst, "r@" + host)
     settle(lambda: len(w.times) == 3, what="mail is missing")
     assert w.times[2] - w.times[0] > 1.9
+
+
+def test_mail_for_this_host_by_its_mx(w):
+    """best_mx_transport: what the SMTP client finds to be ours goes to that transport; when that gives it back, it has failed."""
+    qid = send(w.inst, "r@ours.test")
+    w.inst.wait_log(r"%s: to=<r@ours.test>, relay=none.*status=sent \(taken over\)" % qid)
+    w.inst.wait_log("%s: removed" % qid)
 
 
 def test_address_that_starts_with_a_minus(w):

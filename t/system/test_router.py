@@ -237,7 +237,8 @@ def test_user_unknown_without_its_table(make):
 
 
 def test_canonical_and_masquerading(make):
-    r = make("canonical_maps = inline:{ {old@example.org=new@example.org} {@was.test=@is.test} {plain=First.Last} {loop@example.org=loop@example.org} }\n"
+    r = make("canonical_maps = inline:{ {old@example.org=new@example.org} {@was.test=@is.test} {plain=First.Last} {loop@example.org=loop@example.org} "
+             "{@was2.test=all@is.test} {c1@was.test=c2@was.test} {c2@was.test=c3@is.test} {l1@was.test=l2@was.test} {l2@was.test=l1@was.test} }\n"
              "sender_canonical_maps = inline:{ {s@example.org=sender@example.org} }\nrecipient_canonical_maps = inline:{ {r@example.org=rcpt@example.org} }\n"
              "masquerade_domains = !keep.corp.test corp.test\nmasquerade_exceptions = root\nmasquerade_classes = envelope_sender, header_sender\n"
              "propagate_unmatched_extensions = canonical, virtual\n")
@@ -255,6 +256,9 @@ def test_canonical_and_masquerading(make):
     assert r.rewrite("root@a.corp.test", role=ENV_SENDER) == "root@a.corp.test"
     assert r.rewrite("u@notcorp.test", role=ENV_SENDER) == "u@notcorp.test"
     assert r.rewrite("user", local=False) == "user"  # remote context: left alone
+    assert r.rewrite("z+e@was2.test", role=ENV_RCPT) == "all@is.test"  # who takes a whole domain takes no extensions
+    assert r.rewrite("c1@was.test", role=ENV_RCPT) == "c3@is.test"  # results are looked up again
+    assert r.rewrite("l1@was.test", role=ENV_RCPT) == 451
 
 
 def test_virtual_alias_expansion(make):
@@ -300,6 +304,11 @@ def test_unknown_recipients(make):
     assert r.validate('"user@else.test"@relay.test')[5] is True
     assert r.validate("user@relay.test")[5] is False
     assert r.validate("a@b..c")[0] in (501, 550, 553)
+
+
+def test_untrusted_routing_may_be_allowed(make):
+    r = make("allow_untrusted_routing = yes\n")
+    assert r.validate("user%else.test@relay.test")[5] is False
 
 
 def test_relocated_is_refused_with_the_new_place(make):

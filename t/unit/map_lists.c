@@ -40,7 +40,7 @@ static void address_order(void **state)
 	finds("inline:{u@d=2,u+e=3,u=4,@d=5}", "u+e@d", VIRTUAL, true, "2", "+e");
 	finds("inline:{u+e=3,u=4,@d=5}", "u+e@d", VIRTUAL, true, "3", "");
 	finds("inline:{u=4,@d=5}", "u+e@d", VIRTUAL, true, "4", "+e");
-	finds("inline:{u=4,@d=5}", "u+e@d", VIRTUAL, false, "5", "+e");
+	finds("inline:{u=4,@d=5}", "u+e@d", VIRTUAL, false, "5", "");
 	finds("inline:{u=4}", "u@d", VIRTUAL, false, NULL, "");
 	finds("inline:{u=4}", "u", VIRTUAL, true, "4", "");
 	finds("inline:{x=1} inline:{u@d=2}, inline:{u@d=3}", "u@d", VIRTUAL, false, "2", "");
