@@ -143,8 +143,7 @@ static void stack_put(char *stack)
 static void stack_trim(const struct task *t)
 {
 	uintptr_t lo = (uintptr_t)t->stack;
-	uintptr_t hi =
-	    ((uintptr_t)t->sp - 1024) & ~(uintptr_t)(page_bytes() - 1); /* below sp: the red zone */
+	uintptr_t hi = ((uintptr_t)t->sp - CONTEXT_BELOW_SP) & ~(uintptr_t)(page_bytes() - 1);
 
 	if (!TASK_ASAN && hi > lo)
 		madvise(t->stack, hi - lo, MADV_DONTNEED);
