@@ -41,7 +41,7 @@ static void log_end(const struct session *s)
 
 void serve(struct login_session *l)
 {
-	struct session s = { .io = l->io, .store = l->store, .conf = &imap_conf.session, .who = l->who };
+	struct session *s;
 	struct err e;
 
 	if (make_special_use(l->store, &e) != RC_OK) {
@@ -50,6 +50,9 @@ void serve(struct login_session *l)
 		l->unusable = true;
 		return;
 	}
-	session_run(&s, span_str(l->tag));
-	log_end(&s);
+	s = xcalloc(1, sizeof(*s)); /* large for a stack that idles for days: see stack_trim() in lib/task */
+	*s = (struct session){ .io = l->io, .store = l->store, .conf = &imap_conf.session, .who = l->who };
+	session_run(s, span_str(l->tag));
+	log_end(s);
+	free(s);
 }

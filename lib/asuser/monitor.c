@@ -5,6 +5,7 @@
 #include "task/task.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
@@ -182,6 +183,14 @@ static int children_signals(void)
 	return fd;
 }
 
+/* A child asks for its groups: what that loads is loaded here, once, and shared by all children. */
+static void load_name_services(void)
+{
+	gid_t groups[1];
+	int n = 1;
+	(void)getgrouplist("root", 0, groups, &n);
+}
+
 NORETURN void asuser_monitor(int control, const struct asuser_conf *c)
 {
 	struct signalfd_siginfo info;
@@ -192,6 +201,7 @@ NORETURN void asuser_monitor(int control, const struct asuser_conf *c)
 	running_max = c->max_children != 0 ? c->max_children : CHILDREN_DEFAULT;
 	running = xcalloc(running_max, sizeof *running);
 	int signals = children_signals();
+	load_name_services();
 	monitor_confine(c);
 	for (;;) {
 		struct pollfd p[2] = { { control, POLLIN, 0 }, { signals, POLLIN, 0 } };

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -218,6 +219,28 @@ static void emit(struct sink *s, const char *prefix, struct span body, const cha
 	}
 }
 
+/* One system call a process instead of one a line. */
+static long own_pid;
+
+static void forget_pid(void)
+{
+	own_pid = 0;
+}
+
+static long pid_of_line(void)
+{
+	static bool hooked;
+
+	if (own_pid == 0) {
+		if (!hooked)
+			hooked = pthread_atfork(NULL, NULL, forget_pid) == 0;
+		if (!hooked)
+			return (long)getpid();
+		own_pid = (long)getpid();
+	}
+	return own_pid;
+}
+
 static void log_vline(enum log_level level, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 static void log_vline(enum log_level level, const char *fmt, va_list ap)
 {
@@ -229,7 +252,7 @@ static void log_vline(enum log_level level, const char *fmt, va_list ap)
 		return;
 	self.busy = true;
 	snprintf(ident, sizeof(ident), "%s%s%s[%ld]: ", self.tag, self.service[0] ? "/" : "", self.service,
-		 (long)getpid());
+		 pid_of_line());
 	head = snprintf(text, sizeof(text), "%s%s", ident, levels[level].prefix);
 	n = vsnprintf(text + head, sizeof(text) - (size_t)head, fmt, ap);
 	if (n < 0)

@@ -20,6 +20,7 @@ struct task_start {
 	struct login_record r;
 	int fds[2];
 	struct stream *io;
+	struct login_session session; /* not on the stack, of which an idle session shall need one page */
 };
 
 /* ---- before the sandbox, as the user: what he may see. Opening the store makes what is missing, which
@@ -76,26 +77,27 @@ void login_say_bye(struct stream *io)
 static void session_task(void *arg)
 {
 	struct task_start *t = arg;
-	struct login_session s = { .store = child.store };
+	struct login_session *s = &t->session;
 	bool direct = t->fds[1] >= 0;
 
-	memcpy(s.user, t->r.user, sizeof(s.user));
-	memcpy(s.id, t->r.id, sizeof(s.id));
-	memcpy(s.rip, t->r.rip, sizeof(s.rip));
-	memcpy(s.lip, t->r.lip, sizeof(s.lip));
-	memcpy(s.tag, t->r.tag, sizeof(s.tag));
-	snprintf(s.who, sizeof(s.who), "%s(%s)<%ld><%s>", child.id->tag, s.user, (long)getpid(), s.id);
-	s.io = t->io;
+	s->store = child.store;
+	memcpy(s->user, t->r.user, sizeof(s->user));
+	memcpy(s->id, t->r.id, sizeof(s->id));
+	memcpy(s->rip, t->r.rip, sizeof(s->rip));
+	memcpy(s->lip, t->r.lip, sizeof(s->lip));
+	memcpy(s->tag, t->r.tag, sizeof(s->tag));
+	snprintf(s->who, sizeof(s->who), "%s(%s)<%ld><%s>", child.id->tag, s->user, (long)getpid(), s->id);
+	s->io = t->io;
 	list_add_tail(&child.open, &t->link);
-	login_set.conf->serve(&s);
+	login_set.conf->serve(s);
 	list_del(&t->link);
-	if (s.unusable && !child.closed) {
+	if (s->unusable && !child.closed) {
 		child.closed = true; /* the others of this process go on to their end */
 		shutdown(child.channel, SHUT_RDWR);
 	}
 	if (child.ending)
-		login_say_bye(s.io);
-	stream_close(&s.io);
+		login_say_bye(s->io);
+	stream_close(&s->io);
 	if (direct)
 		close(t->fds[0]); /* tells the front that the session is over */
 	free(t);

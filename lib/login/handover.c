@@ -272,24 +272,26 @@ static enum rc give(struct login *l, struct process *p, struct span tag, int rel
 	return rc;
 }
 
-static enum rc serve_in(struct login *l, struct process *p, struct span tag, struct err *e)
+/* A connection that is handed over, until its session ends. */
+struct handed {
+	struct process *p;
+	struct stream *ours; /* our end to the user's process */
+	bool direct;	     /* it has the client's socket itself */
+};
+
+static enum rc hand_to(struct login *l, struct handed *h, struct span tag, struct err *e)
 {
-	bool direct = !l->tls && stream_buffered(l->io) <= LOGIN_AHEAD_MAX;
-	struct stream *ours;
 	int pair[2];
 	enum rc rc;
 
+	h->direct = !l->tls && stream_buffered(l->io) <= LOGIN_AHEAD_MAX;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
 		return err_sys(e, "socketpair");
-	rc = give(l, p, tag, pair[1], direct, e);
+	rc = give(l, h->p, tag, pair[1], h->direct, e);
 	close(pair[1]);
-	ours = stream_new(pair[0]);
-	if (rc == RC_OK) {
-		l->handed_over = true;
-		log_login(l, p);
-		wait_until_over(l, ours, direct);
-	}
-	stream_close(&ours);
+	h->ours = stream_new(pair[0]);
+	if (rc != RC_OK)
+		stream_close(&h->ours);
 	return rc;
 }
 
@@ -327,10 +329,11 @@ static enum rc whose(struct login *l, struct asuser_id *id, struct asuser_ticket
 	return ticket_parse(u.ticket, t) == RC_OK ? RC_OK : err_set(e, RC_SYNTAX, "nonsense from auth");
 }
 
-enum rc login_hand_over(struct login *l, struct span tag, struct err *e)
+/* Not inlined: what it needs of the stack is not to be held while the session lasts. */
+__attribute__((noinline)) static enum rc find_process(struct login *l, struct handed *h, struct span tag,
+						      struct err *e)
 {
 	struct asuser_id id;
-	struct process *p = NULL;
 	struct asuser_ticket ticket = { .server = 0 };
 	enum rc rc = whose(l, &id, &ticket, e);
 
@@ -338,17 +341,31 @@ enum rc login_hand_over(struct login *l, struct span tag, struct err *e)
 		return err_set(e, RC_LIMIT, "too many sessions of this user");
 	/* A kept process may have ended since: then once more with a new one. */
 	for (int attempt = 0; rc == RC_OK; attempt++) {
-		if ((rc = process_get(&id, &ticket, &p, e)) != RC_OK)
+		if ((rc = process_get(&id, &ticket, &h->p, e)) != RC_OK)
 			break;
-		rc = serve_in(l, p, tag, e);
-		if (rc == RC_EOF)
-			process_retire(p);
-		process_put(p);
-		if (rc == RC_OK)
+		if ((rc = hand_to(l, h, tag, e)) == RC_OK)
 			return RC_OK;
+		if (rc == RC_EOF)
+			process_retire(h->p);
+		process_put(h->p);
 		if (rc == RC_EOF && attempt == 0)
 			rc = RC_OK;
 	}
 	log_error("%s-login: user=<%s>, session=<%s>: %s", login_set.conf->protocol, l->user, l->id, e->text);
 	return rc;
+}
+
+enum rc login_hand_over(struct login *l, struct span tag, struct err *e)
+{
+	struct handed h = { .p = NULL };
+	enum rc rc = find_process(l, &h, tag, e);
+
+	if (rc != RC_OK)
+		return rc;
+	l->handed_over = true;
+	log_login(l, h.p);
+	wait_until_over(l, h.ours, h.direct);
+	stream_close(&h.ours);
+	process_put(h.p);
+	return RC_OK;
 }

@@ -39,8 +39,8 @@ void queue_close(struct queue **q);
 
 /* ---- slots ---- */
 struct slot_pos {
-	int fd;	      /* of the pool file, the queue's own */
-	int64_t base; /* offset of the image */
+	int fd;		/* of the pool file, the queue's own */
+	int64_t base;	/* offset of the image */
 	uint64_t bytes; /* room for it; 0: there is no such slot */
 };
 unsigned queue_slots(const struct queue *q); /* numbers below it may be slots of existing pool files */

@@ -44,6 +44,12 @@ struct task {
 void context_switch(void **save, void *to);
 /* A stopped context that starts entry() on the stack ending at `top`; entry() never returns. */
 void *context_make(void *top, void (*entry)(void));
+/* Bytes below the stopped stack pointer that may still be wanted: with swapcontext() its caller's frame. */
+#if defined(__x86_64__) || defined(__aarch64__)
+#define CONTEXT_BELOW_SP 0
+#else
+#define CONTEXT_BELOW_SP 1024
+#endif
 
 /* ---- task.c ---- */
 extern struct list sched_ready; /* tasks that can run */

@@ -99,6 +99,7 @@ static void stack_given_back(const char *stack)
 /* ---- stacks ---- */
 static char *cache[CACHED_STACKS];
 static size_t cached;
+static size_t cold; /* of these, how many from the first on have given back what a short task does not need */
 
 static NORETURN void no_stack(void)
 {
@@ -123,6 +124,8 @@ static char *stack_get(void)
 {
 	char *stack = cached != 0 ? cache[--cached] : stack_new();
 
+	if (cold > cached)
+		cold = cached;
 	stack_taken(stack);
 	return stack;
 }
@@ -134,8 +137,14 @@ static void stack_put(char *stack)
 		munmap(stack - GUARD_BYTES, GUARD_BYTES + STACK_BYTES);
 		return;
 	}
-	madvise(stack, STACK_BYTES - CACHED_WARM_BYTES, MADV_DONTNEED);
 	cache[cached++] = stack;
+}
+
+/* Not at the end of each task: a busy process uses the same few stacks again at once. */
+static void cool_stacks(void)
+{
+	for (; cold < cached; cold++)
+		madvise(cache[cold], STACK_BYTES - CACHED_WARM_BYTES, MADV_DONTNEED);
 }
 
 /* ---- giving back what a long wait does not need: a TLS handshake goes deep once, then the session idles
@@ -143,8 +152,7 @@ static void stack_put(char *stack)
 static void stack_trim(const struct task *t)
 {
 	uintptr_t lo = (uintptr_t)t->stack;
-	uintptr_t hi =
-	    ((uintptr_t)t->sp - 1024) & ~(uintptr_t)(page_bytes() - 1); /* below sp: the red zone */
+	uintptr_t hi = ((uintptr_t)t->sp - CONTEXT_BELOW_SP) & ~(uintptr_t)(page_bytes() - 1);
 
 	if (!TASK_ASAN && hi > lo)
 		madvise(t->stack, hi - lo, MADV_DONTNEED);
@@ -166,6 +174,7 @@ static void trim_idle(void *arg)
 	struct list *first;
 
 	(void)arg;
+	cool_stacks();
 	while ((first = list_first(&idle)) != NULL) {
 		struct task *t = LIST_ENTRY(first, struct task, idle);
 
@@ -180,13 +189,18 @@ static void trim_idle(void *arg)
 		trim_heap();
 }
 
-static void idle_begins(struct task *t)
+static void trim_soon(void)
 {
-	list_add_tail(&idle, &t->idle);
 	if (trim_timer.heap != 0)
 		return;
 	timer_init(&trim_timer, trim_idle, NULL);
 	timer_set(&trim_timer, deadline_ms(TRIM_AFTER_MS));
+}
+
+static void idle_begins(struct task *t)
+{
+	list_add_tail(&idle, &t->idle);
+	trim_soon();
 }
 
 /* ---- starting and ending ---- */
@@ -240,6 +254,8 @@ void sched_run(struct task *t)
 	stack_put(t->stack);
 	if (--count == 0)
 		timer_cancel(&trim_timer); /* it must not keep an empty loop running */
+	else
+		trim_soon();
 }
 
 void sched_forget_all(void)
