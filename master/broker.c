@@ -3,7 +3,9 @@
 #include "master.h"
 #include "log/log.h"
 #include "net/addr.h"
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -131,6 +133,29 @@ static bool is_loopback(const struct inet_addr *a)
 	return a->family == AF_INET ? a->b[0] == 127 : memcmp(a->b, one, sizeof one) == 0;
 }
 
+/* 0: not a port. */
+static uint64_t port_of(struct span text)
+{
+	char name[40];
+	const struct servent *s;
+	uint64_t n;
+	if (span_to_u64(text, 65535, &n) == RC_OK)
+		return n;
+	if (span_cstr(text, name, sizeof name) != RC_OK || (s = getservbyname(name, "tcp")) == NULL)
+		return 0;
+	return ntohs((uint16_t)s->s_port);
+}
+
+/* A bare number may be anything in a configuration: a port is one behind "inet:". */
+static bool port_configured(const struct running *r, const struct target *t)
+{
+	char text[80];
+	if (span_chr(t->text, ':') >= 0)
+		return configured(r, t->text);
+	snprintf(text, sizeof text, "inet:" SPAN_FMT, SPAN_ARG(span_head(t->text, 60)));
+	return configured(r, span_str(text));
+}
+
 /* The child looked the host up; where the text says enough to contradict it, it has to fit. */
 static bool fits(const struct target *t)
 {
@@ -138,8 +163,7 @@ static bool fits(const struct target *t)
 	struct span host = colon >= 0 ? span_head(t->text, (size_t)colon) : SPAN("");
 	struct span port = colon >= 0 ? span_skip(t->text, (size_t)colon + 1) : t->text;
 	struct inet_addr literal;
-	uint64_t n;
-	if (span_to_u64(port, 65535, &n) == RC_OK && n != t->port)
+	if (port_of(port) != t->port)
 		return false;
 	if (host.n > 2 && host.p[0] == '[')
 		host = span_make(host.p + 1, host.n - 2);
@@ -158,7 +182,7 @@ static int connect_inet(const struct child *c, struct span request, int *error)
 	struct target t;
 	*error = EACCES;
 	if (!speaks_to_others(c->service->program) || !parse_target(request, &t) || !fits(&t) ||
-	    !configured(c->service->config, t.text))
+	    !port_configured(c->service->config, &t))
 		return -1;
 	socklen_t len = inet_addr_to_sockaddr(&t.addr, (uint16_t)t.port, &ss);
 	int fd = socket(t.addr.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

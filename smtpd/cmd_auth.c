@@ -6,9 +6,16 @@ static struct authclient *client;
 
 #define AUTH_WAIT_S 100
 
+static enum rc connect_tcp(const char *path, int *fd, deadline_t d, struct err *e)
+{
+	(void)path;
+	return endpoint_connect(&conf.sasl_server, service_connect, d, fd, e);
+}
+
 static struct authclient *auth(void)
 {
-	struct authclient_conf c = { conf.sasl_path, conf.sasl_service, service_connect };
+	struct authclient_conf c = { conf.sasl_path, conf.sasl_service,
+				     conf.sasl_server.text != NULL ? connect_tcp : service_connect };
 
 	if (client == NULL)
 		client = authclient_new(&c);

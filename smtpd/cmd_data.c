@@ -86,15 +86,30 @@ static bool ready(struct session *s)
 	return true;
 }
 
+/* Of a message as a whole there is time for what has come at the least rate, or for each piece of it. */
+static deadline_t content_deadline(const struct content *c, mono_t began)
+{
+	int64_t left_ms = conf.timeout_s * 1000 - mono_diff_ms(mono_now(), began);
+
+	if (!conf.per_request_deadline)
+		return session_deadline();
+	if (conf.min_data_rate > 0)
+		left_ms += (int64_t)(content_bytes(c) / (uint64_t)conf.min_data_rate) * 1000;
+	if (conf.min_data_rate > 0 && left_ms > conf.timeout_s * 1000)
+		left_ms = conf.timeout_s * 1000; /* what comes fast saves no time for later */
+	return deadline_ms(left_ms > 0 ? left_ms : 0);
+}
+
 static bool read_data(struct session *s, struct content *c)
 {
 	struct data_scan *scan = content_scan(c);
+	mono_t began = mono_now();
 	struct span in;
 	struct err e;
 
 	while (!scan->done) {
 		size_t before;
-		enum rc rc = stream_peek(s->io, &in, session_deadline(), &e);
+		enum rc rc = stream_peek(s->io, &in, content_deadline(c, began), &e);
 
 		if (rc != RC_OK)
 			return session_lost(s, rc);

@@ -45,6 +45,11 @@ bool tls_start(struct session *s)
 	      EV_FLAG("verified", info->peer_trusted), EV_FLAG("reused", info->reused));
 	if (conf.tls_loglevel > 0)
 		log_tls(s);
+	if (!info->reused && !limit_event(s, LIMIT_TLS)) {
+		reply(s, "421 4.7.0 %s Error: too many new TLS sessions from " SPAN_FMT, conf.myhostname,
+		      SPAN_ARG(s->addr));
+		return false;
+	}
 	if (conf.tls_req && !info->peer_trusted) {
 		log_info("NOQUEUE: abort: TLS from %s: %s", session_client(s),
 			 info->peer_fingerprint[0] ? "Client certificate not trusted"

@@ -11,15 +11,35 @@ static bool excepted(const struct session *s)
 	return s->conn->peer_len == 0 || match_host(conf.limit_except, s->name, s->addr, &e) == RC_OK;
 }
 
+/* Whoever has a network has all its addresses: it counts as one client. */
+static struct span counted_as(const struct session *s, struct arena *a)
+{
+	struct inet_addr ip = s->ip;
+	unsigned bytes = ip.family == AF_INET ? 4 : 16;
+	unsigned bits = (unsigned)(ip.family == AF_INET ? conf.prefix4 : conf.prefix6);
+	char text[INET_TEXT_MAX];
+
+	if ((ip.family != AF_INET && ip.family != AF_INET6) || bits >= bytes * 8)
+		return s->addr;
+	for (unsigned i = 0; i < bytes; i++)
+		if (i * 8 >= bits)
+			ip.b[i] = 0;
+		else if (bits - i * 8 < 8)
+			ip.b[i] &= (uint8_t)(0xff << (8 - (bits - i * 8)));
+	inet_addr_text(&ip, text);
+	return span_printf(a, "%s/%u", text, bits);
+}
+
 static bool ask(struct session *s, uint16_t kind, struct anvil_reply *r)
 {
 	static bool told;
-	struct anvil_event q = { .service = span_str(service_name()), .client = s->addr, .kind = kind };
+	struct anvil_event q = { .service = span_str(service_name()), .kind = kind };
 	struct arena a;
 	struct err e;
 	bool ok;
 
 	arena_init(&a);
+	q.client = counted_as(s, &a);
 	ok = service_request("anvil", false, IPC_ANVIL, &q, r, &a, deadline_s(10), &e) == RC_OK;
 	arena_release(&a);
 	if (!ok && !told)
@@ -66,9 +86,11 @@ bool limit_event(struct session *s, enum limit_kind kind)
 {
 	static const char *const names[] = { [LIMIT_MAIL] = "Message delivery request",
 					     [LIMIT_RCPT] = "Recipient address",
+					     [LIMIT_TLS] = "New TLS session",
 					     [LIMIT_AUTH] = "AUTH command" };
 	int64_t limit = kind == LIMIT_MAIL   ? conf.limit_mail_rate
 			: kind == LIMIT_RCPT ? conf.limit_rcpt_rate
+			: kind == LIMIT_TLS  ? conf.limit_tls_rate
 					     : conf.limit_auth_rate;
 	struct anvil_reply r;
 

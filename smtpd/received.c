@@ -41,6 +41,11 @@ struct span received_field(struct session *s, struct arena *a)
 	buf_init(&b, 16384);
 	if (s->tx->prepend.n > 0)
 		(void)buf_append(&b, s->tx->prepend);
+	if (conf.hide_session) {
+		(void)buf_printf(&b, "Received: by %s (%s) id %s", conf.myhostname, conf.mail_name,
+				 s->tx->qid.s);
+		goto end;
+	}
 	(void)buf_printf(&b, "Received: from " SPAN_FMT " (" SPAN_FMT " [%s" SPAN_FMT "])\n",
 			 SPAN_ARG(s->helo.n > 0 ? s->helo : s->name), SPAN_ARG(s->name),
 			 s->ip.family == AF_INET6 ? "IPv6:" : "", SPAN_ARG(s->addr));
@@ -50,6 +55,7 @@ struct span received_field(struct session *s, struct arena *a)
 		(void)buf_printf(&b, "\t(Authenticated sender: " SPAN_FMT ")\n", SPAN_ARG(s->sasl_user));
 	(void)buf_printf(&b, "\tby %s (%s) with %s id %s", conf.myhostname, conf.mail_name, with(s, proto),
 			 s->tx->qid.s);
+end:
 	wall_rfc5322((wall_t){ s->tx->arrival_us }, date);
 	if (s->tx->rcpts == 1)
 		(void)buf_printf(&b, "\n\tfor <" SPAN_FMT ">; %s\n", SPAN_ARG(s->tx->rcpt[0].addr), date);

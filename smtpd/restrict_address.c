@@ -70,7 +70,7 @@ enum outcome run_permit_auth_destination(struct session *s, struct check *c, con
 	v = restrict_validated(s, c);
 	if (v->code == 451)
 		return cannot_say(s, c);
-	return v->authorized && !v->routed ? PERMIT : DUNNO;
+	return v->authorized && (!v->routed || conf.untrusted_routing) ? PERMIT : DUNNO;
 }
 
 /* The wall that keeps this from being an open relay: whoever is not sure refuses. */
@@ -81,7 +81,7 @@ enum outcome run_unauth_destination(struct session *s, struct check *c, const st
 	if (!use_rcpt(c))
 		return DUNNO;
 	v = restrict_validated(s, c);
-	if (v->authorized && !v->routed)
+	if (v->authorized && (!v->routed || conf.untrusted_routing))
 		return DUNNO;
 	if (v->code == 451)
 		return cannot_say(s, c);
@@ -151,7 +151,7 @@ enum outcome run_mx_backup(struct session *s, struct check *c, const struct rule
 	v = restrict_validated(s, c);
 	if (v->code == 451)
 		return cannot_say(s, c);
-	if (v->authorized && !v->routed)
+	if (v->authorized && (!v->routed || conf.untrusted_routing))
 		return PERMIT;
 	domain = address_split(restrict_canonical(s, c, c->rcpt)).domain;
 	if (v->routed || domain.n == 0 || domain.p[0] == '[')

@@ -34,8 +34,11 @@ const char *session_client(const struct session *s)
 {
 	static char text[600]; /* used before the next wait */
 
-	(void)snprintf(text, sizeof(text), SPAN_FMT "[" SPAN_FMT "]", SPAN_ARG(span_head(s->name, 300)),
-		       SPAN_ARG(s->addr));
+	int n = snprintf(text, sizeof(text), SPAN_FMT "[" SPAN_FMT "]", SPAN_ARG(span_head(s->name, 300)),
+			 SPAN_ARG(s->addr));
+
+	if (conf.log_port && n > 0 && (size_t)n < sizeof(text))
+		(void)snprintf(text + n, sizeof(text) - (size_t)n, ":%u", s->port);
 	return text;
 }
 

@@ -116,6 +116,11 @@ static void load_limits(void)
 	conf.limit_connect_rate = num("smtpd_client_connection_rate_limit");
 	conf.limit_mail_rate = num("smtpd_client_message_rate_limit");
 	conf.limit_rcpt_rate = num("smtpd_client_recipient_rate_limit");
+	conf.limit_tls_rate = num("smtpd_client_new_tls_session_rate_limit");
+	conf.prefix4 = num("smtpd_client_ipv4_prefix_length");
+	conf.prefix6 = num("smtpd_client_ipv6_prefix_length");
+	conf.per_request_deadline = yes("smtpd_per_request_deadline");
+	conf.min_data_rate = num("smtpd_min_data_rate");
 	conf.limit_auth_rate = num("smtpd_client_auth_rate_limit");
 	conf.limit_except = list("smtpd_client_event_limit_exceptions", false);
 }
@@ -187,6 +192,9 @@ static void load_protocol(void)
 	conf.disable_vrfy = yes("disable_vrfy_command");
 	conf.soft_bounce = yes("soft_bounce");
 	conf.smtputf8 = yes("smtputf8_enable");
+	conf.hide_session = yes("smtpd_hide_client_session");
+	conf.log_port = yes("smtpd_client_port_logging");
+	conf.untrusted_routing = yes("allow_untrusted_routing");
 	conf.strict_utf8 = yes("strict_smtputf8");
 	conf.peername_lookup = yes("smtpd_peername_lookup");
 	conf.forbid_unauth_pipe = yes("smtpd_forbid_unauth_pipelining");
@@ -302,8 +310,13 @@ static const char *auth_path(void)
 
 	if (strcmp(str("smtpd_sasl_type"), "dovecot") != 0)
 		return "auth";
-	if (strncmp(path, "inet:", 5) == 0)
-		die("smtpd_sasl_path = %s: authentication servers are reached over UNIX sockets only", path);
+	if (strncmp(path, "inet:", 5) == 0) { /* Dovecot's auth listens on TCP, too */
+		struct err e;
+
+		if (endpoint_parse(span_str(path), &conf.sasl_server, &e) != RC_OK)
+			die("smtpd_sasl_path: %s", e.text);
+		return path;
+	}
 	if (strncmp(path, "unix:", 5) == 0)
 		path += 5;
 	return strchr(path, '/') == NULL ? "auth" : path;

@@ -99,7 +99,11 @@ struct smtpd_conf {
 	struct span *noop_cmd, *forbidden_cmd;
 	size_t noops, forbidden;
 	struct rule_list *restrict_at[STAGES];
-	bool access_parents; /* parent_domain_matches_subdomains has smtpd_access_maps */
+	bool access_parents;	  /* parent_domain_matches_subdomains has smtpd_access_maps */
+	int64_t prefix4, prefix6; /* bits of an address that tell clients apart */
+	bool hide_session, log_port, untrusted_routing;
+	int64_t min_data_rate, limit_tls_rate;
+	struct endpoint sasl_server;
 	int64_t limit_connections, limit_connect_rate, limit_mail_rate, limit_rcpt_rate, limit_auth_rate;
 };
 extern struct smtpd_conf conf;
@@ -295,7 +299,7 @@ struct span received_field(struct session *s, struct arena *a);
 /* ---- limits.c: anvil(8) ---- */
 bool limit_connect(struct session *s); /* false: too many, the reply is sent */
 void limit_disconnect(struct session *s);
-enum limit_kind { LIMIT_MAIL = 3, LIMIT_RCPT = 4, LIMIT_AUTH = 6 };
+enum limit_kind { LIMIT_MAIL = 3, LIMIT_RCPT = 4, LIMIT_TLS = 5, LIMIT_AUTH = 6 };
 bool limit_event(struct session *s, enum limit_kind kind);
 
 /* ---- lookups.c: what router(8) says of an address, remembered for a few seconds ---- */

@@ -59,14 +59,18 @@ static void note_files(struct map *m)
 {
 	struct span key, value, path;
 	void *state = NULL;
+	struct arena a; /* values hold keys: they do not stay */
 	struct err e;
 
-	while (noted_n < KEYS_NOTED && map_next(m, &state, &names, &key, &value, &e) == RC_OK) {
+	arena_init(&a);
+
+	while (noted_n < KEYS_NOTED && map_next(m, &state, &a, &key, &value, &e) == RC_OK) {
 		noted[noted_n++] = span_dup(&names, key);
 		while (span_next_word(&value, ", \t", &path))
 			if (path.p[0] == '/')
 				(void)monitor_file(arena_cstr(&names, path));
 	}
+	arena_release(&a);
 }
 
 bool sni_next(size_t *at, struct arena *a, struct span *key)

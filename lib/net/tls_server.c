@@ -260,7 +260,9 @@ enum rc tls_server_new(const struct tls_server_conf *c, struct tls_server **out,
 	tls_certs_init(&t->certs, c->chain, make_ctx, t);
 	if ((c->ca_file != NULL && c->ca_file[0] != '\0') || (c->ca_path != NULL && c->ca_path[0] != '\0')) {
 		t->trusted = X509_STORE_new();
-		rc = tls_load_ca(t->trusted, c->ca_file, c->ca_path, e);
+		/* What cannot be read is trusted less, and keeps nobody from TLS. */
+		if (tls_load_ca(t->trusted, c->ca_file, c->ca_path, e) != RC_OK)
+			log_warning("authorities for client certificates: %s", e->text);
 	}
 	/* Mistakes of configuration show now, not at the first client. */
 	SSL_CTX *ctx = rc == RC_OK ? make_ctx(t, e) : NULL;

@@ -292,6 +292,26 @@ def test_broker_connects_peers_only(scratch):
         assert c.ask("connect public/qmgr") == "denied"
 
 
+def test_broker_connects_to_configured_ports_only(scratch):
+    """inet:TEXT ADDRESS PORT: the text is in the configuration, and neither address nor port contradicts it."""
+    with socket.socket() as policy:
+        policy.bind(("127.0.0.1", 0))
+        policy.listen()
+        port = policy.getsockname()[1]
+        scratch.main["port_of_policy"] = str(port)
+        scratch.main["smtpd_recipient_restrictions"] = (f"check_policy_service inet:127.0.0.1:{port}, "
+                                                        f"check_policy_service {{ inet:localhost:$port_of_policy, timeout=3s }}, reject")
+        scratch.write()
+        scratch.start()
+        c = Client(scratch.port)
+        assert c.ask(f"connect inet:127.0.0.1:{port} 127.0.0.1 {port}") == "ok"
+        assert c.ask(f"connect inet:localhost:{port} 127.0.0.1 {port}") == "ok"  # written with a macro
+        for asked in (f"127.0.0.1:{port} 127.0.0.1 {port + 1}", f"127.0.0.1:{port} 192.0.2.1 {port}", f"localhost:{port} 192.0.2.1 {port}",
+                      f"127.0.0.1:{port + 1} 127.0.0.1 {port + 1}", f"0.0.1:{port} 127.0.0.1 {port}", f"{port} 192.0.2.1 {port}",
+                      f"127.0.0.1:{port} nonsense {port}", f"127.0.0.1:{port}", "timeout=3s 127.0.0.1 25", "reject 127.0.0.1 25", f"{port} 127.0.0.1 {port}"):
+            assert c.ask("connect inet:" + asked) == "denied", asked
+
+
 def test_daemon_holds_nothing(scratch):
     scratch.start()
     c = Client(scratch.port)

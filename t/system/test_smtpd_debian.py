@@ -209,7 +209,7 @@ CASES = {
     "footer": ({"smtpd_reject_footer": "\\c; at $localtime_none$client_address:$client_port_none help at $server_name", **r(sender="reject_unknown_sender_domain")}, senders("a@nx.test") + [["FOO", "DATA"]]),
     "footer2": ({"smtpd_reject_footer": "For help call\\n$server_name $client_address $helo_name $sender", **r(sender="reject_unknown_sender_domain")}, senders("a@nx.test") + [["FOO", H, M, "RCPT TO:<nobody@localhost>"]]),
     "footermaps": ({"smtpd_reject_footer": "general", "smtpd_reject_footer_maps": "pcre:{ { /Domain not found/ domain footer$(nothing) } { /command not/ \\c special } }", **r(sender="reject_unknown_sender_domain")}, senders("a@nx.test") + [["FOO", "DATA"]]),
-    "filter": ({"smtpd_command_filter": "pcre:{ { /^FOO$/ NOOP } { /^(MAIL\\s+FROM:<.*>)\\s+AUTH=<>(.*)$/ $$1$$2 } { /^BAD/ QUIT } }"}, [["FOO", H, "MAIL FROM:<a@good.test> AUTH=<>", "BADLY"]]),
+    "filter": ({"smtpd_command_filter": "pcre:{ { /^FOO$$/ NOOP } { /^(MAIL\\s+FROM:<.*>)\\s+AUTH=<>(.*)$$/ $$1$$2 } { /^BAD/ QUIT } }"}, [["FOO", H, "MAIL FROM:<a@good.test> AUTH=<>", "BADLY"]]),
     "limits": ({"smtpd_recipient_limit": "3", "smtpd_recipient_overshoot_limit": "1", "smtpd_hard_error_limit": "4", "smtpd_junk_command_limit": "2"},
                [mail("a@good.test", *["bob@localhost"] * 7, then=["DATA", ("raw", b".\r\n")]), ["FOO"] * 6, ["NOOP"] * 12, [H, *["RSET"] * 10]]),
     "policies": ({"smtpd_null_access_lookup_key": "null", **r(sender="check_sender_access inline:{ { null = 450 null key }, { <> = 451 other } }")}, senders("", "a@good.test")),

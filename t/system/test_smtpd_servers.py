@@ -1,13 +1,15 @@
 """smtpd(8) and the servers of others that it asks: policy servers over TCP and with attributes of their own, the filter before the
 queue (smtpd_proxy_filter), what master connects to, and what not."""
+import base64
 import os
 import shutil
 import socket
 import threading
+import time
 
 import pytest
 
-from instance import Instance, make_certificates, scratch
+from instance import Instance, free_ports, scratch
 from test_smtpd import Client
 
 
@@ -98,10 +100,25 @@ class Filter(Server):
                 say(b"550 5.1.1 the filter does not like no" if line.startswith(b"RCPT TO:<no@") else b"250 2.0.0 Ok")
 
 
+class Auth(Server):
+    """A Dovecot authentication server that knows one password."""
+
+    def talk(self, f):
+        f.write(b"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t" + b"0" * 32 + b"\nDONE\n")
+        f.flush()
+        for line in f:
+            w = line.decode().rstrip("\n").split("\t")
+            if w[0] != "AUTH":
+                continue
+            resp = base64.b64decode([x for x in w if x.startswith("resp=")][0][5:])
+            f.write(f"OK\t{w[1]}\tuser=u1\n".encode() if resp == b"\0u1\0secret" else f"FAIL\t{w[1]}\tuser=u1\n".encode())
+            f.flush()
+
+
 @pytest.fixture(scope="module")
 def world():
     base = scratch("postern-servers.")
-    policy, proxy = Policy(), Filter()
+    policy, proxy, auth = Policy(), Filter(), Auth()
     closed = socket.socket()
     closed.bind(("127.0.0.1", 0))  # nobody listens: refused
     away = closed.getsockname()[1]
@@ -113,12 +130,16 @@ def world():
         "filter": {"smtpd_proxy_filter": f"127.0.0.1:{proxy.port}", "smtpd_authorized_xforward_hosts": "127.0.0.1"},
         "speed": {"smtpd_proxy_filter": f"inet:localhost:{proxy.port}", "smtpd_proxy_options": "speed_adjust"},
         "nofilter": {"smtpd_proxy_filter": f"inet:127.0.0.1:{away}"},
+        "auth": {"smtpd_sasl_auth_enable": "yes", "smtpd_sasl_type": "dovecot", "smtpd_sasl_path": f"inet:127.0.0.1:{auth.port}"},
+        "hide": {"smtpd_hide_client_session": "yes", "smtpd_data_restrictions": "check_client_access static:HOLD"},
+        "prefix": {"smtpd_client_ipv4_prefix_length": "24", "smtpd_client_connection_count_limit": "1", "smtpd_client_event_limit_exceptions": ""},
+        "deadline": {"smtpd_per_request_deadline": "yes", "smtpd_timeout": "2s", "smtpd_min_data_rate": "1000"},
+        "port": {"smtpd_client_port_logging": "yes"},
         "rewrite": {"smtpd_reject_filter_maps": "pcre:{ { /^550 5\\.1\\.1 .*/ 450 4.2.0 not yet } }"},
     }
     i = Instance(os.path.join(base, "main"), listen=(), host="127.0.0.1", main={
         "smtpd_peername_lookup": "no", "mydestination": "localhost", "local_recipient_maps": "inline:{ bob=x, ann=x, no=x }", "defer_transports": "local",
         "maillog_file_prefixes": base, "smtpd_error_sleep_time": "0"})
-    from instance import free_ports
     i.port = dict(zip(services, free_ports(len(services))))
     i.extra_master = [f"127.0.0.1:{i.port[n]} inet n - n - - smtpd" + "".join(f"\n  -o {{ {k} = {v} }}" for k, v in o.items()) for n, o in services.items()]
     with i:
@@ -223,3 +244,55 @@ def test_reject_filter(world):
     c = client(world, "rewrite")
     assert rcpt(c, "a", "nobody@localhost") == "450 4.2.0 not yet"
     assert rcpt(c, "a") == "250 2.1.5 Ok"
+
+
+def test_authentication_over_tcp(world):
+    """smtpd_sasl_path = inet:host:port, as Dovecot in another container has it."""
+    c = client(world, "auth")
+    assert c.cmd("AUTH PLAIN " + base64.b64encode(b"\0u1\0wrong").decode()).startswith("535 5.7.8 ")
+    assert c.cmd("AUTH PLAIN " + base64.b64encode(b"\0u1\0secret").decode()) == "235 2.7.0 Authentication successful"
+
+
+def test_hidden_client_session(world):
+    c = client(world, "hide")
+    assert rcpt(c, "a") == "250 2.1.5 Ok"
+    qid = c.data("Subject: x\r\n\r\nend\r\n.\r\n").split()[-1]
+    out = world.command("postcat", "-hq", qid).stdout.decode()
+    assert f"Received: by mail.example.test (Postern) id {qid}\n\tfor <bob@localhost>; " in out
+    assert "127.0.0.1" not in out.split("Subject:")[0].split("Received:")[1]
+
+
+def test_a_network_is_one_client(world):
+    """smtpd_client_ipv4_prefix_length: the limits count 127.0.7.5 and 127.0.7.6 together, and 127.0.8.1 apart."""
+    def connect(source):
+        s = socket.create_connection((world.host, world.port["prefix"]), 20, (source, 0))
+        return s, s.makefile("rb").readline().decode()
+    a, first = connect("127.0.7.5")
+    b, second = connect("127.0.7.6")
+    c, third = connect("127.0.8.1")
+    assert first.startswith("220 ") and third.startswith("220 ")
+    assert second.startswith("421 4.7.0 mail.example.test Error: too many connections from 127.0.7.6")
+    for s in (a, b, c):
+        s.close()
+
+
+def test_deadline_of_a_message(world):
+    """smtpd_per_request_deadline: a client that sends a few bytes now and then is not waited for."""
+    c = client(world, "deadline")
+    assert rcpt(c, "a") == "250 2.1.5 Ok"
+    assert c.cmd("DATA").startswith("354 ")
+    end = time.monotonic() + 60
+    c.s.settimeout(0.2)
+    got = b""
+    while not got and time.monotonic() < end:
+        try:
+            c.send("x\r\n")
+            got = c.s.recv(1000)
+        except TimeoutError:
+            pass
+    assert got.startswith(b"421 4.4.2 mail.example.test Error: timeout exceeded"), got
+
+
+def test_port_of_the_client_is_logged(world):
+    c = Client(world, "port")
+    world.wait_log(rf"connect from unknown\[127\.0\.0\.1\]:{c.s.getsockname()[1]}$")

@@ -60,6 +60,8 @@ def world():
         "all": {**ask, "smtpd_recipient_restrictions": "permit_tls_all_clientcerts, reject"},
         "access": {**ask, "smtpd_recipient_restrictions":
                    f"check_ccert_access inline:{{ {{ {fingerprint(made['friend'][0])} = 450 4.7.9 not you }} }}, permit"},
+        "badca": {**ask, "smtpd_tls_CAfile": "/nonexistent/ca.pem", "smtpd_recipient_restrictions": "permit_tls_all_clientcerts, reject"},
+        "rate": {"smtpd_client_new_tls_session_rate_limit": "1", "smtpd_client_event_limit_exceptions": ""},
         "required": {**ask, "smtpd_tls_req_ccert": "yes", "smtpd_tls_security_level": "encrypt"},
     }
     sni = os.path.join(base, "sni")
@@ -150,7 +152,7 @@ def test_a_table_that_was_made_anew_is_used(world):
     ("clients", None, "554 5.7.1 <bob@localhost>: Recipient address rejected: Access denied"),
     ("all", "friend", "250 2.1.5 Ok"), ("all", "stranger", "554 5.7.1 <bob@localhost>: Recipient address rejected: Access denied"),
     ("access", "friend", "450 4.7.9 <localhost[127.0.0.1]>: Client host rejected: not you"), ("access", "known", "250 2.1.5 Ok"), ("access", None, "250 2.1.5 Ok"),
-    ("required", "friend", "250 2.1.5 Ok")])
+    ("required", "friend", "250 2.1.5 Ok"), ("badca", "friend", "554 5.7.1 <bob@localhost>: Recipient address rejected: Access denied")])
 def test_client_certificates(world, service, own, answer):
     assert Tls(world, service, own=own).rcpt().replace("unknown[", "localhost[") == answer
 
@@ -160,6 +162,11 @@ def test_certificate_demanded(world):
     for own, story in ((None, "No client certificate presented"), ("stranger", "Client certificate not trusted")):
         assert Tls(world, "required", own=own).reply().startswith("421 4.7.1 ")
         world.wait_log(f"NOQUEUE: abort: TLS from .*: {story}")
+
+
+def test_new_sessions_are_counted(world):
+    assert Tls(world, "rate").rcpt() == "250 2.1.5 Ok"
+    assert Tls(world, "rate").reply() == "421 4.7.0 mail.example.test Error: too many new TLS sessions from 127.0.0.1"
 
 
 def test_trace_field_tells_of_the_certificate(world):

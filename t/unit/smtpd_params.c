@@ -20,7 +20,7 @@ static void paths(void **state)
 		{ "from:<>", "", "", true },
 		{ "FROM:<a@b> SIZE=1", "a@b", " SIZE=1", true },
 		{ "FROM: <a@b>", "a@b", "", false },
-		{ "FROM: <a@b>", NULL, NULL, true },
+		{ "FROM: <a@b>", "a@b", "", true },
 		{ "FROM:a@b X=1", "a@b", " X=1", false },
 		{ "FROM:a@b", NULL, NULL, true },
 		{ "FROM:<\"a>b\"@c> X", "\"a>b\"@c", " X", true },
@@ -41,7 +41,9 @@ static void paths(void **state)
 
 		assert_int_equal(bad == NULL, t[i].path != NULL);
 		if (bad != NULL) {
-			assert_string_equal(bad, "501 5.5.4 Syntax: MAIL FROM:<address>");
+			bool form = strcmp(bad, "501 5.1.7 Bad sender address syntax") == 0;
+
+			assert_true(form || strcmp(bad, "501 5.5.4 Syntax: MAIL FROM:<address>") == 0);
 			continue;
 		}
 		assert_true(span_is(path, t[i].path));
