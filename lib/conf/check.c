@@ -83,7 +83,10 @@ struct check {
 	void (*report)(void *arg, bool error, const char *text);
 	void *arg;
 	bool failed;
+	unsigned unused; /* so far; looking for what was meant costs time */
 };
+
+#define SUGGESTIONS_MAX 100
 
 static void PRINTF_LIKE(3, 4) say(struct check *k, bool error, const char *fmt, ...)
 {
@@ -100,7 +103,7 @@ static void PRINTF_LIKE(3, 4) say(struct check *k, bool error, const char *fmt, 
 /* FILE: unused parameter: NAME=VALUE, as scripts know it, and what may have been meant. */
 static void say_unused(struct check *k, const char *file, struct span name, struct span value, unsigned line)
 {
-	const struct param *near = conf_param_nearest(name);
+	const struct param *near = k->unused++ < SUGGESTIONS_MAX ? conf_param_nearest(name) : NULL;
 
 	say(k, false, "%s: unused parameter: " SPAN_FMT "=" SPAN_FMT " (line %u%s%s%s)", file,
 	    SPAN_ARG(span_head(name, 100)), SPAN_ARG(span_head(value, 200)), line,

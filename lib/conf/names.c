@@ -8,6 +8,7 @@ struct conf_names {
 	const struct conf *c;
 	const struct mastercf *services; /* NULL: unknown */
 	struct table *referred;
+	struct table *tables; /* names of tables whose parameters are in main.cf: ldap:NAME */
 	struct arena arena;
 };
 
@@ -34,6 +35,28 @@ static void refer_names(struct conf_names *k, struct span text)
 	}
 }
 
+/* Every "TYPE:NAME" in `text` of the types that may have their parameters in main.cf. */
+static void note_tables(struct conf_names *k, struct span text)
+{
+	static const char *const types[] = { "ldap:", "mysql:", "pgsql:", "sqlite:", "memcache:" };
+
+	if (span_chr(text, ':') < 0)
+		return;
+	for (size_t t = 0; t < ARRAY_LEN(types); t++) {
+		struct span rest = text, type = span_str(types[t]);
+
+		for (ptrdiff_t at; (at = span_find(rest, type)) >= 0;) {
+			size_t n = 0;
+
+			rest = span_skip(rest, (size_t)at + type.n);
+			while (n < rest.n && conf_name_char(rest.p[n]))
+				n++;
+			if (n > 0)
+				(void)table_set(k->tables, span_head(rest, n), k);
+		}
+	}
+}
+
 static void refer_classes(struct conf_names *k)
 {
 	struct span list, *word;
@@ -56,11 +79,14 @@ struct conf_names *conf_names_new(const struct conf *c, const struct mastercf *s
 	k->c = c;
 	k->services = services;
 	k->referred = table_new();
+	k->tables = table_new();
 	arena_init(&k->arena);
 	for (const struct param *p = conf_params; p->name != NULL; p++)
 		refer_names(k, span_str(p->def));
-	for (size_t pos = 0; conf_next(c, &pos, &name, &raw, &line);)
+	for (size_t pos = 0; conf_next(c, &pos, &name, &raw, &line);) {
 		refer_names(k, span_str(raw));
+		note_tables(k, span_str(raw));
+	}
 	for (size_t i = 0; services != NULL && i < services->n; i++)
 		for (size_t j = 0; j < services->entry[i].argc; j++)
 			refer_names(k, services->entry[i].argv[j]);
@@ -75,40 +101,18 @@ void conf_names_free(struct conf_names **n)
 	if (k == NULL)
 		return;
 	table_free(&k->referred, NULL);
+	table_free(&k->tables, NULL);
 	arena_release(&k->arena);
 	free(k);
 	*n = NULL;
 }
 
-/* Does `text` name a table "TYPE:from" such that `name` is from_<parameter>? */
-static bool table_in(struct span text, struct span type, struct span name)
-{
-	for (;;) {
-		ptrdiff_t at = span_find(text, type);
-		struct span table;
-		size_t n = 0;
-
-		if (at < 0)
-			return false;
-		text = span_skip(text, (size_t)at + type.n);
-		while (n < text.n && conf_name_char(text.p[n]))
-			n++;
-		table = span_head(text, n);
-		if (n > 0 && name.n > n && span_starts(name, table) && name.p[n] == '_')
-			return true;
-	}
-}
-
+/* Is it FROM_<parameter> of a table "TYPE:FROM"? */
 static bool is_table_parameter(const struct conf_names *k, struct span name)
 {
-	static const char *const types[] = { "ldap:", "mysql:", "pgsql:", "sqlite:", "memcache:" };
-	const char *raw, *setting;
-	unsigned line;
-
-	for (size_t pos = 0; conf_next(k->c, &pos, &setting, &raw, &line);)
-		for (size_t t = 0; t < ARRAY_LEN(types); t++)
-			if (table_in(span_str(raw), span_str(types[t]), name))
-				return true;
+	for (size_t n = 1; n < name.n; n++)
+		if (name.p[n] == '_' && table_get(k->tables, span_head(name, n)) != NULL)
+			return true;
 	return false;
 }
 

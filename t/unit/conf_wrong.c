@@ -88,12 +88,22 @@ static void test_wrong_inputs(void **state)
 	assert_int_equal(failed, 0);
 }
 
+static void count(void *arg, bool error, const char *text)
+{
+	unsigned *n = arg;
+
+	assert_false(error);
+	assert_non_null(strstr(text, "unused parameter: some_name_"));
+	(*n)++;
+}
+
 /* Big files are read in time that grows with them, and beyond the bounds refused. */
 static void test_big_inputs(void **state)
 {
 	struct buf big;
 	struct conf *c = NULL;
 	struct err e = { 0 };
+	unsigned warnings = 0;
 
 	(void)state;
 	buf_init(&big, 2 * CONF_FILE_MAX);
@@ -101,6 +111,13 @@ static void test_big_inputs(void **state)
 		(void)buf_printf(&big, "name_%u = ${name_%u}\n", i, i + 1);
 	assert_int_equal(conf_parse(buf_span(&big), "main.cf", dir, &c, &e), RC_OK);
 	assert_string_equal(conf_raw(c, "name_9999"), "${name_10000}");
+	conf_free(&c);
+	buf_reset(&big);
+	for (unsigned i = 0; i < 10000; i++) /* names that nothing reads: each costs little */
+		(void)buf_printf(&big, "some_name_%u = type:%u\n", i, i);
+	assert_int_equal(conf_parse(buf_span(&big), "main.cf", dir, &c, &e), RC_OK);
+	assert_int_equal(conf_check(c, count, &warnings), RC_OK);
+	assert_int_equal(warnings, 10000);
 	conf_free(&c);
 	buf_reset(&big);
 	(void)buf_puts(&big, "mydestination =");
