@@ -205,6 +205,13 @@ void resolve_address(struct span sender, struct span addr, struct arena *a, stru
 		return;
 	}
 	domain = address_split(addr).domain;
+	if (domain_is_numeric(
+		domain)) { /* "user@192.0.2.1": no name of a host; meant is the literal, if anything */
+		domain = router.resolve_numeric_domain ? span_printf(a, "[" SPAN_FMT "]", SPAN_ARG(domain))
+						       : SPAN_NONE;
+		addr = span_printf(a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(address_split(addr).local),
+				   SPAN_ARG(domain.n ? domain : address_split(addr).domain));
+	}
 	r->rcpt = addr;
 	if (domain.n == 0 || address_split(addr).local.n == 0 ||
 	    (!router.allow_min_user && addr.p[0] == '-') ||

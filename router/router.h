@@ -17,7 +17,7 @@ struct router {
 	const char *empty_address_recipient, *double_bounce_sender;
 	const char *remote_domain; /* remote_header_rewrite_domain or "" */
 	bool append_at_myorigin, append_dot_mydomain, swap_bangpath, percent_hack, allow_untrusted_routing,
-	    allow_min_user;
+	    allow_min_user, resolve_numeric_domain;
 	bool resolve_dequoted, transport_parents, relay_parents;
 	bool ext_canonical, ext_virtual; /* propagate_unmatched_extensions */
 	/* ROLE_ bits: canonical_classes, sender_canonical_classes, recipient_canonical_classes,

@@ -85,6 +85,7 @@ static void read_switches(const struct conf *c)
 	router.append_dot_mydomain = conf_bool(c, "append_dot_mydomain");
 	router.swap_bangpath = conf_bool(c, "swap_bangpath");
 	router.percent_hack = conf_bool(c, "allow_percent_hack");
+	router.resolve_numeric_domain = conf_bool(c, "resolve_numeric_domain");
 	router.allow_min_user = conf_bool(c, "allow_min_user");
 	router.allow_untrusted_routing = conf_bool(c, "allow_untrusted_routing");
 	router.resolve_dequoted = conf_bool(c, "resolve_dequoted_address");
