@@ -69,7 +69,9 @@ def log(here):
 
 def test_the_warning_is_logged(one):
     """What is lost without root stands in the log once."""
-    assert log(one[0]).count(f"warning: not started as root: all processes run as uid {one[3]}") == 1
+    text = f"warning: not started as root: all processes run as uid {one[3]}"
+    wait(lambda: text in log(one[0]))
+    assert log(one[0]).count(text) == 1
 
 
 def test_takes_mail_and_delivers_to_a_maildir(one):
