@@ -98,6 +98,8 @@ static bool selection_options(struct parse *p, struct list_request *r)
 		else if (!span_is_ci(w, "REMOTE"))
 			return parse_fail(p, "Unknown select options");
 	} while (parse_is(p, ' '));
+	if (r->recursive && !r->only_subscribed) /* RFC 5258 section 3.1 */
+		return parse_fail(p, "RECURSIVEMATCH needs SUBSCRIBED");
 	return parse_char(p, ')') && parse_sp(p);
 }
 
@@ -197,15 +199,23 @@ static void put_attributes(struct buf *b, const struct store_folder *f, const st
 	buf_putc(b, ')');
 }
 
+/* What is told of an entry besides its attributes. */
+struct told {
+	bool lsub, children;
+	bool child_info; /* below it is one that was asked for, and that the pattern does not reach */
+};
+
 static void put_entry(struct session *s, const struct store_folder *f, const struct list_request *r,
-		      bool lsub, bool children)
+		      struct told t)
 {
 	struct err e;
 	buf_reset(&s->out);
-	buf_puts(&s->out, lsub ? "* LSUB " : "* LIST ");
-	put_attributes(&s->out, f, r, lsub, children);
+	buf_puts(&s->out, t.lsub ? "* LSUB " : "* LIST ");
+	put_attributes(&s->out, f, r, t.lsub, t.children);
 	buf_printf(&s->out, " \"%c\" ", store_separator(s->store));
 	put_mailbox(&s->out, f->name);
+	if (t.child_info) /* RFC 5258 section 3.5 */
+		buf_puts(&s->out, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
 	buf_puts(&s->out, "\r\n");
 	stream_write(s->io, buf_span(&s->out));
 	if (r->ret_status && !(f->flags & (FOLDER_NOSELECT | FOLDER_NONEXISTENT)) &&
@@ -267,7 +277,11 @@ static void run_list(struct session *s, const struct list_request *r, bool lsub)
 		}
 		if (!lsub && !r->only_subscribed && (f.flags & FOLDER_NONEXISTENT))
 			continue;
-		put_entry(s, &f, r, lsub, !lsub && has_children(v, n, i, sep));
+		put_entry(s, &f, r,
+			  (struct told){ .lsub = lsub,
+					 .children = !lsub && has_children(v, n, i, sep),
+					 .child_info =
+					     !lsub && r->recursive && subscribed_below(v, n, i, sep, r) });
 	}
 	tagged_ok(s, "%s completed.", lsub ? "Lsub" : "List");
 }

@@ -16,6 +16,8 @@ const char *take_path(struct session *s, struct span path, bool utf8, bool null_
 		return "syntax";
 	if (!conf.allow_min_user && out->n > 0 && out->p[0] == '-')
 		return "syntax"; /* a program would take it for an option */
+	if (!conf.resolve_numeric_domain && domain_is_numeric(address_split(*out).domain))
+		return "syntax";
 	return NULL;
 }
 

@@ -187,6 +187,7 @@ static void load_protocol(void)
 	conf.cleanup_service = str("cleanup_service_name");
 	conf.rewrite_service = str("rewrite_service_name");
 	conf.helo_required = yes("smtpd_helo_required");
+	conf.resolve_numeric_domain = yes("resolve_numeric_domain");
 	conf.allow_min_user = yes("allow_min_user");
 	conf.strict_envelopes = yes("strict_rfc821_envelopes");
 	conf.disable_vrfy = yes("disable_vrfy_command");

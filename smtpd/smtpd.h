@@ -48,8 +48,8 @@ struct smtpd_conf {
 	int64_t line_length_limit, message_size_limit;
 	int64_t junk_limit, soft_error_limit, hard_error_limit, error_sleep_s;
 	int64_t rcpt_limit, rcpt_overshoot;
-	bool helo_required, delay_reject, allow_min_user, strict_envelopes, disable_vrfy, soft_bounce,
-	    smtputf8, peername_lookup;
+	bool helo_required, delay_reject, allow_min_user, resolve_numeric_domain, strict_envelopes,
+	    disable_vrfy, soft_bounce, smtputf8, peername_lookup;
 	bool reject_unlisted_rcpt, reject_unlisted_sender, relay_first, forbid_unauth_pipe;
 	enum bare_lf bare_lf;
 	int64_t bare_lf_code;

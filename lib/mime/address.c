@@ -92,6 +92,14 @@ bool domain_valid(struct span domain, bool utf8)
 	return true;
 }
 
+bool domain_is_numeric(struct span domain)
+{
+	for (size_t i = 0; i < domain.n; i++)
+		if (!ascii_isdigit(domain.p[i]) && domain.p[i] != '.')
+			return false;
+	return domain.n > 0;
+}
+
 bool domain_literal_valid(struct span domain)
 {
 	struct inet_addr addr;

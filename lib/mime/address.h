@@ -26,6 +26,7 @@ struct span address_external(struct arena *a, struct span addr);
 bool domain_valid(struct span domain,
 		  bool utf8);		       /* LDH labels, no empty ones, at most 253 bytes; no literals */
 bool domain_literal_valid(struct span domain); /* [192.0.2.1], [IPv6:...] */
+bool domain_is_numeric(struct span domain);    /* "192.0.2.1": digits and dots, no name of a host */
 /* user+ext split by recipient_delimiter; owner-x and x-request are not split unless `split_owner`; ext ""
  * when none. */
 bool address_split_extension(struct span local, const char *delimiters, struct span *user, struct span *ext);

@@ -174,3 +174,14 @@ def test_enable_tells_what_is_on(lee):
     for _ in range(2):
         assert b"* ENABLED CONDSTORE\r\n" in lee.do("ENABLE CONDSTORE")
     assert b"* ENABLED\r\n" in lee.do("ENABLE X-NONE")
+
+
+def test_recursive_match(lee):
+    """RFC 5258 3.1, 3.5: never alone; with SUBSCRIBED it tells which names have a subscribed one below that the pattern does not reach."""
+    for n in ("top", "top.sub", "other"):
+        lee.do(f"CREATE {n}")
+    lee.do("SUBSCRIBE top.sub")
+    assert b"t BAD" in lee.do('LIST (RECURSIVEMATCH) "" "%"')
+    got = lee.do('LIST (SUBSCRIBED RECURSIVEMATCH) "" "%"')
+    assert b'* LIST (\\HasChildren) "." top ("CHILDINFO" ("SUBSCRIBED"))\r\n' in got and b"other" not in got
+    assert b"CHILDINFO" not in lee.do('LIST (SUBSCRIBED RECURSIVEMATCH) "" "*"')

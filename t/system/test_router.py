@@ -288,6 +288,14 @@ def test_virtual_alias_limits(make):
     assert len(r.expand("ok@x.test")[1]) == 2
 
 
+def test_numeric_domains(make):
+    """A number is no name of a host: malformed, or, with resolve_numeric_domain, the literal."""
+    assert make("").validate("user@127.0.0.1")[:2] == (553, "5.1.3")
+    r = make("resolve_numeric_domain = yes\n")
+    assert r.validate("user@127.0.0.1")[0] == 0
+    assert r.validate("user@127.0.0.1")[4] is True  # local, as user@[127.0.0.1]
+
+
 def test_unknown_recipients(make):
     r = make("local_recipient_maps = inline:{ {known=1} {whole@example.org=1} }\nvirtual_alias_maps = inline:{ {v@valias.test=known@example.org} }\n"
              "virtual_mailbox_maps = inline:{ {m@vbox.test=m/} }\nrelay_recipient_maps = inline:{ {r@relay.test=1} }\nrelocated_maps = inline:{ {moved@example.org=new@x.test} }\n"

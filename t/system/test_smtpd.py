@@ -197,6 +197,7 @@ def test_wording_of_errors(c, command, answer):
     ("postmaster@mail.example.test", "250 2.1.5 Ok"), ("Postmaster", "250 2.1.5 Ok"), ("MAILER-DAEMON@mail.example.test", "250 2.1.5 Ok"),
     ("nobody@mail.example.test", "550 5.1.1 "), ("bob@[127.0.0.1]", "250 2.1.5 Ok"), ("bob@[192.0.2.7]", "554 5.7.1 "),
     ("-bob@mail.example.test", "501 5.1.3 Bad recipient address syntax"), ("postmaster@relay.example.org", "554 5.7.1 "),
+    ("bob@127.0.0.1", "501 5.1.3 Bad recipient address syntax"),
 ])
 def test_who_is_a_recipient(c, rcpt, answer):
     """RFC 5321 4.5.1: postmaster always is; 4.1.3: an address literal of this host is local, one of mynetworks is not; no name looks like an option."""
