@@ -80,8 +80,10 @@ static void flush_id(const struct conf *c, const char *text)
 {
 	struct qid id;
 
-	if (!qid_parse(span_str(text), &id))
-		die_status(EX_UNAVAILABLE, "Invalid mail queue ID: \"%s\"", text);
+	if (!qid_plausible(span_str(text)))
+		die_status(EX_UNAVAILABLE, "Cannot flush queue ID - invalid name: \"%s\"", text);
+	if (!qid_parse(span_str(text), &id)) /* no message has such an id, which is no error */
+		id = (struct qid){ "NONE00" };
 	control(c, QOP_FLUSH_ID, qid_span(&id));
 }
 

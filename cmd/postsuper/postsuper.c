@@ -18,22 +18,28 @@ struct action {
 	bool asked;
 };
 static struct action actions[] = {
-	{ 'e', QOP_EXPIRE, "expired", "Force-expired", 0, false },
-	{ 'd', QOP_DELETE, "removed", "Deleted", 0, false },
+	/* in the order of their totals */
 	{ 'r', QOP_REQUEUE, "requeued", "Requeued", 0, false },
+	{ 'd', QOP_DELETE, "removed", "Deleted", 0, false },
+	{ 'e', QOP_EXPIRE, "expired", "Force-expired", 0, false },
 	{ 'h', QOP_HOLD, "placed on hold", "Placed on hold", 0, false },
 	{ 'H', QOP_RELEASE, "released from hold", "Released from hold", 0, false },
 };
+struct wish {
+	struct action *act;
+	const char *arg;
+};
 static struct conf *conf;
-static struct queue *queue; /* when the suite is down */
-static uint16_t queues;	    /* bits of 1 << queue_where; 0 all */
+static struct queue *queue;	/* when the suite is down */
+static struct queue *looked_at; /* when it runs: which messages there are */
+static uint16_t queues;		/* bits of 1 << queue_where; 0 all */
 
 static NORETURN void usage(void)
 {
-	die("usage: postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)] [-h queue_id "
-	    "(hold)] [-H queue_id (un-hold)] "
-	    "[-p (purge temporary files)] [-r queue_id (requeue)] [-s (structure fix)] [-S (structure fix)] "
-	    "[-v] [queue...]");
+	die("usage: postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)] [-f queue_id "
+	    "(expire and/or un-hold)] [-h queue_id (hold)] [-H queue_id (un-hold)] [-p (purge temporary "
+	    "files)] [-r queue_id (requeue)] [-s (structure fix)] [-S (redundant structure fix)][-v "
+	    "(verbose)] [queue...]");
 }
 
 /* ---- the suite is down: on the files ---- */
@@ -160,28 +166,52 @@ static void apply(struct action *act, struct span id)
 		through_qmgr(act, id);
 }
 
+/* While the suite runs: every message by its id, so that each gets its line in the log. */
+static void apply_all(struct action *act)
+{
+	struct listing *l;
+	struct listed m;
+	struct arena a;
+	struct err e = { .text = "" };
+
+	if (queue) {
+		directly(act, SPAN_NONE);
+		return;
+	}
+	if (listing_open(looked_at, &l, &e) != RC_OK)
+		log_warning("%s", e.text);
+	arena_init(&a);
+	while (listing_next(l, &a, &m, &e) == RC_OK) {
+		through_qmgr(act, qid_span(&m.id));
+		arena_reset(&a);
+	}
+	arena_release(&a);
+	listing_close(&l);
+}
+
 static void apply_text(struct action *act, struct span text)
 {
 	struct qid id;
 
 	if (span_is(text, "ALL")) {
-		apply(act, SPAN_NONE);
-	} else if (!qid_parse(text, &id)) {
-		log_warning("bad mail queue id: " SPAN_FMT, SPAN_ARG(text));
-	} else {
+		apply_all(act);
+	} else if (!qid_plausible(text)) {
+		log_warning("invalid mail queue id: " SPAN_FMT, SPAN_ARG(text));
+	} else if (qid_parse(text, &id)) {
 		apply(act, qid_span(&id));
 	}
 }
 
-static void apply_stdin(struct action *act)
+/* One id a line, for each of the wishes. */
+static void apply_stdin(const struct wish *w, size_t wishes)
 {
 	char line[256];
 
 	while (fgets(line, sizeof(line), stdin)) {
 		struct span s = span_trim(span_str(line));
 
-		if (s.n)
-			apply_text(act, s);
+		for (size_t i = 0; s.n && i < wishes; i++)
+			apply_text(w[i].act, s);
 	}
 }
 
@@ -201,7 +231,7 @@ static void queue_words(int argc, char **argv)
 		while (k < ARRAY_LEN(names) && strcmp(argv[i], names[k].name) != 0)
 			k++;
 		if (k == ARRAY_LEN(names))
-			die("invalid queue name: %s", argv[i]);
+			die("invalid directory name: %s", argv[i]);
 		queues |= (uint16_t)(1u << names[k].where);
 		if (names[k].where == QW_INCOMING)
 			queues |= 1u << QW_SLOT;
@@ -237,10 +267,16 @@ static void report(void)
 				 actions[i].count == 1 ? "" : "s");
 }
 
-struct wish {
-	struct action *act;
-	const char *arg;
-};
+/* The action of a flag, which is asked for from now on; NULL: there is none. */
+static struct action *find_action(int flag)
+{
+	for (size_t k = 0; k < ARRAY_LEN(actions); k++)
+		if (actions[k].flag == flag) {
+			actions[k].asked = true;
+			return &actions[k];
+		}
+	return NULL;
+}
 
 static size_t parse(int argc, char **argv, struct wish *wishes, const char **dir)
 {
@@ -248,7 +284,7 @@ static size_t parse(int argc, char **argv, struct wish *wishes, const char **dir
 	int ch;
 
 	while ((ch = getopt(argc, argv, "c:d:e:f:h:H:pr:sSv")) != -1) {
-		size_t k = 0;
+		struct action *act;
 
 		if (ch == 'c') {
 			*dir = optarg;
@@ -257,36 +293,41 @@ static size_t parse(int argc, char **argv, struct wish *wishes, const char **dir
 		if (ch == 'p' || ch == 's' || ch == 'S' ||
 		    ch == 'v') /* nothing to fix: unfinished files have no names here */
 			continue;
-		if (ch == 'f') /* -f: hold and expire */
-			ch = 'e';
-		while (k < ARRAY_LEN(actions) && actions[k].flag != ch)
-			k++;
-		if (k == ARRAY_LEN(actions))
+		if (ch == 'f') { /* expire, and release what is held */
+			wishes[n++] = (struct wish){ find_action('e'), optarg };
+			ch = 'H';
+		}
+		if ((act = find_action(ch)) == NULL)
 			usage();
-		wishes[n++] = (struct wish){ &actions[k], optarg };
-		actions[k].asked = true;
+		wishes[n++] = (struct wish){ act, optarg };
 	}
 	return n;
 }
 
 int main(int argc, char **argv)
 {
-	struct wish *wishes = xcalloc((size_t)argc + 1, sizeof(*wishes));
+	struct wish *wishes = xcalloc(2 * (size_t)argc + 1, sizeof(*wishes));
 	const char *dir = NULL;
 	size_t n = parse(argc, argv, wishes, &dir);
+	bool runs, two;
 	struct err e;
 
 	conf = client_conf(dir, "postsuper");
 	queue_words(argc, argv);
 	if (geteuid() != 0 && access(conf_str(conf, "queue_directory"), W_OK) != 0)
 		die("use of this command is reserved for the superuser");
-	if (!suite_runs() && queue_open(conf_str(conf, "queue_directory"), true, &queue, &e) != RC_OK)
+	runs = suite_runs();
+	if (queue_open(conf_str(conf, "queue_directory"), !runs, runs ? &looked_at : &queue, &e) != RC_OK)
 		die("%s", e.text);
 	for (size_t i = 0; i < n; i++) {
-		if (strcmp(wishes[i].arg, "-") == 0)
-			apply_stdin(wishes[i].act);
-		else
+		if (strcmp(wishes[i].arg, "-") != 0) {
 			apply_text(wishes[i].act, span_str(wishes[i].arg));
+			continue;
+		}
+		/* -f: two wishes, one list of ids */
+		two = i + 1 < n && wishes[i + 1].arg == wishes[i].arg;
+		apply_stdin(&wishes[i], two ? 2 : 1);
+		i += two;
 	}
 	report();
 	free(wishes);

@@ -63,6 +63,7 @@ void run_other(const struct options *o)
 		run_one("postern", "start", NULL);
 	case MODE_SMTP:
 		fatal("-bs: SMTP on standard input is not offered");
+	case MODE_NOTHING:
 	case MODE_DELIVER:
 	case MODE_VERIFY:
 		break;

@@ -4,6 +4,7 @@
 #include "sendmail.h"
 #include "base/codec.h"
 #include "log/log.h"
+#include "queue/verp.h"
 #include <fcntl.h>
 #include <stdarg.h>
 #include <sys/stat.h>
@@ -11,6 +12,16 @@
 
 struct arena memory;
 const struct conf *config;
+
+/* The logger is asked for only when there is something to say: most calls never need it. */
+static void start_log(void)
+{
+	log_init(&(struct log_conf){ .tag = config != NULL ? conf_str(config, "syslog_name") : NULL,
+				     .service = "sendmail",
+				     .to_syslog = true,
+				     .file_fd = -1,
+				     .to_stderr = true });
+}
 
 void fatal(const char *fmt, ...)
 {
@@ -20,13 +31,20 @@ void fatal(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	/* the logger is asked for only now: most calls never need it */
-	log_init(&(struct log_conf){ .tag = config != NULL ? conf_str(config, "syslog_name") : NULL,
-				     .service = "sendmail",
-				     .to_syslog = true,
-				     .file_fd = -1,
-				     .to_stderr = true });
+	start_log();
 	die_status(75, "%s", text);
+}
+
+void warn(const char *fmt, ...)
+{
+	char text[LOG_LINE_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	start_log();
+	log_warning("%s", text);
 }
 
 static void load(const struct options *o)
@@ -76,6 +94,20 @@ static struct span printable(const char *text)
 	return s;
 }
 
+/* -XV without delimiters: the default ones. */
+static struct span verp_delims(const struct options *o)
+{
+	const char *filter = conf_str(config, "verp_delimiter_filter");
+	struct span d;
+
+	if (o->verp == NULL)
+		return SPAN_NONE;
+	d = span_str(o->verp[0] != '\0' ? o->verp : conf_str(config, "default_verp_delimiters"));
+	if (!verp_delims_ok(d, filter))
+		fatal("-V requires two characters from %s", filter);
+	return d;
+}
+
 static void deliver(struct options *o)
 {
 	struct envelope env = { .arrival_us = wall_now().us, .ret = o->ret };
@@ -87,14 +119,19 @@ static void deliver(struct options *o)
 		env.envid = printable(o->envid);
 	if (o->mode == MODE_VERIFY) {
 		if (o->extract)
-			fatal("-t can be used only in delivery mode");
+			fatal("-t option cannot be used with -bv");
 		env.flags |= ENVF_VERIFY_ONLY | ENVF_TRACE;
 	} else {
 		content = message_read(o);
+		if (o->uucp)
+			rmail_need_sender(o);
 		if (!span_is_ascii(content))
 			env.flags |= ENVF_MIME_CONVERT;
 	}
 	env.sender = sender_of(o);
+	env.verp = verp_delims(o);
+	if (o->smtputf8)
+		env.flags |= ENVF_SMTPUTF8;
 	if (o->verbose)
 		env.flags |= ENVF_TRACE;
 	if (o->extract)
@@ -139,6 +176,8 @@ int main(int argc, char **argv)
 		if (span_is(span_str(name), "newaliases"))
 			o.mode = MODE_ALIASES;
 	}
+	if (o.mode == MODE_NOTHING)
+		return 0;
 	load(&o);
 	if (o.mode != MODE_DELIVER && o.mode != MODE_VERIFY)
 		run_other(&o);

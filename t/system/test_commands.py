@@ -1,0 +1,134 @@
+"""The commands against a running suite: VERP all the way (XVERP and sendmail -XV to the agents and the bounces), postsuper(1) on messages that
+wait beyond the active limit, sendmail -bs."""
+import json
+import os
+import re
+import shutil
+import smtplib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from fakesmtp import Server  # noqa: E402
+from instance import Instance  # noqa: E402
+
+root_only = pytest.mark.skipif(os.getuid() != 0, reason="postsuper is the superuser's")
+
+
+class World:
+    def __init__(self):
+        self.server, self.mute = Server(), socket.socket()
+        self.mute.bind(("127.0.0.1", 0))
+        self.mute.listen(16)
+        self.base = tempfile.mkdtemp(prefix="postern-commands.")
+        os.chmod(self.base, 0o755)
+        maps = "inline:{ {ok.test=smtp:[127.0.0.1]:%d} {sender.test=smtp:[127.0.0.1]:%d} {bad.test=error:5.7.1 go away} {later.test=retry:4.7.1 later} " \
+               "{mute.test=smtp:[127.0.0.1]:%d} }" % (self.server.port, self.server.port, self.mute.getsockname()[1])
+        self.inst = Instance(os.path.join(self.base, "i"), main={
+            "inet_interfaces": "127.0.0.9", "smtp_tls_security_level": "none", "transport_maps": maps, "qmgr_message_active_limit": "1",
+            "minimal_backoff_time": "3000s", "maximal_backoff_time": "3000s", "smtpd_authorized_verp_clients": "127.0.0.1",
+            "smtp_destination_recipient_limit": "50"})
+        self.inst.start()
+
+    def sendmail(self, *args, text="Subject: t\n\nbody\n"):
+        p = self.inst.command("sendmail", "-i", *args, input=text.encode())
+        assert p.returncode == 0, p.stderr
+
+    def seen(self, what, n=1, seconds=20):
+        """n lines of the next hop's dialogue that match."""
+        end = time.monotonic() + seconds
+        while True:
+            got = [l for l in list(self.server.lines) if re.search(what, l)]
+            if len(got) >= n:
+                return got
+            assert time.monotonic() < end, (what, self.server.lines, self.inst.log()[-3000:])
+            time.sleep(0.05)
+
+    def listing(self):
+        return {m["queue_id"]: m for m in map(json.loads, self.inst.command("postqueue", "-j").stdout.decode().splitlines())}
+
+
+@pytest.fixture(scope="module")
+def world():
+    w = World()
+    yield w
+    w.inst.stop()
+    w.mute.close()
+    shutil.rmtree(w.base, ignore_errors=True)
+
+
+def test_verp_from_sendmail(world):
+    """One delivery a recipient, each with its own sender."""
+    world.sendmail("-XV", "-f", "list@sender.test", "a@ok.test", "b@ok.test")
+    world.seen(r"MAIL FROM:<list\+a=ok\.test@sender\.test>")
+    world.seen(r"MAIL FROM:<list\+b=ok\.test@sender\.test>")
+    world.inst.wait_queue_empty()
+
+
+def test_verp_bounces(world):
+    """A failure comes back to the address that tells the recipient, one report each."""
+    world.sendmail("-XV-=", "-f", "l2@sender.test", "x@bad.test", "y@bad.test")
+    world.seen(r"RCPT TO:<l2-x=bad\.test@sender\.test>")
+    world.seen(r"RCPT TO:<l2-y=bad\.test@sender\.test>")
+    world.inst.wait_queue_empty()
+
+
+def test_xverp(world):
+    with smtplib.SMTP("127.0.0.1", world.inst.port["smtp"], timeout=15) as c:
+        c.ehlo("client.test")
+        assert c.has_extn("xverp")
+        assert c.docmd("MAIL", "FROM:<l@sender.test> XVERP=ab")[0] == 501
+        assert c.docmd("MAIL", "FROM:<> XVERP")[0] == 503
+        assert c.docmd("MAIL", "FROM:<l3@sender.test> XVERP")[0] == 250
+        assert c.docmd("RCPT", "TO:<q@ok.test>")[0] == 250
+        assert c.data("Subject: x\r\n\r\nbody\r\n")[0] == 250
+    world.seen(r"MAIL FROM:<l3\+q=ok\.test@sender\.test>")
+    world.inst.wait_queue_empty()
+
+
+@root_only
+def test_postsuper_f_expires_and_releases(world):
+    world.sendmail("-f", "f1@sender.test", "held@later.test")
+    qid = world.inst.wait_log(r"(\w+): to=<held@later\.test>.*status=deferred")[0].group(1)
+    world.inst.command("postsuper", "-h", qid)
+    p = world.inst.command("postsuper", "-e", qid)  # expired, and still held
+    assert b"%s: expired" % qid.encode() in p.stderr and world.listing()[qid]["queue_name"] == "hold" and world.listing()[qid]["forced_expire"]
+    p = world.inst.command("postsuper", "-f", "-", input=qid.encode() + b"\n")
+    assert p.stderr.endswith(b"postsuper: Force-expired: 1 message\npostsuper: Released from hold: 1 message\n"), p.stderr
+    world.inst.wait_log(qid + r": from=<f1@sender\.test>, status=force-expired, returned to sender")
+    world.seen(r"RCPT TO:<f1@sender\.test>")
+    world.inst.wait_queue_empty()
+
+
+@root_only
+def test_postsuper_beyond_the_active_limit(world):
+    """One message is active and its next hop says nothing; the others wait for a place. An operator reaches them all the same, at once, and
+    nothing of them is delivered."""
+    world.sendmail("-f", "m@sender.test", "m@mute.test")
+    first = world.inst.wait_log(r"(\w+): from=<m@sender\.test>, size=.*queue active")[0].group(1)
+    for i in range(4):
+        world.sendmail("-f", "w%d@sender.test" % i, "w%d@ok.test" % i)
+    ids = [world.inst.wait_log(r"cleanup\[\d+\]: (\w+): message-id=.*\n(?:.*\n)*?", count=1) and
+           world.inst.wait_log(r"pickup\[\d+\]: (\w+): uid=\d+ from=<w%d@sender\.test>" % i)[0].group(1) for i in range(4)]
+    assert set(world.listing()) == {first, *ids}
+    p = world.inst.command("postsuper", "-d", ids[0])
+    assert b"Deleted: 1 message" in p.stderr
+    world.inst.wait_log(ids[0] + ": removed")
+    p = world.inst.command("postsuper", "-h", ids[1])
+    assert b"Placed on hold: 1 message" in p.stderr
+    p = world.inst.command("postsuper", "-e", ids[2])
+    assert b"Force-expired: 1 message" in p.stderr
+    world.inst.wait_log(ids[2] + r": from=<w2@sender\.test>, status=force-expired")
+    end = time.monotonic() + 20
+    while world.listing().get(ids[1], {}).get("queue_name") != "hold":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    p = world.inst.command("postsuper", "-d", "ALL")
+    assert p.stderr.count(b": removed") >= 4 and re.search(rb"Deleted: [45] messages", p.stderr), p.stderr
+    world.inst.wait_log(ids[3] + ": removed")
+    assert not [l for l in world.server.lines if re.search(r"RCPT TO:<w\d@ok\.test>", l)]
