@@ -179,6 +179,10 @@ int main(int argc, char **argv)
 	if (o.mode == MODE_NOTHING)
 		return 0;
 	load(&o);
+	if (o.mode == MODE_SMTP && o.rcpts == 0) {
+		dialogue_run(&o);
+		return 0;
+	}
 	if (o.mode != MODE_DELIVER && o.mode != MODE_VERIFY)
 		run_other(&o);
 	deliver(&o);

@@ -91,6 +91,37 @@ def test_xverp(world):
     world.inst.wait_queue_empty()
 
 
+def dialogue(world, *lines, eol="\r\n"):
+    p = world.inst.command("sendmail", "-bs", input=eol.join([*lines, ""]).encode())
+    return p.returncode, p.stdout.decode().split("\r\n")[:-1]
+
+
+def test_bs(world):
+    """SMTP on standard input (RFC 5321): the message goes out as any local one; errors do not end the session."""
+    code, out = dialogue(world, "MAIL FROM:<a@sender.test>", "EHLO me", "RCPT TO:<x@ok.test>", "MAIL FROM:<bs@sender.test> BODY=8BITMIME SIZE=100",
+                         "RCPT TO:<bs1@ok.test>", "RCPT TO:<bs2@ok.test> FOO=1", "RCPT TO:<a b@ok.test>", "DATA", "Subject: bs", "", "..dot", ".", "NOPE",
+                         "RSET", "QUIT", "NOOP")
+    assert code == 0
+    assert [l[:3] for l in out if l[3] == " "] == ["220", "503", "250", "503", "250", "250", "555", "501", "354", "250", "502", "250", "221"], out
+    assert out[0] == "220 mail.example.test ESMTP Postern" or out[0].startswith("220 mail.example.test ESMTP")
+    world.seen(r"RCPT TO:<bs1@ok\.test>")
+    world.inst.wait_queue_empty()
+    assert b"Subject: bs" in world.server.messages[-1] and b"\r\n..dot\r\n" in world.server.messages[-1] or b"\n.dot" in world.server.messages[-1]
+    assert "uid=%d from=<bs@sender.test>" % os.getuid() in world.inst.log()
+
+
+def test_bs_ends(world):
+    """Line feeds alone are fine among themselves; a dot between ends of the other kind ends no message, and a message cut off is none."""
+    n = len(world.server.messages)
+    assert [l[:3] for l in dialogue(world, "HELO me", "MAIL FROM:<>", "RCPT TO:<lf@ok.test>", "DATA", "x: y", "", "z", ".", "QUIT", eol="\n")[1]] == \
+        ["220", "250", "250", "250", "354", "250", "221"]
+    p = world.inst.command("sendmail", "-bs", input=b"HELO me\r\nMAIL FROM:<>\r\nRCPT TO:<cut@ok.test>\r\nDATA\r\nx: y\r\n\r\nz\n.\r\nmore\r\n.\nMAIL")
+    assert p.returncode == 75 and p.stdout.endswith(b"<CR><LF>.<CR><LF>\r\n")
+    world.seen(r"RCPT TO:<lf@ok\.test>")
+    world.inst.wait_queue_empty()
+    assert len(world.server.messages) == n + 1
+
+
 @root_only
 def test_postsuper_f_expires_and_releases(world):
     world.sendmail("-f", "f1@sender.test", "held@later.test")
