@@ -240,7 +240,8 @@ static void show_id(struct queue *q, struct shown s)
 	} places[] = { { QW_INCOMING, "incoming" },
 		       { QW_ACTIVE, "active" },
 		       { QW_DEFERRED, "deferred" },
-		       { QW_HOLD, "hold" } };
+		       { QW_HOLD, "hold" },
+		       { QW_MAILDROP, "maildrop" } };
 	const char *want = s.name;
 	char name[64];
 	struct qid id;

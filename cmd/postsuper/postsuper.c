@@ -30,9 +30,8 @@ struct wish {
 	const char *arg;
 };
 static struct conf *conf;
-static struct queue *queue;	/* when the suite is down */
-static struct queue *looked_at; /* when it runs: which messages there are */
-static uint16_t queues;		/* bits of 1 << queue_where; 0 all */
+static struct queue *queue; /* when the suite is down */
+static uint16_t queues;	    /* bits of 1 << queue_where; 0 all */
 
 static NORETURN void usage(void)
 {
@@ -86,6 +85,8 @@ static enum rc on_disk(struct listed *m, enum qmgr_op op, struct err *e)
 	bool slot = m->where == QW_SLOT;
 	struct slot_pos pos;
 
+	if (m->where == QW_MAILDROP && op != QOP_DELETE) /* pickup(8) has to have it first */
+		return RC_NOTFOUND;
 	switch (op) {
 	case QOP_DELETE:
 		if (!slot)
@@ -126,7 +127,8 @@ static void directly(struct action *act, struct span id)
 			enum rc rc = on_disk(&m, act->op, &e);
 
 			if (rc == RC_OK) {
-				log_info("%s: %s", m.id.s, act->each);
+				if (id.n) /* ALL has its total only */
+					log_info("%s: %s", m.id.s, act->each);
 				act->count++;
 			} else if (rc != RC_NOTFOUND) {
 				log_warning("%s: %s", m.id.s, e.text);
@@ -166,35 +168,12 @@ static void apply(struct action *act, struct span id)
 		through_qmgr(act, id);
 }
 
-/* While the suite runs: every message by its id, so that each gets its line in the log. */
-static void apply_all(struct action *act)
-{
-	struct listing *l;
-	struct listed m;
-	struct arena a;
-	struct err e = { .text = "" };
-
-	if (queue) {
-		directly(act, SPAN_NONE);
-		return;
-	}
-	if (listing_open(looked_at, &l, &e) != RC_OK)
-		log_warning("%s", e.text);
-	arena_init(&a);
-	while (listing_next(l, &a, &m, &e) == RC_OK) {
-		through_qmgr(act, qid_span(&m.id));
-		arena_reset(&a);
-	}
-	arena_release(&a);
-	listing_close(&l);
-}
-
 static void apply_text(struct action *act, struct span text)
 {
 	struct qid id;
 
 	if (span_is(text, "ALL")) {
-		apply_all(act);
+		apply(act, SPAN_NONE);
 	} else if (!qid_plausible(text)) {
 		log_warning("invalid mail queue id: " SPAN_FMT, SPAN_ARG(text));
 	} else if (qid_parse(text, &id)) {
@@ -223,7 +202,8 @@ static void queue_words(int argc, char **argv)
 	} names[] = { { "incoming", QW_INCOMING },
 		      { "active", QW_ACTIVE },
 		      { "deferred", QW_DEFERRED },
-		      { "hold", QW_HOLD } };
+		      { "hold", QW_HOLD },
+		      { "maildrop", QW_MAILDROP } };
 
 	for (int i = optind; i < argc; i++) {
 		size_t k = 0;
@@ -309,15 +289,14 @@ int main(int argc, char **argv)
 	struct wish *wishes = xcalloc(2 * (size_t)argc + 1, sizeof(*wishes));
 	const char *dir = NULL;
 	size_t n = parse(argc, argv, wishes, &dir);
-	bool runs, two;
+	bool two;
 	struct err e;
 
 	conf = client_conf(dir, "postsuper");
 	queue_words(argc, argv);
 	if (geteuid() != 0 && access(conf_str(conf, "queue_directory"), W_OK) != 0)
 		die("use of this command is reserved for the superuser");
-	runs = suite_runs();
-	if (queue_open(conf_str(conf, "queue_directory"), !runs, runs ? &looked_at : &queue, &e) != RC_OK)
+	if (!suite_runs() && queue_open(conf_str(conf, "queue_directory"), true, &queue, &e) != RC_OK)
 		die("%s", e.text);
 	for (size_t i = 0; i < n; i++) {
 		if (strcmp(wishes[i].arg, "-") != 0) {

@@ -169,7 +169,7 @@ static void set_extract(struct options *o, const char *arg)
 static void set_verbose(struct options *o, const char *arg)
 {
 	(void)arg;
-	o->verbose = true;
+	o->verbose++;
 }
 
 static void refuse_n(struct options *o, const char *arg)

@@ -11,13 +11,14 @@
 #include <unistd.h>
 
 struct arena memory;
+static const char *program = "sendmail"; /* the name we were called by */
 const struct conf *config;
 
 /* The logger is asked for only when there is something to say: most calls never need it. */
 static void start_log(void)
 {
 	log_init(&(struct log_conf){ .tag = config != NULL ? conf_str(config, "syslog_name") : NULL,
-				     .service = "sendmail",
+				     .service = program,
 				     .to_syslog = true,
 				     .file_fd = -1,
 				     .to_stderr = true });
@@ -132,7 +133,7 @@ static void deliver(struct options *o)
 	env.verp = verp_delims(o);
 	if (o->smtputf8)
 		env.flags |= ENVF_SMTPUTF8;
-	if (o->verbose)
+	if (o->verbose == 1) /* more of them ask for a talkative program, not for a report */
 		env.flags |= ENVF_TRACE;
 	if (o->extract)
 		env.flags |= ENVF_EXTRACT;
@@ -163,6 +164,7 @@ int main(int argc, char **argv)
 	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
 	const char *name = slash != NULL ? slash + 1 : argc > 0 ? argv[0] : "sendmail";
 
+	program = name;
 	tidy_descriptors();
 	umask(022);
 	arena_init(&memory);

@@ -27,8 +27,9 @@ struct options {
 	const char *config, *flush_arg;
 	const char *envid;
 	const char *verp; /* delimiters; "": the default ones; NULL: no VERP */
-	bool extract, keep_dot, eight_bit, verbose, smtputf8;
-	bool uucp; /* rmail: the From_ line names the sender */
+	bool extract, keep_dot, eight_bit, smtputf8;
+	unsigned verbose; /* how many -v */
+	bool uucp;	  /* rmail: the From_ line names the sender */
 	const char *uucp_path;
 	uint16_t notify, ret;
 	char **rcpt;
