@@ -163,3 +163,15 @@ def test_postsuper_beyond_the_active_limit(world):
     assert re.search(rb"Deleted: [45] messages", p.stderr), p.stderr
     world.inst.wait_log(ids[3] + ": removed")
     assert not [l for l in world.server.lines if re.search(r"RCPT TO:<w\d@ok\.test>", l)]
+
+
+@root_only
+def test_set_gid_postqueue_trusts_no_foreign_directory(world):
+    """Or anybody could bring an authorized_mailq_users of his own."""
+    path = os.path.join(world.base, "postqueue")
+    shutil.copy(os.path.join(os.environ.get("POSTERN_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build")), "bin", "postqueue"), path)
+    shutil.chown(path, group="postdrop")
+    os.chmod(path, 0o2755)
+    p = subprocess.run([path, "-c", world.inst.config, "-p"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, user="nobody", group="nogroup",
+                       extra_groups=[])
+    assert p.returncode == 69 and p.stdout == b"" and (b"unauthorized configuration directory" in p.stderr or b"/etc/postfix" in p.stderr), p.stderr
