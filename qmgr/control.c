@@ -4,9 +4,17 @@
 #include "service/service.h"
 #include <unistd.h>
 
+#define WAITING_AT_ONCE 100
+
 static bool wanted_queue(uint16_t queues, enum queue_where where)
 {
 	return queues == 0 || (queues & (1u << where));
+}
+
+/* An active message counts as one of "active", and of "incoming" when that is where it lies on disk. */
+static bool wanted_active(uint16_t queues, enum queue_where where)
+{
+	return wanted_queue(queues, QW_ACTIVE) || (where != QW_DEFERRED && wanted_queue(queues, where));
 }
 
 /* ---- operations on a message that lies in a directory ---- */
@@ -73,7 +81,7 @@ static bool on_file(uint16_t op, const struct qid *id, enum queue_where where)
 		return false;
 	if (op == QOP_DELETE || op == QOP_HOLD)
 		(void)deferred_forget(qid_span(id));
-	else
+	else if (where != QW_HOLD || op != QOP_EXPIRE) /* what is held waits, expired or not */
 		deferred_add(id, 0);
 	return true;
 }
@@ -93,7 +101,7 @@ static bool on_active(uint16_t op, struct message *m)
 		m->end = END_REQUEUE;
 		return true;
 	case QOP_EXPIRE:
-		m->im.env.flags |= ENVF_EXPIRE;
+		m->order_expire = true; /* its envelope may not be read yet */
 		return true;
 	default:
 		return false;
@@ -104,8 +112,10 @@ static uint32_t on_one(uint16_t op, uint16_t queues, const struct qid *id)
 {
 	struct message *m = message_find(qid_span(id));
 
-	if (m && (wanted_queue(queues, m->where) || wanted_queue(queues, QW_ACTIVE)))
-		return op != QOP_RELEASE && on_active(op, m);
+	if (m)
+		return op != QOP_RELEASE && wanted_active(queues, m->where) && on_active(op, m);
+	if (op != QOP_RELEASE && wanted_active(queues, QW_ACTIVE) && (m = incoming_pull(qid_span(id))))
+		return on_active(op, m);
 	if (op != QOP_RELEASE && wanted_queue(queues, QW_DEFERRED) && on_file(op, id, QW_DEFERRED))
 		return 1;
 	if (op != QOP_HOLD && wanted_queue(queues, QW_HOLD) && on_file(op, id, QW_HOLD))
@@ -143,6 +153,22 @@ static void list_run(void *arg)
 		l->n = 0; /* nothing is touched rather than half of it */
 }
 
+/* Beyond the active limit: they come in just to be told. A few more than the limit at a time. */
+static uint32_t on_waiting(uint16_t op, uint16_t queues)
+{
+	uint32_t done = 0;
+	struct message *m;
+
+	if (op == QOP_RELEASE || !wanted_active(queues, QW_ACTIVE))
+		return 0;
+	for (size_t left = incoming_count(); left > 0 && (m = incoming_pull(SPAN_NONE)); left--) {
+		done += on_active(op, m);
+		while ((int64_t)active_count > qmgr_conf.active_max + WAITING_AT_ONCE && !service_draining())
+			task_sleep_ms(1);
+	}
+	return done;
+}
+
 static uint32_t on_all(uint16_t op, uint16_t queues)
 {
 	const enum queue_where dirs[] = { QW_DEFERRED, QW_HOLD };
@@ -152,9 +178,10 @@ static uint32_t on_all(uint16_t op, uint16_t queues)
 	{
 		struct message *m = LIST_ENTRY(it, struct message, link);
 
-		if (op != QOP_RELEASE && (wanted_queue(queues, QW_ACTIVE) || wanted_queue(queues, m->where)))
+		if (op != QOP_RELEASE && wanted_active(queues, m->where))
 			done += on_active(op, m);
 	}
+	done += on_waiting(op, queues);
 	for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
 		struct ids l = { .where = dirs[i] };
 

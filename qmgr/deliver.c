@@ -82,11 +82,14 @@ static void fill_extents(const struct message *m, struct deliver *d, struct aren
 	d->extents = (struct ipc_list){ x, m->im.extents };
 }
 
-static void fill_envelope(const struct message *m, struct deliver *d, struct arena *a)
+/* With VERP a delivery has one recipient (start_one()), whose name the sender's address carries. */
+static void fill_envelope(const struct delivery *dl, struct deliver *d, struct arena *a)
 {
-	struct envelope env = m->im.env;
+	struct envelope env = dl->m->im.env;
 	struct buf b;
 
+	if (env.verp.n > 0)
+		env.sender = message_verp_sender(dl->m, dl->rcpt[0], a);
 	env.rcpts.n = 0;
 	buf_init(&b, IPC_FRAME_MAX);
 	if (envelope_encode(&env, &b) == RC_OK)
@@ -251,7 +254,7 @@ static void delivery_task(void *arg)
 	if (j.rc == RC_OK) {
 		fill_recipients(dl, &d, &a);
 		fill_extents(dl->m, &d, &a);
-		fill_envelope(dl->m, &d, &a);
+		fill_envelope(dl, &d, &a);
 		d.active_us = dl->m->active_us;
 		d.flags = dest_has_more(dest) ? DELF_CONN_REUSE : 0;
 		if (message_is_probe(dl->m))

@@ -222,6 +222,8 @@ static void start_one(struct dest *d)
 
 	n = n > limit ? limit : n;
 	n = n > 1000 ? 1000 : n; /* what one record holds */
+	if (j->m->im.env.verp.n > 0)
+		n = 1; /* each has a sender of its own */
 	d->busy++;
 	d->t->busy++;
 	delivery_start(d, j->m, j->rcpt + j->next, n);

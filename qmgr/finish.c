@@ -4,6 +4,7 @@
 #include "qmgr.h"
 #include "log/event.h"
 #include "log/log.h"
+#include "queue/verp.h"
 #include "service/service.h"
 #include <unistd.h>
 
@@ -132,11 +133,12 @@ static void source_close(struct source *s)
 	free(s->bytes);
 }
 
-static void encode_envelope(const struct message *m, struct arena *a, struct span *out)
+static void encode_envelope(const struct message *m, struct span sender, struct arena *a, struct span *out)
 {
 	struct envelope env = m->im.env;
 	struct buf b;
 
+	env.sender = sender;
 	env.rcpts.n = 0;
 	buf_init(&b, IPC_FRAME_MAX);
 	if (envelope_encode(&env, &b) == RC_OK)
@@ -187,11 +189,12 @@ static size_t report_bytes(const struct bounce_rcpt *r)
 }
 
 /* Recipients from *next on, as many as one report holds. */
-static size_t collect(const struct message *m, wanted_fn *wanted, size_t *next, struct bounce_rcpt *v)
+static size_t collect(const struct message *m, wanted_fn *wanted, size_t max, size_t *next,
+		      struct bounce_rcpt *v)
 {
 	size_t n = 0, bytes = 0;
 
-	for (; *next < m->im.env.rcpts.n && n < REPORT_RCPTS; ++*next) {
+	for (; *next < m->im.env.rcpts.n && n < max; ++*next) {
 		size_t i = *next;
 		const struct env_rcpt *r = envelope_rcpt(&m->im.env, i);
 		const struct qstatus *s = &m->status[i];
@@ -217,7 +220,8 @@ static size_t collect(const struct message *m, wanted_fn *wanted, size_t *next, 
 	return n;
 }
 
-static bool send_report(struct message *m, struct bounce_send *q, const char *service_param)
+static bool send_report(struct message *m, struct span sender, struct bounce_send *q,
+			const char *service_param)
 {
 	struct bounce_send_reply r = { .code = 0 };
 	struct source s = { .m = m };
@@ -228,7 +232,7 @@ static bool send_report(struct message *m, struct bounce_send *q, const char *se
 
 	arena_init(&a);
 	task_offload(source_open, &s);
-	encode_envelope(m, &a, &q->envelope);
+	encode_envelope(m, sender, &a, &q->envelope);
 	q->content = span_make(s.bytes, s.n);
 	q->content_cut = s.cut;
 	q->fd = s.fd;
@@ -247,23 +251,41 @@ static bool send_report(struct message *m, struct bounce_send *q, const char *se
 	return rc == RC_OK && r.code == 0;
 }
 
+/* Failures and delays of a VERP message are reported one by one, to the address that tells the recipient. */
+static bool verp_report(const struct message *m, enum bounce_kind kind)
+{
+	return m->im.env.verp.n > 0 && (kind == BK_FAILURE || kind == BK_DELAY) &&
+	       !conf_bool(service_conf(), "disable_verp_bounces");
+}
+
+static struct span report_sender(const struct message *m, const struct bounce_rcpt *r, struct arena *a)
+{
+	return verp_sender(m->im.env.sender, m->im.env.verp, r->orig.n > 0 ? r->orig : r->addr, a);
+}
+
 /* True when bounce(8) took it all (or there was nothing to say). Very many recipients make more than one
  * report, RFC 3464 2.1.1. */
 static bool report(struct message *m, enum bounce_kind kind, const char *service_param, wanted_fn *wanted,
 		   int64_t until_us)
 {
+	bool verp = verp_report(m, kind);
 	struct bounce_rcpt *v = NULL;
+	struct arena a;
 	bool ok = true;
 
+	arena_init(&a);
 	for (size_t next = 0; ok && next < m->im.env.rcpts.n;) {
 		struct bounce_send q = { .kind = (uint16_t)kind, .fd = -1, .retry_until_us = until_us };
 
 		if (!v)
 			v = xcalloc(REPORT_RCPTS, sizeof(*v));
-		q.rcpts = (struct ipc_list){ v, collect(m, wanted, &next, v) };
+		q.rcpts = (struct ipc_list){ v, collect(m, wanted, verp ? 1 : REPORT_RCPTS, &next, v) };
 		if (q.rcpts.n > 0)
-			ok = send_report(m, &q, service_param);
+			ok = send_report(m, verp ? report_sender(m, v, &a) : m->im.env.sender, &q,
+					 service_param);
+		arena_reset(&a);
 	}
+	arena_release(&a);
 	free(v);
 	return ok;
 }
@@ -467,6 +489,8 @@ static void finish_task(void *arg)
 {
 	struct message *m = arg;
 
+	if (m->order_expire)
+		m->im.env.flags |= ENVF_EXPIRE;
 	if (message_is_probe(m)) { /* never delivered, so never again either */
 		if (m->im.env.flags & ENVF_PROBE)
 			tell_verify(m);

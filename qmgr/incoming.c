@@ -64,17 +64,38 @@ void incoming_add(enum queue_where where, uint32_t slot, uint32_t generation, co
 	warn_of_clog();
 }
 
+static struct message *start(struct waiting *w)
+{
+	struct message *m;
+
+	list_del(&w->link);
+	waiting_n--;
+	table_del(ids, qid_span(&w->id));
+	m = message_start(w->where, w->slot, w->generation, &w->id);
+	free(w);
+	return m;
+}
+
 void incoming_refill(void)
 {
-	while (active_has_room() && !list_empty(&waiting)) {
-		struct waiting *w = LIST_ENTRY(list_first(&waiting), struct waiting, link);
+	while (active_has_room() && !list_empty(&waiting))
+		start(LIST_ENTRY(list_first(&waiting), struct waiting, link));
+}
 
-		list_del(&w->link);
-		waiting_n--;
-		table_del(ids, qid_span(&w->id));
-		message_start(w->where, w->slot, w->generation, &w->id);
-		free(w);
-	}
+struct message *incoming_pull(struct span id)
+{
+	struct waiting *w = NULL;
+	struct message *m;
+
+	if (id.n > 0)
+		w = ids ? table_get(ids, id) : NULL;
+	else if (!list_empty(&waiting))
+		w = LIST_ENTRY(list_first(&waiting), struct waiting, link);
+	if (!w)
+		return NULL;
+	m = start(w);
+	m->told = true; /* its task runs only after this */
+	return m;
 }
 
 struct again {

@@ -4,6 +4,7 @@
 #include "log/event.h"
 #include "log/log.h"
 #include "mime/address.h"
+#include "queue/verp.h"
 #include "service/service.h"
 #include <unistd.h>
 
@@ -27,6 +28,14 @@ bool active_has_room(void)
 {
 	return (int64_t)active_count < qmgr_conf.active_max &&
 	       (active_count == 0 || (int64_t)active_rcpts < qmgr_conf.rcpt_max);
+}
+
+struct span message_verp_sender(const struct message *m, uint32_t rcpt, struct arena *a)
+{
+	const struct env_rcpt *r = envelope_rcpt(&m->im.env, rcpt);
+
+	/* as the list knows the recipient: before aliases and rewriting */
+	return verp_sender(m->im.env.sender, m->im.env.verp, r->orig.n > 0 ? r->orig : r->addr, a);
 }
 
 void message_free(struct message *m)
@@ -165,6 +174,36 @@ static void log_active(const struct message *m, size_t todo)
 	      EV_NUMBER("size", m->im.env.size), EV_NUMBER("recipients", todo));
 }
 
+static void keep_status(struct message *m, uint32_t rcpt, const struct qstatus *why)
+{
+	struct qstatus *s = &m->status[rcpt];
+
+	s->index = rcpt;
+	s->status = why->status;
+	s->dsn = span_dup(&m->arena, why->dsn);
+	s->reason = span_dup(&m->arena, span_head(why->reason, ENV_TEXT_MAX));
+	s->diag_type = span_dup(&m->arena, why->diag_type);
+	s->diag_text = span_dup(&m->arena, span_head(why->diag_text, ENV_TEXT_MAX));
+	s->remote_mta = span_dup(&m->arena, why->remote_mta);
+}
+
+/* An operator wants it out of the way: every recipient is left for later, and the end of the pass does the
+ * rest. */
+static void told_all(struct message *m)
+{
+	const struct qstatus why = { .status = DS_DEFERRED,
+				     .dsn = SPAN("4.4.7"),
+				     .reason = SPAN("expired before a delivery was tried") };
+
+	for (uint32_t i = 0; i < m->im.env.rcpts.n; i++)
+		if (m->run[i] == RUN_QUEUED) {
+			m->run[i] = RUN_DEFERRED;
+			if (m->order_expire) /* what the bounce says */
+				keep_status(m, i, &why);
+		}
+	message_finish(m);
+}
+
 static void route_all(struct message *m)
 {
 	size_t n = m->im.env.rcpts.n, todo = 0;
@@ -178,6 +217,10 @@ static void route_all(struct message *m)
 	for (size_t i = 0; i < n; i++) {
 		m->run[i] = envelope_rcpt(&m->im.env, i)->state == RCPT_DONE ? RUN_DONE : RUN_QUEUED;
 		todo += m->run[i] == RUN_QUEUED;
+	}
+	if (m->told) {
+		told_all(m);
+		return;
 	}
 	log_active(m, todo);
 	m->unsettled = todo + 1; /* one more while we route: nothing finishes under our feet */
@@ -210,7 +253,8 @@ static void message_task(void *arg)
 	service_unhold();
 }
 
-void message_start(enum queue_where where, uint32_t slot, uint32_t generation, const struct qid *id)
+struct message *message_start(enum queue_where where, uint32_t slot, uint32_t generation,
+			      const struct qid *id)
 {
 	struct message *m = xcalloc(1, sizeof(*m));
 
@@ -227,19 +271,7 @@ void message_start(enum queue_where where, uint32_t slot, uint32_t generation, c
 	m->flushed = deferred_was_flushed(qid_span(id));
 	service_hold();
 	task_spawn(message_task, m);
-}
-
-static void keep_status(struct message *m, uint32_t rcpt, const struct qstatus *why)
-{
-	struct qstatus *s = &m->status[rcpt];
-
-	s->index = rcpt;
-	s->status = why->status;
-	s->dsn = span_dup(&m->arena, why->dsn);
-	s->reason = span_dup(&m->arena, span_head(why->reason, ENV_TEXT_MAX));
-	s->diag_type = span_dup(&m->arena, why->diag_type);
-	s->diag_text = span_dup(&m->arena, span_head(why->diag_text, ENV_TEXT_MAX));
-	s->remote_mta = span_dup(&m->arena, why->remote_mta);
+	return m;
 }
 
 /* What became of a recipient that is done matters only to reports of success, and to verify(8). */

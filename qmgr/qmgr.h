@@ -48,6 +48,8 @@ struct message {
 	size_t counted;		/* its part of active_rcpts */
 	bool flushed;		/* an operator or a client asked for it: defer_transports does not count */
 	int64_t active_us;
+	bool order_expire; /* postsuper -e */
+	bool told;	   /* came in for an operator's order: nothing is delivered */
 	enum { END_NORMAL, END_DELETE, END_HOLD, END_REQUEUE } end; /* what an operator asked for meanwhile */
 };
 extern struct list active_messages;
@@ -57,11 +59,14 @@ bool active_has_room(void);
 
 /* From the envelope that cleanup sent, or from disk (envelope.n == 0). Starts the message; returns at once
  * when told, waits for the disk otherwise. A damaged one goes to corrupt/. */
-void message_start(enum queue_where where, uint32_t slot, uint32_t generation, const struct qid *id);
+struct message *message_start(enum queue_where where, uint32_t slot, uint32_t generation,
+			      const struct qid *id);
 /* A recipient reached its result for this pass; settles the message when it was the last. */
 void message_settle(struct message *m, uint32_t rcpt, enum run_state state, const struct qstatus *why);
 void message_free(struct message *m);
 struct message *message_find(struct span id); /* active ones */
+/* The sender that recipient `rcpt` sees when the message asks for VERP; memory from `a`. */
+struct span message_verp_sender(const struct message *m, uint32_t rcpt, struct arena *a);
 bool message_is_probe(
     const struct message *m); /* nothing of it is delivered; the results are what is wanted */
 
@@ -71,6 +76,9 @@ void incoming_add(enum queue_where where, uint32_t slot, uint32_t generation, co
 void incoming_again(enum queue_where where, uint32_t slot, uint32_t generation, const struct qid *id);
 void incoming_refill(void); /* there is room in the active set */
 size_t incoming_count(void);
+/* A message that waits ("": the first) becomes active at once, limit or not, to be told what an operator
+ * wants; nothing of it is delivered in this pass. NULL: it does not wait. */
+struct message *incoming_pull(struct span id);
 void incoming_scan(void); /* at start and QOP_RESCAN: slots, incoming/, active/, deferred/ */
 
 /* ---- deferred.c ---- */

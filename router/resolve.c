@@ -207,15 +207,6 @@ static enum rc check_relocated(struct span addr, struct arena *a, struct resolve
 	return rc == RC_NOTFOUND ? RC_OK : rc;
 }
 
-/* "1.2.3.4", "1.2": no host name, whoever wrote it meant an address without its brackets. */
-static bool is_numeric(struct span domain)
-{
-	for (size_t i = 0; i < domain.n; i++)
-		if (!ascii_isdigit(domain.p[i]) && domain.p[i] != '.')
-			return false;
-	return domain.n > 0;
-}
-
 static bool domain_ok(struct span domain)
 {
 	if (domain.n > 0 && domain.p[0] == '[') {
@@ -225,7 +216,7 @@ static bool domain_ok(struct span domain)
 		/* RFC 5321 4.1.3: an IPv6 address has its tag */
 		return domain_literal_valid(domain) && v6 == (span_chr(span_skip(ip, v6 ? 5 : 0), ':') >= 0);
 	}
-	return domain_valid(domain, true) && !is_numeric(domain);
+	return domain_valid(domain, true) && !domain_is_numeric(domain);
 }
 
 /* Who is meant by "", by user@ and by ""@here: somebody of this host. */
@@ -267,7 +258,7 @@ void resolve_address(struct span sender, struct span addr, bool probe, struct ar
 	}
 	addr = with_names(addr, a, &e);
 	domain = address_split(addr).domain;
-	if (router.resolve_numeric_domain && is_numeric(domain) &&
+	if (router.resolve_numeric_domain && domain_is_numeric(domain) &&
 	    inet_addr_parse(domain, &literal) == RC_OK) {
 		addr = span_printf(a, SPAN_FMT "@[" SPAN_FMT "]", SPAN_ARG(address_split(addr).local),
 				   SPAN_ARG(domain));

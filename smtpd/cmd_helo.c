@@ -12,6 +12,7 @@ static const struct {
 		 { "auth", KW_AUTH },
 		 { "xclient", KW_XCLIENT },
 		 { "xforward", KW_XFORWARD },
+		 { "xverp", KW_XVERP },
 		 { "enhancedstatuscodes", KW_ESC },
 		 { "8bitmime", KW_8BITMIME },
 		 { "dsn", KW_DSN },
@@ -27,6 +28,13 @@ unsigned ehlo_keyword(struct span name)
 	return 0;
 }
 
+static bool trusted(const struct session *s, struct match_list *l)
+{
+	struct err e;
+
+	return !match_list_empty(l) && match_host(l, s->name, s->addr, &e) == RC_OK;
+}
+
 /* Also after HELO: clients exist that use what they were not offered, and Postfix takes it. */
 unsigned extensions(const struct session *s)
 {
@@ -34,7 +42,8 @@ unsigned extensions(const struct session *s)
 
 	return (off & KW_SIZE ? 0 : EXT_SIZE) | (off & KW_8BITMIME ? 0 : EXT_8BITMIME) |
 	       (off & KW_DSN ? 0 : EXT_DSN) | (auth_offered(s) ? EXT_AUTH : 0) |
-	       (!conf.smtputf8 || (off & KW_SMTPUTF8) ? 0 : EXT_SMTPUTF8);
+	       (!conf.smtputf8 || (off & KW_SMTPUTF8) ? 0 : EXT_SMTPUTF8) |
+	       (trusted(s, conf.verp_clients) && !(off & KW_XVERP) ? EXT_XVERP : 0);
 }
 
 /* For logs, headers and tables: what no host name holds becomes '?'. */
@@ -92,13 +101,6 @@ static void announce(struct session *s, struct buf *b, unsigned bit, const char 
 	(void)buf_printf(b, "\n%s", line);
 }
 
-static bool trusted(const struct session *s, struct match_list *l)
-{
-	struct err e;
-
-	return !match_list_empty(l) && match_host(l, s->name, s->addr, &e) == RC_OK;
-}
-
 static void announce_size(struct session *s, struct buf *b)
 {
 	char line[40];
@@ -139,6 +141,8 @@ static void list_extensions(struct session *s, struct buf *b)
 			 "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT");
 	if (s->may_xforward)
 		announce(s, b, KW_XFORWARD, "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT");
+	if (extensions(s) & EXT_XVERP)
+		announce(s, b, KW_XVERP, "XVERP");
 	announce(s, b, KW_ESC, "ENHANCEDSTATUSCODES");
 	announce(s, b, KW_8BITMIME, "8BITMIME");
 	announce(s, b, KW_DSN, "DSN");

@@ -1,6 +1,7 @@
 /* cmd_mail.c - MAIL (RFC 5321 section 4.1.1.2), and how a path is taken. */
 #include "restrict.h"
 #include "base/codec.h"
+#include "queue/verp.h"
 
 /* strict_rfc821_envelopes no: "user" without domain is completed later; what breaks the grammar is refused
  * here. */
@@ -36,6 +37,17 @@ static bool refuse(struct session *s, const char *text)
 	return false;
 }
 
+/* XVERP: one delivery a recipient, whose name goes into the sender's address. NULL, or the reply. */
+static const char *take_verp(struct session *s, struct transaction *tx)
+{
+	if (tx->mail.verp.n == 0)
+		tx->mail.verp = span_str(conf.verp_delims);
+	if (!verp_delims_ok(tx->mail.verp, conf.verp_filter))
+		return arena_printf(&s->tx_arena, "501 5.5.4 Error: XVERP needs two characters from %s",
+				    conf.verp_filter);
+	return tx->sender.n > 0 ? NULL : "503 5.5.4 Error: XVERP requires non-null sender";
+}
+
 /* false: the reply is sent. The transaction exists already, so that log lines name the sender. */
 static bool accept_sender(struct session *s, struct span path, struct span params)
 {
@@ -50,6 +62,10 @@ static bool accept_sender(struct session *s, struct span path, struct span param
 		return bad_sender(s, path);
 	if (conf.strict_utf8 && !tx->mail.smtputf8 && !span_is_ascii(tx->sender)) {
 		reply(s, "553 5.6.7 Must declare SMTPUTF8 to send unicode address");
+		return false;
+	}
+	if (tx->mail.xverp && (bad = take_verp(s, tx)) != NULL) {
+		reply(s, "%s", bad);
 		return false;
 	}
 	if (conf.message_size_limit > 0 && tx->mail.size > (uint64_t)conf.message_size_limit)

@@ -268,6 +268,7 @@ static void make_envelope(struct session *s, struct envelope *env)
 		.ident = s->fwd.ident.n > 0 ? s->fwd.ident : qid_span(&tx->qid),
 		.content_filter = or_else(tx->filter, span_str(conf.content_filter)),
 		.redirect = tx->redirect,
+		.verp = tx->mail.verp,
 		.rcpts = all_recipients(tx, &s->tx_arena),
 	};
 }

@@ -119,6 +119,10 @@ static const char *mail_param(struct span word, unsigned ext, struct arena *a, s
 		return NULL;
 	if (keyed(word, "AUTH", &v)) /* RFC 4954 section 5 */
 		return xtext(v, 500, a, &out->auth) ? NULL : "501 5.5.4 Bad AUTH parameter syntax";
+	if ((ext & EXT_XVERP) && (span_is_ci(word, "XVERP") || keyed(word, "XVERP", &out->verp))) {
+		out->xverp = true;
+		return NULL;
+	}
 	if ((ext & EXT_SMTPUTF8) && span_is_ci(word, "SMTPUTF8")) {
 		out->smtputf8 = true;
 		return NULL;

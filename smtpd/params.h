@@ -15,6 +15,7 @@
 #define EXT_DSN	     4u
 #define EXT_AUTH     8u
 #define EXT_SMTPUTF8 16u
+#define EXT_XVERP    32u
 
 /* "FROM:<path> PARAM=..." -> the path as it stands between the brackets and the parameters. Without brackets
  * the path is the first word, unless `strict`. NULL, or a reply. */
@@ -28,6 +29,8 @@ struct mail_params {
 	struct span envid; /* decoded, printable ASCII */
 	bool smtputf8;
 	struct span auth; /* decoded; n 0: not given */
+	bool xverp;	  /* XVERP, or XVERP=+= with the delimiters, not judged yet */
+	struct span verp;
 };
 const char *params_mail(struct span rest, unsigned extensions, struct arena *a, struct mail_params *out);
 

@@ -217,6 +217,9 @@ static void load_protocol(void)
 	    tables_of_list("smtpd_forbidden_commands", &conf.forbidden_cmd, &conf.forbidden);
 	conf.xclient = list("smtpd_authorized_xclient_hosts", false);
 	conf.xforward = list("smtpd_authorized_xforward_hosts", false);
+	conf.verp_clients = list("smtpd_authorized_verp_clients", false);
+	conf.verp_delims = str("default_verp_delimiters");
+	conf.verp_filter = str("verp_delimiter_filter");
 	if (strcmp(str("smtpd_upstream_proxy_protocol"), "haproxy") == 0)
 		conf.proxy_timeout_s = num("smtpd_upstream_proxy_timeout");
 	else if (str("smtpd_upstream_proxy_protocol")[0] != '\0')

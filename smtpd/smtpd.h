@@ -90,10 +90,10 @@ struct smtpd_conf {
 	const char *before_ehlo;
 	int64_t before_timeout_s;
 	/* lists and tables */
-	struct match_list *mynetworks, *xclient, *xforward, *bare_lf_except, *auth_except, *limit_except,
-	    *local_ip, *mech_filter;
+	struct match_list *mynetworks, *xclient, *xforward, *verp_clients, *bare_lf_except, *auth_except,
+	    *limit_except, *local_ip, *mech_filter, *backup_networks;
 	struct maps *command_filter, *footer_maps, *reject_filter;
-	struct match_list *backup_networks;
+	const char *verp_delims, *verp_filter;
 	struct maps *rewrite_table, *discard_maps, *login_maps, *rbl_reply_maps, *forbidden_table;
 	bool rewrite_inet, rewrite_mynetworks, rewrite_sasl, rewrite_all;
 	struct span *noop_cmd, *forbidden_cmd;
@@ -261,6 +261,7 @@ unsigned ehlo_keyword(struct span name); /* bit of a keyword, 0 unknown */
 #define KW_DSN	      1024u
 #define KW_SMTPUTF8   2048u
 #define KW_CHUNKING   4096u
+#define KW_XVERP      16384u
 #define KW_SILENT     8192u		      /* silent-discard */
 unsigned extensions(const struct session *s); /* EXT_ bits of params.h */
 

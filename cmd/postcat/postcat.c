@@ -23,6 +23,7 @@ struct shown {
 	struct arena a;
 	bool body; /* the empty line was seen */
 	uint64_t at;
+	uint64_t skip; /* lines of the message that begin before this offset are not shown */
 };
 
 static void print_span(const char *name, struct span v)
@@ -104,6 +105,7 @@ static void print_envelope(struct shown *s)
 	print_attribute("sasl_sender", e->sasl_sender);
 	print_span("sender_fullname", e->full_name);
 	printf("sender: " SPAN_FMT "\n", SPAN_ARG(e->sender));
+	print_span("verp_delimiters", e->verp);
 	if (s->im.next_try_us != 0)
 		print_time("next_attempt_time", s->im.next_try_us);
 	print_recipients(e);
@@ -111,7 +113,7 @@ static void print_envelope(struct shown *s)
 
 static void print_line(struct shown *s, struct span line, bool end)
 {
-	bool wanted = s->parts & (s->body ? P_BODY : P_HEADER);
+	bool wanted = s->at >= s->skip && (s->parts & (s->body ? P_BODY : P_HEADER));
 
 	if (wanted && s->offsets)
 		printf("%9llu ", (unsigned long long)s->at);
@@ -187,10 +189,19 @@ static void show_file(struct shown s)
 
 	s.fd = s.name[0] == '-' && s.name[1] == '\0' ? STDIN_FILENO : open(s.name, O_RDONLY | O_CLOEXEC);
 	if (s.fd < 0)
-		die_status(1, "open queue file %s: %s", s.name, strerror(errno));
+		die_status(1, "open %s: %s", s.name, strerror(errno));
 	s.max = INT64_MAX;
-	if (show(&s, &e) != RC_OK)
+	switch (show(&s, &e)) {
+	case RC_OK:
+		break;
+	case RC_SYNTAX: /* the next file may be one */
+	case RC_NOTFOUND:
+	case RC_GONE:
+		log_warning("%s: input is not a valid queue file", s.name);
+		break;
+	default:
 		die_status(1, "%s: %s", s.name, e.text);
+	}
 	close(s.fd);
 }
 
@@ -231,14 +242,17 @@ static void show_id(struct queue *q, struct shown s)
 	} places[] = { { QW_INCOMING, "incoming" },
 		       { QW_ACTIVE, "active" },
 		       { QW_DEFERRED, "deferred" },
-		       { QW_HOLD, "hold" } };
+		       { QW_HOLD, "hold" },
+		       { QW_MAILDROP, "maildrop" } };
 	const char *want = s.name;
 	char name[64];
 	struct qid id;
 	struct err e;
 
-	if (!qid_parse(span_str(want), &id))
+	if (!qid_plausible(span_str(want)))
 		die_status(1, "bad mail queue ID: %s", want);
+	if (!qid_parse(span_str(want), &id))
+		die_status(1, "open queue file %s: No such file or directory", want);
 	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
 		if (queue_file_open(q, &id, places[i].where, false, &s.fd, &e) != RC_OK)
 			continue;
@@ -256,9 +270,8 @@ static void show_id(struct queue *q, struct shown s)
 
 static void usage(void)
 {
-	die_status(1, "usage: postcat [-b (body text)] [-c config_dir] [-e (envelope records)] [-h (header "
-		      "text)] [-q (access "
-		      "queue)] [-v] [file(s)...]");
+	die_status(1, "usage: postcat [-b (body text)] [-c config_dir] [-d (decimal record type)] [-e "
+		      "(envelope records)] [-h (header text)] [-q (access queue)] [-v] [file(s)...]");
 }
 
 int main(int argc, char **argv)
@@ -272,7 +285,7 @@ int main(int argc, char **argv)
 	int c;
 
 	log_init(&(struct log_conf){ .service = "postcat", .file_fd = -1, .to_stderr = true });
-	while ((c = getopt(argc, argv, "bc:dehoqrs:v")) > 0)
+	while ((c = getopt(argc, argv, "bc:defhoqrs:v")) > 0)
 		switch (c) {
 		case 'b':
 			s.parts |= P_BODY;
@@ -292,7 +305,12 @@ int main(int argc, char **argv)
 		case 'q':
 			by_id = true;
 			break;
-		case 'd': /* -d, -r: the order of records; there is one only */
+		case 's':
+			if (span_to_u64(span_str(optarg), INT64_MAX, &s.skip) != RC_OK)
+				die_status(1, "bad offset: %s", optarg);
+			break;
+		case 'd': /* -d, -r: types and order of records; the image has neither */
+		case 'f': /* no name in the image has to be looked up */
 		case 'r':
 		case 'v':
 			break;
@@ -306,9 +324,7 @@ int main(int argc, char **argv)
 		    queue_open(conf_str(conf, "queue_directory"), false, &q, &e) != RC_OK)
 			die_status(1, "%s", e.text);
 	}
-	if (optind >= argc && by_id)
-		usage();
-	if (optind >= argc) {
+	if (optind >= argc && !by_id) {
 		s.name = "-";
 		show_file(s);
 	}

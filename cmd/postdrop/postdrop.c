@@ -212,14 +212,18 @@ int main(int argc, char **argv)
 {
 	struct envelope env;
 	const char *queue_dir;
+	int c;
 
 	safe_start();
 	arena_init(&memory);
 	log_init(
 	    &(struct log_conf){ .service = "postdrop", .file_fd = -1, .to_stderr = true, .to_syslog = true });
-	for (int i = 1; i < argc; i++) /* -r and -v as callers of old pass them; -c names a directory */
-		if (span_is(span_str(argv[i]), "-c") && i + 1 < argc)
-			(void)setenv("MAIL_CONFIG", argv[++i], 1);
+	while ((c = getopt(argc, argv, "c:rv")) > 0) {
+		if (c == 'c')
+			(void)setenv("MAIL_CONFIG", optarg, 1);
+		else if (c == '?')
+			die_status(1, "usage: postdrop [-c config_dir] [-v]");
+	}
 	load_config();
 	read_envelope(&env);
 	queue_dir = conf_str(conf, "queue_directory");

@@ -50,12 +50,18 @@ int main(int argc, char **argv)
 	const char *class = argv[optind], *service = argv[optind + 1], *request = argv[optind + 2];
 	if (chdir(conf_str(c, "queue_directory")) < 0)
 		die("chdir %s: %m", conf_str(c, "queue_directory"));
-	if ((strcmp(class, "public") != 0 && strcmp(class, "private") != 0) || strchr(service, '/') != NULL)
-		die("class must be public or private, service a name");
+	if (strchr(class, '/') != NULL || strchr(service, '/') != NULL || class[0] == '.' ||
+	    service[0] == '.')
+		die("class and service are names, not paths");
 	snprintf(path, sizeof path, "%s/%s", class, service);
 	int fd = connect_to(path);
-	if (fd < 0 || send(fd, request, strlen(request), MSG_NOSIGNAL) != (ssize_t)strlen(request))
-		die("cannot contact service %s: %m", path);
+	if (fd < 0)
+		log_warning("unable to look up %s: %m", path);
+	if (fd < 0 || send(fd, request, strlen(request), MSG_NOSIGNAL) != (ssize_t)strlen(request)) {
+		log_warning("Cannot contact class %s service %s - perhaps the mail system is down", class,
+			    service);
+		return 1;
+	}
 	close(fd);
 	return 0;
 }

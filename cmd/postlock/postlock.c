@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define EX_TEMPFAIL 75
+#define EX_COMMAND  1 /* it could not be run, or a signal ended it */
 
 struct styles {
 	bool fcntl, flock, dotlock;
@@ -33,7 +34,9 @@ static struct styles parse_styles(const char *text)
 		else if (span_is_ci(w, "dotlock"))
 			s.dotlock = true;
 		else
-			die_status(EX_TEMPFAIL, "unknown lock style: " SPAN_FMT, SPAN_ARG(w));
+			die_status(EX_TEMPFAIL,
+				   "unknown mailbox_delivery_lock value \"" SPAN_FMT "\" in \"%s\"",
+				   SPAN_ARG(w), text);
 	}
 	return s;
 }
@@ -63,7 +66,7 @@ static int lock_folder(const struct conf *c, const char *folder, const struct st
 	int64_t attempts = conf_int(c, "deliver_lock_attempts"), delay = conf_int(c, "deliver_lock_delay");
 	int fd = open(folder, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
-		die_status(EX_TEMPFAIL, "open %s: %m", folder);
+		die_status(EX_TEMPFAIL, "open file %s: %m", folder);
 	while (!try_lock(folder, fd, s, conf_int(c, "stale_lock_time"))) {
 		if (--attempts <= 0)
 			die_status(EX_TEMPFAIL, "unable to lock %s: %m", folder);
@@ -80,12 +83,12 @@ static int run(char **command)
 		die_status(EX_TEMPFAIL, "fork: %m");
 	if (pid == 0) {
 		execvp(command[0], command);
-		die_status(EX_TEMPFAIL, "%s: %m", command[0]);
+		die_status(EX_COMMAND, "execvp %s: %m", command[0]);
 	}
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return EX_TEMPFAIL;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : EX_TEMPFAIL;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : EX_COMMAND;
 }
 
 int main(int argc, char **argv)

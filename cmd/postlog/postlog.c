@@ -105,8 +105,8 @@ int main(int argc, char **argv)
 	else
 		log_input(level);
 	if (level == LOG_LEVEL_FATAL || level == LOG_LEVEL_PANIC) {
-		sleep(1);
-		return 1;
+		sleep(1); /* for a script that is started over and over */
+		return 0;
 	}
 	return 0;
 }

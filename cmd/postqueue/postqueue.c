@@ -3,6 +3,7 @@
 #include "postqueue.h"
 #include "ipc/proto.h"
 #include "log/log.h"
+#include "map/map.h"
 #include "queue/qid.h"
 #include "service/client.h"
 #include <pwd.h>
@@ -80,9 +81,28 @@ static void flush_id(const struct conf *c, const char *text)
 {
 	struct qid id;
 
-	if (!qid_parse(span_str(text), &id))
-		die_status(EX_UNAVAILABLE, "Invalid mail queue ID: \"%s\"", text);
+	if (!qid_plausible(span_str(text)))
+		die_status(EX_UNAVAILABLE, "Cannot flush queue ID - invalid name: \"%s\"", text);
+	if (!qid_parse(span_str(text), &id)) /* no message has such an id, which is no error */
+		id = (struct qid){ "NONE00" };
 	control(c, QOP_FLUSH_ID, qid_span(&id));
+}
+
+/* fast_flush_domains; flush(8) asks again. */
+static bool eligible(const struct conf *c, struct span site)
+{
+	struct span rest = span_str(conf_str(c, "parent_domain_matches_subdomains")), word;
+	struct match_list *domains;
+	unsigned flags = 0;
+	struct err e;
+
+	while (span_next_word(&rest, ", \t\n", &word))
+		if (span_is(word, "fast_flush_domains"))
+			flags = MATCH_PARENT;
+	if (match_list_open("fast_flush_domains", span_str(conf_str(c, "fast_flush_domains")), flags,
+			    &domains, &e) != RC_OK)
+		return true; /* a table that this user may not read: flush(8) may */
+	return match_domain(domains, site, &e) != RC_NOTFOUND;
 }
 
 static void flush_site(const struct conf *c, const char *site)
@@ -98,6 +118,8 @@ static void flush_site(const struct conf *c, const char *site)
 	if (s.n == 0 || s.n > 253 || span_chr(s, '@') >= 0)
 		die_status(EX_UNAVAILABLE, "Cannot flush mail queue - invalid destination: \"%s\"", site);
 	require_user(c, "authorized_flush_users");
+	if (!eligible(c, s))
+		die_status(EX_UNAVAILABLE, "Flush service is not configured for destination \"%s\"", site);
 	arena_init(&a);
 	q.site = s;
 	if (client_request(c, "public", conf_str(c, "flush_service_name"), IPC_FLUSH, &q, &r, &a, 100, &e) !=
@@ -144,7 +166,7 @@ static struct options parse(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct options o = parse(argc, argv);
-	struct conf *c = client_conf(o.dir, "postqueue");
+	struct conf *c = client_conf_status(o.dir, "postqueue", EX_UNAVAILABLE);
 
 	switch (o.mode) {
 	case 'f':

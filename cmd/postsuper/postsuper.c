@@ -18,11 +18,16 @@ struct action {
 	bool asked;
 };
 static struct action actions[] = {
-	{ 'e', QOP_EXPIRE, "expired", "Force-expired", 0, false },
-	{ 'd', QOP_DELETE, "removed", "Deleted", 0, false },
+	/* in the order of their totals */
 	{ 'r', QOP_REQUEUE, "requeued", "Requeued", 0, false },
+	{ 'd', QOP_DELETE, "removed", "Deleted", 0, false },
+	{ 'e', QOP_EXPIRE, "expired", "Force-expired", 0, false },
 	{ 'h', QOP_HOLD, "placed on hold", "Placed on hold", 0, false },
 	{ 'H', QOP_RELEASE, "released from hold", "Released from hold", 0, false },
+};
+struct wish {
+	struct action *act;
+	const char *arg;
 };
 static struct conf *conf;
 static struct queue *queue; /* when the suite is down */
@@ -30,10 +35,10 @@ static uint16_t queues;	    /* bits of 1 << queue_where; 0 all */
 
 static NORETURN void usage(void)
 {
-	die("usage: postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)] [-h queue_id "
-	    "(hold)] [-H queue_id (un-hold)] "
-	    "[-p (purge temporary files)] [-r queue_id (requeue)] [-s (structure fix)] [-S (structure fix)] "
-	    "[-v] [queue...]");
+	die("usage: postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)] [-f queue_id "
+	    "(expire and/or un-hold)] [-h queue_id (hold)] [-H queue_id (un-hold)] [-p (purge temporary "
+	    "files)] [-r queue_id (requeue)] [-s (structure fix)] [-S (redundant structure fix)][-v "
+	    "(verbose)] [queue...]");
 }
 
 /* ---- the suite is down: on the files ---- */
@@ -80,6 +85,8 @@ static enum rc on_disk(struct listed *m, enum qmgr_op op, struct err *e)
 	bool slot = m->where == QW_SLOT;
 	struct slot_pos pos;
 
+	if (m->where == QW_MAILDROP && op != QOP_DELETE) /* pickup(8) has to have it first */
+		return RC_NOTFOUND;
 	switch (op) {
 	case QOP_DELETE:
 		if (!slot)
@@ -120,7 +127,8 @@ static void directly(struct action *act, struct span id)
 			enum rc rc = on_disk(&m, act->op, &e);
 
 			if (rc == RC_OK) {
-				log_info("%s: %s", m.id.s, act->each);
+				if (id.n) /* ALL has its total only */
+					log_info("%s: %s", m.id.s, act->each);
 				act->count++;
 			} else if (rc != RC_NOTFOUND) {
 				log_warning("%s: %s", m.id.s, e.text);
@@ -166,22 +174,23 @@ static void apply_text(struct action *act, struct span text)
 
 	if (span_is(text, "ALL")) {
 		apply(act, SPAN_NONE);
-	} else if (!qid_parse(text, &id)) {
-		log_warning("bad mail queue id: " SPAN_FMT, SPAN_ARG(text));
-	} else {
+	} else if (!qid_plausible(text)) {
+		log_warning("invalid mail queue id: " SPAN_FMT, SPAN_ARG(text));
+	} else if (qid_parse(text, &id)) {
 		apply(act, qid_span(&id));
 	}
 }
 
-static void apply_stdin(struct action *act)
+/* One id a line, for each of the wishes. */
+static void apply_stdin(const struct wish *w, size_t wishes)
 {
 	char line[256];
 
 	while (fgets(line, sizeof(line), stdin)) {
 		struct span s = span_trim(span_str(line));
 
-		if (s.n)
-			apply_text(act, s);
+		for (size_t i = 0; s.n && i < wishes; i++)
+			apply_text(w[i].act, s);
 	}
 }
 
@@ -193,7 +202,8 @@ static void queue_words(int argc, char **argv)
 	} names[] = { { "incoming", QW_INCOMING },
 		      { "active", QW_ACTIVE },
 		      { "deferred", QW_DEFERRED },
-		      { "hold", QW_HOLD } };
+		      { "hold", QW_HOLD },
+		      { "maildrop", QW_MAILDROP } };
 
 	for (int i = optind; i < argc; i++) {
 		size_t k = 0;
@@ -201,7 +211,7 @@ static void queue_words(int argc, char **argv)
 		while (k < ARRAY_LEN(names) && strcmp(argv[i], names[k].name) != 0)
 			k++;
 		if (k == ARRAY_LEN(names))
-			die("invalid queue name: %s", argv[i]);
+			die("invalid directory name: %s", argv[i]);
 		queues |= (uint16_t)(1u << names[k].where);
 		if (names[k].where == QW_INCOMING)
 			queues |= 1u << QW_SLOT;
@@ -237,10 +247,16 @@ static void report(void)
 				 actions[i].count == 1 ? "" : "s");
 }
 
-struct wish {
-	struct action *act;
-	const char *arg;
-};
+/* The action of a flag, which is asked for from now on; NULL: there is none. */
+static struct action *find_action(int flag)
+{
+	for (size_t k = 0; k < ARRAY_LEN(actions); k++)
+		if (actions[k].flag == flag) {
+			actions[k].asked = true;
+			return &actions[k];
+		}
+	return NULL;
+}
 
 static size_t parse(int argc, char **argv, struct wish *wishes, const char **dir)
 {
@@ -248,7 +264,7 @@ static size_t parse(int argc, char **argv, struct wish *wishes, const char **dir
 	int ch;
 
 	while ((ch = getopt(argc, argv, "c:d:e:f:h:H:pr:sSv")) != -1) {
-		size_t k = 0;
+		struct action *act;
 
 		if (ch == 'c') {
 			*dir = optarg;
@@ -257,23 +273,23 @@ static size_t parse(int argc, char **argv, struct wish *wishes, const char **dir
 		if (ch == 'p' || ch == 's' || ch == 'S' ||
 		    ch == 'v') /* nothing to fix: unfinished files have no names here */
 			continue;
-		if (ch == 'f') /* -f: hold and expire */
-			ch = 'e';
-		while (k < ARRAY_LEN(actions) && actions[k].flag != ch)
-			k++;
-		if (k == ARRAY_LEN(actions))
+		if (ch == 'f') { /* expire, and release what is held */
+			wishes[n++] = (struct wish){ find_action('e'), optarg };
+			ch = 'H';
+		}
+		if ((act = find_action(ch)) == NULL)
 			usage();
-		wishes[n++] = (struct wish){ &actions[k], optarg };
-		actions[k].asked = true;
+		wishes[n++] = (struct wish){ act, optarg };
 	}
 	return n;
 }
 
 int main(int argc, char **argv)
 {
-	struct wish *wishes = xcalloc((size_t)argc + 1, sizeof(*wishes));
+	struct wish *wishes = xcalloc(2 * (size_t)argc + 1, sizeof(*wishes));
 	const char *dir = NULL;
 	size_t n = parse(argc, argv, wishes, &dir);
+	bool two;
 	struct err e;
 
 	conf = client_conf(dir, "postsuper");
@@ -283,10 +299,14 @@ int main(int argc, char **argv)
 	if (!suite_runs() && queue_open(conf_str(conf, "queue_directory"), true, &queue, &e) != RC_OK)
 		die("%s", e.text);
 	for (size_t i = 0; i < n; i++) {
-		if (strcmp(wishes[i].arg, "-") == 0)
-			apply_stdin(wishes[i].act);
-		else
+		if (strcmp(wishes[i].arg, "-") != 0) {
 			apply_text(wishes[i].act, span_str(wishes[i].arg));
+			continue;
+		}
+		/* -f: two wishes, one list of ids */
+		two = i + 1 < n && wishes[i + 1].arg == wishes[i].arg;
+		apply_stdin(&wishes[i], two ? 2 : 1);
+		i += two;
 	}
 	report();
 	free(wishes);

@@ -85,18 +85,6 @@ static bool needs_no_work(struct span in, const struct reader *r)
 	return r->keep_dot || (span_find(in, SPAN("\n.\n")) < 0 && !span_starts(in, SPAN(".\n")));
 }
 
-/* "From user date remote from host": the first word is the sender as the peer knows it. */
-static void take_uucp_sender(struct options *o, struct span line)
-{
-	struct span word;
-
-	if (!o->uucp || o->sender != NULL)
-		return;
-	line = span_skip(line, (size_t)span_chr(line, ' '));
-	if (span_next_word(&line, " \t", &word))
-		o->sender = arena_cstr(&memory, word);
-}
-
 struct span message_read(struct options *o)
 {
 	const char *fix = conf_str(config, "sendmail_fix_line_endings");
@@ -114,7 +102,8 @@ struct span message_read(struct options *o)
 	buf_init(&out, r.in.n + 2);
 	while (next_line(&r, &line, &end)) {
 		if (r.in_header_top && is_from_line(line)) {
-			take_uucp_sender(o, line);
+			if (o->uucp)
+				rmail_from_line(o, line);
 			continue;
 		}
 		if (r.in_header_top && is_blank_start(line))

@@ -19,7 +19,7 @@ static void set_body(struct options *o, const char *arg)
 	if (span_is_ci(span_str(arg), "8bitmime"))
 		o->eight_bit = true;
 	else if (!span_is_ci(span_str(arg), "7bit"))
-		fatal("%s: specify -B 7BIT or -B 8BITMIME", who());
+		fatal("-B option needs 8BITMIME or 7BIT");
 }
 
 static void set_config(struct options *o, const char *arg)
@@ -55,18 +55,23 @@ static void set_notify(struct options *o, const char *arg)
 	struct span rest = span_str(arg), w;
 
 	o->notify = 0;
-	while (span_next_word(&rest, ", ", &w)) {
+	while (span_next_word(&rest, ", \t", &w)) {
 		uint16_t bit = 0;
 
 		for (size_t i = 0; i < ARRAY_LEN(words); i++)
 			if (span_is_ci(w, words[i].word))
 				bit = words[i].bit;
-		if (bit == 0)
-			fatal("bad -N option value -- use NEVER or any of SUCCESS, FAILURE, DELAY");
+		if (bit == 0) {
+			warn("unknown DSN NOTIFY command value \"" SPAN_FMT "\" in \"%s\"", SPAN_ARG(w), arg);
+			o->notify = 0;
+			break;
+		}
 		o->notify |= bit;
 	}
-	if (o->notify == 0 || ((o->notify & NOTIFY_NEVER) && o->notify != NOTIFY_NEVER))
-		fatal("bad -N option value -- use NEVER or any of SUCCESS, FAILURE, DELAY");
+	if (o->notify == 0 || ((o->notify & NOTIFY_NEVER) && o->notify != NOTIFY_NEVER)) {
+		warn("bad -N option value -- ignored");
+		o->notify = 0;
+	}
 }
 
 static void set_ret(struct options *o, const char *arg)
@@ -76,16 +81,27 @@ static void set_ret(struct options *o, const char *arg)
 	else if (span_is_ci(span_str(arg), "hdrs"))
 		o->ret = RET_HDRS;
 	else
-		fatal("bad -R option value -- specify FULL or HDRS");
+		warn("bad -R option value -- ignored");
 }
 
 static void set_envid(struct options *o, const char *arg)
 {
-	if (strlen(arg) == 2) /* the old way to ask for VERP */
-		fatal("-V: VERP is not supported");
-	if (strlen(arg) == 0 || strlen(arg) > 100)
-		fatal("-V: envelope ID syntax error");
-	o->envid = arg;
+	size_t n = strlen(arg);
+
+	if (n == 2) { /* the old way to ask for VERP */
+		warn("option -V %s is deprecated with Postfix 2.3; specify -XV%s instead", arg, arg);
+		o->verp = arg;
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (!ascii_isprint(arg[i]))
+			n = 0;
+	if (n == 0)
+		warn("bad syntax in -V option value -- ignored");
+	else if (n > 100)
+		warn("too long -V option value -- ignored");
+	else
+		o->envid = arg;
 }
 
 static void set_mode(struct options *o, const char *arg)
@@ -97,6 +113,8 @@ static void set_mode(struct options *o, const char *arg)
 		return;
 	case 'h':
 	case 'H': /* host status: there is none */
+		o->mode = MODE_NOTHING;
+		return;
 	case 'm':
 		o->mode = MODE_DELIVER;
 		return;
@@ -134,8 +152,12 @@ static void set_queue(struct options *o, const char *arg)
 	else if (arg[0] == 'I' || arg[0] == 'R') {
 		o->mode = arg[0] == 'I' ? MODE_FLUSH_ID : MODE_FLUSH_SITE;
 		o->flush_arg = arg + 1;
+		if (arg[1] == '\0')
+			fatal("specify: %s", arg[0] == 'I' ? "-qIqueueid" : "-qRsitename");
 	} else if (!ascii_isdigit(arg[0]))
 		fatal("-q%c is not implemented", arg[0]);
+	else if (o->mode == MODE_DELIVER) /* "-q15m": be the daemon that looks at the queue so often */
+		o->mode = MODE_DAEMON;
 }
 
 static void set_extract(struct options *o, const char *arg)
@@ -147,7 +169,7 @@ static void set_extract(struct options *o, const char *arg)
 static void set_verbose(struct options *o, const char *arg)
 {
 	(void)arg;
-	o->verbose = true;
+	o->verbose++;
 }
 
 static void refuse_n(struct options *o, const char *arg)
@@ -157,24 +179,40 @@ static void refuse_n(struct options *o, const char *arg)
 	fatal("-n option not supported");
 }
 
-static void refuse_x(struct options *o, const char *arg)
+/* -XV, -XV+=: VERP; "-X file", the transaction log of old, is refused. */
+static void set_verp(struct options *o, const char *arg)
 {
-	(void)o;
-	(void)arg;
-	fatal("option -X not supported");
+	if (arg[0] != 'V')
+		fatal("unsupported: -X%c", arg[0]);
+	o->verp = arg + 1;
+}
+
+/* -O name=value: those of RFC 8689 and RFC 6531 count; any other is without effect. */
+static void set_option(struct options *o, const char *arg)
+{
+	if (span_is_ci(span_str(arg), "smtputf8=yes"))
+		o->smtputf8 = true;
+	else if (span_is_ci(span_str(arg), "smtputf8=no"))
+		o->smtputf8 = false;
 }
 
 static const struct flag flags[] = {
 	{ 'A', true, ignore },	      { 'B', true, set_body },	   { 'C', true, set_config },
 	{ 'F', true, set_full_name }, { 'G', false, ignore },	   { 'I', false, NULL },
-	{ 'L', true, ignore },	      { 'N', true, set_notify },   { 'O', true, ignore },
+	{ 'L', true, ignore },	      { 'N', true, set_notify },   { 'O', true, set_option },
 	{ 'R', true, set_ret },	      { 'U', false, ignore },	   { 'V', true, set_envid },
-	{ 'X', true, refuse_x },      { 'b', true, set_mode },	   { 'c', false, ignore },
+	{ 'X', true, set_verp },      { 'b', true, set_mode },	   { 'c', false, ignore },
 	{ 'e', true, ignore },	      { 'f', true, set_sender },   { 'h', true, ignore },
 	{ 'i', false, keep_dot },     { 'm', false, ignore },	   { 'n', false, refuse_n },
 	{ 'o', true, set_o },	      { 'p', true, ignore },	   { 'r', true, set_sender },
 	{ 't', false, set_extract },  { 'v', false, set_verbose }, { 'x', false, ignore },
 };
+
+NORETURN static void usage(const char *what, char letter)
+{
+	fprintf(stderr, "sendmail: %s -- '%c'\n", what, letter);
+	fatal("usage: sendmail [options]");
+}
 
 static const struct flag *find(char letter)
 {
@@ -195,7 +233,7 @@ static int one_word(struct options *o, char **argv, int left)
 			return 0;
 		}
 		if ((f = find(*p)) == NULL)
-			fatal("usage: sendmail [options]");
+			usage("invalid option", *p);
 		if (f->run == NULL) {
 			o->mode = MODE_ALIASES;
 			continue;
@@ -209,7 +247,7 @@ static int one_word(struct options *o, char **argv, int left)
 			return 0;
 		}
 		if (left < 2)
-			fatal("option -%c needs an argument", *p);
+			usage("option requires an argument", *p);
 		f->run(o, argv[1]);
 		return 1;
 	}
@@ -230,12 +268,4 @@ void options_parse(int argc, char **argv, struct options *o)
 		else
 			o->rcpt[o->rcpts++] = argv[i];
 	}
-}
-
-/* rmail RECIPIENT...: as sendmail -G -i; the sender is in the From_ line, read by message_read(). */
-void rmail_options(int argc, char **argv, struct options *o)
-{
-	o->keep_dot = o->uucp = true;
-	o->rcpt = argv + 1;
-	o->rcpts = argc - 1;
 }

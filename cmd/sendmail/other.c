@@ -62,7 +62,7 @@ void run_other(const struct options *o)
 	case MODE_DAEMON:
 		run_one("postern", "start", NULL);
 	case MODE_SMTP:
-		fatal("-bs: SMTP on standard input is not offered");
+	case MODE_NOTHING:
 	case MODE_DELIVER:
 	case MODE_VERIFY:
 		break;

@@ -4,13 +4,25 @@
 #include "sendmail.h"
 #include "base/codec.h"
 #include "log/log.h"
+#include "queue/verp.h"
 #include <fcntl.h>
 #include <stdarg.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 struct arena memory;
+static const char *program = "sendmail"; /* the name we were called by */
 const struct conf *config;
+
+/* The logger is asked for only when there is something to say: most calls never need it. */
+static void start_log(void)
+{
+	log_init(&(struct log_conf){ .tag = config != NULL ? conf_str(config, "syslog_name") : NULL,
+				     .service = program,
+				     .to_syslog = true,
+				     .file_fd = -1,
+				     .to_stderr = true });
+}
 
 void fatal(const char *fmt, ...)
 {
@@ -20,13 +32,20 @@ void fatal(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	/* the logger is asked for only now: most calls never need it */
-	log_init(&(struct log_conf){ .tag = config != NULL ? conf_str(config, "syslog_name") : NULL,
-				     .service = "sendmail",
-				     .to_syslog = true,
-				     .file_fd = -1,
-				     .to_stderr = true });
+	start_log();
 	die_status(75, "%s", text);
+}
+
+void warn(const char *fmt, ...)
+{
+	char text[LOG_LINE_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	start_log();
+	log_warning("%s", text);
 }
 
 static void load(const struct options *o)
@@ -76,6 +95,20 @@ static struct span printable(const char *text)
 	return s;
 }
 
+/* -XV without delimiters: the default ones. */
+static struct span verp_delims(const struct options *o)
+{
+	const char *filter = conf_str(config, "verp_delimiter_filter");
+	struct span d;
+
+	if (o->verp == NULL)
+		return SPAN_NONE;
+	d = span_str(o->verp[0] != '\0' ? o->verp : conf_str(config, "default_verp_delimiters"));
+	if (!verp_delims_ok(d, filter))
+		fatal("-V requires two characters from %s", filter);
+	return d;
+}
+
 static void deliver(struct options *o)
 {
 	struct envelope env = { .arrival_us = wall_now().us, .ret = o->ret };
@@ -87,15 +120,20 @@ static void deliver(struct options *o)
 		env.envid = printable(o->envid);
 	if (o->mode == MODE_VERIFY) {
 		if (o->extract)
-			fatal("-t can be used only in delivery mode");
+			fatal("-t option cannot be used with -bv");
 		env.flags |= ENVF_VERIFY_ONLY | ENVF_TRACE;
 	} else {
 		content = message_read(o);
+		if (o->uucp)
+			rmail_need_sender(o);
 		if (!span_is_ascii(content))
 			env.flags |= ENVF_MIME_CONVERT;
 	}
 	env.sender = sender_of(o);
-	if (o->verbose)
+	env.verp = verp_delims(o);
+	if (o->smtputf8)
+		env.flags |= ENVF_SMTPUTF8;
+	if (o->verbose == 1) /* more of them ask for a talkative program, not for a report */
 		env.flags |= ENVF_TRACE;
 	if (o->extract)
 		env.flags |= ENVF_EXTRACT;
@@ -126,6 +164,7 @@ int main(int argc, char **argv)
 	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
 	const char *name = slash != NULL ? slash + 1 : argc > 0 ? argv[0] : "sendmail";
 
+	program = name;
 	tidy_descriptors();
 	umask(022);
 	arena_init(&memory);
@@ -139,7 +178,13 @@ int main(int argc, char **argv)
 		if (span_is(span_str(name), "newaliases"))
 			o.mode = MODE_ALIASES;
 	}
+	if (o.mode == MODE_NOTHING)
+		return 0;
 	load(&o);
+	if (o.mode == MODE_SMTP && o.rcpts == 0) {
+		dialogue_run(&o);
+		return 0;
+	}
 	if (o.mode != MODE_DELIVER && o.mode != MODE_VERIFY)
 		run_other(&o);
 	deliver(&o);

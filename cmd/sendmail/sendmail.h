@@ -9,6 +9,7 @@
 
 enum mode {
 	MODE_DELIVER,
+	MODE_NOTHING, /* -bh, -bH */
 	MODE_VERIFY,
 	MODE_LIST,
 	MODE_ALIASES,
@@ -25,8 +26,11 @@ struct options {
 	const char *full_name; /* NULL: NAME, then the user database */
 	const char *config, *flush_arg;
 	const char *envid;
-	bool extract, keep_dot, eight_bit, verbose;
-	bool uucp; /* rmail: the From_ line names the sender */
+	const char *verp; /* delimiters; "": the default ones; NULL: no VERP */
+	bool extract, keep_dot, eight_bit, smtputf8;
+	unsigned verbose; /* how many -v */
+	bool uucp;	  /* rmail: the From_ line names the sender */
+	const char *uucp_path;
 	uint16_t notify, ret;
 	char **rcpt;
 	int rcpts;
@@ -38,10 +42,16 @@ extern const struct conf *config;
 /* "sendmail: fatal: ..." on stderr and in the log; ends with status 75 whatever went wrong, as callers
  * expect. */
 NORETURN void fatal(const char *fmt, ...) PRINTF_LIKE(1, 2);
-const char *who(void); /* "root(0)" */
+void warn(const char *fmt, ...) PRINTF_LIKE(1, 2); /* on stderr and in the log; life goes on */
+const char *who(void);				   /* "root(0)" */
 
 void options_parse(int argc, char **argv, struct options *o);
+
+/* ---- rmail.c ---- */
 void rmail_options(int argc, char **argv, struct options *o);
+/* One From_ line of the message's head: adds its host to the path, takes its user. */
+void rmail_from_line(struct options *o, struct span line);
+void rmail_need_sender(const struct options *o); /* status 65 when no line named one */
 
 /* ---- message.c ---- */
 /* Standard input: From_ lines stripped, LF line ends, "." ends it unless keep_dot. */
@@ -53,6 +63,12 @@ void recipients_take(const struct options *o, struct span content, struct ipc_li
 
 /* ---- submit.c: 250 or a file in maildrop/ when these return ---- */
 void submit(const struct envelope *env, struct span content);
+enum submitted { SUBMIT_STORED, SUBMIT_REFUSED, SUBMIT_FAILED };
+/* The same for one that has to go on: *why says what was the matter. */
+enum submitted submit_try(const struct envelope *env, struct span content, const char **why);
+
+/* ---- dialogue.c: -bs ---- */
+void dialogue_run(struct options *o);
 
 /* ---- identity.c ---- */
 const char *login_name(void);

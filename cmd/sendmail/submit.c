@@ -129,20 +129,22 @@ static bool read_reply(int s, struct pickup_submit_reply *r)
 			  &memory, r, NULL) == RC_OK;
 }
 
-/* true: it is on stable storage. A refusal for good ends the process. */
-static bool over_socket(struct span envelope, struct span content)
+/* SUBMIT_FAILED: not now, not this way. */
+static enum submitted over_socket(struct span envelope, struct span content, const char **why)
 {
 	struct pickup_submit_reply r = { .code = 0 };
 	int s = connect_pickup();
 	bool done;
 
 	if (s < 0)
-		return false;
+		return SUBMIT_FAILED;
 	done = send_request(s, envelope, content) && read_reply(s, &r);
 	close(s);
-	if (done && r.code >= 500)
-		fatal("%s: " SPAN_FMT, who(), SPAN_ARG(r.text));
-	return done && r.code == 0;
+	if (done && r.code >= 500) {
+		*why = arena_cstr(&memory, r.text);
+		return SUBMIT_REFUSED;
+	}
+	return done && r.code == 0 ? SUBMIT_STORED : SUBMIT_FAILED;
 }
 
 /* ---- postdrop ---- */
@@ -175,7 +177,7 @@ static void exec_postdrop(int in)
 }
 
 /* "PSTDROP1", length of the envelope as four bytes, the envelope, the content up to the end of input. */
-static void over_postdrop(struct span envelope, struct span content)
+static enum submitted over_postdrop(struct span envelope, struct span content, const char **why)
 {
 	unsigned char head[12] = { 'P', 'S', 'T', 'D', 'R', 'O', 'P', '1' };
 	int pipe_fd[2], status;
@@ -196,20 +198,23 @@ static void over_postdrop(struct span envelope, struct span content)
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			fatal("%s: waiting for postdrop: %s", who(), strerror(errno));
-	if (!sent || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		fatal("%s: postdrop could not store the message", who());
+	*why = "postdrop could not store the message";
+	return sent && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? SUBMIT_STORED : SUBMIT_FAILED;
 }
 
-static void submit_part(const struct envelope *env, struct span content)
+static enum submitted submit_part(const struct envelope *env, struct span content, const char **why)
 {
+	enum submitted r;
 	struct buf b;
 
 	buf_init(&b, ENVELOPE_MAX);
 	if (envelope_encode(env, &b) != RC_OK)
 		fatal("%s: the envelope is too large", who());
-	if (!over_socket(buf_span(&b), content))
-		over_postdrop(buf_span(&b), content);
+	r = over_socket(buf_span(&b), content, why);
+	if (r == SUBMIT_FAILED)
+		r = over_postdrop(buf_span(&b), content, why);
 	buf_release(&b);
+	return r;
 }
 
 /* Encoded size of a recipient: three lengths, two numbers, the texts. */
@@ -219,16 +224,27 @@ static size_t rcpt_bytes(const struct env_rcpt *r)
 }
 
 /* Long lists go as several messages, so that no part depends on the others' being accepted at once. */
-void submit(const struct envelope *env, struct span content)
+enum submitted submit_try(const struct envelope *env, struct span content, const char **why)
 {
-	for (size_t i = 0; i < env->rcpts.n;) {
+	enum submitted r = SUBMIT_STORED;
+
+	for (size_t i = 0; i < env->rcpts.n && r == SUBMIT_STORED;) {
 		struct envelope part = *env;
 		size_t n = 0, bytes = 0;
 
 		for (; i + n < env->rcpts.n && n < RCPTS_AT_ONCE && bytes < ENVELOPE_MAX - 32768; n++)
 			bytes += rcpt_bytes(envelope_rcpt(env, i + n));
 		part.rcpts = (struct ipc_list){ envelope_rcpt(env, i), n };
-		submit_part(&part, content);
+		r = submit_part(&part, content, why);
 		i += n;
 	}
+	return r;
+}
+
+void submit(const struct envelope *env, struct span content)
+{
+	const char *why = "";
+
+	if (submit_try(env, content, &why) != SUBMIT_STORED)
+		fatal("%s: %s", who(), why);
 }

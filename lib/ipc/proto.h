@@ -95,7 +95,14 @@ struct cleanup_slots {
 };
 
 /* ---- qmgr ---- */
-enum queue_where { QW_SLOT = 0, QW_INCOMING, QW_ACTIVE, QW_DEFERRED, QW_HOLD };
+enum queue_where {
+	QW_SLOT = 0,
+	QW_INCOMING,
+	QW_ACTIVE,
+	QW_DEFERRED,
+	QW_HOLD,
+	QW_MAILDROP /* listed and read, never worked on */
+};
 struct qmgr_new {
 	uint16_t where; /* QW_SLOT or QW_INCOMING (QW_HOLD is not told) */
 	uint32_t slot, generation;

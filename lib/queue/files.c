@@ -17,9 +17,8 @@
 
 #define NEW_PREFIX ".new."
 
-static const char *const dir_names[QD_COUNT] = {
-	"pool", "incoming", "active", "deferred", "hold", "corrupt"
-};
+static const char *const dir_names[QD_COUNT] = { "pool", "incoming", "active",	"deferred",
+						 "hold", "corrupt",  "maildrop" };
 
 struct named_file {
 	struct list link;
@@ -29,7 +28,7 @@ struct named_file {
 
 enum qdir qdir_of(enum queue_where where)
 {
-	static const enum qdir of[] = { QD_POOL, QD_INCOMING, QD_ACTIVE, QD_DEFERRED, QD_HOLD };
+	static const enum qdir of[] = { QD_POOL, QD_INCOMING, QD_ACTIVE, QD_DEFERRED, QD_HOLD, QD_MAILDROP };
 
 	INVARIANT((size_t)where < ARRAY_LEN(of));
 	return of[where];
@@ -76,7 +75,7 @@ enum rc queue_open(const char *dir, bool rw, struct queue **out, struct err *e)
 		return rc;
 	}
 	for (size_t i = 0; i < QD_COUNT; i++)
-		q->dir[i] = open_dir(q->top, dir_names[i], rw);
+		q->dir[i] = open_dir(q->top, dir_names[i], rw && i != QD_MAILDROP); /* its mode is master's */
 	if (rw)
 		qfile_probe(q);
 	if ((rc = queue_pool_refresh(q, e)) != RC_OK) {

@@ -33,7 +33,7 @@ static bool add_name(void *arg, const struct qid *id, const char *name)
 
 enum rc listing_open(struct queue *q, struct listing **out, struct err *e)
 {
-	const enum queue_where dirs[] = { QW_ACTIVE, QW_INCOMING, QW_DEFERRED, QW_HOLD };
+	const enum queue_where dirs[] = { QW_ACTIVE, QW_INCOMING, QW_DEFERRED, QW_HOLD, QW_MAILDROP };
 	struct listing *l = xcalloc(1, sizeof(*l));
 	enum rc rc = queue_pool_refresh(q, e), r;
 
@@ -106,7 +106,7 @@ enum rc listing_next(struct listing *l, struct arena *a, struct listed *out, str
 {
 	static const char *const names[] = {
 		[QW_SLOT] = "incoming",	    [QW_INCOMING] = "incoming", [QW_ACTIVE] = "active",
-		[QW_DEFERRED] = "deferred", [QW_HOLD] = "hold",
+		[QW_DEFERRED] = "deferred", [QW_HOLD] = "hold",		[QW_MAILDROP] = "maildrop",
 	};
 
 	while (l->next < l->n) {
@@ -114,7 +114,8 @@ enum rc listing_next(struct listing *l, struct arena *a, struct listed *out, str
 
 		*out = (struct listed){ .queue = names[en->where], .where = en->where, .slot = en->slot };
 		if (read_entry(l, en, a, out, e) == RC_OK) {
-			out->id = out->image.qid;
+			out->id =
+			    en->where == QW_MAILDROP ? en->id : out->image.qid; /* any user wrote that */
 			return RC_OK;
 		}
 	}

@@ -6,14 +6,15 @@
 #include "queue/queue.h"
 
 struct listing; /* opaque: the names found, and how far we are */
-/* Lists slots, incoming/, active/, deferred/, hold/. A directory that cannot be read is left out with the
+/* Lists slots, incoming/, active/, deferred/, hold/, maildrop/. A directory that cannot be read is left out with the
  * story in e (RC_SYS) and the rest is still listed. */
 enum rc listing_open(struct queue *q, struct listing **out, struct err *e);
 void listing_close(struct listing **l);
 size_t listing_count(const struct listing *l);
 
 struct listed {
-	const char *queue; /* "incoming", "deferred", "hold": slots count as incoming; who knows what is
+	const char
+	    *queue; /* "incoming", "deferred", "hold", "maildrop": slots count as incoming; who knows what is
 			      active says so */
 	enum queue_where where;
 	uint32_t slot;

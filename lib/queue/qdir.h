@@ -6,7 +6,7 @@
 #include "queue/queue.h"
 #include <pthread.h>
 
-enum qdir { QD_POOL, QD_INCOMING, QD_ACTIVE, QD_DEFERRED, QD_HOLD, QD_CORRUPT, QD_COUNT };
+enum qdir { QD_POOL, QD_INCOMING, QD_ACTIVE, QD_DEFERRED, QD_HOLD, QD_CORRUPT, QD_MAILDROP, QD_COUNT };
 
 struct queue {
 	int top;

@@ -68,3 +68,11 @@ bool qid_parse(struct span s, struct qid *out)
 	memcpy(out->s, s.p, s.n);
 	return true;
 }
+
+bool qid_plausible(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!ascii_isalnum(s.p[i]) && s.p[i] != '_')
+			return false;
+	return s.n > 0 && s.n <= 100;
+}

@@ -14,6 +14,8 @@ struct qid {
 struct qid qid_new(unsigned lane);		/* never the same twice in this process */
 void qid_set_long(bool on);			/* enable_long_queue_ids: from now on the long form */
 bool qid_parse(struct span s, struct qid *out); /* ASCII letters and digits, 6 to QID_MAX */
+/* What a user may call a queue id though no message ever had it: letters, digits, "_". */
+bool qid_plausible(struct span s);
 static inline struct span qid_span(const struct qid *q)
 {
 	return span_str(q->s);

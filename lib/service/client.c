@@ -76,7 +76,42 @@ enum rc client_request(const struct conf *c, const char *where, const char *name
 	return o.rc;
 }
 
+static bool names_dir(const char *list, const char *dir)
+{
+	struct span rest = span_str(list), w;
+
+	while (span_next_word(&rest, ", \t\r\n", &w))
+		if (span_is(w, dir))
+			return true;
+	return false;
+}
+
+/* A set-gid program believes a directory that its caller names (-c, MAIL_CONFIG) when the caller is root, or
+ * main.cf at its usual place lists it: or anybody could bring his own authorized_mailq_users. */
+static void require_known_dir(const char *dir, int status)
+{
+	struct conf *c = NULL;
+	struct err e;
+	bool known;
+
+	if ((getgid() == getegid() && getuid() == geteuid()) || getuid() == 0 ||
+	    span_is(span_str(dir), POSTERN_SYSCONFDIR "/postfix"))
+		return;
+	if (conf_load(POSTERN_SYSCONFDIR "/postfix", &c, &e) != RC_OK)
+		die_status(status, "%s", e.text);
+	known = names_dir(conf_str(c, "alternate_config_directories"), dir) ||
+		names_dir(conf_str(c, "multi_instance_directories"), dir);
+	conf_free(&c);
+	if (!known)
+		die_status(status, "unauthorized configuration directory name: %s", dir);
+}
+
 struct conf *client_conf(const char *dir, const char *program)
+{
+	return client_conf_status(dir, program, 1);
+}
+
+struct conf *client_conf_status(const char *dir, const char *program, int status)
 {
 	struct log_conf lc = { .service = program, .file_fd = -1, .to_stderr = true };
 	struct conf *c = NULL;
@@ -85,8 +120,9 @@ struct conf *client_conf(const char *dir, const char *program)
 	log_init(&lc);
 	if (!dir)
 		dir = conf_default_dir();
+	require_known_dir(dir, status);
 	if (conf_load(dir, &c, &e) != RC_OK)
-		die("%s", e.text);
+		die_status(status, "%s", e.text);
 	lc.tag = conf_str(c, "syslog_name");
 	lc.to_syslog = !*conf_str(c, "maillog_file");
 	log_init(&lc);

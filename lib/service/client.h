@@ -19,5 +19,7 @@ MUST_CHECK enum rc client_request(const struct conf *c, const char *where, const
 /* Reads the configuration: -c DIR (may be NULL), else MAIL_CONFIG, else the built-in directory; sets up the
  * log as a command does (stderr, and syslog or the maillog service). Dies when there is none. */
 struct conf *client_conf(const char *dir, const char *program);
+/* The same for programs that end with another status than 1. */
+struct conf *client_conf_status(const char *dir, const char *program, int status);
 
 #endif

@@ -1,47 +1,177 @@
-"""Every command answers --help and --version, and bash completes its options and arguments."""
+"""The commands against a running suite: VERP all the way (XVERP and sendmail -XV to the agents and the bounces), postsuper(1) on messages that
+wait beyond the active limit, sendmail -bs."""
+import json
 import os
+import re
+import shutil
+import smtplib
+import socket
 import subprocess
+import sys
+import tempfile
+import time
 
 import pytest
 
-from instance import BIN, ROOT, SBIN
+sys.path.insert(0, os.path.dirname(__file__))
+from fakesmtp import Server  # noqa: E402
+from instance import Instance  # noqa: E402
 
-COMMANDS = sorted(os.listdir(BIN))
+root_only = pytest.mark.skipif(os.getuid() != 0, reason="postsuper is the superuser's")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_and_version(name):
-    def run(option):
-        return subprocess.run([os.path.join(BIN, name), option], capture_output=True, text=True, timeout=20, check=False, stdin=subprocess.DEVNULL)
-    p = run("--help")
-    assert p.returncode == 0 and p.stderr == "" and f"{name}(1)" in p.stdout
-    v = run("--version")
-    assert v.returncode == 0 and v.stderr == "" and v.stdout.startswith(f"{name} (Postern) ") and len(v.stdout.split()) == 3
+class World:
+    def __init__(self):
+        self.server, self.mute = Server(), socket.socket()
+        self.mute.bind(("127.0.0.1", 0))
+        self.mute.listen(16)
+        self.base = tempfile.mkdtemp(prefix="postern-commands.")
+        os.chmod(self.base, 0o755)
+        maps = "inline:{ {ok.test=smtp:[127.0.0.1]:%d} {sender.test=smtp:[127.0.0.1]:%d} {bad.test=error:5.7.1 go away} {later.test=retry:4.7.1 later} " \
+               "{mute.test=smtp:[127.0.0.1]:%d} }" % (self.server.port, self.server.port, self.mute.getsockname()[1])
+        self.inst = Instance(os.path.join(self.base, "i"), main={
+            "inet_interfaces": "127.0.0.9", "smtp_tls_security_level": "none", "transport_maps": maps, "qmgr_message_active_limit": "1",
+            "minimal_backoff_time": "3000s", "maximal_backoff_time": "3000s", "smtpd_authorized_verp_clients": "127.0.0.1",
+            "smtp_destination_recipient_limit": "50"})
+        self.inst.start()
+
+    def sendmail(self, *args, text="Subject: t\n\nbody\n"):
+        p = self.inst.command("sendmail", "-i", *args, input=text.encode())
+        assert p.returncode == 0, p.stderr
+
+    def seen(self, what, n=1, seconds=20):
+        """n lines of the next hop's dialogue that match."""
+        end = time.monotonic() + seconds
+        while True:
+            got = [l for l in list(self.server.lines) if re.search(what, l)]
+            if len(got) >= n:
+                return got
+            assert time.monotonic() < end, (what, self.server.lines, self.inst.log()[-3000:])
+            time.sleep(0.05)
+
+    def listing(self):
+        return {m["queue_id"]: m for m in map(json.loads, self.inst.command("postqueue", "-j").stdout.decode().splitlines())}
 
 
 @pytest.fixture(scope="module")
-def etc(tmp_path_factory):
-    d = tmp_path_factory.mktemp("completion")
-    (d / "main.cf").write_text(f"myhostname = a.test\ndaemon_directory = {SBIN}\nqueue_directory = {d}/q\n")
-    (d / "master.cf").write_text("smtp inet n - n - - smtpd -o smtpd_banner=x\ncleanup unix n - n - 0 cleanup\n")
-    return d
+def world():
+    w = World()
+    yield w
+    w.inst.stop()
+    w.mute.close()
+    shutil.rmtree(w.base, ignore_errors=True)
 
 
-@pytest.mark.parametrize("line,want,other", [
-    ("postfix st", {"start", "start-fg", "stop", "status"}, "reload"), ("postern re", {"reload"}, "start"), ("postfix start ", set(), "start"),
-    ("postfix -", {"-c", "-v", "-D"}, "start"), ("postconf --", {"--help", "--version"}, "-n"), ("postconf smtpd_ban", {"smtpd_banner"}, "smtpd_timeout"),
-    ("postconf -C b", {"builtin"}, "user"), ("postconf -T c", {"compile-version"}, "run-version"), ("postconf -c ETC -P smtp", {"smtp/inet/smtpd_banner"}, "smtp"),
-    ("postconf -c ETC -F smtp/inet/ch", {"smtp/inet/chroot"}, "smtp/inet/wakeup"), ("postconf -c ETC -M c", {"cleanup/unix"}, "smtp/inet"),
-    ("postmulti -e de", {"destroy", "deport"}, "init"), ("postqueue -", {"-p", "-j", "-f"}, "-d"), ("postsuper -d A", {"ALL"}, "-"),
-    ("postsuper h", {"hold"}, "active"), ("postlog -p w", {"warn", "warning"}, "info"), ("postlock -l f", {"flock", "fcntl"}, "dotlock"),
-    ("postmap ha", {"hash:"}, "regexp:"), ("postcat -", {"-q", "-h"}, "-n"), ("postkick -c ETC public c", {"cleanup"}, "smtp")])
-def test_completion(etc, line, want, other):
-    words = line.replace("ETC", str(etc)).split(" ")
-    script = f"""PATH={BIN}:$PATH MAIL_CONFIG={etc}; export MAIL_CONFIG
-source {ROOT}/conf/completion.bash
-COMP_WORDS=({" ".join(f"'{w}'" for w in words)}); COMP_CWORD={len(words) - 1}
-f=$(complete -p {words[0]} | sed 's/.*-F \\([^ ]*\\).*/\\1/'); $f
-printf '%s\\n' "${{COMPREPLY[@]}}" """
-    p = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=True)
-    got = {w for w in p.stdout.split("\n") if w}
-    assert p.stderr == "" and want <= got and other not in got and (want or not got)
+def test_verp_from_sendmail(world):
+    """One delivery a recipient, each with its own sender."""
+    world.sendmail("-XV", "-f", "list@sender.test", "a@ok.test", "b@ok.test")
+    world.seen(r"MAIL FROM:<list\+a=ok\.test@sender\.test>")
+    world.seen(r"MAIL FROM:<list\+b=ok\.test@sender\.test>")
+    world.inst.wait_queue_empty()
+
+
+def test_verp_bounces(world):
+    """A failure comes back to the address that tells the recipient, one report each."""
+    world.sendmail("-XV-=", "-f", "l2@sender.test", "x@bad.test", "y@bad.test")
+    world.seen(r"RCPT TO:<l2-x=bad\.test@sender\.test>")
+    world.seen(r"RCPT TO:<l2-y=bad\.test@sender\.test>")
+    world.inst.wait_queue_empty()
+
+
+def test_xverp(world):
+    with smtplib.SMTP("127.0.0.1", world.inst.port["smtp"], timeout=15) as c:
+        c.ehlo("client.test")
+        assert c.has_extn("xverp")
+        assert c.docmd("MAIL", "FROM:<l@sender.test> XVERP=ab")[0] == 501
+        assert c.docmd("MAIL", "FROM:<> XVERP")[0] == 503
+        assert c.docmd("MAIL", "FROM:<l3@sender.test> XVERP")[0] == 250
+        assert c.docmd("RCPT", "TO:<q@ok.test>")[0] == 250
+        assert c.data("Subject: x\r\n\r\nbody\r\n")[0] == 250
+    world.seen(r"MAIL FROM:<l3\+q=ok\.test@sender\.test>")
+    world.inst.wait_queue_empty()
+
+
+def dialogue(world, *lines, eol="\r\n"):
+    p = world.inst.command("sendmail", "-bs", input=eol.join([*lines, ""]).encode())
+    return p.returncode, p.stdout.decode().split("\r\n")[:-1]
+
+
+def test_bs(world):
+    """SMTP on standard input (RFC 5321): the message goes out as any local one; errors do not end the session."""
+    code, out = dialogue(world, "MAIL FROM:<a@sender.test>", "EHLO me", "RCPT TO:<x@ok.test>", "MAIL FROM:<bs@sender.test> BODY=8BITMIME SIZE=100",
+                         "RCPT TO:<bs1@ok.test>", "RCPT TO:<bs2@ok.test> FOO=1", "RCPT TO:<a b@ok.test>", "DATA", "Subject: bs", "", "..dot", ".", "NOPE",
+                         "RSET", "QUIT", "NOOP")
+    assert code == 0
+    assert [l[:3] for l in out if l[3] == " "] == ["220", "503", "250", "503", "250", "250", "555", "501", "354", "250", "502", "250", "221"], out
+    assert out[0] == "220 mail.example.test ESMTP Postern" or out[0].startswith("220 mail.example.test ESMTP")
+    world.seen(r"RCPT TO:<bs1@ok\.test>")
+    world.inst.wait_queue_empty()
+    assert b"Subject: bs" in world.server.messages[-1] and b"\r\n..dot\r\n" in world.server.messages[-1] or b"\n.dot" in world.server.messages[-1]
+    assert "uid=%d from=<bs@sender.test>" % os.getuid() in world.inst.log()
+
+
+def test_bs_ends(world):
+    """Line feeds alone are fine among themselves; a dot between ends of the other kind ends no message, and a message cut off is none."""
+    n = len(world.server.messages)
+    assert [l[:3] for l in dialogue(world, "HELO me", "MAIL FROM:<>", "RCPT TO:<lf@ok.test>", "DATA", "x: y", "", "z", ".", "QUIT", eol="\n")[1]] == \
+        ["220", "250", "250", "250", "354", "250", "221"]
+    p = world.inst.command("sendmail", "-bs", input=b"HELO me\r\nMAIL FROM:<>\r\nRCPT TO:<cut@ok.test>\r\nDATA\r\nx: y\r\n\r\nz\n.\r\nmore\r\n.\nMAIL")
+    assert p.returncode == 75 and p.stdout.endswith(b"<CR><LF>.<CR><LF>\r\n")
+    world.seen(r"RCPT TO:<lf@ok\.test>")
+    world.inst.wait_queue_empty()
+    assert len(world.server.messages) == n + 1
+
+
+@root_only
+def test_postsuper_f_expires_and_releases(world):
+    world.sendmail("-f", "f1@sender.test", "held@later.test")
+    qid = world.inst.wait_log(r"(\w+): to=<held@later\.test>.*status=deferred")[0].group(1)
+    world.inst.command("postsuper", "-h", qid)
+    p = world.inst.command("postsuper", "-e", qid)  # expired, and still held
+    assert b"%s: expired" % qid.encode() in p.stderr and world.listing()[qid]["queue_name"] == "hold" and world.listing()[qid]["forced_expire"]
+    p = world.inst.command("postsuper", "-f", "-", input=qid.encode() + b"\n")
+    assert p.stderr.endswith(b"postsuper: Force-expired: 1 message\npostsuper: Released from hold: 1 message\n"), p.stderr
+    world.inst.wait_log(qid + r": from=<f1@sender\.test>, status=force-expired, returned to sender")
+    world.seen(r"RCPT TO:<f1@sender\.test>")
+    world.inst.wait_queue_empty()
+
+
+@root_only
+def test_postsuper_beyond_the_active_limit(world):
+    """One message is active and its next hop says nothing; the others wait for a place. An operator reaches them all the same, at once, and
+    nothing of them is delivered."""
+    world.sendmail("-f", "m@sender.test", "m@mute.test")
+    first = world.inst.wait_log(r"(\w+): from=<m@sender\.test>, size=.*queue active")[0].group(1)
+    for i in range(4):
+        world.sendmail("-f", "w%d@sender.test" % i, "w%d@ok.test" % i)
+    ids = [world.inst.wait_log(r"cleanup\[\d+\]: (\w+): message-id=.*\n(?:.*\n)*?", count=1) and
+           world.inst.wait_log(r"pickup\[\d+\]: (\w+): uid=\d+ from=<w%d@sender\.test>" % i)[0].group(1) for i in range(4)]
+    assert set(world.listing()) == {first, *ids}
+    p = world.inst.command("postsuper", "-d", ids[0])
+    assert b"Deleted: 1 message" in p.stderr
+    world.inst.wait_log(ids[0] + ": removed")
+    p = world.inst.command("postsuper", "-h", ids[1])
+    assert b"Placed on hold: 1 message" in p.stderr
+    p = world.inst.command("postsuper", "-e", ids[2])
+    assert b"Force-expired: 1 message" in p.stderr
+    world.inst.wait_log(ids[2] + r": from=<w2@sender\.test>, status=force-expired")
+    end = time.monotonic() + 20
+    while world.listing().get(ids[1], {}).get("queue_name") != "hold":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    p = world.inst.command("postsuper", "-d", "ALL")
+    assert re.search(rb"Deleted: [45] messages", p.stderr), p.stderr
+    world.inst.wait_log(ids[3] + ": removed")
+    assert not [l for l in world.server.lines if re.search(r"RCPT TO:<w\d@ok\.test>", l)]
+
+
+@root_only
+def test_set_gid_postqueue_trusts_no_foreign_directory(world):
+    """Or anybody could bring an authorized_mailq_users of his own."""
+    path = os.path.join(world.base, "postqueue")
+    shutil.copy(os.path.join(os.environ.get("POSTERN_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build")), "bin", "postqueue"), path)
+    shutil.chown(path, group="postdrop")
+    os.chmod(path, 0o2755)
+    p = subprocess.run([path, "-c", world.inst.config, "-p"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, user="nobody", group="nogroup",
+                       extra_groups=[])
+    assert p.returncode == 69 and p.stdout == b"" and (b"unauthorized configuration directory" in p.stderr or b"/etc/postfix" in p.stderr), p.stderr

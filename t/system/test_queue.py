@@ -369,7 +369,7 @@ def test_postsuper_running(stuck):
     wait_state(stuck, {i: "deferred" for i in ids[2:]})
     assert b"Deleted: 0 messages" in sup(stuck, "-d", ids[0]).stderr
     p = sup(stuck, "-d", "nonsense!")
-    assert p.returncode == 0 and b"bad mail queue id" in p.stderr
+    assert p.returncode == 0 and b"invalid mail queue id" in p.stderr
     p = sup(stuck, "-r", ids[2])
     assert b"Requeued: 1 message" in p.stderr
     stuck.wait_log("%s: to=.*status=deferred" % ids[2], count=2)

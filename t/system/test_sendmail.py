@@ -48,8 +48,9 @@ def parse(b):
     e = {"qid": r.span().decode(), "arrival": r.num("q"), "sender": r.span().decode(), "flags": r.num("I"), "ret": r.num("H"), "body": r.num("H"),
          "envid": r.span().decode()}
     r.span(), r.num("Q"), r.num("H")
-    for _ in range(13):
+    for _ in range(12):
         r.span()
+    e["verp"] = r.span().decode()
     e["name"] = r.span().decode()
     e["rcpts"] = []
     for _ in range(r.num("I")):
@@ -108,10 +109,33 @@ def test_dsn_options(world):
     assert env["ret"] == 2 and env["envid"] == "id1" and env["rcpts"][0][3] == 2 + 8
 
 
-@pytest.mark.parametrize("args", [(), ("-n", "x"), ("-bz", "x"), ("-N", "foo", "x"), ("-t",), ("-X", "f", "x"), ("-bs",), ("-B", "9BIT", "x")])
+@pytest.mark.parametrize("args", [(), ("-n", "x"), ("-bz", "x"), ("-t",), ("-X", "f", "x"), ("-bs", "x"), ("-XVab", "x"), ("-qI",), ("-qx",), ("-k",), ("-f",), ("-bv", "-t"), ("-B", "9BIT", "x")])
 def test_every_failure_is_75(world, args):
     p = world.run(*args)
-    assert p.returncode == 75 and p.stderr.startswith(b"sendmail: fatal: ")
+    assert p.returncode == 75 and b"sendmail: fatal: " in p.stderr
+
+
+def test_bad_dsn_options_are_ignored(world):
+    """As Postfix does: mail is worth more than an option."""
+    for args in (("-N", "foo"), ("-R", "x"), ("-V", ""), ("-N", "never,delay")):
+        p = world.run(*args, "x")
+        assert p.returncode == 0 and b"sendmail: warning: " in p.stderr and b"ignored" in p.stderr
+        assert world.got[-1][0]["ret"] == 0 and world.got[-1][0]["rcpts"][0][3] == 0
+
+
+@pytest.mark.parametrize("args,delims", [(("-XV",), "+="), (("-XV-=",), "-="), (("-V", "=-"), "=-"), (("-V=+",), "=+")])
+def test_verp_options(world, args, delims):
+    assert world.run(*args, "-f", "l@x.example", "x").returncode == 0
+    assert world.got[-1][0]["verp"] == delims
+
+
+def test_rmail(world):
+    """UUCP From_ lines: each adds its host to the path, the last names the user; no such line is status 65, no recipient 64."""
+    text = ">From joe Sat Jan  1 00:00:00 2000 remote from near\n>From joe Sat Jan  1 00:00:00 2000 remote from far\nSubject: u\n\nx\n.\ny\n"
+    assert world.run("a@x.example", "b", text=text, name="rmail").returncode == 0
+    assert world.got[-1][0]["sender"] == "near!far!joe" and rcpts(world) == ["a@x.example", "b"] and world.got[-1][1].endswith("Subject: u\n\nx\n.\ny\n")
+    assert world.run("a", text="Subject: u\n\nx\n", name="rmail").returncode == 65
+    assert world.run(name="rmail").returncode == 64
 
 
 def test_refused(world):

@@ -157,7 +157,7 @@ static void *deliver_one(void *arg)
 	static const struct span body = SPAN("Subject: x\n\ny\n");
 	const unsigned *i = arg;
 	struct store_loc l = location(*i % 2 ? "maildir:~/Maildir" : "maildir:~/other");
-	char qid[16];
+	char qid[24];
 	struct store_delivered d;
 	struct err e;
 	snprintf(qid, sizeof(qid), "ABC123DEF%u", *i / 4 * 4); /* one message for each mailbox comes twice */

@@ -1,0 +1,138 @@
+"""Our commands beside Debian's Postfix, with the same arguments and both systems down: standard output, exit status and the lines on standard error
+are the same. Skipped where Postfix is not installed."""
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from instance import BIN, Instance, make_users  # noqa: E402
+
+THEIRS = {n: p for n in ("sendmail", "mailq", "newaliases", "postqueue", "postsuper", "postcat", "postlog", "postlock", "postkick")
+          for p in ("/usr/sbin/" + n, "/usr/bin/" + n) if os.path.exists(p)}
+
+
+def is_postfix():
+    try:
+        return subprocess.run(["/usr/sbin/postconf", "-d", "mail_version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout.startswith(b"mail_version = 3")
+    except OSError:
+        return False
+
+
+pytestmark = pytest.mark.skipif(not is_postfix() or os.getuid() != 0 or "postfix" not in {p.pw_name for p in pwd.getpwall()},
+                                reason="needs Debian's postfix, and root")
+
+
+def masked(listing):
+    """Queue ids with their column, sizes, times."""
+    text = re.sub(r"^[0-9A-F]{10,16}[*!#]? +\d+ \w{3} \w{3} .\d \d\d:\d\d:\d\d ", "ID ", listing, flags=re.M)
+    text = re.sub(r'"queue_id": "\w+"|"(arrival_time|message_size)": \d+', "N", text)
+    text = re.sub(r"^-- \d+ Kbytes", "-- N Kbytes", text, flags=re.M)
+    head, sep, rest = text.partition("-------\n")  # messages come in the order of the directory
+    blocks = sorted((rest if sep else head).split("\n\n" if sep else "\n"))
+    return (head + sep if sep else "") + "|".join(b.strip("\n") for b in blocks)
+
+
+class Pair:
+    def __init__(self):
+        self.base = tempfile.mkdtemp(prefix="postern-oracle.")
+        os.chmod(self.base, 0o755)
+        make_users()
+        self.ours = Instance(os.path.join(self.base, "ours"), main={"alias_database": ""}, listen=())
+        self.ours.write_config()
+        self.ours.start(wait=False)  # once: it makes the queue's directories
+        self.ours.wait_log("starting|started", 20)
+        self.ours.stop()
+        self.etc, q = os.path.join(self.base, "theirs"), os.path.join(self.base, "theirs-queue")
+        owner, group = pwd.getpwnam("postfix"), shutil._get_gid("postdrop")
+        for d in (self.etc, q):
+            os.mkdir(d)
+        for d in "active bounce corrupt defer deferred flush hold incoming private saved trace maildrop public pid data".split():
+            os.mkdir(os.path.join(q, d), 0o700)
+            if d != "pid":
+                os.chown(os.path.join(q, d), owner.pw_uid, group if d in ("maildrop", "public") else owner.pw_gid)
+        os.chmod(os.path.join(q, "maildrop"), 0o730)
+        os.chmod(os.path.join(q, "public"), 0o710)
+        with open(os.path.join(self.etc, "main.cf"), "w", encoding="ascii") as f:
+            f.write(f"compatibility_level = 3.6\nqueue_directory = {q}\ndata_directory = {q}/data\nmyhostname = mail.example.test\nalias_database =\n")
+        shutil.copy("/usr/share/postfix/master.cf.dist" if os.path.exists("/usr/share/postfix/master.cf.dist") else "/etc/postfix/master.cf",
+                    os.path.join(self.etc, "master.cf"))
+        self.queue = q
+
+    def run(self, theirs, command, stdin):
+        name, *args = [a.replace("BASE", self.base) for a in command]
+        path = THEIRS.get(name) if theirs else os.path.join(BIN, name)
+        p = subprocess.run([name, *args], executable=path, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=30,
+                           env={"PATH": os.environ["PATH"], "MAIL_CONFIG": self.etc if theirs else self.ours.config})
+        return p.returncode, p.stdout.decode(), shape(p.stderr.decode())
+
+
+def shape(text):
+    """Lines in their order, each once (Postfix reads its options twice); the detail in parentheses after "down", and Postfix's own complaints about
+    sockets, are not compared."""
+    out = []
+    for line in text.splitlines():
+        line = re.sub(r"(mail system is down|accessing queue directly).*", r"\1", line)
+        if re.search(r"connect to public/|unable to look up|backwards-compatible", line) or line in out:
+            continue
+        out.append(line)
+    return out
+
+
+@pytest.fixture(scope="module")
+def pair():
+    p = Pair()
+    yield p
+    p.ours.stop()
+    shutil.rmtree(p.base, ignore_errors=True)
+
+
+TEXT = b"Subject: t\n\nbody\n"
+SENDMAIL = [
+    [], ["-n", "x"], ["-bz", "x"], ["-Bfoo", "x"], ["-N", "foo", "x"], ["-N", "never,delay", "x"], ["-Rx", "x"], ["-V", "", "x"], ["-XVab", "x"], ["-XV+=", "x"],
+    ["-X", "f", "x"], ["-qx"], ["-k"], ["-f"], ["-t"], ["-F"], ["-o"], ["-h"], ["-bp", "x"], ["-bi", "x"], ["-bs", "x"], ["-bd", "x"], ["-q", "x"], ["-qI"],
+    ["-qR"], ["-bv", "-t", "x"], ["-bv", "x"], ["-v", "x"], ["-O", "foo", "x"], ["-oQ", "x"], ["-Am", "x"], ["-L", "tag", "x"], ["-bh"], ["-bH"],
+    ["-bm", "x"], ["-bt"], ["-f", "", "x"], ["-f", "<>", "x"], ["-F", "Me", "-fme", "-oi", "-oem", "x"], ["-FCronDaemon", "-i", "-B8BITMIME", "-oem", "root"],
+    ["-t", "-i", "-fme", "x"], ["-i", "--", "-x"], ["-U", "-G", "-m", "-x", "-c", "x"], ["-C", "/nonexistent", "x"], ["-I", "x"], ["-bp"], ["-q"], ["-qIABCDEF12"],
+    ["-qRfoo.test"], ["-qRa@b"], ["-R", "hdrs", "-N", "success", "-V", "abc", "x"], ["-e", "m", "-p", "x", "-r", "me", "x"],
+]
+OTHERS = [
+    ["mailq"], ["mailq", "x"], ["newaliases"], ["newaliases", "x"],
+    ["postqueue"], ["postqueue", "-p"], ["postqueue", "-j"], ["postqueue", "-p", "-f"], ["postqueue", "-x"], ["postqueue", "-i"], ["postqueue", "-i", "a/b"],
+    ["postqueue", "-i", "abc"], ["postqueue", "-f"], ["postqueue", "-s", "foo.test"], ["postqueue", "-s", "a@b"], ["postqueue", "-s", ""], ["postqueue", "-p", "x"],
+    ["postqueue", "-c", "/nonexistent", "-p"],
+    ["postsuper"], ["postsuper", "-x"], ["postsuper", "-d"], ["postsuper", "-d", "abc"], ["postsuper", "-d", "ABCDEF12345"], ["postsuper", "-d", "ALL"],
+    ["postsuper", "-d", "all"], ["postsuper", "-d", "ALL", "nosuch"], ["postsuper", "-d", "ALL", "deferred", "hold"], ["postsuper", "-f", "ALL"], ["postsuper", "-p"],
+    ["postsuper", "-s"], ["postsuper", "-S"], ["postsuper", "-H", "ALL", "-h", "ALL", "-d", "ALL", "-r", "ALL", "-e", "ALL"], ["postsuper", "-d", "a/b", "-d", "a b"],
+    ["postsuper", "-h", "-"],
+    ["postcat", "-x"], ["postcat", "-q"], ["postcat", "-q", "abc"], ["postcat", "-q", "ABCDEF1234"], ["postcat", "/nonexistent"], ["postcat", "/etc/passwd"],
+    ["postcat", "-q", "../x"],
+    ["postlog"], ["postlog", "-p", "foo", "x"], ["postlog", "-x"], ["postlog", "-p", "warn", "hello", "world"], ["postlog", "-p", "error", "-t", "tag/x", "e"],
+    ["postlog", "-p", "fatal", "x"],
+    ["postlock"], ["postlock", "BASE/mbox"], ["postlock", "-l", "foo", "BASE/mbox", "true"], ["postlock", "BASE/mbox", "sh", "-c", "exit 3"],
+    ["postlock", "BASE/mbox", "/nonexistent"], ["postlock", "-l", "dotlock", "BASE/mbox", "ls", "BASE/mbox", "BASE/mbox.lock"],
+    ["postlock", "-l", "fcntl,  dotlock", "BASE/mbox", "sh", "-c", "kill -9 $$"],
+    ["postkick"], ["postkick", "public"], ["postkick", "a", "b", "c", "d"], ["postkick", "foo", "qmgr", "W"], ["postkick", "-x"],
+]
+
+
+@pytest.mark.parametrize("args", SENDMAIL, ids=" ".join)
+def test_sendmail(pair, args):
+    ours, theirs = (pair.run(t, ["sendmail", *args], TEXT) for t in (False, True))
+    assert (ours[0], masked(ours[1]), ours[2]) == (theirs[0], masked(theirs[1]), theirs[2])
+
+
+@pytest.mark.parametrize("command", OTHERS, ids=" ".join)
+def test_others(pair, command):
+    stdin = b"x/y\n../z\n" if command[-1] == "-" else b""
+    ours, theirs = pair.run(False, command, stdin), pair.run(True, command, stdin)
+    if command[0] == "postlog":  # since 3.8 its lines go to standard error, terminal or not
+        ours, theirs = ours[:2], theirs[:2]
+    elif ours[1] and not command[0] == "postlock":  # ids, times and our larger Received: field differ
+        ours, theirs = (ours[0], masked(ours[1]), ours[2]), (theirs[0], masked(theirs[1]), theirs[2])
+    assert ours == theirs
