@@ -218,7 +218,7 @@ static void rsa_key_is_elsewhere(void **state)
 static void ec_key_is_elsewhere(void **state)
 {
 	(void)state;
-	with_key("EC", "ECDSA (P-256)");
+	with_key("EC", "ECDSA (prime256v1)");
 }
 
 static void names_are_compared(void **state)
