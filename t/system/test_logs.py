@@ -31,6 +31,8 @@ copy@sink.test BCC w@virt.test
 def settings(base, sink, uid):
     """Works for ours and Postfix alike."""
     _, cert, key = make_certificates(os.path.join(base, "tls"))
+    base = os.path.join(base, f"tables{len(os.listdir(base))}")  # a table that is written again would be read again
+    os.mkdir(base)
     for name, text in (("header_checks", HEADER_CHECKS), ("access", ACCESS)):
         with open(os.path.join(base, name), "w", encoding="ascii") as f:
             f.write(text)

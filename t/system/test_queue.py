@@ -134,8 +134,9 @@ def test_double_bounce_ends(make):
     tm = {"transport_maps": transports(far_test="error:5.7.1 no", sender_test="error:5.1.1 no sender", pm_test="error:5.1.1 no postmaster")}
     inst = make(tm)
     send(inst, "r@far.test")
-    inst.wait_log("discarded")
+    inst.wait_log("status=bounced", count=2)
     inst.wait_queue_empty()
+    assert inst.log().count("message-id=<") == 2  # the message and one report
     inst2 = make({**tm, "notify_classes": "2bounce", "2bounce_notice_recipient": "postmaster@ok.test",
                   "transport_maps": transports(far_test="error:5.7.1 no", sender_test="error:5.1.1 no sender", ok_test=to_server(post))})
     send(inst2, "r@far.test")

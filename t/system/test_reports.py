@@ -2,6 +2,7 @@
 the end of a delay (confirm_delay_cleared), defer_transports and postqueue -f, transport rate delays, "-" addresses, default_filter_nexthop."""
 import os
 import shutil
+import smtplib
 import sys
 import tempfile
 import time
@@ -127,5 +128,10 @@ def test_mail_for_this_host_by_its_mx(w):
 
 
 def test_address_that_starts_with_a_minus(w):
-    qid = send(w.inst, "-r@held.test")
-    w.inst.wait_log(r"%s: to=<-r@held.test>.*dsn=5.1.3, status=bounced \(bad address syntax\)" % qid)
+    with smtplib.SMTP(w.inst.host, w.inst.port["smtp"]) as c:
+        c.helo("x")
+        c.docmd("MAIL", "FROM:<a@sender.test>")
+        assert c.docmd("RCPT", "TO:<-r@held.test>")[0] == 501
+    r = w.inst.command("sendmail", "-f", "a@sender.test", "--", "-r@held.test", input=b"Subject: x\n\nx\n")
+    assert r.returncode == 0, r.stderr
+    w.inst.wait_log(r": to=<-r@held.test>.*dsn=5.1.3, status=bounced \(bad address syntax\)")
