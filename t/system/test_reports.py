@@ -108,6 +108,7 @@ def test_deferred_transport_waits_for_a_flush(w):
     qid = send(w.inst, "r@held.test")
     w.inst.wait_log(r"%s: to=<r@held.test>, relay=none.*dsn=4.3.2, status=deferred \(deferred transport\)" % qid, count=2)
     assert not w.held.messages
+    time.sleep(0.5)  # a message on its way back to the deferred queue is not flushed
     assert w.inst.command("postqueue", "-f").returncode == 0
     settle(lambda: w.held.messages, what="the flush delivered nothing")
     w.inst.wait_log("%s: removed" % qid)
