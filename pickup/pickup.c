@@ -11,6 +11,7 @@ static void prepare(void)
 {
 	submit_prepare();
 	users_prepare();
+	senders_prepare();
 }
 
 static void refuse(struct pickup_submit_reply *r, unsigned code, const char *dsn, struct span text)

@@ -25,6 +25,14 @@ void submit_prepare(void);
 /* authorized_submit_users. *name: the user's name, for the reply. */
 void users_prepare(void);
 bool user_allowed(uid_t uid, const char **name);
+void users_read(void);		  /* before the sandbox */
+const char *user_name(uid_t uid); /* NULL: none, or users_read() was not called */
+
+/* local_login_sender_maps. */
+void senders_prepare(void);
+/* RC_DENIED: that user may not; RC_AGAIN: the table cannot tell now. *name: as user_name(). */
+MUST_CHECK enum rc sender_allowed(uid_t uid, struct span sender, struct arena *a, const char **name,
+				  struct err *e);
 
 void maildrop_start(void);
 void maildrop_scan(void);

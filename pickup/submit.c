@@ -242,6 +242,31 @@ static void submit_large(struct pickup_message *m, struct span head, struct span
 		refuse(r, 451, "4.3.0", "queue file write error");
 }
 
+/* local_login_sender_maps */
+static bool may_send_as(const struct pickup_message *m, struct arena *a, struct cleanup_submit_reply *r)
+{
+	const char *name;
+	struct err e;
+	enum rc rc = sender_allowed(m->uid, m->env.sender, a, &name, &e);
+
+	if (rc == RC_OK)
+		return true;
+	if (rc != RC_DENIED) {
+		log_warning("local_login_sender_maps: %s", e.text);
+		refuse(r, 451, "4.3.0", "sender ownership cannot be looked up now");
+		return false;
+	}
+	log_warning("User %s(%lu) is not allowed to use sender <" SPAN_FMT ">",
+		    name != NULL ? name : "unknown", (unsigned long)m->uid, SPAN_ARG(m->env.sender));
+	*r = (struct cleanup_submit_reply){ .code = 553,
+					    .dsn = SPAN("5.7.1"),
+					    .text = span_printf(
+						a, "User %s(%lu) is not allowed to use sender <" SPAN_FMT ">",
+						name != NULL ? name : "unknown", (unsigned long)m->uid,
+						SPAN_ARG(m->env.sender)) };
+	return false;
+}
+
 void submit(struct pickup_message *m, struct arena *a, struct cleanup_submit_reply *r)
 {
 	struct qid *id = arena_alloc(a, sizeof(*id));
@@ -254,6 +279,8 @@ void submit(struct pickup_message *m, struct arena *a, struct cleanup_submit_rep
 		refuse(r, 550, "5.1.0", "no recipients specified");
 		return;
 	}
+	if (!may_send_as(m, a, r))
+		return;
 	restrict_envelope(m, id);
 	log_info("%s: uid=%lu from=<" SPAN_FMT ">", id->s, (unsigned long)m->uid, SPAN_ARG(m->env.sender));
 	EVENT("message", EV_TEXT("queue_id", qid_span(id)), EV_NUMBER("uid", m->uid),

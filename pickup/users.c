@@ -16,11 +16,13 @@ static struct span uid_key(uid_t uid, char out[24])
 	return span_make(out, (size_t)snprintf(out, 24, "%lu", (unsigned long)uid));
 }
 
-static void read_users(void)
+void users_read(void)
 {
 	struct passwd *pw;
 	char key[24];
 
+	if (names != NULL)
+		return;
 	names = table_new();
 	setpwent();
 	while ((pw = getpwent()) != NULL && table_count(names) < USERS_MAX)
@@ -39,19 +41,24 @@ void users_prepare(void)
 		return;
 	if (match_list_open("authorized_submit_users", span_str(list), 0, &allowed, &e) != RC_OK)
 		die("authorized_submit_users: %s", e.text);
-	read_users();
+	users_read();
+}
+
+const char *user_name(uid_t uid)
+{
+	char key[24];
+
+	return names != NULL ? table_get(names, uid_key(uid, key)) : NULL;
 }
 
 bool user_allowed(uid_t uid, const char **name)
 {
-	char key[24];
+	const char *n = user_name(uid);
 	struct err e;
-	const char *n;
 
 	*name = "unknown";
 	if (allowed == NULL)
 		return true;
-	n = table_get(names, uid_key(uid, key));
 	if (n != NULL)
 		*name = n;
 	return match_domain(allowed, span_str(*name), &e) == RC_OK;

@@ -12,7 +12,7 @@ static const struct {
 	  "cleanup trivial-rewrite auth tlsmgr resolver proxymap proxywrite verify flush anvil spawn" },
 	{ "lmtpd",
 	  "cleanup trivial-rewrite auth tlsmgr resolver proxymap proxywrite verify flush anvil spawn" },
-	{ "pickup", "cleanup trivial-rewrite" },
+	{ "pickup", "cleanup trivial-rewrite proxymap" },
 	{ "cleanup", "trivial-rewrite qmgr proxymap bounce" },
 	{ "qmgr", "trivial-rewrite bounce cleanup flush verify proxymap *" },
 	{ "trivial-rewrite", "proxymap" },

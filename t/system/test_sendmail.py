@@ -1,6 +1,7 @@
 """sendmail(1), postdrop(1) and pickup(8): exit status 0 means that the message is on stable storage, by the socket or in maildrop/; the
 sender's identity comes from the kernel; recipients as RFC 5322 3.6.3 and 3.6.6 say; every failure is status 75."""
 import os
+import pwd
 import struct
 import subprocess
 import time
@@ -204,3 +205,25 @@ def test_postdrop_takes_no_nonsense(tmp_path):
         p = subprocess.run([os.path.join(BIN, "postdrop")], input=data, capture_output=True, env={"MAIL_CONFIG": w.dir + "/etc"})
         assert p.returncode == 75
     assert w.drop() == []
+
+
+def test_senders_of_a_login_name(tmp_path):
+    """local_login_sender_maps: user, user@domain (extensions do not count), @domain, <>; anything else is refused, and so is a name without entry."""
+    me = pwd.getpwuid(os.getuid()).pw_name
+    w = World(tmp_path, "recipient_delimiter = +\nmyorigin = here.test\nlocal_login_sender_maps = inline:{ { %s = kim, lee@far.test @all.test } }\n" % me)
+    w.up()
+    try:
+        for sender in ("kim@here.test", "kim+x@here.test", "LEE@far.test", "lee+y@far.test", "anyone@all.test"):
+            assert w.run("-f", sender, "r@x.test").returncode == 0, sender
+        for sender in ("kim@far.test", "lim@here.test", "lee@all.test.far.test", "", "x@sub.all.test"):
+            p = w.run("-f", sender, "r@x.test")
+            assert p.returncode == 75 and b"is not allowed to use sender <" in p.stderr, (sender, p.stderr)
+        assert len(w.got) == 5
+    finally:
+        w.d.kill()
+    w = World(tmp_path, "local_login_sender_maps = inline:{ { nosuchuser = * } }\n")
+    w.up()
+    try:
+        assert w.run("-f", "kim@here.test", "r@x.test").returncode == 75 and not w.got
+    finally:
+        w.d.kill()
