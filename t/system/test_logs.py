@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -12,7 +13,7 @@ import pytest
 
 import peer
 from fakesmtp import Server
-from instance import Instance, make_certificates, scratch
+from instance import BIN, Instance, make_certificates, scratch
 
 HEADER_CHECKS = """/^Subject: refuse/ REJECT not that subject
 /^Subject: odd/ WARN odd
@@ -366,3 +367,29 @@ def test_journald_gets_events(base, sink):
             if fields["POSTERN_EVENT"] == "disconnect" and "ehlo" in fields["MESSAGE"]:
                 break
     assert fields["SYSLOG_IDENTIFIER"] == "postfix/smtpd" and json.loads(fields["MESSAGE"])["protocol"] == "ESMTP"
+
+
+@pytest.mark.parametrize("init", [False, True])
+def test_container(base, init):
+    """maillog_file = /dev/stdout and start-fg, also as process 1 of a container: every daemon's lines come out of master's standard output."""
+    wrap = []
+    if init:
+        wrap = ["unshare", "--pid", "--fork", "--mount-proc"]
+        if os.getuid() != 0 or subprocess.run([*wrap, "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+            pytest.skip("no PID namespace can be made here")
+    i = Instance(os.path.join(base, f"container{init:d}"), main={"maillog_file": "/dev/stdout"})
+    i.write_config()
+    p = subprocess.Popen([*wrap, os.path.join(BIN, "postern"), "-c", i.config, "start-fg"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         env=dict(os.environ, MAIL_CONFIG=i.config), start_new_session=True)
+    try:
+        i.wait_port(i.port["smtp"])
+        c = Client(i, "EHLO me.test", "MAIL FROM:<a@x.test>", "RCPT TO:<b@elsewhere.test>", "DATA")
+        assert c.say("Subject: x\r\n\r\nx\r\n.").startswith("250 ")
+        c.say("QUIT")
+        time.sleep(0.5)
+    finally:
+        os.killpg(p.pid, signal.SIGTERM)
+        out = p.communicate(timeout=40)[0].decode()
+    for line in ("master.*: daemon started", r"smtpd\[\d+\]: connect from", r"cleanup\[\d+\]: \w+: message-id=", r"qmgr\[\d+\]: \w+: from=<a@x.test>",
+                 "terminating on signal 15"):
+        assert re.search(line, out), out
