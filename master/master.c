@@ -4,10 +4,9 @@
 #include "service/logsetup.h"
 #include <unistd.h>
 
-struct master master = { .listeners = { &master.listeners, &master.listeners },
-			 .log_fd = -1,
-			 .events_fd = -1,
-			 .ready_fd = -1 };
+struct master master = {
+	.listeners = { &master.listeners, &master.listeners }, .log_fd = -1, .events_fd = -1, .ready_fd = -1
+};
 
 static void first_task(void *arg)
 {

@@ -102,9 +102,9 @@ struct master {
 	bool one_uid, stopping;
 	uid_t owner; /* mail_owner */
 	gid_t owner_gid, postdrop;
-	int log_fd;   /* maillog_file, or -1 */
+	int log_fd;    /* maillog_file, or -1 */
 	int events_fd; /* event_log, or -1 */
-	int ready_fd; /* -w: the waiting parent's pipe, or -1 */
+	int ready_fd;  /* -w: the waiting parent's pipe, or -1 */
 	unsigned children;
 };
 extern struct master master;

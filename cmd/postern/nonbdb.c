@@ -291,7 +291,7 @@ static bool add_defaults(const struct plan *p, struct buf *out)
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		const struct param *q = conf_param_find(span_str(names[i]));
 		if (!q || conf_is_set(p->c->conf, names[i]) ||
-		    (strcmp(q->def, "hash") && strcmp(q->def, "btree")))
+		    (strcmp(q->def, "hash") != 0 && strcmp(q->def, "btree") != 0))
 			continue;
 		if (out && !added && out->n && out->p[out->n - 1] != '\n')
 			buf_putc(out, '\n');

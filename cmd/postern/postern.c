@@ -73,6 +73,8 @@ static void run_wrapper(const struct control *c, bool named, char **command)
 	arena_init(&a);
 	while (n < 32 && span_next_word(&rest, " \t", &word))
 		argv[n++] = arena_cstr(&a, word);
+	if (n == 0)
+		return;
 	while (*command != NULL && n < ARRAY_LEN(argv) - 1)
 		argv[n++] = *command++;
 	argv[n] = NULL;

@@ -62,7 +62,7 @@ static void write_list(struct job *j, const char *added, size_t at, const struct
 	for (size_t i = 1; i <= j->m->n; i++) {
 		if (added != NULL && i == at)
 			(void)buf_printf(&list, "%s%s", list.n > 0 ? " " : "", added);
-		if (i < j->m->n && &j->m->v[i] != gone)
+		if (i < j->m->n && (gone == NULL || &j->m->v[i] != gone))
 			(void)buf_printf(&list, "%s%s", list.n > 0 ? " " : "", j->m->v[i].dir);
 	}
 	set(j, j->m->v[0].dir, "multi_instance_directories", buf_cstr(&list));

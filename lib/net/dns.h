@@ -25,7 +25,8 @@ struct dns_rr {
 	uint32_t ttl;
 	struct span name;	     /* owner */
 	uint16_t pref, weight, port; /* MX, SRV (pref = priority) */
-	struct span target; /* MX, NS, PTR, SRV host name without final dot ("" is the root: null MX, RFC 7505) */
+	struct span
+	    target; /* MX, NS, PTR, SRV host name without final dot ("" is the root: null MX, RFC 7505) */
 	struct inet_addr addr; /* A, AAAA */
 	struct span data;      /* TXT strings joined, TLSA raw */
 };
