@@ -17,7 +17,7 @@
 #include "net/endpoint.h"
 #include "net/hostname.h"
 #include "net/tls.h"
-#include "params.h"
+#include "smtp/params.h"
 #include "queue/envelope.h"
 #include "queue/qid.h"
 #include "sasl/authclient.h"
@@ -263,7 +263,7 @@ unsigned ehlo_keyword(struct span name); /* bit of a keyword, 0 unknown */
 #define KW_CHUNKING   4096u
 #define KW_XVERP      16384u
 #define KW_SILENT     8192u		      /* silent-discard */
-unsigned extensions(const struct session *s); /* EXT_ bits of params.h */
+unsigned extensions(const struct session *s); /* EXT_ bits of smtp/params.h */
 
 /* ---- content.c ---- */
 /* opening.c: `at` is where the content of the client begins in the buffer. Settled as far as what is there

@@ -3,28 +3,29 @@
  * dialogue is held here, without rights, and each message goes the way of all local ones (submit.c). No network
  * client gets a session by this: one that inetd(8) connects to us has the rights of the user we run as.
  *
- * States: greeted (EHLO or HELO), sender known, recipients known. */
+ * States: greeted (EHLO or HELO), sender known, recipients known, chunks read (RFC 3030). */
 #include "sendmail.h"
 #include "base/codec.h"
 #include "mime/address.h"
+#include "smtp/params.h"
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 2048 /* of a command (line_length_limit) */
-#define RCPT_MAX       1000 /* smtpd_recipient_limit */
-#define ERRORS_MAX     100
 
 struct dialogue {
 	struct options *o;
 	bool greeted, have_sender;
 	struct span sender;
-	uint16_t body;
-	bool smtputf8;
+	struct mail_params mail;
 	struct env_rcpt *rcpt;
 	size_t rcpts, cap;
+	bool chunks, chunks_refused;
+	struct buf content; /* of the chunks */
 	unsigned errors;
 	bool crlf; /* the command ended so: then its data has to, too */
 	uint64_t size_limit;
@@ -83,9 +84,15 @@ static void end_transaction(struct dialogue *d)
 {
 	d->have_sender = false;
 	d->sender = SPAN_NONE;
+	d->mail = (struct mail_params){ 0 };
 	d->rcpts = 0;
-	d->body = BODY_7BIT;
-	d->smtputf8 = false;
+	d->chunks = d->chunks_refused = false;
+	buf_release(&d->content);
+}
+
+static bool yes(const char *name)
+{
+	return conf_bool(config, name);
 }
 
 /* ---- commands ---- */
@@ -102,33 +109,26 @@ static void cmd_helo(struct dialogue *d, struct span arg)
 
 static void cmd_ehlo(struct dialogue *d, struct span arg)
 {
+	long long size = (long long)conf_int(config, "message_size_limit");
+
 	if (arg.n == 0) {
 		say("501 Syntax: EHLO hostname");
 		return;
 	}
 	end_transaction(d);
 	d->greeted = true;
-	say("250-%s\r\n250-PIPELINING\r\n250-SIZE %lld\r\n250-ENHANCEDSTATUSCODES\r\n250-SMTPUTF8\r\n250 "
-	    "8BITMIME",
-	    conf_str(config, "myhostname"), (long long)conf_int(config, "message_size_limit"));
-}
-
-/* "FROM:<path> PARAMS": false, when it is not that. */
-static bool path_of(struct span arg, const char *keyword, struct span *path, struct span *params)
-{
-	struct span key = span_str(keyword);
-	ptrdiff_t end;
-
-	if (!span_starts_ci(arg, key))
-		return false;
-	arg = span_trim(span_skip(arg, key.n));
-	if (span_starts(arg, SPAN("<")) && (end = span_chr(arg, '>')) > 0) {
-		*path = span_make(arg.p + 1, (size_t)end - 1);
-		*params = span_skip(arg, (size_t)end + 1);
-		return true;
-	}
-	*params = arg;
-	return span_next_word(params, " \t", path) && path->p[0] != '<';
+	say("250-%s", conf_str(config, "myhostname"));
+	say("250-PIPELINING");
+	if (size > 0)
+		say("250-SIZE %lld", size);
+	else
+		say("250-SIZE");
+	if (!yes("disable_vrfy_command"))
+		say("250-VRFY");
+	say("250-ETRN\r\n250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-DSN");
+	if (yes("smtputf8_enable"))
+		say("250-SMTPUTF8");
+	say("250 CHUNKING");
 }
 
 /* An address as this dialogue takes it: "user" alone is completed later, as on the command line. */
@@ -137,79 +137,73 @@ static bool good_path(const struct dialogue *d, struct span path, struct span *o
 	bool routed;
 
 	return path.n <= ENV_ADDR_MAX &&
-	       address_parse_path(path, d->smtputf8, &memory, out, &routed) == RC_OK;
+	       address_parse_path(path, d->mail.smtputf8, &memory, out, &routed) == RC_OK;
 }
 
-/* false: the reply is sent. */
-static bool mail_param(struct dialogue *d, struct span w)
+/* What smtpd(8) takes of its clients; AUTH= says nothing here, and VERP is asked for with -XV. */
+static unsigned extensions(void)
 {
-	uint64_t size = 0;
+	return EXT_SIZE | EXT_8BITMIME | EXT_DSN | (yes("smtputf8_enable") ? EXT_SMTPUTF8 : 0);
+}
 
-	if (span_starts_ci(w, SPAN("SIZE=")) && span_to_u64(span_skip(w, 5), INT64_MAX, &size) == RC_OK) {
-		if (size <= d->size_limit)
-			return true;
-		say("552 5.3.4 Message size exceeds fixed limit");
-		return false;
-	}
-	if (span_is_ci(w, "SMTPUTF8"))
-		return d->smtputf8 = true;
-	if (span_is_ci(w, "BODY=8BITMIME") || span_is_ci(w, "BODY=7BIT")) {
-		d->body = span_is_ci(w, "BODY=7BIT") ? BODY_7BIT : BODY_8BITMIME;
-		return true;
-	}
-	say("555 5.5.4 Unsupported option: " SPAN_FMT, SPAN_ARG(span_head(w, 200)));
-	return false;
+static const char *mail_order(const struct dialogue *d)
+{
+	if (!d->greeted && yes("smtpd_helo_required"))
+		return "503 5.5.1 Error: send HELO/EHLO first";
+	return d->have_sender ? "503 5.5.1 Error: nested MAIL command" : NULL;
 }
 
 static void cmd_mail(struct dialogue *d, struct span arg)
 {
-	struct span path, params, w;
+	const char *refusal = mail_order(d);
+	struct span path, rest;
 
-	if (!d->greeted) {
-		say("503 5.5.1 Error: send HELO/EHLO first");
-		return;
+	if (refusal == NULL)
+		refusal = params_path(arg, "FROM:", yes("strict_rfc821_envelopes"), &path, &rest);
+	if (refusal == NULL) {
+		end_transaction(d);
+		refusal = params_mail(rest, extensions(), &memory, &d->mail);
 	}
-	if (d->have_sender) {
-		say("503 5.5.1 Error: nested MAIL command");
-		return;
+	if (refusal == NULL && path.n > 0 && !good_path(d, path, &d->sender))
+		refusal = "501 5.1.7 Bad sender address syntax";
+	if (refusal == NULL && d->mail.size > d->size_limit)
+		refusal = "552 5.3.4 Message size exceeds fixed limit";
+	if (refusal == NULL) {
+		d->sender = span_dup(&memory, d->sender);
+		d->have_sender = true;
 	}
-	if (!path_of(arg, "FROM:", &path, &params)) {
-		say("501 5.5.4 Syntax: MAIL FROM:<address>");
-		return;
-	}
-	end_transaction(d);
-	while (span_next_word(&params, " \t", &w))
-		if (!mail_param(d, w))
-			return;
-	if (path.n > 0 && !good_path(d, path, &d->sender)) {
-		say("501 5.1.7 Bad sender address syntax");
-		return;
-	}
-	d->sender = span_dup(&memory, d->sender);
-	d->have_sender = true;
-	say("250 2.1.0 Ok");
+	say("%s", refusal != NULL ? refusal : "250 2.1.0 Ok");
+}
+
+static const char *rcpt_order(const struct dialogue *d)
+{
+	if (d->chunks || d->chunks_refused)
+		return "503 5.5.1 Error: RCPT after BDAT";
+	return d->have_sender ? NULL : "503 5.5.1 Error: need MAIL command";
 }
 
 static void cmd_rcpt(struct dialogue *d, struct span arg)
 {
-	struct span path, params, w, addr;
+	const char *refusal = rcpt_order(d);
+	struct rcpt_params p = { 0 };
+	struct span path, rest, addr;
 
-	if (!d->have_sender)
-		say("503 5.5.1 Error: need MAIL command");
-	else if (!path_of(arg, "TO:", &path, &params))
-		say("501 5.5.4 Syntax: RCPT TO:<address>");
-	else if (span_next_word(&params, " \t", &w))
-		say("555 5.5.4 Unsupported option: " SPAN_FMT, SPAN_ARG(span_head(w, 200)));
-	else if (!good_path(d, path, &addr))
-		say("501 5.1.3 Bad recipient address syntax");
-	else if (d->rcpts == RCPT_MAX)
-		say("452 4.5.3 Error: too many recipients");
-	else {
+	if (refusal == NULL)
+		refusal = params_path(arg, "TO:", yes("strict_rfc821_envelopes"), &path, &rest);
+	if (refusal == NULL)
+		refusal = params_rcpt(rest, extensions(), &memory, &p);
+	if (refusal == NULL && !good_path(d, path, &addr))
+		refusal = "501 5.1.3 Bad recipient address syntax";
+	if (refusal == NULL && d->rcpts >= (uint64_t)conf_int(config, "smtpd_recipient_limit"))
+		refusal = "452 4.5.3 Error: too many recipients";
+	if (refusal == NULL) {
 		if (d->rcpts == d->cap)
 			d->rcpt = arena_grow(&memory, d->rcpt, d->rcpts, &d->cap, sizeof(*d->rcpt));
-		d->rcpt[d->rcpts++] = (struct env_rcpt){ .addr = span_dup(&memory, addr) };
-		say("250 2.1.5 Ok");
+		d->rcpt[d->rcpts++] = (struct env_rcpt){ .addr = span_dup(&memory, addr),
+							 .orcpt = p.orcpt,
+							 .notify = p.notify };
 	}
+	say("%s", refusal != NULL ? refusal : "250 2.1.5 Ok");
 }
 
 /* ---- the message ---- */
@@ -258,11 +252,13 @@ static void hand_over(struct dialogue *d, struct span content)
 {
 	struct envelope env = { .arrival_us = wall_now().us,
 				.sender = d->sender,
-				.body = d->body,
+				.ret = (uint16_t)d->mail.ret,
+				.body = (uint16_t)d->mail.body,
+				.envid = d->mail.envid,
 				.rcpts = { d->rcpt, d->rcpts } };
 	const char *why = "";
 
-	env.flags = (d->smtputf8 ? ENVF_SMTPUTF8 : 0) | (span_is_ascii(content) ? 0 : ENVF_MIME_CONVERT);
+	env.flags = (d->mail.smtputf8 ? ENVF_SMTPUTF8 : 0) | (span_is_ascii(content) ? 0 : ENVF_MIME_CONVERT);
 	env.full_name = span_str(d->o->full_name != NULL ? d->o->full_name : full_name_of_user());
 	switch (submit_try(&env, content, &why)) {
 	case SUBMIT_STORED:
@@ -277,16 +273,25 @@ static void hand_over(struct dialogue *d, struct span content)
 	}
 }
 
+static bool have_rcpts(const struct dialogue *d)
+{
+	if (d->rcpts == 0)
+		say(d->have_sender ? "554 5.5.1 Error: no valid recipients"
+				   : "503 5.5.1 Error: need RCPT command");
+	return d->rcpts > 0;
+}
+
 static void cmd_data(struct dialogue *d, struct span arg)
 {
 	struct buf b;
 
 	(void)arg;
-	if (d->rcpts == 0) {
-		say(d->have_sender ? "554 5.5.1 Error: no valid recipients"
-				   : "503 5.5.1 Error: need RCPT command");
+	if (d->chunks || d->chunks_refused) { /* RFC 3030 section 3: not both */
+		say("503 5.5.1 Error: DATA after BDAT");
 		return;
 	}
+	if (!have_rcpts(d))
+		return;
 	say("354 End data with <CR><LF>.<CR><LF>");
 	buf_init(&b, (size_t)d->size_limit);
 	if (!read_data(d, &b))
@@ -297,6 +302,90 @@ static void cmd_data(struct dialogue *d, struct span arg)
 		say("552 5.3.4 Error: message file too big");
 	buf_release(&b);
 	end_transaction(d);
+}
+
+/* ---- BDAT (RFC 3030) ---- */
+/* The bytes of one chunk, with LF for each CRLF, which two chunks may share: the CR waits in the buffer. */
+static void read_chunk(struct dialogue *d, uint64_t bytes, bool keep)
+{
+	struct buf *b = &d->content;
+
+	for (; bytes > 0; bytes--) {
+		int c = next_byte();
+
+		if (c < 0)
+			_exit(75); /* as in DATA */
+		if (!keep)
+			continue;
+		if (c == '\n' && buf_ok(b) && b->n > 0 && b->p[b->n - 1] == '\r')
+			b->n--;
+		(void)buf_putc(b, (char)c);
+	}
+}
+
+/* "count [LAST]" */
+static bool chunk_size(struct span arg, uint64_t *bytes, bool *last)
+{
+	struct span w;
+
+	if (!span_next_word(&arg, " \t", &w) || span_to_u64(w, INT64_MAX, bytes) != RC_OK)
+		return false;
+	*last = span_next_word(&arg, " \t", &w);
+	return !*last || (span_is_ci(w, "LAST") && span_trim(arg).n == 0);
+}
+
+/* How much would follow nobody knows: what was said for text must not be taken for commands. */
+NORETURN static void lost_count(void)
+{
+	say("521 5.5.4 Syntax: BDAT count [LAST]");
+	exit(fflush(stdout) == 0 ? 0 : 75);
+}
+
+static void end_chunks(struct dialogue *d)
+{
+	struct buf *b = &d->content;
+
+	if (buf_ok(b) && b->n > 0 && b->p[b->n - 1] != '\n')
+		(void)buf_putc(b, '\n');
+	if (buf_ok(b))
+		hand_over(d, buf_span(b));
+	else
+		say("552 5.3.4 Error: message file too big");
+	end_transaction(d);
+}
+
+static void cmd_bdat(struct dialogue *d, struct span arg)
+{
+	uint64_t bytes;
+	bool last;
+
+	if (!chunk_size(arg, &bytes, &last))
+		lost_count();
+	if (d->chunks_refused) {
+		read_chunk(d, bytes, false);
+		say("551 5.0.0 Discarded %llu bytes after earlier error", (unsigned long long)bytes);
+		return;
+	}
+	if (!d->chunks && !have_rcpts(d)) {
+		read_chunk(d, bytes, false);
+		d->chunks_refused = true;
+		return;
+	}
+	if (!d->chunks)
+		buf_init(&d->content, (size_t)d->size_limit + 1);
+	d->chunks = true;
+	if (bytes > d->size_limit) {
+		read_chunk(d, bytes, false);
+		say("552 5.3.4 Chunk exceeds message size limit");
+		end_transaction(d);
+		d->chunks_refused = true;
+		return;
+	}
+	read_chunk(d, bytes, true);
+	if (last)
+		end_chunks(d);
+	else
+		say("250 2.0.0 Ok: %llu bytes", (unsigned long long)bytes);
 }
 
 static void cmd_rset(struct dialogue *d, struct span arg)
@@ -316,10 +405,38 @@ static void cmd_noop(struct dialogue *d, struct span arg)
 static void cmd_vrfy(struct dialogue *d, struct span arg)
 {
 	(void)d;
-	if (arg.n == 0)
+	if (yes("disable_vrfy_command"))
+		say("502 5.5.1 VRFY command is disabled");
+	else if (arg.n == 0)
 		say("501 5.5.4 Syntax: VRFY address");
 	else /* pickup(8) takes any recipient; what becomes of him is told by mail */
 		say("252 2.0.0 " SPAN_FMT, SPAN_ARG(span_head(arg, 200)));
+}
+
+/* RFC 1985: what "sendmail -qRsite" does, with that command's rights. */
+static void cmd_etrn(struct dialogue *d, struct span arg)
+{
+	struct options o = { .mode = MODE_FLUSH_SITE, .flush_arg = arena_cstr(&memory, arg) };
+	int status = -1;
+	pid_t pid;
+
+	if (arg.n == 0 || span_chr(arg, ' ') >= 0) {
+		say("500 Syntax: ETRN domain");
+		return;
+	}
+	if (d->have_sender) {
+		say("503 5.5.1 Error: MAIL transaction in progress");
+		return;
+	}
+	if (fflush(stdout) != 0)
+		_exit(75);
+	if ((pid = fork()) == 0) {
+		(void)dup2(STDERR_FILENO, STDOUT_FILENO); /* only replies go to the client */
+		run_other(&o);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	say(status == 0 ? "250 Queuing started" : "458 Unable to queue messages");
 }
 
 static void cmd_quit(struct dialogue *d, struct span arg)
@@ -334,9 +451,9 @@ static const struct {
 	const char *verb;
 	void (*run)(struct dialogue *d, struct span arg);
 } commands[] = {
-	{ "HELO", cmd_helo }, { "EHLO", cmd_ehlo }, { "MAIL", cmd_mail },
-	{ "RCPT", cmd_rcpt }, { "DATA", cmd_data }, { "RSET", cmd_rset },
-	{ "NOOP", cmd_noop }, { "VRFY", cmd_vrfy }, { "QUIT", cmd_quit },
+	{ "HELO", cmd_helo }, { "EHLO", cmd_ehlo }, { "MAIL", cmd_mail }, { "RCPT", cmd_rcpt },
+	{ "DATA", cmd_data }, { "RSET", cmd_rset }, { "NOOP", cmd_noop }, { "VRFY", cmd_vrfy },
+	{ "QUIT", cmd_quit }, { "BDAT", cmd_bdat }, { "ETRN", cmd_etrn },
 };
 
 static void command(struct dialogue *d, struct span line)
@@ -349,8 +466,8 @@ static void command(struct dialogue *d, struct span line)
 			commands[i].run(d, span_trim(arg));
 			return;
 		}
-	say("502 5.5.2 Error: command not recognized");
-	if (++d->errors < ERRORS_MAX)
+	say("%s", verb.n > 0 ? "500 5.5.2 Error: command not recognized" : "500 5.5.2 Error: bad syntax");
+	if (++d->errors < (uint64_t)conf_int(config, "smtpd_hard_error_limit"))
 		return;
 	say("421 4.7.0 %s Error: too many errors", conf_str(config, "myhostname"));
 	exit(fflush(stdout) == 0 ? 0 : 75);
@@ -363,6 +480,7 @@ void dialogue_run(struct options *o)
 	struct buf line;
 	int c;
 
+	end_transaction(&d);
 	say("220 %s", conf_str(config, "smtpd_banner"));
 	buf_init(&line, LINE_MAX_BYTES);
 	do {

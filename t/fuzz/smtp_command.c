@@ -1,7 +1,7 @@
 /* Any bytes as the argument of MAIL or RCPT: typed values within their limits, or a reply of one line (RFC
  * 5321 section 4.1.2, RFC 3461 section 4). */
-#include "../../smtpd/params.c"
 #include "mime/address.h"
+#include "smtp/params.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

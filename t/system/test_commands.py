@@ -32,7 +32,7 @@ class World:
         self.inst = Instance(os.path.join(self.base, "i"), main={
             "inet_interfaces": "127.0.0.9", "smtp_tls_security_level": "none", "transport_maps": maps, "qmgr_message_active_limit": "1",
             "minimal_backoff_time": "3000s", "maximal_backoff_time": "3000s", "smtpd_authorized_verp_clients": "127.0.0.1",
-            "smtp_destination_recipient_limit": "50"})
+            "smtp_destination_recipient_limit": "50", "fast_flush_domains": "flush.test"})
         self.inst.start()
 
     def sendmail(self, *args, text="Subject: t\n\nbody\n"):
@@ -102,12 +102,28 @@ def test_bs(world):
                          "RCPT TO:<bs1@ok.test>", "RCPT TO:<bs2@ok.test> FOO=1", "RCPT TO:<a b@ok.test>", "DATA", "Subject: bs", "", "..dot", ".", "NOPE",
                          "RSET", "QUIT", "NOOP")
     assert code == 0
-    assert [l[:3] for l in out if l[3] == " "] == ["220", "503", "250", "503", "250", "250", "555", "501", "354", "250", "502", "250", "221"], out
+    assert [l[:3] for l in out if l[3] == " "] == ["220", "250", "250", "503", "250", "250", "555", "501", "354", "250", "500", "250", "221"], out
     assert out[0] == "220 mail.example.test ESMTP Postern" or out[0].startswith("220 mail.example.test ESMTP")
     world.seen(r"RCPT TO:<bs1@ok\.test>")
     world.inst.wait_queue_empty()
     assert b"Subject: bs" in world.server.messages[-1] and b"\r\n..dot\r\n" in world.server.messages[-1] or b"\n.dot" in world.server.messages[-1]
     assert "uid=%d from=<bs@sender.test>" % os.getuid() in world.inst.log()
+
+
+def test_bs_extensions(world):
+    """DSN parameters (RFC 3461) go all the way, chunks (RFC 3030) are joined, their CRLF may be torn; ETRN (RFC 1985) is postqueue -s."""
+    code, out = dialogue(world, "EHLO me", "MAIL FROM:<b@sender.test> RET=BAD", "MAIL FROM:<b@sender.test> RET=HDRS ENVID=id+2B7 AUTH=<>", "RCPT TO:<d1@ok.test> NOTIFY=NEVER,DELAY",
+                         "RCPT TO:<d1@ok.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;o+2Bx@ok.test", "BDAT 14", "Subject: bdat\rBDAT 11 LAST\r\n\n\r\n.\r\nend",
+                         "BDAT 2 LAST", "", "RSET", "ETRN ok.test", "ETRN flush.test", "ETRN", "VRFY root", "QUIT")
+    assert code == 0
+    assert [l[4:] for l in out if l[3] == "-"] == ["mail.example.test", "PIPELINING", "SIZE 10240000", "VRFY", "ETRN", "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8"]
+    assert [l for l in out if l[3] == " "][1:] == [
+        "250 CHUNKING", "501 5.5.4 Bad RET parameter syntax", "250 2.1.0 Ok", "501 5.5.4 Error: Bad NOTIFY parameter syntax", "250 2.1.5 Ok", "250 2.0.0 Ok: 14 bytes",
+        "250 2.0.0 Ok: queued", "503 5.5.1 Error: need RCPT command", "250 2.0.0 Ok", "458 Unable to queue messages", "250 Queuing started", "500 Syntax: ETRN domain", "252 2.0.0 root", "221 2.0.0 Bye"]
+    world.seen(r"MAIL FROM:<b@sender\.test> .*RET=HDRS ENVID=id\+2B7")
+    world.seen(r"RCPT TO:<d1@ok\.test> .*(NOTIFY=SUCCESS,DELAY|ORCPT=rfc822;o\+2Bx@ok\.test) (NOTIFY=SUCCESS,DELAY|ORCPT=rfc822;o\+2Bx@ok\.test)")
+    world.inst.wait_queue_empty()
+    assert re.search(rb"Subject: bdat\r?\n(.+\n)*\r?\n\.?\.\r?\nend\r?\n$", world.server.messages[-1]), world.server.messages[-1]
 
 
 def test_bs_ends(world):

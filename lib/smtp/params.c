@@ -1,5 +1,5 @@
-/* params.c - see params.h. */
-#include "params.h"
+/* smtp/params.c - see params.h. */
+#include "smtp/params.h"
 #include "base/codec.h"
 
 /* Length of "<...>" at the start of text, quoted strings inside respected; 0: not closed. */

@@ -1,8 +1,8 @@
-/* params.h - the arguments of MAIL and RCPT (RFC 5321 sections 4.1.1.2, 4.1.1.3 and 4.1.2; RFC 1870, 3461,
+/* smtp/params.h - the arguments of MAIL and RCPT (RFC 5321 sections 4.1.1.2, 4.1.1.3 and 4.1.2; RFC 1870, 3461,
  * 4954, 6152, 6531). Pure: they take the text of a command and give typed values, or the reply that says what
  * is wrong. */
-#ifndef SMTPD_PARAMS_H
-#define SMTPD_PARAMS_H
+#ifndef SMTP_PARAMS_H
+#define SMTP_PARAMS_H
 
 #include "queue/envelope.h"
 

@@ -1,6 +1,6 @@
 /* Claim: the arguments of MAIL and RCPT are taken as RFC 5321 section 4.1.2, RFC 1870, RFC 3461 sections 4.1
  * to 4.4 and RFC 6531 say, with their limits, and what breaks the grammar gets the reply that names it. */
-#include "../../smtpd/params.c"
+#include "smtp/params.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
