@@ -9,6 +9,10 @@ static const struct ipc_handler handlers[] = {
 	{ IPC_USER_READ, "*", child_read },
 	{ 0, NULL, NULL },
 };
+static const struct ipc_handler root_handlers[] = {
+	{ IPC_USER_STORE, "*", child_store },
+	{ 0, NULL, NULL },
+};
 static const struct ipc_handler command_handlers[] = {
 	{ IPC_USER_RUN, "*", child_run },
 	{ 0, NULL, NULL },
@@ -41,7 +45,10 @@ static void front_left(struct ipc_chan *c, void *arg)
 int worker_main(int fd, const struct asuser_id *id)
 {
 	struct ipc_peer peer = { .program = "front", .uid = id->uid };
-	struct ipc_chan *chan = ipc_chan_new(fd, id->allow_exec ? command_handlers : handlers, &peer, NULL);
+	const struct ipc_handler *mine = id->allow_exec	    ? command_handlers
+					 : id->root_mailbox ? root_handlers
+							    : handlers;
+	struct ipc_chan *chan = ipc_chan_new(fd, mine, &peer, NULL);
 
 	if (!id->allow_exec)
 		offload_start(THREADS);

@@ -18,7 +18,7 @@ static void deliver(struct local *l, const struct place *p, const struct asuser_
 	struct mailbox_target t = { .id = id,
 				    .path = path,
 				    .limit = local_conf.limit,
-				    .lock = &local_conf.lock,
+				    .lock = id->root_mailbox ? root_mailbox_lock() : &local_conf.lock,
 				    .recipient = p->rcpt.addr,
 				    .sender = p->sender,
 				    .failure = arena_cstr(l->a, failure),
@@ -46,7 +46,7 @@ static void spool_group(const char *dir, struct asuser_id *id)
 }
 
 /* home_mailbox, mail_location, mail_spool_directory: the first that is set. */
-static bool mailbox_path(struct local *l, const struct account *u, struct asuser_id *id, struct span *path)
+bool local_mailbox_path(struct arena *a, const struct account *u, struct asuser_id *id, struct span *path)
 {
 	const struct conf *c = service_conf();
 	const char *home_mailbox = conf_str(c, "home_mailbox"), *location = conf_str(c, "mail_location"),
@@ -55,7 +55,7 @@ static bool mailbox_path(struct local *l, const struct account *u, struct asuser
 	struct err e;
 
 	if (home_mailbox[0] != '\0') {
-		*path = span_printf(l->a, "%s/%s", u->home, home_mailbox);
+		*path = span_printf(a, "%s/%s", u->home, home_mailbox);
 		snprintf(id->dir, sizeof id->dir, "%s", id->home);
 		return id->home[0] == '/';
 	}
@@ -64,12 +64,12 @@ static bool mailbox_path(struct local *l, const struct account *u, struct asuser
 			log_warning("mail_location: %s", e.text);
 			return false;
 		}
-		*path = loc.kind == STORE_MAILDIR ? span_printf(l->a, "%s/", loc.inbox)
-						  : span_str(arena_strdup(l->a, loc.inbox));
+		*path = loc.kind == STORE_MAILDIR ? span_printf(a, "%s/", loc.inbox)
+						  : span_str(arena_strdup(a, loc.inbox));
 		snprintf(id->dir, sizeof id->dir, "%s", id->home);
 		return true;
 	}
-	*path = span_printf(l->a, "%s%s%s%s", spool, spool[strlen(spool) - 1] == '/' ? "" : "/", u->name,
+	*path = span_printf(a, "%s%s%s%s", spool, spool[strlen(spool) - 1] == '/' ? "" : "/", u->name,
 			    spool[strlen(spool) - 1] == '/' ? "/" : "");
 	spool_group(spool, id);
 	return worker_text(id->dir, sizeof id->dir, span_str(spool)) && strchr(u->name, '/') == NULL;
@@ -115,21 +115,22 @@ void local_mailbox(struct local *l, const struct place *p)
 	struct asuser_id id = local_id_of(u);
 	struct span path;
 	struct outcome o;
+	bool root = u->uid == 0;
 
 	if (local_seen(l, "mailbox", p->user) || home_missing(l, p, u) || by_command(l, p))
 		return;
-	if (!mailbox_path(l, u, &id, &path)) {
+	if (!(root ? root_mailbox_of(u, &id, &path) : local_mailbox_path(l->a, u, &id, &path))) {
 		outcome_set(&o, DS_DEFERRED, "4.3.5", l->a, "mail system configuration error");
 		local_report(l, p, &o);
 		return;
 	}
 	if (path.p[path.n - 1] == '/')
-		deliver(l, p, &id, path, SPAN("maildir delivery failed: "), "delivered to maildir", false);
+		deliver(l, p, &id, path, SPAN("maildir delivery failed: "), "delivered to maildir", root);
 	else
 		deliver(l, p, &id, path,
 			span_printf(l->a, "cannot update mailbox " SPAN_FMT " for user %s. ", SPAN_ARG(path),
 				    u->name),
-			"delivered to mailbox", false);
+			"delivered to mailbox", root);
 }
 
 /* ---- /file/name ---- */

@@ -8,6 +8,7 @@
 #include "base/table.h"
 #include "dest_list.h"
 #include "mailbox.h"
+#include "root.h"
 #include "setup.h"
 
 #define LOCAL_DEPTH_MAX 100    /* an alias that leads on and on is a loop */
@@ -90,6 +91,9 @@ bool local_forward_file(struct local *l, const struct place *p, const struct acc
 void local_include(struct local *l, const struct place *p, struct span path);
 /* final.c: mailboxes and files */
 void local_mailbox(struct local *l, const struct place *p);
+/* Where the configuration puts u's mailbox: a final slash makes it a Maildir. `id` gets the directory that its
+ * child may write to. */
+bool local_mailbox_path(struct arena *a, const struct account *u, struct asuser_id *id, struct span *path);
 void local_file(struct local *l, const struct place *p, struct span path);
 /* command.c */
 void local_command(struct local *l, const struct place *p, struct span command, const struct account *as);

@@ -21,7 +21,7 @@ static void prepare(void)
 	delimiters = conf_str(c, "recipient_delimiter");
 	map_set_remote(true);
 	agent_filter_open("pipe_delivery_status_filter");
-	workers_prepare("pipe", 1, NULL, 0);
+	workers_prepare("pipe", 1, NULL, 0, NULL);
 }
 
 /* ---- arguments ---- */

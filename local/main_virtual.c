@@ -36,7 +36,7 @@ static void prepare(void)
 	conf.mailboxes = setup_maps("virtual_mailbox_maps");
 	conf.uids = setup_maps("virtual_uid_maps");
 	conf.gids = setup_maps("virtual_gid_maps");
-	workers_prepare("virtual", (uint32_t)conf.min_uid, NULL, 0);
+	workers_prepare("virtual", (uint32_t)conf.min_uid, NULL, 0, NULL);
 }
 
 /* ---- one recipient ---- */

@@ -110,16 +110,10 @@ static void by_account(struct local *l, struct place *p, bool plain)
 		return;
 	if (by_transport(l, p))
 		return;
-	if (u == NULL) {
+	if (u == NULL)
 		unknown(l, p);
-	} else if (u->uid == 0) {
-		outcome_set(&o, DS_DEFERRED, "4.3.5", l->a,
-			    "mail is not delivered as root: user \"" SPAN_FMT "\" needs an alias",
-			    SPAN_ARG(p->user));
-		local_report(l, p, &o);
-	} else {
+	else
 		local_mailbox(l, p);
-	}
 }
 
 void local_recipient(struct local *l, struct place *p, bool plain)

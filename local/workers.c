@@ -41,7 +41,8 @@ static size_t paths_of_child(const struct asuser_id *id, struct sandbox_path *ou
 	return n;
 }
 
-void workers_prepare(const char *name, uint32_t min_uid, const char *const *extra, size_t n)
+void workers_prepare(const char *name, uint32_t min_uid, const char *const *extra, size_t n,
+		     const struct worker_root *root)
 {
 	static struct asuser_conf c; /* the monitor keeps it */
 	struct err e;
@@ -55,7 +56,10 @@ void workers_prepare(const char *name, uint32_t min_uid, const char *const *extr
 				  .child_rights = CHILD_RIGHTS,
 				  .exec_rights = strcmp(name, "virtual") == 0 ? NULL : WORKER_EXEC_RIGHTS,
 				  .child_paths = paths_of_child,
-				  .child_main = worker_main };
+				  .child_main = worker_main,
+				  .root_dir = root != NULL ? root->dir : NULL,
+				  .root_rights = "stdio recvfd rpath wfile flock thread",
+				  .root_enter = root != NULL ? root->enter : NULL };
 	if (asuser_start(&c, &e) != RC_OK)
 		die("%s", e.text);
 }
@@ -111,7 +115,8 @@ static void make_room(void)
 static bool same_identity(const struct asuser_id *a, const struct asuser_id *b)
 {
 	return a->uid == b->uid && a->gid == b->gid && strcmp(a->user, b->user) == 0 &&
-	       strcmp(a->home, b->home) == 0 && strcmp(a->dir, b->dir) == 0 && a->allow_exec == b->allow_exec;
+	       strcmp(a->home, b->home) == 0 && strcmp(a->dir, b->dir) == 0 &&
+	       a->allow_exec == b->allow_exec && a->root_mailbox == b->root_mailbox;
 }
 
 static struct worker *worker_find(const struct asuser_id *id)

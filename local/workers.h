@@ -13,9 +13,16 @@
 /* What a program of the user's may want; it cannot gain anything by set-uid programs (no_new_privs). */
 #define WORKER_EXEC_RIGHTS "stdio recvfd rpath wpath chown flock thread watch inet udp unix fork kill exec"
 
-/* In prepare(), as root. `extra`: further directories every child may read and write (mail_spool_directory);
+/* Root's mailbox (root_dir and root_enter of struct asuser_conf). */
+struct worker_root {
+	const char *dir;
+	enum rc (*enter)(int fd, struct sandbox_path *out, size_t max, size_t *n, struct err *e);
+};
+
+/* In prepare(), as root. `root`: NULL: nothing is delivered as root. `extra`: further directories every child may read and write (mail_spool_directory);
  * they stay the caller's. */
-void workers_prepare(const char *name, uint32_t min_uid, const char *const *extra, size_t n);
+void workers_prepare(const char *name, uint32_t min_uid, const char *const *extra, size_t n,
+		     const struct worker_root *root);
 /* One request to the identity's child, which is started when there is none. When it dies on the way, once
  * more to a new one. RC_DENIED: this identity is refused; RC_AGAIN, RC_EOF, RC_TIMEOUT: later. */
 MUST_CHECK enum rc worker_ask(const struct asuser_id *id, uint16_t type, const void *request, void *reply,

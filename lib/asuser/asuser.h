@@ -8,6 +8,8 @@
  * over a ticket, and the monitor has auth(8) tell whom it stands for (asuser/ticket.h); asuser_run() is refused
  * then. Without root (one-uid mode) the child stays what the caller is, and only its own
  * uid is accepted. The monitor refuses uid 0, uids below `min_uid`, and the uids of the suite's own users.
+ * One exception is made, for a daemon that asks for it: root's own mailbox (conf.root_dir). The request names no path
+ * then; what the child may touch is what the daemon's configuration said while root.
  * One child per call; who wants one per user keeps the descriptor (a process per principal serves all
  * connections of that user). */
 #ifndef ASUSER_ASUSER_H
@@ -30,6 +32,7 @@ struct asuser_id {
 				      missing and make_dir; "" none */
 	uint8_t make_dir;
 	uint8_t allow_exec;	    /* delivery to a command: the child has conf.exec_rights */
+	uint8_t root_mailbox;	    /* uid and gid 0, no paths, no exec: the child of conf.root_dir */
 	char tag[64];		    /* told to child_main: "imap", "local" ... */
 	char mail[ASUSER_PATH_MAX]; /* told to child_main and child_paths: the mail location as text; "" none
 				     */
@@ -50,6 +53,12 @@ struct asuser_conf {
 	    *ticket_dir; /* private/ of the queue directory: identities come from auth alone; NULL: from
 				   the caller */
 	const char *ticket_service; /* "imap": tickets of this service count */
+	/* Root's mailbox; NULL: uid 0 is refused always. root_enter is called in the child, which is root without
+	 * capabilities, confined to root_dir (the mailbox's directory): it makes and locks the mailbox and says
+	 * which paths are left after that, relative to nothing a stranger can change. It may fork a holder of its
+	 * locks; `fd` is the child's end of the channel. */
+	const char *root_dir, *root_rights;
+	enum rc (*root_enter)(int fd, struct sandbox_path *out, size_t max, size_t *n, struct err *e);
 };
 
 MUST_CHECK enum rc asuser_start(const struct asuser_conf *c, struct err *e);

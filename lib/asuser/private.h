@@ -34,6 +34,8 @@ static inline const char *asuser_exec_rights(const struct asuser_conf *c)
 /* monitor.c: never returns. */
 NORETURN void asuser_monitor(int control, const struct asuser_conf *c);
 /* child.c: becomes the user and runs child_main; never returns. */
+/* root.c: the child for root's mailbox, on its way to conf.child_main. Returns confined, or not at all. */
+void asuser_root_confine(int fd, const struct asuser_conf *c);
 NORETURN void asuser_child(int fd, const struct asuser_id *id, const struct asuser_conf *c);
 
 #endif

@@ -11,6 +11,8 @@
  *   unix     create UNIX sockets and connect
  *   rpath    open files for reading, stat, directories (landlock says where)
  *   wpath    open for writing, create, rename, link, unlink, truncate, fsync, mkdir (landlock says where)
+ *   wfile    as wpath, but nothing that changes a file by its name: the landlock of Linux before 6.2 does not see
+ *            truncate(2), which matters to a process that is root
  *   chown    change owner, mode and times of files
  *   flock    fcntl locks and flock
  *   id       setuid family (root monitors only)

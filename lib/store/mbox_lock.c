@@ -61,6 +61,27 @@ static enum rc try_dotlock(const char *dot, int64_t stale_s, struct err *e)
 	return RC_AGAIN;
 }
 
+enum rc mbox_dotlock(const char *path, const struct store_lock *how, char *dot, size_t size, struct err *e)
+{
+	enum { STEP_MS = 20 };
+	if ((size_t)snprintf(dot, size, "%s.lock", path) >= size) {
+		dot[0] = '\0';
+		return err_set(e, RC_LIMIT, "path too long");
+	}
+	for (unsigned left = how->attempts * how->delay_ms;; left -= STEP_MS) {
+		enum rc rc = try_dotlock(dot, how->stale_s, e);
+		if (rc == RC_OK)
+			return RC_OK;
+		if (rc != RC_AGAIN || left < STEP_MS) {
+			dot[0] = '\0';
+			if (rc == RC_DENIED && (how->fcntl || how->flock))
+				return RC_OK;
+			return rc == RC_SYS ? rc : err_set(e, rc, "cannot lock mailbox %s", path);
+		}
+		pause_ms(STEP_MS);
+	}
+}
+
 static bool try_fd_locks(int fd, const struct store_lock *how)
 {
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };

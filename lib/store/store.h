@@ -61,6 +61,12 @@ extern const struct store_lock store_lock_default; /* fcntl, dotlock, 20 attempt
 /* "fcntl, dotlock" -> fields; RC_SYNTAX for other words. */
 MUST_CHECK enum rc store_lock_parse(struct span words, struct store_lock *out);
 
+/* The dotlock of `path` alone, for somebody else who delivers with how->dotlock off. Waits. `dot` gets the name
+ * to unlink; "": it cannot be made there, and another lock of `how` has to do.
+ * errors   RC_AGAIN held by others; RC_DENIED cannot be made, and there is no other; RC_LIMIT; RC_SYS */
+MUST_CHECK enum rc mbox_dotlock(const char *path, const struct store_lock *how, char *dot, size_t size,
+				struct err *e);
+
 struct store_delivery {
 	struct span qid;       /* with recipient: what tells a repeated delivery; "" never looked for */
 	struct span recipient; /* as delivered to (final form) */

@@ -369,6 +369,9 @@ enum rc __wrap_sandbox_enter(const char *rights, const struct sandbox_path *path
 {
 	enum rc rc = __real_sandbox_enter(rights, paths, n, caps, e);
 	if (rc == RC_OK)
-		sing(geteuid() == 0 ? "monitor" : sandbox_has(rights, "exec") ? "command" : "user");
+		sing(sandbox_has(rights, "wfile")  ? "root"
+		     : geteuid() == 0		   ? "monitor"
+		     : sandbox_has(rights, "exec") ? "command"
+						   : "user");
 	return rc;
 }

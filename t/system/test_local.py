@@ -109,8 +109,74 @@ def test_spool(tmp_path, homes):
         inst.wait_log(rf"status=deferred \(cannot update mailbox {spool}/{KIM} for user {KIM}\. destination {spool}/{KIM} is not owned by recipient\)")
 
 
+def test_root_mailbox(tmp_path, homes):
+    """Root without an alias has a mailbox like everybody (postfix local(8)); a trap in its place is not stepped into, and the lock is kept."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    os.chown(spool, 0, 8)
+    os.chmod(spool, 0o2775)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"")
+    box, dot = spool / "root", spool / "root.lock"
+    with instance(tmp_path, home_mailbox="", mail_spool_directory=str(spool), deliver_lock_attempts="2", minimal_backoff_time="1s", maximal_backoff_time="1s",
+                  queue_run_delay="1s") as inst:
+        for n in range(3):
+            send(inst, "Root+%d" % n, head=b"X-N: %d\n" % n)
+        inst.wait_log(r"to=<Root\+\d@mail\.example\.test>, relay=local, .*dsn=2\.0\.0, status=sent \(delivered to mailbox\)$", count=3)
+        st = os.stat(box)
+        assert (st.st_uid, st.st_mode & 0o777) == (0, 0o600) and not dot.exists()
+        text = box.read_bytes()
+        assert text.startswith(b"From sender@example.test  ") and text.count(b"\nX-N: ") == 3 and text.count(b"\nReturn-Path: <sender@example.test>\n") == 3
+        dot.write_bytes(b"1")
+        send(inst, "root")
+        inst.wait_log(rf"root's mailbox: cannot lock mailbox {box}$")
+        inst.wait_log(r"to=<root@mail\.example\.test>.* status=deferred \(cannot ")
+        assert dot.exists() and box.read_bytes() == text
+        dot.unlink()
+        box.rename(spool / "kept")
+        box.symlink_to(victim)
+        inst.wait_log(rf"root's mailbox: open {box}: ")
+        box.unlink()
+        os.link(victim, box)
+        inst.wait_log(rf"root's mailbox: {box} is not a file of root's own$")
+        box.unlink()
+        box.write_bytes(b"")
+        os.chown(box, pwd.getpwnam(KIM).pw_uid, 8)
+        os.chmod(box, 0o666)
+        n = inst.log().count("is not a file of root's own")
+        inst.wait_log(r"is not a file of root's own$", count=n + 1)
+        assert victim.read_bytes() == b"" and box.read_bytes() == b""
+        box.unlink()
+        inst.wait_log(r"to=<root@mail\.example\.test>.* status=sent \(delivered to mailbox\)$")
+        assert not dot.exists() and box.stat().st_uid == 0
+
+
+def test_root_maildir_and_what_is_not_roots(tmp_path, homes):
+    """A spool of Maildirs; commands and files of root's alias are default_privs'; postmaster and mailer-daemon without alias are discarded."""
+    spool, drop = tmp_path / "spool", tmp_path / "drop"
+    spool.mkdir()
+    drop.mkdir()
+    os.chmod(drop, 0o777)
+    with instance(tmp_path, aliases='rooty: \\root, {base}/drop/file, "|id -un >{base}/drop/cmd"\n', home_mailbox="",
+                  mail_spool_directory=f"{spool}/") as inst:
+        send(inst, "root")
+        inst.wait_log(r"to=<root@.* status=sent \(delivered to maildir\)$")
+        (f,) = (spool / "root" / "new").iterdir()
+        assert f.stat().st_uid == 0 and (spool / "root").stat().st_mode & 0o777 == 0o700
+        send(inst, "rooty")
+        inst.wait_log(r"to=<rooty@.* status=sent \(delivered to file: ")
+        inst.wait_log(r"to=<rooty@.* status=sent \(delivered to command: ")
+        inst.wait_log(r"orig_to=<rooty@.* status=sent \(delivered to maildir\)$|to=<rooty@.* status=sent \(delivered to maildir\)$")
+        assert len(list((spool / "root" / "new").iterdir())) == 2
+        assert (drop / "cmd").read_text() == "nobody\n" and (drop / "file").stat().st_uid == pwd.getpwnam("nobody").pw_uid
+        for who in ("postmaster", "MAILER-DAEMON"):
+            send(inst, who)
+            inst.wait_log(rf"required alias not found: {who.lower()}$")
+            inst.wait_log(rf"to=<{who}@.*dsn=2\.0\.0, status=sent \(discarded\)$")
+
+
 def test_unknown_user(tmp_path, homes):
-    """Nobody of that name: 5.1.1 (RFC 3463 3.2); root is no mailbox. A filter makes one failure another, and no failure a success."""
+    """Nobody of that name: 5.1.1 (RFC 3463 3.2). A filter makes one failure another, and no failure a success."""
     rules = r"regexp:{{ {{/^5\.1\.1 unknown user: .filtered/ 4.2.0 come back}} {{/^5\.1\.1 unknown user: .cheat/ 2.0.0 fine}} {{/^(2[^ ]*) (delivered to maildir)/ $$1 $$2 indeed}} }}"
     with instance(tmp_path, local_delivery_status_filter=rules.replace("{{", "{").replace("}}", "}")) as inst:
         send(inst, "filtered")
@@ -122,8 +188,6 @@ def test_unknown_user(tmp_path, homes):
         inst.wait_log(r"dsn=2\.0\.0, status=sent \(delivered to maildir indeed\)")
         send(inst, "no-such-user-here", sender="")
         inst.wait_log(r'dsn=5\.1\.1, status=bounced \(unknown user: "no-such-user-here"\)')
-        send(inst, "root")
-        inst.wait_log(r'dsn=4\.3\.5, status=deferred \(mail is not delivered as root')
 
 
 def test_aliases(tmp_path, homes):

@@ -77,12 +77,15 @@ def full_suite(base, sink, **main):
     filebox = os.path.join(base, "filebox")
     with open(filebox, "wb"):
         os.chmod(filebox, 0o666)
+    spool = os.path.join(base, "spool")
+    os.mkdir(spool)
     i = Instance(os.path.join(base, "i"), listen=("smtp", "submission", "lmtp", "pop3", "imap"), main={
         "smtpd_tls_cert_file": cert, "smtpd_tls_key_file": key, "smtpd_tls_security_level": "may", "auth_failure_delay": "0s",
         "auth_passwd_file": os.path.join(base, "i/etc/users"), "auth_sasldb_file": "", "auth_pam_service": "",
         "virtual_mailbox_domains": "virtual.test", "virtual_mailbox_base": os.path.join(base, "i/mail"),
         "virtual_mailbox_maps": "inline:{ u1@virtual.test=u1/ }", "virtual_uid_maps": f"static:{instance.VMAIL_UID}",
         "virtual_gid_maps": f"static:{instance.VMAIL_UID}", "alias_maps": "inline:{ {slow=|%s} filebox=%s }" % (script, filebox),
+        "mail_spool_directory": spool, "home_mailbox": "", "mail_location": "",
         "transport_maps": f"inline:{{ pipe.test=slowpipe:x, relay.test=smtp:[127.0.0.1]:{sink} }}", **main},
         master=[f"slowpipe unix - n n - - pipe\n  user=nobody argv={script}", f"slowspawn unix - n n - - spawn\n  user=nobody argv={script}"])
     os.makedirs(i.config)
@@ -129,7 +132,7 @@ def send(i, *rcpts):
 def use_everything(i):
     """Returns what has to stay alive as long as the processes are looked at."""
     keep = touch_sockets(i)
-    send(i, USER, "slow@mail.example.test", "filebox@mail.example.test", "x@pipe.test", "x@relay.test")
+    send(i, USER, "slow@mail.example.test", "filebox@mail.example.test", "root@mail.example.test", "x@pipe.test", "x@relay.test")
     m = imaplib.IMAP4(i.host, i.port["imap"])
     m.starttls(ssl._create_unverified_context())
     m.login(USER, PASSWORD)
@@ -424,7 +427,7 @@ def songs(base):
             pass
         os.chmod(path, 0o666)
         shutil.chown(path, "postern", "postern")
-    want = expected_roles(i) - {("pipe", "user"), ("spawn", "user")} | COMMANDS
+    want = expected_roles(i) - {("pipe", "user"), ("spawn", "user")} | COMMANDS | {("local", "root")}
     songs, end = {}, time.monotonic() + 60
     with i:
         keep = use_everything(i)
@@ -496,6 +499,14 @@ def test_a_users_process_that_tries_to_break_out_cannot(songs):
             if not allowed(tries) <= ok:
                 wrong.append(f"{program}: {sorted(allowed(tries) - ok)} allowed")
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_process_that_writes_roots_mailbox_cannot_break_out(songs):
+    """uid 0 without capabilities: one mailbox, and nothing else that root owns."""
+    found = [tries for (program, role), all_tries in songs[0].items() if role == "root" for tries in all_tries]
+    assert found and {p for p, role in songs[0] if role == "root"} == {"local"}
+    for tries in found:
+        assert allowed(tries) == set()
 
 
 def test_denials_are_logged(songs):

@@ -20,9 +20,27 @@
 static char dir[] = "/tmp/postern-asuser-XXXXXX";
 static char home[64];
 
+static char root_dir[64], root_box[80];
+
+/* As root, but for nothing but the mailbox: "who box shadow beside exec truncate chown kill". */
+static int root_main(int fd)
+{
+	char name[] = "true", *argv[] = { name, NULL };
+	char line[128], beside[96];
+	snprintf(beside, sizeof beside, "%s/beside", root_dir);
+	int box = open(root_box, O_RDWR), shadow = open("/etc/shadow", O_RDONLY),
+	    other = open(beside, O_WRONLY | O_CREAT, 0600), run = execve("/bin/true", argv, NULL);
+	snprintf(line, sizeof line, "%ld %d %d %d %d %d %d %d", (long)geteuid(), box >= 0, shadow >= 0,
+		 other >= 0, run >= 0, truncate("/etc/nologin", 0) == 0, chown(root_box, 1, 1) == 0,
+		 unlink(root_box) == 0);
+	return write(fd, line, strlen(line)) < 0 ? 2 : 7;
+}
+
 /* Tells who it is and what it can reach. */
 static int child_main(int fd, const struct asuser_id *id)
 {
+	if (id->root_mailbox)
+		return root_main(fd);
 	char line[256], path[ASUSER_PATH_MAX + 8];
 	snprintf(path, sizeof path, "%s/new", id->dir);
 	int made = open(path, O_WRONLY | O_CREAT, 0600);
@@ -34,12 +52,27 @@ static int child_main(int fd, const struct asuser_id *id)
 	return 7;
 }
 
+static enum rc enter_box(int fd, struct sandbox_path *out, size_t max, size_t *n, struct err *e)
+{
+	(void)fd;
+	(void)max;
+	int made = open(root_box, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (made < 0)
+		return err_sys(e, "open %s", root_box);
+	close(made);
+	out[(*n)++] = (struct sandbox_path){ root_box, SB_READ | SB_WRITE };
+	return RC_OK;
+}
+
 static const struct asuser_conf conf = {
 	.name = "test",
 	.seqpacket = true,
 	.min_uid = 1,
 	.child_rights = "stdio rpath wpath",
 	.child_main = child_main,
+	.root_dir = root_dir,
+	.root_rights = "stdio rpath wfile",
+	.root_enter = enter_box,
 };
 
 static struct asuser_id good_id(void)
@@ -116,7 +149,36 @@ static void validation(void **state)
 	assert_true(refused_after(spoil_flag));
 }
 
-static char answer[256];
+/* Nothing but the flag may be said with it, and a daemon that asked for no such child gets none. */
+static void root_request(void **state)
+{
+	(void)state;
+	struct asuser_request good = { .magic = ASUSER_MAGIC,
+				       .id = { .user = "root", .tag = "root", .root_mailbox = 1 } },
+			      r = good;
+	struct asuser_conf without = conf;
+	struct err e;
+	if (geteuid() == 0 && sandbox_landlock_abi() > 0)
+		assert_int_equal(asuser_validate(&r, &conf, &e), RC_OK);
+	without.root_dir = NULL;
+	assert_int_equal(asuser_validate(&r, &without, &e), RC_DENIED);
+	snprintf(r.id.dir, sizeof r.id.dir, "/etc");
+	assert_int_equal(asuser_validate(&r, &conf, &e), RC_DENIED);
+	r = good;
+	snprintf(r.id.home, sizeof r.id.home, "/root");
+	assert_int_equal(asuser_validate(&r, &conf, &e), RC_DENIED);
+	r = good;
+	r.id.allow_exec = 1;
+	assert_int_equal(asuser_validate(&r, &conf, &e), RC_DENIED);
+	r = good;
+	r.id.uid = TEST_UID;
+	assert_int_equal(asuser_validate(&r, &conf, &e), RC_DENIED);
+	r = good;
+	r.id.root_mailbox = 2;
+	assert_int_equal(asuser_validate(&r, &conf, &e), RC_DENIED);
+}
+
+static char answer[256], root_answer[256];
 static int32_t end_status;
 static enum rc refused_rc;
 
@@ -136,6 +198,14 @@ static void run_task(void *arg)
 		end_status = -1;
 	task_forget_fd(fd);
 	close(fd);
+	id = (struct asuser_id){ .user = "root", .tag = "root", .root_mailbox = 1 };
+	if (asuser_run(&id, &fd, &e) == RC_OK) {
+		(void)!task_wait_fd(fd, TASK_READ, deadline_s(10));
+		n = recv(fd, root_answer, sizeof root_answer - 1, 0);
+		root_answer[n > 0 ? n : 0] = '\0';
+		task_forget_fd(fd);
+		close(fd);
+	}
 	bad.uid = 0;
 	refused_rc = asuser_run(&bad, &unused, &e);
 	loop_stop(0);
@@ -157,6 +227,10 @@ static void child_is_the_user(void **state)
 	assert_string_equal(answer, expected);
 	assert_true(WIFEXITED(end_status) && WEXITSTATUS(end_status) == 7);
 	assert_int_equal(refused_rc, RC_DENIED);
+	if (geteuid() == 0 && !outside)
+		assert_string_equal(root_answer, "0 1 0 0 0 0 0 0");
+	else
+		assert_string_equal(root_answer, "");
 	struct stat st;
 	assert_int_equal(stat(home, &st), 0);
 	assert_int_equal(st.st_uid, id.uid);
@@ -169,6 +243,8 @@ static int make_dir(void **state)
 	if (mkdtemp(dir) == NULL || chmod(dir, 0755) < 0)
 		return -1;
 	snprintf(home, sizeof home, "%s/home", dir);
+	snprintf(root_dir, sizeof root_dir, "%s", dir);
+	snprintf(root_box, sizeof root_box, "%s/box", dir);
 	return 0;
 }
 
@@ -179,12 +255,13 @@ static int remove_dir(void **state)
 	snprintf(path, sizeof path, "%s/new", home);
 	unlink(path);
 	rmdir(home);
+	unlink(root_box);
 	return rmdir(dir);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(validation),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(validation), cmocka_unit_test(root_request),
 					    cmocka_unit_test(child_is_the_user) };
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
