@@ -18,7 +18,13 @@ static void trouble(struct resolved *r, struct arena *a, const char *what, const
 	r->text = span_str(arena_strdup(a, "Temporary lookup failure"));
 }
 
-/* "transport:nexthop": either part may be empty and then leaves what was there. */
+static bool says_why(struct span transport)
+{
+	return span_is(transport, "error") || span_is(transport, "retry");
+}
+
+/* "transport:nexthop": either part may be empty and then leaves what was there. The next hop of error(8) and retry(8) is
+ * what the sender is told. */
 static void apply_transport(struct span value, struct resolved *r, struct span domain)
 {
 	ptrdiff_t colon = span_chr(value, ':');
@@ -27,7 +33,9 @@ static void apply_transport(struct span value, struct resolved *r, struct span d
 
 	if (transport.n) {
 		r->transport = transport;
-		r->nexthop = nexthop.n ? nexthop : domain;
+		r->nexthop = nexthop.n		   ? nexthop
+			     : says_why(transport) ? SPAN("Address is undeliverable")
+						   : domain;
 	} else if (nexthop.n) {
 		r->nexthop = nexthop;
 	}

@@ -32,15 +32,55 @@ static const struct {
 	[AC_RELAY] = { "relay recipient", &router.relay_rcpt, &router.unknown_relay_code },
 };
 
+/* "5.7.1": what the next hop of error(8) and retry(8) may start with. */
+static bool is_dsn(struct span word)
+{
+	size_t dots = 0;
+
+	if (word.n < 5 || (word.p[0] != '4' && word.p[0] != '5') || word.p[1] != '.')
+		return false;
+	for (size_t i = 1; i < word.n; i++) {
+		bool dot = word.p[i] == '.';
+
+		if ((!dot && !ascii_isdigit(word.p[i])) || (dot && (word.p[i - 1] == '.' || i + 1 == word.n)))
+			return false;
+		dots += dot;
+	}
+	return dots == 2;
+}
+
+/* Mail that error(8) or retry(8) would return is refused where it comes in. That unknown aliases go there says
+ * nothing: their table decides. */
+static bool to_error(const struct resolved *r)
+{
+	return r->class != AC_VIRTUAL_ALIAS &&
+	       (span_is(r->transport, "error") || span_is(r->transport, "retry"));
+}
+
+/* The next hop says why; without a status in it there is none in the answer. */
+static void refuse_by_transport(const struct resolved *r, struct router_validate_reply *out)
+{
+	struct span rest = r->nexthop, word;
+
+	out->code = span_is(r->transport, "retry") ? 450 : 550;
+	out->dsn = SPAN_NONE;
+	out->text = r->nexthop;
+	if (span_next_word(&rest, " \t", &word) && is_dsn(word)) {
+		out->dsn = word;
+		out->text = span_trim(rest);
+	}
+}
+
 /* RC_OK known or not to be checked, RC_NOTFOUND unknown, RC_AGAIN. */
-static enum rc find_recipient(const struct resolved *r, struct arena *a, struct err *e)
+static enum rc find_recipient(const struct resolved *r, struct router_validate_reply *out, struct arena *a,
+			      struct err *e)
 {
 	struct address parts = address_split(r->rcpt);
 	struct maps *any[] = { router.rcpt_canonical, router.canonical, router.valias, router.relocated };
 	bool ours = r->class == AC_LOCAL;
 	enum rc rc;
 
-	if (r->class == AC_DEFAULT)
+	if (r->class == AC_DEFAULT && !to_error(r)) /* most mail: no table is worth it */
 		return RC_OK;
 	/* Who answers for the system always exists (RFC 5321 section 4.5.1). */
 	if (ours && (span_is_ci(parts.local, router.double_bounce_sender) ||
@@ -50,6 +90,10 @@ static enum rc find_recipient(const struct resolved *r, struct arena *a, struct 
 	for (size_t i = 0; i < ARRAY_LEN(any); i++)
 		if ((rc = known_in(any[i], r->rcpt, ours, FORMS_ADDR, a, e)) != RC_NOTFOUND)
 			return rc;
+	if (to_error(r)) {
+		refuse_by_transport(r, out);
+		return RC_OK;
+	}
 	if (r->class != AC_VIRTUAL_ALIAS && maps_empty(*listed[r->class].table))
 		return RC_OK;
 	return known_in(*listed[r->class].table, r->rcpt, ours, FORMS_ADDR, a, e);
@@ -80,7 +124,7 @@ void answer_validate(struct ipc_call *call, const void *request)
 		out.dsn = SPAN("5.1.3");
 		out.text = SPAN("Bad recipient address syntax");
 	} else if (r.code == 0 && !q->skip_known) {
-		rc = find_recipient(&r, a, &e);
+		rc = find_recipient(&r, &out, a, &e);
 		if (rc == RC_NOTFOUND) {
 			out.code = *listed[r.class].code;
 			out.dsn = out.code >= 500 ? SPAN("5.1.1") : SPAN("4.1.1");

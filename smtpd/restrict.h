@@ -87,6 +87,8 @@ bool check_sender(struct session *s);
 /* rcpt in external form; *r (may be NULL) is what router said of it. */
 bool check_rcpt(struct session *s, struct span rcpt, const char *where);
 bool check_data(struct session *s);
+/* A status X.1.Y that fits what is refused: "Sender address", "Recipient address", others. */
+struct span restrict_fitting_dsn(const char *class, struct span dsn, struct arena *a);
 bool check_end_of_data(struct session *s, struct verdict *v);
 bool check_etrn(struct session *s, struct span domain);
 void *dnsbl_read(struct span arg);

@@ -54,7 +54,7 @@ static const char *fitting_detail(const char *class, unsigned detail)
 	return NULL;
 }
 
-static struct span fitting_dsn(const struct action *a, struct span dsn)
+struct span restrict_fitting_dsn(const char *class, struct span dsn, struct arena *a)
 {
 	uint64_t detail;
 	const char *other;
@@ -62,9 +62,9 @@ static struct span fitting_dsn(const struct action *a, struct span dsn)
 	if (dsn.n < 5 || dsn.p[2] != '1' || dsn.p[3] != '.' ||
 	    span_to_u64(span_skip(dsn, 4), 999, &detail) != RC_OK)
 		return dsn;
-	other = fitting_detail(a->class, (unsigned)detail);
-	return other != NULL ? span_printf(a->c->a, "%c.1.%s", dsn.p[0], other)
-			     : span_printf(a->c->a, "%c.0.0", dsn.p[0]);
+	other = fitting_detail(class, (unsigned)detail);
+	return other != NULL ? span_printf(a, "%c.1.%s", dsn.p[0], other)
+			     : span_printf(a, "%c.0.0", dsn.p[0]);
 }
 
 /* "[dsn] text" of a table behind a code; bare: "5.7.1 <subject>: class rejected: text". */
@@ -74,7 +74,7 @@ static enum outcome refuse(const struct action *a, int64_t code, const char *dsn
 
 	if (span_next_word(&rest, " \t", &word) && word.n >= 5 && word.n <= 9 && word.p[1] == '.' &&
 	    (word.p[0] == '4' || word.p[0] == '5' || word.p[0] == '2'))
-		rest = span_trim(rest), word = fitting_dsn(a, word);
+		rest = span_trim(rest), word = restrict_fitting_dsn(a->class, word, a->c->a);
 	else {
 		word = span_str(dsn);
 		rest = a->text;

@@ -258,6 +258,14 @@ enum outcome run_unknown_domain(struct session *s, struct check *c, const struct
 
 /* ---- existence ---- */
 
+/* Of error(8) and retry(8): the one in their next hop, as it fits who is refused. */
+static struct span transport_dsn(const struct router_validate_reply *v, bool rcpt, struct arena *a)
+{
+	if (v->dsn.n == 0)
+		return span_printf(a, "%c.1.%c", v->code >= 500 ? '5' : '4', rcpt ? '1' : '0');
+	return restrict_fitting_dsn(rcpt ? "Recipient address" : "Sender address", v->dsn, a);
+}
+
 static enum outcome say_unlisted(struct session *s, struct check *c, const struct router_validate_reply *v,
 				 bool rcpt)
 {
@@ -267,10 +275,13 @@ static enum outcome say_unlisted(struct session *s, struct check *c, const struc
 
 	if (v->code == 451)
 		return cannot_say(s, c);
-	if (!rcpt && span_ends(dsn, SPAN(".1.1"))) /* RFC 3463: X.1.1 is of destinations */
+	if (span_is(v->transport, "error") || span_is(v->transport, "retry"))
+		dsn = transport_dsn(v, rcpt, c->a);
+	else if (!rcpt && span_ends(dsn, SPAN(".1.1"))) /* RFC 3463: X.1.1 is of destinations */
 		dsn = span_printf(c->a, "%c.1.%c", v->code >= 500 ? '5' : '4',
 				  v->class == AC_VIRTUAL_ALIAS ? '7' : '0');
-	if (!conf.show_table && v->class != AC_VIRTUAL_ALIAS && (in = span_find(text, SPAN(" in "))) > 0)
+	if (!conf.show_table && v->class != AC_VIRTUAL_ALIAS && span_starts(text, SPAN("User unknown in ")) &&
+	    (in = span_find(text, SPAN(" in "))) > 0)
 		text = span_head(text, (size_t)in);
 	return restrict_reject_bare(s, c, v->code, dsn,
 				    span_printf(c->a, "<" SPAN_FMT ">: %s address rejected: " SPAN_FMT,

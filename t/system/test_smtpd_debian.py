@@ -52,8 +52,8 @@ MAIN = {
     "myhostname": "mail.example.test", "mydomain": "example.test", "mydestination": "localhost, mail.example.test, local.test",
     "mynetworks": "192.0.2.0/28", "relay_domains": "relay.test", "inet_protocols": "all", "compatibility_level": "3.6",
     "alias_maps": "", "alias_database": "", "local_recipient_maps": "inline:{ bob=x, ann=x, held=x }", "relay_recipient_maps":
-    "inline:{ ok@relay.test=x }", "virtual_alias_domains": "alias.test", "virtual_alias_maps":
-    "inline:{ a@alias.test=bob@localhost, loop@alias.test=nobody@localhost }", "virtual_mailbox_domains": "box.test", "virtual_mailbox_maps":
+    "inline:{ ok@relay.test=x, e@relay.test=x }", "virtual_alias_domains": "alias.test", "virtual_alias_maps":
+    "inline:{ a@alias.test=bob@localhost, loop@alias.test=nobody@localhost, known@err.test=bob@localhost }", "virtual_mailbox_domains": "box.test", "virtual_mailbox_maps":
     "inline:{ v@box.test=v/ }", "smtpd_error_sleep_time": "0", "smtpd_hard_error_limit": "1000", "smtpd_soft_error_limit": "1000",
     "smtpd_junk_command_limit": "1000", "smtpd_authorized_xclient_hosts": "127.0.0.1", "smtpd_authorized_xforward_hosts": "127.0.0.1",
     "smtpd_relay_restrictions": "permit_mynetworks, reject_unauth_destination", "recipient_delimiter": "+", "defer_transports":
@@ -61,7 +61,10 @@ MAIN = {
     "greedy": "permit", "smtputf8_enable": "yes", "smtpd_forbid_unauth_pipelining": "yes", "smtpd_forbid_bare_newline": "normalize",
     "smtpd_client_connection_count_limit": "0", "smtpd_peername_lookup": "yes", "biff": "no", "message_size_limit": "100000",
     "fast_flush_domains": "$relay_domains", "smtpd_tls_security_level": "none", "unverified_recipient_reject_code": "550",
-    "maximal_queue_lifetime": "1d", "strict_smtputf8": "no", "mail_name": "Postfix",
+    "maximal_queue_lifetime": "1d", "strict_smtputf8": "no", "transport_maps": "inline:{ { err.test = error:closed in 2020 }, { dsn.test = error:5.7.1 no "
+    "mail here }, { dsn4.test = error:4.7.1 odd }, { retry.test = retry:come back }, { retry4.test = retry:4.2.1 busy in May }, { retry5.test = retry:5.2.1 odd }, "
+    "{ bare.test = error: }, { bareretry.test = retry: }, { dest.test = error:5.1.1 nobody }, { noise.test = error:5.1.x noise }, { gone@localhost = error:5.1.6 moved }, "
+    "{ bob+err@localhost = error:plus }, { e@alias.test = error:alias }, { v@box.test = smtp:[127.0.0.1]:9 }, { ok@relay.test = smtp:[127.0.0.1]:9 }, { e@relay.test = retry:relay } }", "mail_name": "Postfix",
 }
 
 H = "EHLO client.good.test"
@@ -107,6 +110,8 @@ ADDRS = ["user@key.test", "other@key.test", "x@deep.key.test", "x@sub.test", "x@
 FORMS = ["a@good.test", "a@short", "short", "", "a@a-only.test", "a@nx.test", "a@null.test", "a@dangling.test", "a@txt-only.test", "a@[192.0.2.1]", "a@v6.test",
          "a@localhost", "nobody@localhost", "postmaster", "bob", "x@alias.test", "a@alias.test", "v@box.test", "w@box.test", "ok@relay.test",
          "no@relay.test", "a%b@localhost", "@other.test:bob@localhost", "\"a b\"@good.test", "a!b", "a@spam.test", "a.@good.test"]
+ERRORS = ["y@err.test", "known@err.test", "y@dsn.test", "y@dsn4.test", "y@retry.test", "y@retry4.test", "y@retry5.test", "y@bare.test", "y@bareretry.test",
+          "y@dest.test", "y@noise.test", "gone@localhost", "bob+err@localhost", "e@alias.test", "e@relay.test", "no@relay.test"]
 HELOS = ["client.good.test", "single", "a_b.test", "a..b", "[192.0.2.1]", "[1.2.3]", "192.0.2.1", "-a.test", "nx.test", "good.test", "null.test",
          "[IPv6:2001:db8::1]", "[IPv6:junk]", "spam.test", "a b", "x" * 70 + ".test", "a@b", "1234", "v6.test", "txt-only.test", "b\u00fccher.test", "a.test."]
 XS = ["ADDR=192.0.2.9", "ADDR=192.0.2.8", "ADDR=192.0.2.7", "ADDR=127.0.0.2", "ADDR=IPV6:2001:db8::5", "ADDR=198.51.100.7 NAME=host.spam.test REVERSE_NAME=rev.spam.test",
@@ -156,6 +161,8 @@ CASES = {
                     senders(*FORMS) + [mail("a@good.test", *FORMS, x="ADDR=192.0.2.5")]),
     "unlisted": ({**r(sender="reject_unlisted_sender", recipient="reject_unlisted_recipient"), "smtpd_reject_unlisted_recipient": "no"},
                  senders(*FORMS) + [mail("a@good.test", *FORMS, x="ADDR=192.0.2.5")]),
+    "errors": ({}, [mail("a@good.test", *ERRORS, x="ADDR=192.0.2.5"), mail("a@good.test", *ERRORS)]),
+    "errorsenders": ({"smtpd_reject_unlisted_sender": "yes", "show_user_unknown_table_name": "no"}, senders(*ERRORS) + [["VRFY y@err.test", "VRFY y@retry4.test"]]),
     "helo": (r(helo="reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname"), helos(*HELOS)),
     "helo2": (r(helo="reject_unknown_helo_hostname"), helos(*HELOS)),
     "helo3": ({**r(helo="reject_invalid_helo_hostname, reject_unknown_helo_hostname"), "unknown_hostname_reject_code": "550", "smtpd_delay_reject": "no"}, helos(*HELOS)),
