@@ -182,6 +182,34 @@ def test_postsuper_beyond_the_active_limit(world):
 
 
 @root_only
+def test_listing_of_aliases_and_failures(world):
+    """What the queue shows of a recipient: where the message goes; -j also where it was addressed to, and whether the reason is final: it is, and
+    still there, when no report could be written."""
+    inst = Instance(os.path.join(world.base, "listing"), listen=(), main={
+        "bounce_service_name": "nobounce", "transport_maps": "inline:{ {bad.test=error:5.7.1 go away} {later.test=retry:4.7.1 later} }",
+        "virtual_alias_maps": "inline:{ {al@al.test=aliased@later.test} {al2@al.test=gone@bad.test} }", "virtual_alias_domains": "al.test"})
+    inst.start(wait=False)
+    try:
+        inst.wait_log("daemon started", 20)
+        assert inst.command("sendmail", "-i", "-f", "j@sender.test", "al@al.test", "al2@al.test", "plain@later.test", input=b"Subject: j\n\nx\n").returncode == 0
+        end = time.monotonic() + 20
+        while True:
+            got = [json.loads(l) for l in inst.command("postqueue", "-j").stdout.decode().splitlines()]
+            rcpts = {r["address"]: r for r in got[0]["recipients"]} if got else {}
+            if "bounce_reason" in rcpts.get("gone@bad.test", ()):
+                break
+            assert time.monotonic() < end, (rcpts, inst.log()[-2000:])
+            time.sleep(0.1)
+        assert rcpts == {"gone@bad.test": {"address": "gone@bad.test", "orig_address": "al2@al.test", "bounce_reason": "go away"},
+                         "aliased@later.test": {"address": "aliased@later.test", "orig_address": "al@al.test", "delay_reason": "later"},
+                         "plain@later.test": {"address": "plain@later.test", "delay_reason": "later"}}
+        text = inst.command("mailq").stdout.decode()
+        assert re.search(r"\n +\(go away\)\n {41}gone@bad\.test\n", text) and "al@al.test" not in text
+    finally:
+        inst.stop()
+
+
+@root_only
 def test_set_gid_postqueue_trusts_no_foreign_directory(world):
     """Or anybody could bring an authorized_mailq_users of his own."""
     path = os.path.join(world.base, "postqueue")
