@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from fakesmtp import Server  # noqa: E402
-from instance import Instance  # noqa: E402
+from instance import BIN, Instance  # noqa: E402
 
 root_only = pytest.mark.skipif(os.getuid() != 0, reason="postsuper is the superuser's")
 
@@ -207,6 +207,25 @@ def test_listing_of_aliases_and_failures(world):
         assert re.search(r"\n +\(go away\)\n {41}gone@bad\.test\n", text) and "al@al.test" not in text
     finally:
         inst.stop()
+
+
+@root_only
+@pytest.mark.parametrize("users,allowed", [("static:anyone", True), ("", False), ("root, nobody", True), ("!nobody, static:all", False), ("/%s", True), ("!/%s static:all", False),
+                                           ("texthash:%s", True), ("inline:{other=x}", False), ("pcre:%s.pcre", True)])
+def test_who_may_look(world, users, allowed):
+    """authorized_mailq_users and authorized_flush_users: names, !name, files of names, tables; the first that matches decides."""
+    d = os.path.join(world.base, "who")
+    os.makedirs(d, exist_ok=True)
+    shutil.copy(os.path.join(BIN, "postqueue"), os.path.join(d, "postqueue"))
+    for name, text in (("list", "nobody x\n"), ("names", "nobody\n"), ("list.pcre", "/^no/ x\n")):
+        with open(os.path.join(d, name), "w", encoding="ascii") as f:
+            f.write(text)
+    users = users.replace("/%s", os.path.join(d, "names")).replace("%s", os.path.join(d, "list"))
+    with open(os.path.join(d, "main.cf"), "w", encoding="ascii") as f:
+        f.write("queue_directory = %s\nauthorized_mailq_users = %s\nauthorized_flush_users = %s\n" % (d, users, users))
+    for option, what in (("-p", b"view"), ("-f", b"flush")):
+        p = subprocess.run([os.path.join(d, "postqueue"), option], env={"MAIL_CONFIG": d}, user="nobody", group="nogroup", extra_groups=[], capture_output=True, check=False)
+        assert p.returncode == 69 and (b"is not allowed to %s the mail queue" % what in p.stderr) != allowed and (b"mail system is down" in p.stderr) == allowed, p.stderr
 
 
 @root_only
