@@ -1,6 +1,7 @@
 /* bounce/main_showq.c - showq(8): the queue listing, in the attribute protocol that postqueue(1) and
  * exporters read: "name NUL value NUL" pairs, an empty name ends a message and, at the end, the listing. */
 #include "base/table.h"
+#include "ipc/proto.h"
 #include "log/log.h"
 #include "queue/listing.h"
 #include "service/service.h"
@@ -39,8 +40,11 @@ static void put_message(struct buf *b, const struct listed *m, bool active)
 
 		if (r->state == RCPT_DONE)
 			continue;
-		put(b, "recipient", r->orig.n ? r->orig : r->addr);
-		put(b, "reason", m->why[i].status ? m->why[i].reason : SPAN_NONE);
+		put(b, "recipient", r->addr);
+		if (r->orig.n > 0)
+			put(b, "orig_recipient", r->orig);
+		put(b, m->why[i].status == DS_BOUNCED ? "bounce_reason" : "reason",
+		    m->why[i].status ? m->why[i].reason : SPAN_NONE);
 	}
 	(void)buf_putc(b, '\0');
 }

@@ -22,31 +22,37 @@ static NORETURN void usage(void)
 	    "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s site");
 }
 
-/* authorized_mailq_users, authorized_flush_users: root and the queue's owner always; "static:anyone" or a
- * list of names. */
+/* Names, !name, /file, type:table. A table that cannot be read or asked lets nobody pass. */
+static bool listed(const struct conf *c, const char *param, const char *name)
+{
+	struct match_list *users;
+	struct err e;
+	enum rc rc = match_list_open(param, span_str(conf_str(c, param)), MATCH_EXACT, &users, &e);
+
+	if (rc == RC_OK) {
+		rc = match_domain(users, span_str(name), &e);
+		match_list_close(&users);
+	}
+	if (rc != RC_OK && rc != RC_NOTFOUND)
+		die_status(EX_UNAVAILABLE, "%s: %s", param, e.text);
+	return rc == RC_OK;
+}
+
+/* authorized_mailq_users, authorized_flush_users: root and the queue's owner always. */
 static void require_user(const struct conf *c, const char *param)
 {
-	struct span rest = span_str(conf_str(c, param)), word;
 	uid_t uid = getuid();
-	struct passwd *pw;
+	struct passwd *pw = getpwnam(conf_str(c, "mail_owner"));
+	const char *name;
 
-	pw = getpwnam(conf_str(c, "mail_owner"));
 	if (uid == 0 || (pw && pw->pw_uid == uid))
 		return;
 	pw = getpwuid(uid);
-	while (span_next_word(&rest, ", \t\n", &word)) {
-		bool deny = word.p[0] == '!';
-
-		word = span_skip(word, deny ? 1 : 0);
-		if (span_starts(word, SPAN("static:")) || (pw && span_is(word, pw->pw_name))) {
-			if (!deny)
-				return;
-			break;
-		}
-	}
-	die_status(
-	    EX_UNAVAILABLE, "User %s(%ld) is not allowed to %s", pw ? pw->pw_name : "unknown", (long)uid,
-	    strcmp(param, "authorized_mailq_users") == 0 ? "view the mail queue" : "flush the mail queue");
+	name = pw != NULL ? pw->pw_name : "unknown";
+	if (!listed(c, param, name))
+		die_status(EX_UNAVAILABLE, "User %s(%ld) is not allowed to %s", name, (long)uid,
+			   strcmp(param, "authorized_mailq_users") == 0 ? "view the mail queue"
+									: "flush the mail queue");
 }
 
 static void list(const struct conf *c, bool json)

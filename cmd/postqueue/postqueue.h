@@ -6,7 +6,8 @@
 #include "conf/conf.h"
 
 struct queued_rcpt {
-	struct span addr, reason;
+	struct span addr, orig, reason; /* orig: "" when the same */
+	bool bounced; /* failed for good, the sender is not told yet; else it is tried again */
 };
 struct queued {
 	struct span queue, id, sender;

@@ -95,6 +95,14 @@ static void json_field(const char *name, struct span value)
 	fputs(", ", stdout);
 }
 
+static void json_more(const char *name, struct span value)
+{
+	if (value.n == 0)
+		return;
+	printf(", \"%s\": ", name);
+	put_json(value);
+}
+
 static void print_json(const struct queued *m)
 {
 	putchar('{');
@@ -107,10 +115,8 @@ static void print_json(const struct queued *m)
 	for (size_t i = 0; i < m->rcpts; i++) {
 		fputs(i ? ", {\"address\": " : "{\"address\": ", stdout);
 		put_json(m->rcpt[i].addr);
-		if (m->rcpt[i].reason.n) {
-			fputs(", \"delay_reason\": ", stdout);
-			put_json(m->rcpt[i].reason);
-		}
+		json_more("orig_address", m->rcpt[i].orig);
+		json_more(m->rcpt[i].bounced ? "bounce_reason" : "delay_reason", m->rcpt[i].reason);
 		putchar('}');
 	}
 	puts("]}");

@@ -1,5 +1,6 @@
 /* cmd/postqueue/source.c - the messages of the queue, from showq(8) or from disk. */
 #include "postqueue.h"
+#include "ipc/proto.h"
 #include "log/log.h"
 #include "queue/listing.h"
 #include "service/client.h"
@@ -50,6 +51,16 @@ static int64_t number(struct span s)
 	return span_to_u64(s, INT64_MAX, &v) == RC_OK ? (int64_t)v : 0;
 }
 
+static void take_rcpt_attribute(struct queued_rcpt *r, struct span name, struct span value, struct arena *a)
+{
+	if (span_is(name, "orig_recipient"))
+		r->orig = span_dup(a, value);
+	else if (span_is(name, "reason") || span_is(name, "bounce_reason")) {
+		r->reason = span_dup(a, value);
+		r->bounced = span_is(name, "bounce_reason");
+	}
+}
+
 static void take_attribute(struct queued *m, struct span name, struct span value, struct arena *a)
 {
 	if (span_is(name, "queue_name")) {
@@ -67,9 +78,9 @@ static void take_attribute(struct queued *m, struct span name, struct span value
 	} else if (span_is(name, "recipient")) {
 		if (m->rcpts == m->cap)
 			m->rcpt = arena_grow(a, m->rcpt, m->rcpts, &m->cap, sizeof(*m->rcpt));
-		m->rcpt[m->rcpts++] = (struct queued_rcpt){ span_dup(a, value), SPAN_NONE };
-	} else if (span_is(name, "reason") && m->rcpts) {
-		m->rcpt[m->rcpts - 1].reason = span_dup(a, value);
+		m->rcpt[m->rcpts++] = (struct queued_rcpt){ .addr = span_dup(a, value) };
+	} else if (m->rcpts > 0) {
+		take_rcpt_attribute(&m->rcpt[m->rcpts - 1], name, value, a);
 	}
 }
 
@@ -139,9 +150,12 @@ static void from_disk(const struct conf *c, queued_fn *fn, void *arg)
 				continue;
 			if (m.rcpts == m.cap)
 				m.rcpt = arena_grow(&a, m.rcpt, m.rcpts, &m.cap, sizeof(*m.rcpt));
-			m.rcpt[m.rcpts++] =
-			    (struct queued_rcpt){ rcpt->orig.n ? rcpt->orig : rcpt->addr,
-						  in.why[i].status ? in.why[i].reason : SPAN_NONE };
+			m.rcpt[m.rcpts++] = (struct queued_rcpt){
+				.addr = rcpt->addr,
+				.orig = rcpt->orig,
+				.reason = in.why[i].status ? in.why[i].reason : SPAN_NONE,
+				.bounced = in.why[i].status == DS_BOUNCED,
+			};
 		}
 		fn(arg, &m);
 		arena_reset(&a);

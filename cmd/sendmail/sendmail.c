@@ -4,6 +4,7 @@
 #include "sendmail.h"
 #include "base/codec.h"
 #include "log/log.h"
+#include "mime/address.h"
 #include "queue/verp.h"
 #include <fcntl.h>
 #include <stdarg.h>
@@ -68,6 +69,25 @@ static void load(const struct options *o)
 	config = c;
 }
 
+/* What is no address, or more than one: said aloud, and the first counts, as it does in a header. */
+static struct span one_address(struct span s)
+{
+	struct mailbox *box;
+	struct span addr;
+	size_t n;
+	enum rc rc = address_list_parse(s, &memory, 10, &box, &n);
+
+	if (s.n == 0 || (rc == RC_OK && n == 1))
+		return s;
+	warn("-f option specified malformed sender: " SPAN_FMT, SPAN_ARG(s));
+	if (n == 0 || box[0].local.n == 0 || box[0].group_start)
+		return s;
+	addr = box[0].domain.n == 0 ? box[0].local
+				    : span_printf(&memory, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(box[0].local),
+						  SPAN_ARG(box[0].domain));
+	return address_quote(&memory, addr);
+}
+
 /* "<user@host>" and "" and "<>" as callers write them. */
 static struct span sender_of(const struct options *o)
 {
@@ -81,7 +101,7 @@ static struct span sender_of(const struct options *o)
 	for (size_t i = 0; i < s.n; i++)
 		if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
 			fatal("%s: the sender address holds a control character", who());
-	return s;
+	return o->sender != NULL ? one_address(s) : s;
 }
 
 static struct span printable(const char *text)

@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from fakesmtp import Server  # noqa: E402
-from instance import Instance  # noqa: E402
+from instance import BIN, Instance  # noqa: E402
 
 root_only = pytest.mark.skipif(os.getuid() != 0, reason="postsuper is the superuser's")
 
@@ -179,6 +179,53 @@ def test_postsuper_beyond_the_active_limit(world):
     assert re.search(rb"Deleted: [45] messages", p.stderr), p.stderr
     world.inst.wait_log(ids[3] + ": removed")
     assert not [l for l in world.server.lines if re.search(r"RCPT TO:<w\d@ok\.test>", l)]
+
+
+@root_only
+def test_listing_of_aliases_and_failures(world):
+    """What the queue shows of a recipient: where the message goes; -j also where it was addressed to, and whether the reason is final: it is, and
+    still there, when no report could be written."""
+    inst = Instance(os.path.join(world.base, "listing"), listen=(), main={
+        "bounce_service_name": "nobounce", "transport_maps": "inline:{ {bad.test=error:5.7.1 go away} {later.test=retry:4.7.1 later} }",
+        "virtual_alias_maps": "inline:{ {al@al.test=aliased@later.test} {al2@al.test=gone@bad.test} }", "virtual_alias_domains": "al.test"})
+    inst.start(wait=False)
+    try:
+        inst.wait_log("daemon started", 20)
+        assert inst.command("sendmail", "-i", "-f", "j@sender.test", "al@al.test", "al2@al.test", "plain@later.test", input=b"Subject: j\n\nx\n").returncode == 0
+        end = time.monotonic() + 20
+        while True:
+            got = [json.loads(l) for l in inst.command("postqueue", "-j").stdout.decode().splitlines()]
+            rcpts = {r["address"]: r for r in got[0]["recipients"]} if got else {}
+            if "bounce_reason" in rcpts.get("gone@bad.test", ()):
+                break
+            assert time.monotonic() < end, (rcpts, inst.log()[-2000:])
+            time.sleep(0.1)
+        assert rcpts == {"gone@bad.test": {"address": "gone@bad.test", "orig_address": "al2@al.test", "bounce_reason": "go away"},
+                         "aliased@later.test": {"address": "aliased@later.test", "orig_address": "al@al.test", "delay_reason": "later"},
+                         "plain@later.test": {"address": "plain@later.test", "delay_reason": "later"}}
+        text = inst.command("mailq").stdout.decode()
+        assert re.search(r"\n +\(go away\)\n {41}gone@bad\.test\n", text) and "al@al.test" not in text
+    finally:
+        inst.stop()
+
+
+@root_only
+@pytest.mark.parametrize("users,allowed", [("static:anyone", True), ("", False), ("root, nobody", True), ("!nobody, static:all", False), ("/%s", True), ("!/%s static:all", False),
+                                           ("texthash:%s", True), ("inline:{other=x}", False), ("pcre:%s.pcre", True)])
+def test_who_may_look(world, users, allowed):
+    """authorized_mailq_users and authorized_flush_users: names, !name, files of names, tables; the first that matches decides."""
+    d = os.path.join(world.base, "who")
+    os.makedirs(d, exist_ok=True)
+    shutil.copy(os.path.join(BIN, "postqueue"), os.path.join(d, "postqueue"))
+    for name, text in (("list", "nobody x\n"), ("names", "nobody\n"), ("list.pcre", "/^no/ x\n")):
+        with open(os.path.join(d, name), "w", encoding="ascii") as f:
+            f.write(text)
+    users = users.replace("/%s", os.path.join(d, "names")).replace("%s", os.path.join(d, "list"))
+    with open(os.path.join(d, "main.cf"), "w", encoding="ascii") as f:
+        f.write("queue_directory = %s\nauthorized_mailq_users = %s\nauthorized_flush_users = %s\n" % (d, users, users))
+    for option, what in (("-p", b"view"), ("-f", b"flush")):
+        p = subprocess.run([os.path.join(d, "postqueue"), option], env={"MAIL_CONFIG": d}, user="nobody", group="nogroup", extra_groups=[], capture_output=True, check=False)
+        assert p.returncode == 69 and (b"is not allowed to %s the mail queue" % what in p.stderr) != allowed and (b"mail system is down" in p.stderr) == allowed, p.stderr
 
 
 @root_only

@@ -116,6 +116,17 @@ def test_every_failure_is_75(world, args):
     assert p.returncode == 75 and b"sendmail: fatal: " in p.stderr
 
 
+@pytest.mark.parametrize("sender,taken", [("a b@c@", None), ("one@x.example, two@x.example", "one@x.example"), ("a@b@c", None)])
+def test_malformed_sender(world, sender, taken):
+    """Said as Postfix says it; the mail is sent all the same."""
+    p = world.run("-f", sender, "x")
+    assert p.returncode == 0 and ("sendmail: warning: -f option specified malformed sender: %s\n" % sender).encode() in p.stderr
+    assert taken is None or world.got[-1][0]["sender"] == taken
+    for good in ("<>", "", "me", "<me@x.example>", "near!far!joe", '"a b"@x.example'):
+        p = world.run("-f", good, "x")
+        assert (p.returncode, p.stderr) == (0, b""), good
+
+
 def test_bad_dsn_options_are_ignored(world):
     """As Postfix does: mail is worth more than an option."""
     for args in (("-N", "foo"), ("-R", "x"), ("-V", ""), ("-N", "never,delay")):
