@@ -58,7 +58,7 @@ static NORETURN void usage(void)
 	      "[-e] [-c directory] name=value ... | -X|-# [-c directory] name ... | "
 	      "-M|-F|-P [-fhHjqx] [-c directory] [service[/type[/name]] ...] | "
 	      "-M|-F|-P [-e] [-c directory] service/type[/name]=value ... | "
-	      "-MX|-M#|-PX [-c directory] service/type[/name] ... | -T mode | -a|-A|-l|-m");
+	      "-MX|-M#|-PX [-c directory] service/type[/name] ... | -T mode | -b|-t [file] | -a|-A|-l|-m");
 }
 
 static void print_words(const char *const *word)
@@ -132,10 +132,11 @@ static const struct {
 	bool subject;
 	int value;
 } choices[] = {
-	{ 'a', false, A_SASL_SERVER }, { 'A', false, A_SASL_CLIENT }, { 'e', false, A_EDIT },
-	{ 'l', false, A_LOCKS },       { 'm', false, A_MAPS },	      { 'X', false, A_REMOVE },
-	{ '#', false, A_COMMENT },     { 'T', false, A_TLS },	      { 'M', true, S_SERVICES },
-	{ 'F', true, S_FIELDS },       { 'P', true, S_SETTINGS },
+	{ 'a', false, A_SASL_SERVER },	   { 'A', false, A_SASL_CLIENT }, { 'e', false, A_EDIT },
+	{ 'l', false, A_LOCKS },	   { 'm', false, A_MAPS },	  { 'X', false, A_REMOVE },
+	{ '#', false, A_COMMENT },	   { 'T', false, A_TLS },	  { 'M', true, S_SERVICES },
+	{ 'F', true, S_FIELDS },	   { 'P', true, S_SETTINGS },	  { 'b', false, A_BOUNCE_TEXT },
+	{ 't', false, A_BOUNCE_TEMPLATE },
 };
 
 static bool parse_choice(struct parser *p, int ch)
@@ -196,14 +197,39 @@ static void parse_option(struct parser *p, int ch)
 	case 'x':
 		flag = &o->expand;
 		break;
-	case 'b':
-	case 't':
-		fatal("showing bounce templates (-b, -t) is not supported yet");
 	default:
 		usage();
 	}
 	if (flag != NULL)
 		*flag = true;
+}
+
+/* -b and -t: nothing else but -c, -q and -v goes with them. */
+static void refuse_with_texts(const struct options *o)
+{
+	const struct {
+		bool set;
+		char letter;
+	} others[] = {
+		{ o->defaults, 'd' },
+		{ o->fold, 'f' },
+		{ o->no_name, 'h' },
+		{ o->no_value, 'H' },
+		{ o->json, 'j' },
+		{ o->explicit_only, 'n' },
+		{ o->expand, 'x' },
+		{ o->overrides > 0, 'o' },
+		{ o->subject == S_SERVICES, 'M' },
+		{ o->subject == S_FIELDS, 'F' },
+		{ o->subject == S_SETTINGS, 'P' },
+	};
+
+	if (o->action != A_BOUNCE_TEXT && o->action != A_BOUNCE_TEMPLATE)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		if (others[i].set)
+			fatal("with option -%c, do not specify -%c", o->action == A_BOUNCE_TEXT ? 'b' : 't',
+			      others[i].letter);
 }
 
 /* Combinations without a meaning. */
@@ -222,6 +248,7 @@ static void refuse(const struct options *o)
 		fatal("with option -M, do not specify -%c", o->no_name ? 'h' : 'H');
 	if (subject != 0 && (o->defaults || o->explicit_only))
 		fatal("with option -%c, do not specify -%c", subject, o->defaults ? 'd' : 'n');
+	refuse_with_texts(o);
 	if (o->subject == S_FIELDS && o->action == A_REMOVE)
 		fatal("with option -F, do not specify -X");
 	if (o->subject > S_SERVICES && o->action == A_COMMENT)
@@ -294,6 +321,10 @@ int main(int argc, char **argv)
 		break;
 	case A_TLS:
 		show_tls(o.tls_mode);
+		break;
+	case A_BOUNCE_TEXT:
+	case A_BOUNCE_TEMPLATE:
+		show_bounce_texts(&o);
 		break;
 	}
 	free(o.override);

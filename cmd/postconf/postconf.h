@@ -15,7 +15,9 @@ enum action { /* what is done, with main.cf unless -M, -F or -P says otherwise *
 	      A_LOCKS,
 	      A_SASL_SERVER,
 	      A_SASL_CLIENT,
-	      A_TLS
+	      A_TLS,
+	      A_BOUNCE_TEXT,
+	      A_BOUNCE_TEMPLATE
 };
 enum subject { S_MAIN, S_SERVICES, S_FIELDS, S_SETTINGS }; /* main.cf, -M, -F, -P */
 enum { CLASS_BUILTIN = 1, CLASS_SERVICE = 2, CLASS_USER = 4 };
@@ -95,6 +97,8 @@ void target_finish(struct target *t, struct span text); /* replaces when the tex
 void write_doc(const char *form);
 /* tls.c: -T compile-version, run-version, public-key-algorithms. */
 void show_tls(const char *mode);
+/* bounce.c: -b and -t. */
+void show_bounce_texts(const struct options *o);
 
 /* out.c: words with one blank between them, folded at 80 columns when asked for; to standard output, or to `to`. */
 #define INDENT 4

@@ -2,7 +2,7 @@
 #include "conf/bounce_template.h"
 #include "base/codec.h"
 
-#define FROM	SPAN_CONST("MAILER-DAEMON (Mail Delivery System)")
+#define FROM	SPAN_CONST("Mail Delivery System <MAILER-DAEMON>")
 #define CHARSET SPAN_CONST("us-ascii")
 #define SPAN_CONST(s)                                                                                        \
 	{                                                                                                    \
@@ -70,42 +70,48 @@ static enum rc take_header(struct bounce_template *t, struct span line, unsigned
 		{ "Postmaster-Subject", &t->postmaster_subject },
 	};
 	ptrdiff_t colon = span_chr(line, ':');
-	struct span name = span_trim(span_head(line, colon < 0 ? 0 : (size_t)colon));
+	struct span name = span_trim(span_head(line, colon < 0 ? 0 : (size_t)colon)), value;
 
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
 		if (span_is_ci(name, fields[i].name)) {
 			if (!span_is_ascii(line))
 				return err_set(e, RC_SYNTAX, "line %u: %s: has a character that is not ASCII",
 					       number, fields[i].name);
-			*fields[i].to = span_trim(span_skip(line, (size_t)colon + 1));
+			value = span_trim(span_skip(line, (size_t)colon + 1));
+			if (value.n == 0 && fields[i].to != &t->postmaster_subject)
+				return err_set(e, RC_SYNTAX, "line %u: %s: has no value", number,
+					       fields[i].name);
+			*fields[i].to = value;
 			return RC_OK;
 		}
 	return err_set(e, RC_SYNTAX, "line %u: not a header of a template: " SPAN_FMT, number,
 		       SPAN_ARG(span_head(line, 60)));
 }
 
-/* From the line after "name = <<WORD" to the one that is WORD. */
-static enum rc take_block(struct span *rest, struct span word, unsigned *number, struct bounce_template *t,
-			  struct err *e)
+/* From the line after "name = <<WORD" to the one that is WORD. Headers that are not there stay as built in; the text
+ * begins behind an empty line, or with the first line that cannot be a header. */
+static enum rc take_block(struct span *rest, struct span word, unsigned *number,
+			  const struct bounce_template *built_in, struct bounce_template *t, struct err *e)
 {
-	struct bounce_template new = { .name = t->name, .charset = SPAN("us-ascii") };
+	struct bounce_template new = *built_in;
 	bool body = false;
 	unsigned first = *number;
 	struct span line;
 	enum rc rc;
 
+	new.body = SPAN_NONE;
 	while (next_line(rest, &line, number)) {
 		if (span_eq(line, word)) {
-			if (new.subject.n == 0 || new.from.n == 0)
-				return err_set(e, RC_SYNTAX, "line %u: %s: missing From: or Subject:", first,
-					       t->name);
 			new.body.n = body ? (size_t)(line.p - new.body.p) : 0;
+			if (new.body.n == 0)
+				return err_set(e, RC_SYNTAX, "line %u: %s: missing message text", first,
+					       t->name);
 			*t = new;
 			return RC_OK;
 		}
-		if (!body && line.n == 0) {
+		if (!body && (line.n == 0 || span_chr(line, ':') < 0)) {
 			body = true;
-			new.body = *rest;
+			new.body = line.n == 0 ? *rest : line;
 		} else if (!body && (rc = take_header(&new, line, *number, e)) != RC_OK) {
 			return rc;
 		}
@@ -147,7 +153,7 @@ enum rc bounce_template_parse(struct span file, struct arena *a, struct bounce_t
 		if (text.n == 0 || text.p[0] == '#')
 			continue;
 		if ((rc = take_start(text, out, number, &t, &word, e)) != RC_OK ||
-		    (rc = take_block(&rest, word, &number, t, e)) != RC_OK)
+		    (rc = take_block(&rest, word, &number, &bounce_templates[t - out], t, e)) != RC_OK)
 			return rc;
 	}
 	return RC_OK;

@@ -10,6 +10,8 @@
  *   text with $myhostname and other parameters
  *   WORD
  *
+ * Each header may be left out: it is then that of the built-in text.
+ *
  * Text fields are spans into what was parsed, or into constants. Pure: no file is opened here. */
 #ifndef CONF_BOUNCE_TEMPLATE_H
 #define CONF_BOUNCE_TEMPLATE_H

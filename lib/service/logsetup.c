@@ -2,7 +2,9 @@
 #include "service/logsetup.h"
 #include "log/log.h"
 #include "log/event.h"
+#include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/syslog.h>
 #include <unistd.h>
 
@@ -49,15 +51,44 @@ static enum rc prefix_allowed(const struct conf *c, const char *param, const cha
 	return rc;
 }
 
+static enum rc mode_of_new(const struct conf *c, mode_t *mode, struct err *e)
+{
+	static const struct {
+		const char *name;
+		mode_t mode;
+	} modes[] = { { "0600", 0600 }, { "0640", 0640 }, { "0644", 0644 } };
+	const char *value = conf_str(c, "maillog_file_permissions");
+
+	for (size_t i = 0; i < ARRAY_LEN(modes); i++)
+		if (strcmp(value, modes[i].name) == 0 || strcmp(value, modes[i].name + 1) == 0) {
+			*mode = modes[i].mode;
+			return RC_OK;
+		}
+	return err_set(e, RC_SYNTAX, "maillog_file_permissions = %s: need 0600, 0640 or 0644", value);
+}
+
+/* A file that is made here gets the mode whatever the umask; one that is there keeps its own. */
+static int open_or_make(const char *file, mode_t mode)
+{
+	const int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	int fd = open(file, flags | O_CREAT | O_EXCL, 0600);
+
+	if (fd < 0)
+		return errno == EEXIST ? open(file, flags | O_CREAT, mode) : -1;
+	(void)!fchmod(fd, mode);
+	return fd;
+}
+
 static enum rc open_file(const struct conf *c, const char *param, const char *file, int *fd, struct err *e)
 {
 	*fd = -1;
 	if (file[0] == '\0')
 		return RC_OK;
+	mode_t mode;
 	enum rc rc = prefix_allowed(c, param, file, e);
-	if (rc != RC_OK)
+	if (rc != RC_OK || (rc = mode_of_new(c, &mode, e)) != RC_OK)
 		return rc;
-	*fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+	*fd = open_or_make(file, mode);
 	return *fd < 0 ? err_sys(e, "open %s", file) : RC_OK;
 }
 

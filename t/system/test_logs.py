@@ -142,7 +142,7 @@ def base():
 def ours(base, sink):
     i = Instance(os.path.join(base, "ours"))
     i.main.update(settings(base, sink, i.uid))
-    i.main.update({"virtual_mailbox_base": i.mail, "event_log": os.path.join(base, "ours", "events")})
+    i.main.update({"virtual_mailbox_base": i.mail, "event_log": os.path.join(base, "ours", "events"), "maillog_file_permissions": "0644"})
     i.start()
     try:
         traffic(i)
@@ -350,6 +350,7 @@ def test_rotation_takes_both_files(ours):
     for f in files:
         old = [n for n in os.listdir(os.path.dirname(f)) if n.startswith(os.path.basename(f) + ".") and n.endswith(".gz")]
         assert len(old) == 1, os.listdir(os.path.dirname(f))
+        assert os.stat(f).st_mode & 0o777 == 0o644  # maillog_file_permissions; the umask of master is narrower
 
 
 def test_journald_gets_events(base, sink):

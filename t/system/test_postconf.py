@@ -12,7 +12,7 @@ THEIRS = "/usr/sbin/postconf"
 SETS = os.path.join(os.environ.get("POSTERN_SHARED", os.path.join(os.path.dirname(ROOT), "shared")), "data", "configs")
 
 # Defaults that are meant to differ.
-DIFFER = re.compile(r"^(alias_maps|alias_database|smtpd_forbid_bare_newline|smtpd_forbid_unauth_pipelining|command_directory|compatibility_level|daemon_directory|data_directory|html_directory|mail_name|smtp_tls_security_level|"
+DIFFER = re.compile(r"^(address_verify_map|postscreen_cache_map|alias_maps|alias_database|smtpd_forbid_bare_newline|smtpd_forbid_unauth_pipelining|command_directory|compatibility_level|daemon_directory|data_directory|html_directory|mail_name|smtp_tls_security_level|"
                     r"mail_owner|mail_release_date|mail_version|mailq_path|manpage_directory|meta_directory|mynetworks|"
                     r"newaliases_path|process_id|readme_directory|sample_directory|sendmail_path|shlib_directory) =")
 
@@ -236,6 +236,64 @@ def test_mistakes_are_named(tmp_path):
     p = run(OURS, "-c", str(tmp_path), "-nx", check=1)
     assert "refers to itself" in p.stderr
     run(OURS, "-c", str(tmp_path / "nowhere"), check=1)
+
+
+TEMPLATES = """# every text
+failure_template = <<WORD
+Charset: utf-8
+From: Mail <MAILER-DAEMON>
+Subject:   Undelivered
+Postmaster-Subject: Copy: undelivered
+
+At $myhostname: $maximal_queue_lifetime_days days, $$5
+ EOF
+
+last
+WORD
+
+delay_template = <<X Y
+Subject: Delayed
+From: MAILER-DAEMON (Mail)
+
+Late by $delay_warning_time_hours or ${delay_warning_time_minutes} on $(mydomain)
+X Y
+success_template = <<E
+From: a
+Subject: b
+
+x
+E
+"""
+
+
+@pytest.mark.parametrize("args", [["-t"], ["-b"], ["-b", "given"], ["-t", "given"], ["-b", "-t"], ["-b", "-d"], ["-t", "-M"], ["-t", "-n"], ["-b", "-x"],
+                                  ["-t", "a", "b"], ["-b", "nosuch"], ["-t", "-e"], ["-b", "-o", "myhostname=other.test", "given"]], ids=" ".join)
+def test_same_bounce_texts(tmp_path, args):
+    """What is ours is the built-in wording: the file gives all but the last text, and of that the headers are compared."""
+    (tmp_path / "main.cf").write_text(f"myhostname = mail.example.test\ndelay_warning_time = 3h\nbounce_template_file = {tmp_path}/bounce.cf\n")
+    (tmp_path / "master.cf").write_text("")
+    (tmp_path / "bounce.cf").write_text(TEMPLATES)
+    (tmp_path / "given").write_text(TEMPLATES.replace("Undelivered", "Given").replace("Late", "Given"))
+    args = [str(tmp_path / a) if a in ("given", "nosuch") else a for a in args]
+    theirs, ours = (run(p, "-c", str(tmp_path), *args) for p in (debian(), OURS))
+    assert ours.returncode == theirs.returncode
+    assert ours.stdout.split("This is the mail system")[0] == theirs.stdout.split("This is the mail system")[0]
+    assert ours.stdout.endswith("EOF\n") == theirs.stdout.endswith("EOF\n")
+
+
+def test_built_in_bounce_texts(tmp_path):
+    (tmp_path / "main.cf").write_text("myhostname = mail.example.test\nmaximal_queue_lifetime = 36h\ndelay_warning_time = 90m\nbounce_template_file = /nonexistent\n")
+    (tmp_path / "master.cf").write_text("")
+    theirs, ours = (run(p, "-c", str(tmp_path), "-t", "") for p in (debian(), OURS))
+
+    def frame(p):
+        return [l for l in p.stdout.splitlines() if re.match(r"\w+_template = <<EOF|[\w-]+: |EOF$|This is the mail system", l)]
+    assert frame(ours) == frame(theirs)
+    text = run(OURS, "-c", str(tmp_path), "-b", "", check=0).stdout
+    assert re.findall(r"^\w+ = <<EOF", text, re.M) == [f"expanded_{k}_text = <<EOF" for k in ("failure", "delay", "success", "verify")]
+    assert "host mail.example.test." in text and "2 hour(s)" in text and "2 day(s)" in text and "$" not in text
+    (tmp_path / "bad").write_text("failure_template = <<EOF\nSubject: x\nNo-Such: y\n\nz\nEOF\n")
+    assert "bad: line 3" in run(OURS, "-c", str(tmp_path), "-t", str(tmp_path / "bad"), check=1).stderr
 
 
 def test_parameter_documentation_is_current():

@@ -28,6 +28,10 @@ static void takes_what_is_there(void **state)
 	assert_true(span_is(t[BT_SUCCESS].subject, "S") && span_is(t[BT_SUCCESS].charset, "utf-8"));
 	assert_true(span_is(t[BT_SUCCESS].body, "body\n\nmore\n"));
 	assert_true(span_eq(t[BT_FAILURE].subject, bounce_templates[BT_FAILURE].subject));
+	assert_int_equal(parse("delay_template = <<E\nSubject: a\nno header\n\nE\n", &e), RC_OK);
+	assert_true(span_is(t[BT_DELAY].subject, "a") && span_is(t[BT_DELAY].body, "no header\n\n"));
+	assert_true(span_eq(t[BT_DELAY].from, bounce_templates[BT_DELAY].from));
+	assert_true(span_eq(t[BT_DELAY].postmaster_subject, bounce_templates[BT_DELAY].postmaster_subject));
 }
 
 static void refuses_what_is_malformed(void **state)
@@ -38,7 +42,9 @@ static void refuses_what_is_malformed(void **state)
 		{ "x\n", "line 1" },
 		{ "\nno_template = <<E\nSubject: a\nFrom: b\n\nE\n", "line 2" },
 		{ "delay_template = <<E\nSubject: a\nFrom: b\n\nbody\n", "missing E" },
-		{ "delay_template = <<E\nFrom: b\n\nbody\nE\n", "missing From: or Subject:" },
+		{ "delay_template = <<E\nFrom: b\nE\n", "missing message text" },
+		{ "delay_template = <<E\nFrom: b\n\nE\n", "missing message text" },
+		{ "delay_template = <<E\nFrom:\n\nx\nE\n", "line 2: From: has no value" },
 		{ "delay_template = <<E\nReply-To: b\n\nbody\nE\n", "line 2" },
 		{ "delay_template = <<E\nSubject: \xc3\xa9\nFrom: b\n\nbody\nE\n", "ASCII" },
 		{ "delay_template = x\n", "line 1" },
