@@ -7,6 +7,7 @@
 #include "ipc/proto.h"
 #include "log/log.h"
 #include "map/map.h"
+#include "map/own_domains.h"
 #include "mime/address.h"
 #include "mime/header.h"
 #include "queue/slots.h"
@@ -31,6 +32,7 @@ struct settings {
 	bool header_rewrite;		       /* ... or a header address that is complete already */
 	unsigned drop;			       /* bits of enum header_id: message_drop_headers */
 	struct maps *header_checks, *mime_header_checks, *nested_header_checks, *body_checks;
+	struct own_domains *own;
 	struct maps *sender_bcc, *recipient_bcc;
 };
 extern struct settings settings;

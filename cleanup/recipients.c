@@ -164,20 +164,63 @@ static void copy_by_table(struct job *j, struct maps *m, const char *name, struc
 	struct err e;
 	enum rc rc;
 
-	if (maps_empty(m) || addr.n == 0 || job_refused(j))
+	if (addr.n == 0 || job_refused(j))
 		return;
-	rc = maps_find_addr(m, address_unquote(&j->a, addr),
-			    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT | MAPS_FIND_LOCALPART |
-				MAPS_FIND_AT_DOMAIN,
-			    settings.content_delimiter,
-			    span_is_ci(address_split(addr).domain, settings.myhostname), false, &j->a, &value,
-			    &ext, &e);
+	rc = own_domains_have(settings.own, address_split(addr).domain, &e);
+	if (rc == RC_OK || rc == RC_NOTFOUND)
+		rc = maps_find_addr(m, address_unquote(&j->a, addr),
+				    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT |
+					MAPS_FIND_LOCALPART | MAPS_FIND_AT_DOMAIN,
+				    settings.content_delimiter, rc == RC_OK, false, &j->a, &value, &ext, &e);
 	if (rc == RC_OK)
 		while (span_next_word(&value, ", \t", &word))
 			add_copy(j, word);
 	else if (rc != RC_NOTFOUND) {
 		log_warning("%s: %s lookup failed: %s", j->qid.s, name, e.text);
 		job_refuse(j, 451, "4.3.0", "Error: queue file write error");
+	}
+}
+
+/* Tables of copies know addresses as canonical mapping leaves them, before virtual aliases. In place. */
+static bool canonical(struct job *j, unsigned role, struct addr_item *item, size_t n)
+{
+	struct router_rewrite q = { .local = (j->env.flags & ENVF_LOCAL) != 0,
+				    .role = j->env.flags & ENVF_NO_CANONICAL ? 0 : (uint16_t)role,
+				    .addrs = { item, n } };
+	struct router_rewrite_reply r;
+	struct err e;
+	enum rc rc = service_request("rewrite", true, IPC_ROUTER_REWRITE, &q, &r, &j->a, deadline_s(100), &e);
+
+	if (rc != RC_OK || r.code != 0 || r.addrs.n != n) {
+		router_failed(j, rc, &e, rc == RC_OK ? r.text : SPAN_NONE);
+		return false;
+	}
+	memcpy(item, r.addrs.v, n * sizeof(*item));
+	return true;
+}
+
+static void copies_of_sender(struct job *j)
+{
+	struct addr_item sender = { .addr = j->env.sender };
+
+	if (!maps_empty(settings.sender_bcc) && sender.addr.n > 0 &&
+	    canonical(j, ROLE_ENV_SENDER, &sender, 1))
+		copy_by_table(j, settings.sender_bcc, "sender_bcc_maps", sender.addr);
+}
+
+static void copies_of_rcpts(struct job *j)
+{
+	struct addr_item item[100];
+
+	if (maps_empty(settings.recipient_bcc))
+		return;
+	for (size_t from = 0, n; from < j->env.rcpts.n && !job_refused(j); from += n) {
+		for (n = 0; n < ARRAY_LEN(item) && from + n < j->env.rcpts.n; n++)
+			item[n].addr = envelope_rcpt(&j->env, from + n)->addr;
+		if (!canonical(j, ROLE_ENV_RCPT, item, n))
+			return;
+		for (size_t i = 0; i < n; i++)
+			copy_by_table(j, settings.recipient_bcc, "recipient_bcc_maps", item[i].addr);
 	}
 }
 
@@ -204,10 +247,8 @@ static void find_copies(struct job *j)
 		return;
 	if (settings.always_bcc[0] != '\0')
 		add_copy(j, span_str(settings.always_bcc));
-	copy_by_table(j, settings.sender_bcc, "sender_bcc_maps", j->env.sender);
-	for (size_t i = 0; i < j->env.rcpts.n && !maps_empty(settings.recipient_bcc); i++)
-		copy_by_table(j, settings.recipient_bcc, "recipient_bcc_maps",
-			      envelope_rcpt(&j->env, i)->addr);
+	copies_of_sender(j);
+	copies_of_rcpts(j);
 	append_copies(j);
 }
 

@@ -3,12 +3,12 @@
 
 struct settings settings;
 
-static struct maps *open_maps(const char *param)
+static struct maps *open_maps(const char *param, unsigned flags)
 {
 	struct maps *m;
 	struct err e;
 
-	if (maps_open(param, span_str(conf_str(service_conf(), param)), 0, &m, &e) != RC_OK)
+	if (maps_open(param, span_str(conf_str(service_conf(), param)), flags, &m, &e) != RC_OK)
 		die("%s: %s", param, e.text);
 	return m;
 }
@@ -68,6 +68,7 @@ static unsigned drop_bits(void)
 void settings_load(void)
 {
 	const struct conf *c = service_conf();
+	struct err e;
 
 	settings = (struct settings){
 		.myhostname = conf_str(c, "myhostname"),
@@ -103,10 +104,12 @@ void settings_load(void)
 				  is_set("recipient_canonical_maps") || is_set("masquerade_domains");
 	settings.mappings = settings.header_rewrite || is_set("virtual_alias_maps");
 	settings.drop = drop_bits();
-	settings.header_checks = open_maps("header_checks");
-	settings.mime_header_checks = open_maps("mime_header_checks");
-	settings.nested_header_checks = open_maps("nested_header_checks");
-	settings.body_checks = open_maps("body_checks");
-	settings.sender_bcc = open_maps("sender_bcc_maps");
-	settings.recipient_bcc = open_maps("recipient_bcc_maps");
+	settings.header_checks = open_maps("header_checks", 0);
+	settings.mime_header_checks = open_maps("mime_header_checks", 0);
+	settings.nested_header_checks = open_maps("nested_header_checks", 0);
+	settings.body_checks = open_maps("body_checks", 0);
+	settings.sender_bcc = open_maps("sender_bcc_maps", MAP_FOLD_KEY | MAP_PARTIAL);
+	settings.recipient_bcc = open_maps("recipient_bcc_maps", MAP_FOLD_KEY | MAP_PARTIAL);
+	if (own_domains_open(c, &settings.own, &e) != RC_OK)
+		die("%s", e.text);
 }

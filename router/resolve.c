@@ -73,19 +73,28 @@ static enum rc strip_local_routing(struct span *addr, bool *routed, struct arena
 	return RC_OK;
 }
 
+/* May a table name the addresses of this domain by their local part alone? */
+static enum rc is_ours(struct span domain, struct err *e)
+{
+	return span_is_ci(domain, router.myorigin) ? RC_OK : router_domain_local(domain, e);
+}
+
 /* sender_dependent_*: by address, then @domain; the null sender by the key that stands for it. */
 static enum rc by_sender(struct maps *m, const char *null_key, struct span sender, struct arena *a,
 			 struct span *value, struct err *e)
 {
 	struct span ext;
+	enum rc rc;
 
 	if (maps_empty(m))
 		return RC_NOTFOUND;
 	if (sender.n == 0)
-		sender = span_str(null_key);
-	return maps_find_addr(m, address_unquote(a, sender),
-			      MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_AT_DOMAIN, router.delimiter, false,
-			      false, a, value, &ext, e);
+		return maps_lookup(m, span_str(null_key), a, value, e);
+	sender = rewrite_address(true, sender, a); /* a client's MAIL FROM may lack its domain */
+	if ((rc = is_ours(address_split(sender).domain, e)) == RC_AGAIN)
+		return rc;
+	return maps_find_addr(m, address_unquote(a, sender), FORMS_ADDR, router.delimiter, rc == RC_OK, false,
+			      a, value, &ext, e);
 }
 
 /* Mail that leaves this host: relayhost, or the sender's, stands in for the recipient's domain. */
@@ -199,13 +208,12 @@ static enum rc check_relocated(struct span addr, struct arena *a, struct resolve
 
 	if (maps_empty(router.relocated))
 		return RC_OK;
-	rc = router_domain_local(address_split(addr).domain, e);
+	rc = is_ours(address_split(addr).domain, e);
 	if (rc == RC_AGAIN)
 		return rc;
-	ours = rc == RC_OK || span_is_ci(address_split(addr).domain, router.myorigin);
-	rc = maps_find_addr(router.relocated, address_unquote(a, addr),
-			    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART | MAPS_FIND_AT_DOMAIN,
-			    router.delimiter, ours, false, a, &value, &ext, e);
+	ours = rc == RC_OK;
+	rc = maps_find_addr(router.relocated, address_unquote(a, addr), FORMS_ADDR, router.delimiter, ours,
+			    false, a, &value, &ext, e);
 	if (rc == RC_OK) {
 		r->transport = SPAN("error");
 		r->nexthop =

@@ -48,6 +48,10 @@ enum rc router_domain_local(struct span domain, struct err *e);
 /* ---- rewrite.c ---- */
 /* To standard form user@domain.tld (external form in, external out). `local`: complete with myorigin and
  * mydomain. */
+/* How most tables of addresses are asked (maps_find_addr()). */
+#define FORMS_ADDR                                                                                           \
+	(MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT | MAPS_FIND_LOCALPART |                  \
+	 MAPS_FIND_AT_DOMAIN)
 struct span rewrite_address(bool local, struct span addr, struct arena *a);
 /* canonical tables and masquerading for one ROLE_; `addr` in standard form. RC_AGAIN: a table failed. */
 enum rc rewrite_mapped(unsigned role, struct span addr, struct arena *a, struct span *out, struct err *e);

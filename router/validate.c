@@ -5,10 +5,6 @@
 #include "service/service.h"
 #include "smtp/probe_sender.h"
 
-#define FORMS_ADDR                                                                                           \
-	(MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT | MAPS_FIND_LOCALPART |                  \
-	 MAPS_FIND_AT_DOMAIN)
-
 static enum rc known_in(struct maps *m, struct span addr, bool ours, unsigned forms, struct arena *a,
 			struct err *e)
 {

@@ -14,6 +14,7 @@
 
 #include "ipc/proto.h"
 #include "map/map.h"
+#include "map/own_domains.h"
 #include "mime/header.h"
 #include "net/dns.h"
 #include "net/tls.h"
@@ -41,6 +42,7 @@ struct settings {
 	struct inet_addr bind4, bind6; /* family 0: none */
 	struct inet_addr *own;	       /* addresses of this host, proxies included */
 	size_t owns;
+	struct own_domains *own_domains;
 	struct maps *generic, *tls_policy, *passwords, *ehlo_by_address;
 	const char *ehlo_discard;
 	bool auth, auth_by_sender, auth_soft_bounce;

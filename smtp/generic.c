@@ -8,12 +8,6 @@
 	 MAPS_FIND_AT_DOMAIN)
 #define ADDRESSES_MAX 1000
 
-static bool ours(struct span domain)
-{
-	return span_is_ci(domain, settings.myhostname) ||
-	       span_is_ci(domain, conf_str(service_conf(), "myorigin"));
-}
-
 static bool propagates(void)
 {
 	struct span rest = span_str(conf_str(service_conf(), "propagate_unmatched_extensions")), word;
@@ -30,9 +24,12 @@ enum rc generic_address(struct span addr, struct arena *a, struct span *out, str
 	if (maps_empty(settings.generic) || addr.n == 0)
 		return RC_OK;
 	struct address parts = address_split(addr);
-	enum rc rc = maps_find_addr(settings.generic, address_unquote(a, addr), LOOKUP_FORMS,
-				    conf_str(service_conf(), "recipient_delimiter"), ours(parts.domain),
-				    false, a, &value, &ext, e);
+	enum rc rc = own_domains_have(settings.own_domains, parts.domain, e);
+	if (rc != RC_OK && rc != RC_NOTFOUND)
+		return rc;
+	rc = maps_find_addr(settings.generic, address_unquote(a, addr), LOOKUP_FORMS,
+			    conf_str(service_conf(), "recipient_delimiter"), rc == RC_OK, false, a, &value,
+			    &ext, e);
 	if (rc == RC_NOTFOUND)
 		return RC_OK;
 	if (rc != RC_OK)

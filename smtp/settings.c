@@ -61,6 +61,14 @@ static struct maps *read_maps(const char *suffix, unsigned flags)
 	return m;
 }
 
+static void open_own_domains(void)
+{
+	struct err e;
+
+	if (own_domains_open(service_conf(), &settings.own_domains, &e) != RC_OK)
+		die("%s", e.text);
+}
+
 static bool has_word(const char *list, const char *word)
 {
 	struct span rest = span_str(list), w;
@@ -252,6 +260,7 @@ void settings_read(bool lmtp)
 	read_own();
 	read_tls();
 	read_login();
+	open_own_domains();
 	settings.generic = read_maps("generic_maps", MAP_FOLD_KEY);
 	settings.ehlo_by_address =
 	    read_maps(lmtp ? "discard_lhlo_keyword_address_maps" : "discard_ehlo_keyword_address_maps", 0);

@@ -302,12 +302,13 @@ static bool ask(struct query *q, struct span key, bool partial)
 /* name, then its parents: "parent" or ".parent". */
 static bool ask_name(struct query *q, struct span name)
 {
+	struct inet_addr ip;
 	ptrdiff_t dot;
 
 	if (ask(q, name, false))
 		return true;
-	if (name.n > 0 && name.p[0] == '[')
-		return false;
+	if (name.n > 0 && (name.p[0] == '[' || inet_addr_parse(name, &ip) == RC_OK))
+		return false; /* what looks like an address has no parent domains */
 	while (name.n > 0 && (dot = span_chr(span_skip(name, 1), '.')) >= 0) {
 		name = span_skip(name, (size_t)dot + 2);
 		if (ask(q, conf.access_parents ? name : span_make(name.p - 1, name.n + 1), true))

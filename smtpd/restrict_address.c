@@ -338,9 +338,12 @@ enum outcome run_login_mismatch(struct session *s, struct check *c, const struct
 	if (!conf.auth || !use_sender(s, c) || c->subject.n == 0 || (which == AUTHENTICATED && !logged_in) ||
 	    (which == UNAUTHENTICATED && logged_in))
 		return DUNNO;
-	rc = maps_find_addr(conf.login_maps, c->subject.n > 0 ? c->subject : span_str(conf.null_key),
-			    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART | MAPS_FIND_AT_DOMAIN,
-			    conf.delimiter, false, false, c->a, &owners, &ext, &e);
+	if ((rc = own_domains_have(conf.own, address_split(c->subject).domain, &e)) == RC_AGAIN)
+		return restrict_trouble(s, c);
+	rc = maps_find_addr(conf.login_maps, c->subject,
+			    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT | MAPS_FIND_LOCALPART |
+				MAPS_FIND_AT_DOMAIN,
+			    conf.delimiter, rc == RC_OK, false, c->a, &owners, &ext, &e);
 	if (rc != RC_OK && rc != RC_NOTFOUND)
 		return restrict_trouble(s, c);
 	if (which == KNOWN && rc == RC_NOTFOUND)

@@ -39,6 +39,14 @@ static struct maps *tables(const char *name, struct span value)
 	return m;
 }
 
+static void open_own_domains(void)
+{
+	struct err e;
+
+	if (own_domains_open(service_conf(), &conf.own, &e) != RC_OK)
+		die("%s", e.text);
+}
+
 /* Tables that are asked with whole texts. */
 static struct maps *texts(const char *name)
 {
@@ -348,6 +356,7 @@ static void load_auth(void)
 	conf.sasl_limit = num("smtpd_sasl_response_limit");
 	conf.sasl_header = yes("smtpd_sasl_authenticated_header");
 	conf.auth_except = list("smtpd_sasl_exceptions_networks", false);
+	open_own_domains();
 	conf.login_maps = tables("smtpd_sender_login_maps", span_str(str("smtpd_sender_login_maps")));
 	load_mech_filter();
 }

@@ -13,6 +13,7 @@
 #include "data_scan.h"
 #include "log/log.h"
 #include "map/map.h"
+#include "map/own_domains.h"
 #include "mime/address.h"
 #include "net/endpoint.h"
 #include "net/hostname.h"
@@ -94,6 +95,7 @@ struct smtpd_conf {
 	    *limit_except, *local_ip, *mech_filter, *backup_networks;
 	struct maps *command_filter, *footer_maps, *reject_filter;
 	const char *verp_delims, *verp_filter;
+	struct own_domains *own;
 	struct maps *rewrite_table, *discard_maps, *login_maps, *rbl_reply_maps, *forbidden_table;
 	bool rewrite_inet, rewrite_mynetworks, rewrite_sasl, rewrite_all;
 	struct span *noop_cmd, *forbidden_cmd;

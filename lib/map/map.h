@@ -66,8 +66,8 @@ size_t maps_count(const struct maps *m);
 struct map *maps_at(struct maps *m, size_t i);
 /* The address order of virtual(5), canonical(5), aliases: user+ext@domain, user@domain, user+ext (when domain
  * is ours), user, @domain. *ext gets the extension with its delimiter ("+ext") that was not part of the key
- * (to be put back by the caller), or "". A local part that is not found as given is asked in its other form,
- * with or without quotes. (Who maps to a result "@other" keeps the whole local part and puts nothing back.)
+ * (to be put back by the caller), or "". A local part that needs quotes is asked with them first, then
+ * without. (Who maps to a result "@other" keeps the whole local part and puts nothing back.)
  * `ours`: domain equals myorigin/mydestination/ inet_interfaces; NULL: never. Key forms: flags as below. */
 #define MAPS_FIND_FULL		1  /* user@domain with extension */
 #define MAPS_FIND_NOEXT		2  /* without */

@@ -141,20 +141,20 @@ static struct span join(struct arena *a, struct span x, const char *mid, struct 
 	return s;
 }
 
-/* `local` as it is; when nothing is found, in the other form (with quotes, or without), where that differs.
- */
+/* As mail has it on the wire (with quotes where they are needed), then, when nothing is found, without. */
 static enum rc ask_local(const struct search *s, struct span local, const char *mid, struct span domain,
 			 bool partial)
 {
-	struct span other;
-	enum rc rc = ask(s->m, join(s->a, local, mid, domain), partial, s->a, s->value, s->e);
+	struct span quoted = local.n && *local.p != '"' ? address_quote(s->a, local) : local;
+	struct span bare = local.n && *local.p == '"' ? address_unquote(s->a, local) : local;
+	enum rc rc;
 
-	if (rc != RC_NOTFOUND || !local.n)
+	if (!quoted.n)
+		quoted = bare;
+	rc = ask(s->m, join(s->a, quoted, mid, domain), partial, s->a, s->value, s->e);
+	if (rc != RC_NOTFOUND || !bare.n || span_eq(bare, quoted))
 		return rc;
-	other = *local.p == '"' ? address_unquote(s->a, local) : address_quote(s->a, local);
-	if (!other.n || span_eq(other, local))
-		return RC_NOTFOUND;
-	return ask(s->m, join(s->a, other, mid, domain), partial, s->a, s->value, s->e);
+	return ask(s->m, join(s->a, bare, mid, domain), partial, s->a, s->value, s->e);
 }
 
 /* domain, then its parents: as "parent", or as ".parent" when dots are asked for. */
