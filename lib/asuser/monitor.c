@@ -159,10 +159,11 @@ static bool serve(int control, const struct asuser_conf *c)
 		return errno == EINTR || errno == EAGAIN;
 	if (n == 0)
 		return false;
-	enum rc rc = c->ticket_dir != NULL ? take_ticket(&r, &got.ticket, (size_t)n, c, &e)
-					   : take_identity(&got.identity, (size_t)n, c, &e);
+	bool tickets = c->ticket_dir != NULL;
+	enum rc rc = tickets ? take_ticket(&r, &got.ticket, (size_t)n, c, &e)
+			     : take_identity(&got.identity, (size_t)n, c, &e);
 	if (rc == RC_OK) {
-		start_child(control, c->ticket_dir != NULL ? &r : &got.identity, c);
+		start_child(control, tickets ? &r : &got.identity, c);
 	} else {
 		log_warning("asuser: refused: %s", e.text);
 		reply(control, rc, e.text, NULL, 0);
