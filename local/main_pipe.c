@@ -15,12 +15,13 @@ static void prepare(void)
 {
 	const struct conf *c = service_conf();
 
-	pipe_read_args(&self, &forever);
+	pipe_read_args(&self, false, &forever);
 	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
 	time_limit_s = conf_transport_int(c, service_name(), "_time_limit", "command_time_limit");
 	delimiters = conf_str(c, "recipient_delimiter");
 	map_set_remote(true);
 	agent_filter_open("pipe_delivery_status_filter");
+	workers_chroot(self.chroot);
 	workers_prepare("pipe", 1, NULL, 0, NULL);
 }
 

@@ -196,7 +196,7 @@ static void prepare(void)
 	static struct asuser_conf c; /* the monitor keeps it */
 	struct err e;
 
-	pipe_read_args(&self, &forever);
+	pipe_read_args(&self, true, &forever);
 	argv_of_command = strings(self.argv, self.argc);
 	read_environment();
 	time_limit_s =

@@ -9,7 +9,7 @@ struct pipe_service {
 	struct asuser_id id;
 	struct span *argv;
 	size_t argc;
-	const char *directory;
+	const char *directory, *chroot; /* "": none */
 	struct span eol, null_sender;
 	uint64_t size_limit;
 	unsigned head; /* HEAD_ bits */
@@ -17,7 +17,7 @@ struct pipe_service {
 	unsigned fold; /* PIPE_ bits */
 	bool final;    /* flag X: delivered, not relayed */
 };
-/* Reads what follows the options. Dies on what cannot be. */
-void pipe_read_args(struct pipe_service *s, struct arena *a);
+/* Reads what follows the options; `spawn`: the attributes of spawn(8) only. Dies on what cannot be. */
+void pipe_read_args(struct pipe_service *s, bool spawn, struct arena *a);
 
 #endif

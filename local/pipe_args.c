@@ -20,8 +20,9 @@ static const struct {
 	{ '>', 0, USER_RUN_QUOTE, 0, false },
 };
 
-static void read_flags(struct pipe_service *s, struct span value)
+static void read_flags(struct pipe_service *s, struct span value, struct arena *a)
 {
+	(void)a;
 	for (size_t i = 0; i < value.n; i++) {
 		size_t k = 0;
 		while (k < ARRAY_LEN(flags) && flags[k].letter != value.p[i])
@@ -37,12 +38,13 @@ static void read_flags(struct pipe_service *s, struct span value)
 	}
 }
 
-static void read_user(struct pipe_service *s, struct span value)
+static void read_user(struct pipe_service *s, struct span value, struct arena *a)
 {
 	struct span rest = value, name = SPAN_NONE;
 	char user[ASUSER_NAME_MAX], group[ASUSER_NAME_MAX];
 	const char *owner = conf_str(service_conf(), "mail_owner");
 
+	(void)a;
 	(void)span_next(&rest, ':', &name);
 	if (!worker_text(user, sizeof user, name) || !worker_text(group, sizeof group, rest))
 		die("user=: bad value");
@@ -67,7 +69,7 @@ static void read_user(struct pipe_service *s, struct span value)
 }
 
 /* \n \r \t \0octal and the like, as C has them. */
-static struct span read_eol(struct span v, struct arena *a)
+static void read_eol(struct pipe_service *s, struct span v, struct arena *a)
 {
 	char *p = arena_alloc(a, v.n + 1);
 	size_t n = 0;
@@ -89,7 +91,7 @@ static struct span read_eol(struct span v, struct arena *a)
 	}
 	if (n == 0 || n > 16)
 		die("eol=: bad value");
-	return span_make(p, n);
+	s->eol = span_make(p, n);
 }
 
 static void read_argv(struct pipe_service *s, struct span first, char **rest, size_t n, struct arena *a)
@@ -102,41 +104,73 @@ static void read_argv(struct pipe_service *s, struct span first, char **rest, si
 		die("argv=: no command");
 }
 
-static void one(struct pipe_service *s, struct span name, struct span value, struct arena *a)
+static void read_directory(struct pipe_service *s, struct span value, struct arena *a)
 {
-	if (span_is(name, "flags"))
-		read_flags(s, value);
-	else if (span_is(name, "user"))
-		read_user(s, value);
-	else if (span_is(name, "directory"))
-		s->directory = arena_cstr(a, value);
-	else if (span_is(name, "eol"))
-		s->eol = read_eol(value, a);
-	else if (span_is(name, "null_sender"))
-		s->null_sender = value;
-	else if (span_is(name, "size")) {
-		if (span_to_u64(value, INT64_MAX, &s->size_limit) != RC_OK)
-			die("size=: bad value");
-	} else
-		die("unknown attribute: " SPAN_FMT, SPAN_ARG(name));
+	s->directory = arena_cstr(a, value);
 }
 
-void pipe_read_args(struct pipe_service *s, struct arena *a)
+static void read_chroot(struct pipe_service *s, struct span value, struct arena *a)
+{
+	if (value.n == 0 || value.p[0] != '/')
+		die("chroot=: not an absolute path: " SPAN_FMT, SPAN_ARG(value));
+	s->chroot = arena_cstr(a, value);
+}
+
+static void read_null_sender(struct pipe_service *s, struct span value, struct arena *a)
+{
+	(void)a;
+	s->null_sender = value;
+}
+
+static void read_size(struct pipe_service *s, struct span value, struct arena *a)
+{
+	(void)a;
+	if (span_to_u64(value, INT64_MAX, &s->size_limit) != RC_OK)
+		die("size=: bad value");
+}
+
+static const struct {
+	const char *name;
+	void (*read)(struct pipe_service *s, struct span value, struct arena *a);
+	bool spawn; /* spawn(8) has it, too: it knows of no mail */
+} attributes[] = {
+	{ "flags", read_flags, false },
+	{ "user", read_user, true },
+	{ "directory", read_directory, true },
+	{ "chroot", read_chroot, false },
+	{ "eol", read_eol, false },
+	{ "null_sender", read_null_sender, false },
+	{ "size", read_size, false },
+};
+
+/* False: no such attribute. */
+static bool one(struct pipe_service *s, struct span name, struct span value, bool spawn, struct arena *a)
+{
+	for (size_t i = 0; i < ARRAY_LEN(attributes); i++)
+		if (span_is(name, attributes[i].name) && (attributes[i].spawn || !spawn)) {
+			attributes[i].read(s, value, a);
+			return true;
+		}
+	return false;
+}
+
+void pipe_read_args(struct pipe_service *s, bool spawn, struct arena *a)
 {
 	char **argv;
 	size_t n = service_args(&argv);
 
 	*s = (struct pipe_service){ .directory = "",
+				    .chroot = "",
 				    .null_sender = SPAN("MAILER-DAEMON"),
 				    .id = { .tag = "pipe", .allow_exec = 1 } };
 	for (size_t i = 0; i < n && s->argc == 0; i++) {
 		struct span value = span_str(argv[i]), name = SPAN_NONE;
 		if (!span_next(&value, '=', &name) || span_chr(span_str(argv[i]), '=') < 0)
-			die("unknown attribute: %s", argv[i]);
+			die("unknown attribute name: %s", argv[i]);
 		if (span_is(name, "argv"))
 			read_argv(s, value, argv + i + 1, n - i - 1, a);
-		else
-			one(s, name, value, a);
+		else if (!one(s, name, value, spawn, a))
+			die("unknown attribute name: %s", argv[i]);
 	}
 	if (s->argc == 0)
 		die("missing argv= command-line attribute");

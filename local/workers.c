@@ -41,6 +41,13 @@ static size_t paths_of_child(const struct asuser_id *id, struct sandbox_path *ou
 	return n;
 }
 
+static const char *chroot_dir;
+
+void workers_chroot(const char *dir)
+{
+	chroot_dir = dir;
+}
+
 void workers_prepare(const char *name, uint32_t min_uid, const char *const *extra, size_t n,
 		     const struct worker_root *root)
 {
@@ -57,6 +64,7 @@ void workers_prepare(const char *name, uint32_t min_uid, const char *const *extr
 				  .exec_rights = strcmp(name, "virtual") == 0 ? NULL : WORKER_EXEC_RIGHTS,
 				  .child_paths = paths_of_child,
 				  .child_main = worker_main,
+				  .chroot_dir = chroot_dir,
 				  .root_dir = root != NULL ? root->dir : NULL,
 				  .root_rights = "stdio recvfd rpath wfile flock thread",
 				  .root_enter = root != NULL ? root->enter : NULL };

@@ -23,6 +23,8 @@ struct worker_root {
  * they stay the caller's. */
 void workers_prepare(const char *name, uint32_t min_uid, const char *const *extra, size_t n,
 		     const struct worker_root *root);
+/* Before it: the root directory of all children, which must outlive the process; "": none. */
+void workers_chroot(const char *dir);
 /* One request to the identity's child, which is started when there is none. When it dies on the way, once
  * more to a new one. RC_DENIED: this identity is refused; RC_AGAIN, RC_EOF, RC_TIMEOUT: later. */
 MUST_CHECK enum rc worker_ask(const struct asuser_id *id, uint16_t type, const void *request, void *reply,

@@ -53,6 +53,7 @@ struct asuser_conf {
 	    *ticket_dir; /* private/ of the queue directory: identities come from auth alone; NULL: from
 				   the caller */
 	const char *ticket_service; /* "imap": tickets of this service count */
+	const char *chroot_dir;	    /* the children's root directory; NULL or "": the monitor's */
 	/* Root's mailbox; NULL: uid 0 is refused always. root_enter is called in the child, which is root without
 	 * capabilities, confined to root_dir (the mailbox's directory): it makes and locks the mailbox and says
 	 * which paths are left after that, relative to nothing a stranger can change. It may fork a holder of its

@@ -55,13 +55,15 @@ static void make_as_user(const struct asuser_id *id)
 }
 
 /* The groups of the user database; a user who is not in it has his own group only. */
-static void become(const struct asuser_id *id)
+static void become(const struct asuser_id *id, const struct asuser_conf *c)
 {
 	struct err e;
 	gid_t groups[GROUPS_MAX];
 	int n = GROUPS_MAX;
 	if (getgrouplist(id->user, id->gid, groups, &n) < 0)
 		n = 0;
+	if (c->chroot_dir != NULL && c->chroot_dir[0] != '\0' && sandbox_chroot(c->chroot_dir, &e) != RC_OK)
+		give_up("chroot", &e);
 	if (sandbox_become(id->uid, id->gid, groups, (size_t)n, &e) != RC_OK)
 		give_up("asuser", &e);
 }
@@ -114,7 +116,7 @@ NORETURN void asuser_child(int fd, const struct asuser_id *id, const struct asus
 		asuser_root_confine(fd, c);
 		_exit(c->child_main(fd, id));
 	}
-	become(id);
+	become(id, c);
 	umask(077);
 	if (id->make_dir && id->dir[0] != '\0')
 		make_as_user(id);

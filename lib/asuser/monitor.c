@@ -29,13 +29,17 @@ static unsigned running_n, running_max;
 
 static void monitor_confine(const struct asuser_conf *c)
 {
-	static const int caps[] = { CAP_SETUID,	      CAP_SETGID, CAP_KILL,    CAP_CHOWN,
-				    CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_SETPCAP, -1 };
+	static const int caps[] = { CAP_SETUID, CAP_SETGID,  CAP_KILL,	     CAP_CHOWN, CAP_DAC_OVERRIDE,
+				    CAP_FOWNER, CAP_SETPCAP, CAP_SYS_CHROOT, -1 };
+	static int without_chroot[ARRAY_LEN(caps)];
 	struct err e;
 	char rights[512];
 	snprintf(rights, sizeof rights, "%s %s %s", OWN_RIGHTS, c->child_rights,
 		 c->exec_rights != NULL ? c->exec_rights : "");
-	if (sandbox_enter(rights, NULL, 0, caps, &e) != RC_OK)
+	memcpy(without_chroot, caps, sizeof caps);
+	without_chroot[ARRAY_LEN(caps) - 2] = -1;
+	bool chroots = c->chroot_dir != NULL && c->chroot_dir[0] != '\0';
+	if (sandbox_enter(rights, NULL, 0, chroots ? caps : without_chroot, &e) != RC_OK)
 		die("sandbox: %s", e.text);
 }
 

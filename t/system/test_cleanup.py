@@ -213,7 +213,10 @@ def test_checks(checked):
     assert checked.show("BBBBB123456706", "-h").startswith("X-Pre: yes\nSubject: pre\n")
     assert go(7, "Subject: redir\n\nx\n")[0] == 0
     assert checked.show("BBBBB123456707", "-e").count("\nrecipient: ") == 1
+    assert go(10, "Message-ID: <before@id>\nSubject: bad\n\nx\n")[0] == 550  # the id of a refused message is logged when it was seen, as Postfix does
+    assert go(11, "Subject: bad\nMessage-ID: <after@id>\n\nx\n")[0] == 550
     log = checked.d.text()
+    assert "BBBBB123456710: message-id=<before@id>" in log and "BBBBB123456711: message-id" not in log
     assert "BBBBB123456701: reject: header Subject: bad from local; from=<a@example.org> to=<b@example.org>: 5.7.1 no such thing" in log
     assert "BBBBB123456705: discard: header Subject: away" in log
     s = checked.d.connect("bounce")  # our own mail is not checked, unless bounce(8) says so (internal_mail_filter_classes)
@@ -264,6 +267,37 @@ def test_strict(tmp_path):
         assert go(head % "7bit" + "Content-Transfer-Encoding: 8bit\n\n\u00e9\n")[0] == 0  # three bytes of a boundary are compared
         deep = "".join("Content-Type: multipart/mixed; boundary=%s\n\n--%s\n" % (b, b) for b in ("aaa", "bbb", "ccc"))
         assert go(deep + "\nx\n") == (550, "5.6.0", "MIME nesting exceeds safety limit")
+    finally:
+        w.d.kill()
+
+
+@pytest.mark.parametrize("settings, text, want", [
+    ("", "To: bare\n\nx\n", "To: bare\n\nx\n"),  # a stranger's header is his
+    ("remote_header_rewrite_domain = domain.invalid\n", "To: bare, c@d.example\nSubject: bare\n\nx\n", "To: bare@example.org, c@d.example\nSubject: bare\n\nx\n"),
+    ("remote_header_rewrite_domain = domain.invalid\nheader_address_token_limit = 4\n", "To: a, b, c, d, e, f, g\n\nx\n", None)])
+def test_remote_header_rewriting(tmp_path, settings, text, want):
+    """remote_header_rewrite_domain: addresses of strangers' headers are completed; header_address_token_limit bounds how much of a field is looked at."""
+    w = World(tmp_path, settings)
+    try:
+        assert fm.submit(w.s, "DDDDD123456701", text)[0][0] == 0
+        got = w.show("DDDDD123456701", "-bh")
+        if want is not None:
+            assert got == want
+        else:
+            assert got.startswith("To: a@example.org, ") and got.rstrip().split("\n")[0].endswith(" g") and got.count("@example.org") < 7
+    finally:
+        w.d.kill()
+
+
+@pytest.mark.parametrize("form, name, want", [
+    ("standard", "Charlie Root", "From: Charlie Root <root@example.org>"), ("standard", "Charlie, Root", 'From: "Charlie, Root" <root@example.org>'),
+    ("obsolete", "Charlie Root", "From: root@example.org (Charlie Root)"), ("obsolete", "Charlie, Root", "From: root@example.org (Charlie, Root)"),
+    ("obsolete", "Char(lie", "From: root@example.org (Char\\(lie)")])
+def test_header_from_format(tmp_path, form, name, want):
+    w = World(tmp_path, f"header_from_format = {form}\n")
+    try:
+        assert fm.submit(w.s, "DDDDD123456702", "Subject: x\n\nx\n", sender="root", flags=4, full_name=name)[0][0] == 0
+        assert "\n" + want + "\n" in "\n" + w.show("DDDDD123456702", "-h")
     finally:
         w.d.kill()
 

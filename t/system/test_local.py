@@ -365,3 +365,65 @@ def test_home_of_another(tmp_path, homes):
         send(inst, KIM)
         inst.wait_log(r"status=deferred \(cannot append message to file .*Permission denied\)")
         assert not (homes / LEE / "stolen").exists()
+
+
+# name, value in the alias table, log lines (a status, and a warning where there is one)
+WRONG_ALIASES = [
+    ("blank", " ", ["alias_maps lookup of blank returns an empty string result$", r"dsn=4\.3\.0, status=deferred \(alias database unavailable\)"]),
+    ("commas", ",,,", ["no recipient in alias lookup result for commas$", r"dsn=4\.3\.5, status=deferred \(mail system configuration error\)"]),
+    ("bar", "|", ["no recipient in alias lookup result for bar$", r"status=deferred \(mail system configuration error\)"]),
+    ("quotedbar", '"|"', [r'orig_to=<quotedbar@mail\.example\.test>.*status=bounced \(unknown user: "\|"\)']),
+    ("openquote", '"unfinished', ["no recipient in alias lookup result for openquote$", r"status=deferred \(mail system configuration error\)"]),
+    ("atonly", "@", ["no recipient in alias lookup result for atonly$", r"status=deferred \(mail system configuration error\)"]),
+    ("slash", "/", ["no recipient in alias lookup result for slash$", r"status=deferred \(mail system configuration error\)"]),
+    ("bell", "a\x07b", ["no recipient in alias lookup result for bell$", r"status=deferred \(mail system configuration error\)"]),
+    ("relinc", ":include:list", [r":include:list uses a relative path$", r"dsn=5\.3\.5, status=bounced \(mail system configuration error\)"]),
+    ("emptyinc", ":include:", ["no recipient in alias lookup result for emptyinc$", r"status=deferred \(mail system configuration error\)"]),
+    ("noinc", ":include:{base}/none", [r"cannot open include file {base}/none: {base}/none does not exist$", r"dsn=4\.3\.5, status=deferred \("]),
+    ("dirinc", ":include:{base}/drop", [r"cannot open include file {base}/drop: :include: file {base}/drop is not a regular file$", r"status=deferred \("]),
+    ("fifoinc", ":include:{base}/fifo", [r"cannot open include file {base}/fifo: .* is not a regular file$", r"status=deferred \("]),
+    ("linkinc", ":include:{base}/link", [r"cannot open include file {base}/link: .* is not a regular file$", r"status=deferred \("]),
+    ("openinc", ":include:{base}/open", [r"cannot open include file {base}/open: .* is world writable$", r"status=deferred \("]),
+    ("secretinc", ":include:/etc/shadow", [r"cannot open include file /etc/shadow: ", r"dsn=4\.3\.5, status=deferred \("]),
+    ("voidinc", ":include:{base}/empty", [r"dsn=4\.3\.5, status=deferred \(mail system configuration error\)"]),
+    ("updir", "/tmp/../etc/x", [r"dsn=5\.3\.5, status=bounced \(mail system configuration error\)"]),
+    ("rootfile", "/etc/postern-must-not-exist", [r"dsn=4\.2\.0, status=deferred \(cannot append message to file /etc/postern-must-not-exist: .*Permission denied"]),
+    ("tofile", "/etc/passwd", [r"status=deferred \(cannot append message to file /etc/passwd: destination /etc/passwd is not owned by recipient"]),
+    ("todir", "{base}/drop", [r"(status=deferred|status=bounced) \(cannot append message to file {base}/drop: "]),
+    ("nocmd", '"|{base}/no-such-program"', [r"status=bounced \((command died|Command died|cannot execute|unknown|.*no-such-program)"]),
+    ("failcmd", '"|exit 1"', [r"dsn=5\.3\.0, status=bounced \(Command died with status 1: \"exit 1\""]),
+    ("setuid", '"|id -u; exit 75"', [r"dsn=4\.3\.0, status=deferred \(temporary failure\. Command output: 65534\)"]),
+    ("loop1", "loop2", [r"to=<loop1@mail\.example\.test>.*status=(bounced|deferred) \(|orig_to=<loop1@mail\.example\.test>.*status=bounced \(unknown user: \"loop1\"\)"]),
+    ("self", "self", [r'to=<self@mail\.example\.test>.*status=bounced \(unknown user: "self"\)']),
+    ("dupes", f"{KIM}, {KIM}, {KIM.upper()}, {KIM}@mail.example.test", [r"orig_to=<dupes@mail\.example\.test>.*status=sent \(delivered to maildir\)"]),
+    ("long", "x" * 1200, ["no recipient in alias lookup result for long$", r"status=deferred \("]),
+]
+
+
+def test_wrong_aliases(tmp_path, homes):
+    """What a mistaken or hostile alias table holds is said in the log, harms no other alias, and reaches nothing that default_privs may not."""
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    os.chmod(drop, 0o777)
+    os.mkfifo(tmp_path / "fifo", 0o644)
+    for name, mode, text in (("open", 0o666, f"{KIM}\n"), ("empty", 0o644, "# nobody\n\n"), ("target", 0o644, f"{KIM}\n")):
+        (tmp_path / name).write_text(text)
+        os.chmod(tmp_path / name, mode)
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    table = "".join(f"/^{n}$/ {v.format(base=tmp_path)}\n" for n, v, _ in WRONG_ALIASES) + "/^loop2$/ loop1\n"
+    with instance(tmp_path, alias_maps=f"regexp:{tmp_path}/wrong", command_time_limit="10s") as inst:
+        (tmp_path / "wrong").write_text(table)
+        r = inst.command("sendmail", "-i", "-f", "sender@example.test", *[n + "@mail.example.test" for n, _, _ in WRONG_ALIASES], input=b"Subject: x\n\nx\n")
+        assert r.returncode == 0, r.stderr
+        missing = []
+        for name, _, lines in WRONG_ALIASES:
+            for line in lines:
+                line = line.replace("{base}", re.escape(str(tmp_path)))
+                if "status=" in line and "=<" not in line:
+                    line = rf"to=<{name}@mail\.example\.test>.*" + line
+                try:
+                    inst.wait_log(line, 10)
+                except AssertionError:
+                    missing.append((name, line, re.findall(rf".*{name}.*", inst.log())[-3:]))
+        assert not missing, "\n".join(str(m) for m in missing)
+        assert len(maildir(homes)) == 1 and not os.path.exists("/etc/postern-must-not-exist")

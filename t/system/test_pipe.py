@@ -2,6 +2,8 @@
 import os
 import pwd
 import re
+import shutil
+import subprocess
 import time
 
 import pytest
@@ -84,6 +86,29 @@ def test_loop(tmp_path):
     with instance(tmp_path, "flags=D argv={script}", filter_destination_recipient_limit="1") as inst:
         send(inst, ["kim@far.test"], sender="", head=b"Delivered-To: kim@far.test\n")
         inst.wait_log(r"dsn=5\.4\.6, status=bounced \(mail forwarding loop for kim@far\.test\)")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_chroot(tmp_path):
+    """chroot=: the command sees that directory as /, and directory= is below it; it is still user= without groups of root."""
+    jail = tmp_path / "jail"
+    for d in ("bin", "work"):
+        (jail / d).mkdir(parents=True)
+        os.chmod(jail / d, 0o777)
+    os.chmod(jail, 0o755)
+    files = {os.path.realpath("/bin/dash"): "/bin/sh"}
+    for m in re.finditer(r"(/\S+) \(0x", subprocess.run(["ldd", "/bin/dash"], stdout=subprocess.PIPE, text=True, check=True).stdout):
+        files[m.group(1)] = m.group(1)
+    for src, dst in files.items():
+        os.makedirs(os.path.dirname(f"{jail}{dst}"), exist_ok=True)
+        shutil.copy(src, f"{jail}{dst}")
+    (jail / "bin" / "take").write_text('#!/bin/sh\nread -r first\necho "$PWD $1 ${first%% *}" >/work/out\n[ -e /etc/passwd ] && echo outside >>/work/out\nexit 0\n')
+    os.chmod(jail / "bin" / "take", 0o755)
+    with instance(tmp_path, f"chroot={jail} directory=/work argv=/bin/take $user") as inst:
+        send(inst, ["kim@far.test"])
+        inst.wait_log(r"status=sent \(delivered via filter service\)")
+    assert (jail / "work" / "out").read_text() == "/work kim Received:\n"
+    assert os.stat(jail / "work" / "out").st_uid == pwd.getpwnam("nobody").pw_uid
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")

@@ -89,3 +89,14 @@ def test_limits_and_status(inst):
     assert talk(inst, b"sleep\n") == b""
     inst.wait_log(r"spawn\[\d+\]: warning: command time limit exceeded: .*/echo")
     assert talk(inst, b"x\n") == b"x 1 a b 4\n"
+
+
+def test_attributes_of_pipe_are_refused(inst):
+    """As Postfix's spawn(8): what it has no use for is no attribute, and the service does not start."""
+    wrong = ["flags=DRhu", "eol=x", "size=1000", "null_sender=x", "chroot=/", "DRhu", "color=red"]
+    ports = free_ports(len(wrong))
+    with Instance(os.path.join(inst.base, "wrong"), listen=(), main={"inet_interfaces": "127.0.0.9"}, master=[
+            f"127.0.0.1:{port} inet n n n - 2 spawn\n  {a} user={inst.user} argv=/bin/cat" for a, port in zip(wrong, ports)]) as i:
+        for a, port in zip(wrong, ports):
+            i.wait_port(port)
+            i.wait_log(rf"spawn\[\d+\]: fatal: unknown attribute name: {a}$")
