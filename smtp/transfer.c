@@ -50,8 +50,8 @@ static void rcpt_sent(struct transaction *t, struct rcpt *r)
 	const struct smtp_reply *p = &t->s->reply;
 	bool reports = (t->s->features & FEAT_DSN) != 0;
 	struct span text = smtp_reply_text(p, t->dl->a);
-	rcpt_result(t->dl, r, reports ? DS_EXPANDED : DS_RELAYED,
-		    p->dsn[0] != '\0' ? span_str(p->dsn) : SPAN("2.0.0"), text, text);
+	enum deliver_status st = reports ? DS_EXPANDED : settings.assume_final ? DS_SENT : DS_RELAYED;
+	rcpt_result(t->dl, r, st, p->dsn[0] != '\0' ? span_str(p->dsn) : SPAN("2.0.0"), text, text);
 }
 
 /* ---- commands ---- */
@@ -74,6 +74,8 @@ static void put_mail(struct transaction *t)
 	buf_init(&more, 4096);
 	if (s->features & FEAT_SIZE) /* RFC 1870 */
 		(void)buf_printf(&more, " SIZE=%llu", (unsigned long long)content_wire_bytes(t->dl->d, env));
+	if (settings.dummy_auth && s->authenticated) /* RFC 4954 section 5 */
+		(void)buf_puts(&more, " AUTH=<>");
 	if ((s->features & FEAT_8BITMIME) && env->body == BODY_8BITMIME)
 		(void)buf_puts(&more, " BODY=8BITMIME");
 	if ((s->features & FEAT_SMTPUTF8) && (env->flags & ENVF_SMTPUTF8))
@@ -224,7 +226,7 @@ static enum rc send_content(struct transaction *t, struct why *w)
 {
 	struct content c;
 	struct err e;
-	content_open(&c, t->dl->d);
+	content_open(&c, t->dl->d, t->dl->env.qid);
 	stream_set_write_timeout(t->s->io, settings.data_xfer_s);
 	enum rc rc = content_send(&c, t->s->io, t->seven, &e);
 	content_close(&c);
@@ -239,8 +241,7 @@ static enum rc send_content(struct transaction *t, struct why *w)
 	if (stream_flush(t->s->io, deadline_s(settings.data_xfer_s), &e) == RC_OK)
 		return RC_OK;
 	/* The server may have refused in mid-transfer. */
-	if (smtp_reply_read(&t->s->reply, t->s->io, deadline_s(1), &e) == RC_OK &&
-	    t->s->reply.code / 100 >= 4) {
+	if (session_read(t->s, deadline_s(1), &e) == RC_OK && t->s->reply.code / 100 >= 4) {
 		t->s->unusable = true;
 		fail_accepted(t, "end of DATA command");
 		return RC_EOF;
