@@ -238,7 +238,7 @@ enum rc session_hello(struct session *s, struct why *w)
 		if (s->reply.code / 100 == 2)
 			take_features(s);
 	}
-	if (!extended || (s->reply.code / 100 == 5 && !settings.lmtp && !s->unusable)) {
+	if (!extended || (s->reply.code / 100 != 2 && !settings.lmtp && !s->unusable)) {
 		session_puts(s, "HELO %s", settings.helo_name); /* RFC 5321 section 3.2 */
 		if ((rc = session_reply(s, settings.helo_s, "performing the HELO handshake", w)) != RC_OK)
 			return rc;

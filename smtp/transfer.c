@@ -401,8 +401,12 @@ enum rc transfer(struct delivery *dl)
 		rc = empty_data(&t, &w);
 	else if (rc == RC_OK && !(dl->d->flags & DELF_VERIFY))
 		rc = content(&t, &w);
-	if (rc == RC_OK)
+	if (rc == RC_OK) {
+		if (dl->s->dirty &&
+		    !dl->s->unusable) /* refused: the server forgets it now, not at the next mail */
+			(void)!reset(dl->s, &w);
 		return RC_OK;
+	}
 	dl->s->unusable = true;
 	if (dl->open > 0 && dl->s->uses > 1 && !t.accepted && !t.data_ok && !t.mail_failed)
 		return RC_AGAIN; /* a kept connection that had died meanwhile: the same host again, on a new
