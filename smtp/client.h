@@ -31,7 +31,7 @@ struct settings {
 	bool want4, want6;
 	int prefer; /* AF_INET, AF_INET6, or AF_UNSPEC: any */
 	bool balance, ignore_mx_error, defer_no_mx_address, bind_enforce, always_ehlo, never_ehlo, dummy_auth,
-	    assume_final;
+	    assume_final, probe_data; /* probe_data: probes go on to DATA */
 	bool randomize, skip_5xx_greeting, skip_quit_reply, wrapper, send_xforward, no_convert;
 	int64_t address_limit, session_limit, line_limit;
 	int64_t connect_s, helo_s, mail_s, rcpt_s, data_init_s, data_xfer_s, data_done_s, rset_s, quit_s,

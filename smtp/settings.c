@@ -225,6 +225,10 @@ static void read_names(void)
 	settings.no_convert = conf_bool(c, "disable_mime_output_conversion");
 	settings.smtputf8 = conf_bool(c, "smtputf8_enable");
 	settings.always_ehlo = settings.lmtp || settings_bool("always_send_ehlo");
+	const char *target = settings_str("address_verify_target");
+	settings.probe_data = strcmp(target, "data") == 0;
+	if (!settings.probe_data && strcmp(target, "rcpt") != 0)
+		die("%s: must be rcpt or data, not %s", full("address_verify_target"), target);
 	settings.never_ehlo = !settings.lmtp && settings_bool("never_send_ehlo");
 	settings.assume_final = settings.lmtp && settings_bool("assume_final");
 }

@@ -16,6 +16,16 @@ struct transaction {
 	struct span mail_diag;
 };
 
+static bool probe(const struct delivery *dl)
+{
+	return (dl->d->flags & DELF_VERIFY) != 0;
+}
+
+static bool ends_at_rcpt(const struct delivery *dl)
+{
+	return probe(dl) && !settings.probe_data;
+}
+
 /* ---- what a reply means ---- */
 
 static void said(struct transaction *t, const char *command, struct why *w, struct span *diag)
@@ -151,7 +161,7 @@ static enum rc read_rcpt(struct transaction *t, struct rcpt *r, struct why *w)
 	}
 	r->accepted = true;
 	t->accepted++;
-	if (t->dl->d->flags & DELF_VERIFY)
+	if (ends_at_rcpt(t->dl))
 		rcpt_sent(t, r);
 	return RC_OK;
 }
@@ -163,6 +173,15 @@ static void fail_accepted(struct transaction *t, const char *command)
 			rcpt_fail(t, &t->dl->rcpt[i], command);
 }
 
+/* The server is ready for content that does not come: without the dot there is no message, so nothing may follow. */
+static void end_probe(struct transaction *t)
+{
+	for (size_t i = 0; i < t->dl->rcpts; i++)
+		if (t->dl->rcpt[i].accepted)
+			rcpt_sent(t, &t->dl->rcpt[i]);
+	t->s->unusable = true;
+}
+
 static enum rc read_data(struct transaction *t, struct why *w)
 {
 	enum rc rc = session_reply(t->s, settings.data_init_s, "sending DATA command", w);
@@ -171,6 +190,8 @@ static enum rc read_data(struct transaction *t, struct why *w)
 	t->data_ok = t->s->reply.code / 100 == 3;
 	if (!t->data_ok && !t->mail_failed)
 		fail_accepted(t, "DATA command");
+	if (t->data_ok && t->accepted > 0 && !t->mail_failed && probe(t->dl))
+		end_probe(t);
 	return RC_OK;
 }
 
@@ -181,7 +202,7 @@ static enum rc envelope(struct transaction *t, struct why *w)
 {
 	struct delivery *dl = t->dl;
 	bool pipelining = (t->s->features & FEAT_PIPELINING) != 0, mail_read = false;
-	bool data = pipelining && !(dl->d->flags & DELF_VERIFY);
+	bool data = pipelining && !ends_at_rcpt(dl);
 	enum rc rc = RC_OK;
 	size_t window = pipelining ? WINDOW : 1;
 	put_mail(t);
@@ -282,7 +303,7 @@ static enum rc content(struct transaction *t, struct why *w)
 		session_puts(t->s, "DATA");
 		rc = read_data(t, w);
 	}
-	if (rc != RC_OK || !t->data_ok)
+	if (rc != RC_OK || !t->data_ok || probe(t->dl))
 		return rc;
 	if ((rc = send_content(t, w)) != RC_OK)
 		return rc;
@@ -399,7 +420,7 @@ enum rc transfer(struct delivery *dl)
 		delivery_fail(dl, &t.mail_why, t.mail_diag);
 	if (rc == RC_OK && (t.accepted == 0 || t.mail_failed))
 		rc = empty_data(&t, &w);
-	else if (rc == RC_OK && !(dl->d->flags & DELF_VERIFY))
+	else if (rc == RC_OK && !ends_at_rcpt(dl))
 		rc = content(&t, &w);
 	if (rc == RC_OK) {
 		if (dl->s->dirty &&

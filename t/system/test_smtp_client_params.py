@@ -145,3 +145,13 @@ def test_balance_inet_protocols(client, balance, status):
     c = client(peers=answers, main_cf="smtp_balance_inet_protocols = %s\nsmtp_address_preference = ipv6\ninet_protocols = all\n"
                "smtp_mx_address_limit = 5\n" % balance)
     assert c.deliver("x.test:%d" % s.port)[0][0] == status, c.log()
+
+
+@pytest.mark.parametrize("keywords", [EHLO, []])
+@pytest.mark.parametrize("reply,status,dsn", [("354 go", (RELAYED, EXPANDED), "2.0.0"), ("550 5.7.1 no", (BOUNCED,), "5.7.1")])
+def test_probe_up_to_data(client, keywords, reply, status, dsn):
+    """smtp_address_verify_target: the reply to DATA decides, and no message arises."""
+    s = Server(keywords=keywords, DATA=reply)
+    c = client(main_cf="smtp_address_verify_target = data\n")
+    r = c.deliver(at(s), flags=1)
+    assert r[0][0] in status and r[0][1] == dsn and s.messages == [], c.log()
