@@ -6,7 +6,7 @@
  *   policy.c    TLS policy by destination         login.c     AUTH over Cyrus SASL
  *   transfer.c  MAIL, RCPT, DATA, replies         content.c   the bytes of the message
  *   convert.c   8-bit content for 7-bit peers     generic.c   smtp_generic_maps
- *   idle.c      connections kept for more mail
+ *   checks.c    header and body checks            idle.c      connections kept for more mail
  *
  * A delivery is a task; a session belongs to one delivery at a time, or to the idle list. */
 #ifndef CLIENT_H
@@ -31,6 +31,8 @@ struct settings {
 	bool dns, hosts; /* smtp_host_lookup, smtp_dns_support_level */
 	bool want4, want6;
 	int prefer; /* AF_INET, AF_INET6, or AF_UNSPEC: any */
+	bool balance, ignore_mx_error, defer_no_mx_address, bind_enforce, always_ehlo, never_ehlo, dummy_auth,
+	    assume_final, probe_data; /* probe_data: probes go on to DATA */
 	bool randomize, skip_5xx_greeting, skip_quit_reply, wrapper, send_xforward, no_convert;
 	int64_t address_limit, session_limit, line_limit;
 	int64_t connect_s, helo_s, mail_s, rcpt_s, data_init_s, data_xfer_s, data_done_s, rset_s, quit_s,
@@ -43,10 +45,11 @@ struct settings {
 	struct inet_addr *own;	       /* addresses of this host, proxies included */
 	size_t owns;
 	struct own_domains *own_domains;
-	struct maps *generic, *tls_policy, *passwords, *ehlo_by_address;
+	struct maps *generic, *tls_policy, *passwords, *ehlo_by_address, *status_filter, *reply_filter;
 	const char *ehlo_discard;
 	bool auth, auth_by_sender, auth_soft_bounce;
-	const char *auth_mechanisms, *auth_security, *auth_security_tls;
+	const char *auth_mechanisms, *auth_security, *auth_security_tls, *auth_security_verified;
+	char auth_delimiter; /* between user and password */
 	struct tls_client *tls;
 	int tls_level; /* enum tls_level, the default */
 	int tls_log;
@@ -116,7 +119,7 @@ struct session {
 	unsigned features;
 	uint64_t size_limit; /* 0: none */
 	char mechanisms[512];
-	bool tls, authenticated;
+	bool tls, authenticated, greets_esmtp; /* greets_esmtp: the greeting has the word */
 	struct tls_info tls_info;
 	unsigned uses;	      /* deliveries begun */
 	bool dirty, unusable; /* needs RSET; not to be used again */
@@ -135,6 +138,8 @@ void session_quit(struct session **s); /* QUIT in a task of its own, then closes
 /* Sends what is buffered and reads one reply. RC_OK whatever the code; else the connection is dead, and w
  * tells. */
 MUST_CHECK enum rc session_reply(struct session *s, int64_t timeout_s, const char *doing, struct why *w);
+/* smtp_reply_read(), each line through smtp_reply_filter. */
+MUST_CHECK enum rc session_read(struct session *s, deadline_t d, struct err *e);
 void session_puts(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "4.4.2 lost connection with ... while DOING", "conversation with ... timed out while DOING" */
 void session_why(struct session *s, enum rc rc, const char *doing, struct why *w);
@@ -154,17 +159,18 @@ void idle_put(struct session **s, struct span key); /* takes it over: kept for a
 struct session *idle_get(struct span key);	    /* NULL: none */
 void idle_drop_all(void);			    /* the process ends */
 
-/* ---- content.c, convert.c, generic.c ---- */
+/* ---- content.c, convert.c, checks.c, generic.c ---- */
 struct content {
 	struct span all; /* small */
 	int fd;		 /* large */
 	const struct extent_item *extent;
 	size_t extents, at; /* next extent */
 	uint64_t off;	    /* in it */
+	struct span qid;
 	char *block;
 	struct span next; /* read, not taken yet */
 };
-void content_open(struct content *c, const struct deliver *d);
+void content_open(struct content *c, const struct deliver *d, struct span qid);
 void content_rewind(struct content *c);
 void content_close(struct content *c);
 #define CONTENT_BLOCK 65536
@@ -177,6 +183,14 @@ MUST_CHECK enum rc content_whole(struct content *c, size_t max, struct buf *out,
  * the next flush. */
 MUST_CHECK enum rc content_send(struct content *c, struct stream *io, bool seven, struct err *e);
 uint64_t content_wire_bytes(const struct deliver *d, const struct envelope *env); /* for SIZE= */
+/* Tables that change the message as it leaves. In prepare(). */
+void checks_read(void);
+bool checks_of_header(void), checks_of_body(void); /* there are any */
+/* smtp_header_checks, on the header of the message. RC_LIMIT; or as maps_lookup() */
+MUST_CHECK enum rc checks_header(struct span qid, struct span header, struct arena *a, struct buf *out,
+				 struct err *e);
+/* The other ones, on what comes after it. */
+MUST_CHECK enum rc checks_message(struct span qid, struct span message, struct buf *out, struct err *e);
 /* Makes 7-bit content of an 8-bit message (RFC 6152 section 3): leaf parts become quoted-printable. */
 MUST_CHECK enum rc convert_7bit(struct span message, struct buf *out, struct err *e);
 /* Through smtp_generic_maps; the address itself when there is nothing to say. RC_AGAIN: table trouble. */

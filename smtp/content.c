@@ -6,10 +6,10 @@
 #include <errno.h>
 #include <unistd.h>
 
-void content_open(struct content *c, const struct deliver *d)
+void content_open(struct content *c, const struct deliver *d, struct span qid)
 {
 	*c = (struct content){
-		.all = d->content, .fd = d->fd, .extent = d->extents.v, .extents = d->extents.n
+		.all = d->content, .qid = qid, .fd = d->fd, .extent = d->extents.v, .extents = d->extents.n
 	};
 	content_rewind(c);
 }
@@ -111,6 +111,8 @@ uint64_t content_wire_bytes(const struct deliver *d, const struct envelope *env)
 
 /* ---- to the wire ---- */
 
+#define HEADER_MAX (16 * 1024 * 1024)
+
 struct wire {
 	struct stream *io;
 	size_t column; /* bytes of this line that were sent */
@@ -186,64 +188,93 @@ static void put_end(struct wire *w)
 		stream_write(w->io, SPAN("\r\n"));
 }
 
-/* The first piece holds the header (of 64 KiB at most; a longer one is left as it is). */
-static enum rc put_first(struct wire *w, struct span piece, struct err *e)
+static bool header_changes(void)
+{
+	return checks_of_header() || !maps_empty(settings.generic);
+}
+
+/* The header as it leaves, in `out`: the tables of checks first, then the addresses. */
+static enum rc make_header(struct span qid, struct span header, struct buf *out, struct err *e)
 {
 	struct arena a;
-	struct buf header;
+	struct buf checked;
 	enum rc rc = RC_OK;
+	arena_init(&a);
+	buf_init(&checked, HEADER_MAX);
+	if (checks_of_header() && (rc = checks_header(qid, header, &a, &checked, e)) == RC_OK)
+		header = buf_span(&checked);
+	if (rc == RC_OK)
+		rc = generic_header(header, &a, out, e);
+	buf_release(&checked);
+	arena_release(&a);
+	return rc;
+}
+
+/* `piece` holds the header, or as much of it as there is. */
+static enum rc put_first(struct wire *w, struct span qid, struct span piece, struct err *e)
+{
+	struct buf header;
 	size_t n = header_length(piece);
-	if (maps_empty(settings.generic) || n == 0 || n > piece.n) {
+	if (!header_changes() || n == 0 || n > piece.n) {
 		put(w, piece);
 		return RC_OK;
 	}
-	arena_init(&a);
-	buf_init(&header, 4 * CONTENT_BLOCK);
-	rc = generic_header(span_head(piece, n), &a, &header, e);
+	buf_init(&header, HEADER_MAX);
+	enum rc rc = make_header(qid, span_head(piece, n), &header, e);
 	if (rc == RC_OK) {
 		put(w, buf_span(&header));
 		put(w, span_skip(piece, n));
 	}
 	buf_release(&header);
-	arena_release(&a);
 	return rc;
 }
 
 #define CONVERT_MAX (128 * 1024 * 1024)
 
-static enum rc send_converted(struct content *c, struct wire *w, struct err *e)
+/* What must see the whole message: 7-bit conversion, checks of parts and bodies. */
+static enum rc send_whole(struct content *c, struct wire *w, bool seven, struct err *e)
 {
-	struct buf whole, seven;
+	struct buf whole, converted, checked;
 	enum rc rc = content_whole(c, CONVERT_MAX, &whole, e);
-	buf_init(&seven, 4ULL * CONVERT_MAX);
+	struct span message = buf_span(&whole);
+	buf_init(&converted, 4ULL * CONVERT_MAX);
+	buf_init(&checked, 4ULL * CONVERT_MAX);
+	if (rc == RC_OK && seven && (rc = convert_7bit(message, &converted, e)) == RC_OK)
+		message = buf_span(&converted);
+	if (rc == RC_OK && checks_of_body() && (rc = checks_message(c->qid, message, &checked, e)) == RC_OK)
+		message = buf_span(&checked);
 	if (rc == RC_OK)
-		rc = convert_7bit(buf_span(&whole), &seven, e);
-	if (rc == RC_OK)
-		rc = put_first(w, buf_span(&seven), e);
-	buf_release(&seven);
+		rc = put_first(w, c->qid, message, e);
+	buf_release(&checked);
+	buf_release(&converted);
 	buf_release(&whole);
 	return rc;
+}
+
+/* The header of a large message that does not fit its first block. */
+static bool header_goes_on(struct span piece)
+{
+	return header_changes() && piece.n == CONTENT_BLOCK && header_length(piece) >= piece.n;
+}
+
+static enum rc send_pieces(struct content *c, struct wire *w, struct err *e)
+{
+	struct span piece;
+	content_rewind(c);
+	enum rc rc = content_next(c, &piece, e);
+	if (rc == RC_OK && header_goes_on(piece))
+		return send_whole(c, w, false, e);
+	if (rc == RC_OK)
+		rc = put_first(w, c->qid, piece, e);
+	while (rc == RC_OK && (rc = content_next(c, &piece, e)) == RC_OK)
+		put(w, piece);
+	return rc == RC_EOF ? RC_OK : rc;
 }
 
 enum rc content_send(struct content *c, struct stream *io, bool seven, struct err *e)
 {
 	struct wire w = { .io = io };
-	struct span piece;
-	enum rc rc = RC_OK;
-	bool first = true;
-	if (seven)
-		rc = send_converted(c, &w, e);
-	else {
-		content_rewind(c);
-		while (rc == RC_OK && (rc = content_next(c, &piece, e)) == RC_OK) {
-			if (first)
-				rc = put_first(&w, piece, e);
-			else
-				put(&w, piece);
-			first = false;
-		}
-		rc = rc == RC_EOF ? RC_OK : rc;
-	}
+	enum rc rc = seven || checks_of_body() ? send_whole(c, &w, seven, e) : send_pieces(c, &w, e);
 	if (rc == RC_OK)
 		put_end(&w);
 	return rc;

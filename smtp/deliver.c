@@ -4,6 +4,7 @@
  * the limits on addresses and sessions; then what is left is deferred. */
 #include "client.h"
 #include "log/log.h"
+#include "smtp/dsn_filter.h"
 
 #include <unistd.h>
 
@@ -31,9 +32,11 @@ void rcpt_result(struct delivery *dl, struct rcpt *r, enum deliver_status st, st
 		return;
 	r->done = true;
 	dl->open--;
+	uint16_t status = (uint16_t)st;
+	(void)dsn_filter(settings.status_filter, dl->a, &status, &dsn, &reason);
 	*r->res = (struct deliver_result){
 		.index = r->r->index,
-		.status = (uint16_t)st,
+		.status = status,
 		.dsn = span_dup(dl->a, dsn),
 		.reason = span_head(span_dup(dl->a, reason), 1000),
 		.diag_type = diag.n > 0 ? SPAN("smtp") : SPAN(""),
@@ -47,7 +50,7 @@ void rcpt_result(struct delivery *dl, struct rcpt *r, enum deliver_status st, st
 			  .relay = relay,
 			  .conn_use = dl->s != NULL ? dl->s->uses : 0,
 			  .dsn = dsn,
-			  .status = dlog_status(st, probe),
+			  .status = dlog_status((enum deliver_status)status, probe),
 			  .reason = reason };
 	dlog_delivery(&l);
 }
@@ -193,6 +196,35 @@ static void pass_on(struct course *c, struct span transport)
 	}
 }
 
+/* The first `limit` targets, but when they would be of one family, up to half the room goes to the other one, in
+ * the same order: a family that does not work here must not use up all attempts. */
+static size_t balanced(struct target *v, size_t n, size_t limit)
+{
+	size_t count[2] = { 0, 0 }, room[2], keep = 0;
+	for (size_t i = 0; i < n; i++)
+		count[v[i].addr.family == AF_INET6]++;
+	for (int f = 0; f < 2; f++) {
+		size_t others = count[!f] < limit / 2 ? count[!f] : limit / 2;
+		room[f] = limit - others;
+	}
+	for (size_t i = 0; i < n && keep < limit; i++) {
+		size_t *left = &room[v[i].addr.family == AF_INET6];
+		if (*left == 0)
+			continue;
+		--*left;
+		v[keep++] = v[i];
+	}
+	return keep;
+}
+
+static size_t limited(struct target *v, size_t n)
+{
+	size_t limit = settings.address_limit > 0 ? (size_t)settings.address_limit : n;
+	if (n <= limit)
+		return n;
+	return settings.balance && limit > 1 ? balanced(v, n, limit) : limit;
+}
+
 static void try_site(struct course *c, struct span site, bool last_site)
 {
 	struct target *v;
@@ -209,8 +241,7 @@ static void try_site(struct course *c, struct span site, bool last_site)
 			fail_without_session(c);
 		return;
 	}
-	if (settings.address_limit > 0 && n > (size_t)settings.address_limit)
-		n = (size_t)settings.address_limit;
+	n = limited(v, n);
 	for (size_t i = 0; i < n && !done(c); i++)
 		try_target(c, &v[i], last_site && i + 1 == n);
 }

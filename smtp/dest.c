@@ -202,6 +202,8 @@ static enum rc add_mx(struct list_of *l, const struct dns_answer *mx, struct spa
 		return RC_OK;
 	if (temporary.dsn[0] != '\0')
 		*w = temporary;
+	if (settings.defer_no_mx_address && w->dsn[0] == '5')
+		w->dsn[0] = '4';
 	if (w->dsn[0] == '\0')
 		why_set(w, "5.4.4", "no usable MX record for " SPAN_FMT, SPAN_ARG(domain));
 	log_warning("no MX host for " SPAN_FMT " has a valid address record", SPAN_ARG(domain));
@@ -220,7 +222,10 @@ static enum rc add_domain(struct list_of *l, struct span domain, struct why *w)
 	case RC_NOTFOUND: /* section 5.1: the implicit MX */
 		return add_host(l, domain, 0, w);
 	default:
-		return failed(w);
+		if (!settings.ignore_mx_error)
+			return failed(w);
+		log_info("ignoring MX lookup error: %s", w->text);
+		return add_host(l, domain, 0, w);
 	}
 }
 

@@ -85,6 +85,13 @@ enum rc login_find(struct span nexthop, struct span host, struct span sender, st
 	return RC_AGAIN;
 }
 
+static const char *security_options(const struct session *s)
+{
+	if (!s->tls)
+		return settings.auth_security;
+	return s->tls_info.peer_verified ? settings.auth_security_verified : settings.auth_security_tls;
+}
+
 static unsigned security_flags(const char *list)
 {
 	static const struct {
@@ -210,7 +217,7 @@ enum rc login(struct session *s, struct span userpass, struct arena *a, struct w
 {
 	sasl_conn_t *conn = NULL;
 	struct span user, password = userpass;
-	(void)span_next(&password, ':', &user);
+	(void)span_next(&password, settings.auth_delimiter, &user);
 	struct credentials c = { .user = arena_cstr(a, user),
 				 .secret = xcalloc(1, sizeof(sasl_secret_t) + password.n + 1) };
 	c.secret->len = password.n;
@@ -224,8 +231,7 @@ enum rc login(struct session *s, struct span userpass, struct arena *a, struct w
 	sasl_security_properties_t security = {
 		.max_ssf = 0,
 		.maxbufsize = 0,
-		.security_flags =
-		    security_flags(s->tls ? settings.auth_security_tls : settings.auth_security),
+		.security_flags = security_flags(security_options(s)),
 	};
 	enum rc rc;
 	if (sasl_client_new("smtp", s->host, NULL, NULL, callbacks, 0, &conn) != SASL_OK ||

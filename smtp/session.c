@@ -38,13 +38,49 @@ void session_why(struct session *s, enum rc rc, const char *doing, struct why *w
 		why_set(w, "4.4.2", "lost connection with %s while %s", s->name_addr, doing);
 }
 
+/* A line of a reply becomes what smtp_reply_filter says; a table that fails leaves it. */
+static struct span filtered(struct span line, struct arena *a)
+{
+	struct span value;
+	struct err e;
+	if (maps_empty(settings.reply_filter))
+		return line;
+	line = span_dup(a, line); /* a remote table waits, and the stream's buffer may move */
+	switch (maps_lookup(settings.reply_filter, line, a, &value, &e)) {
+	case RC_OK:
+		return value;
+	case RC_NOTFOUND:
+		return line;
+	default:
+		log_warning("%s", e.text);
+		return line;
+	}
+}
+
+enum rc session_read(struct session *s, deadline_t d, struct err *e)
+{
+	struct span line;
+	struct arena a;
+	enum rc rc;
+	smtp_reply_reset(&s->reply);
+	arena_init(&a);
+	do {
+		if ((rc = stream_line(s->io, &line, SMTP_REPLY_LINE_MAX, NULL, d, e)) != RC_OK)
+			break;
+		if ((rc = smtp_reply_feed(&s->reply, filtered(line, &a))) != RC_OK && rc != RC_AGAIN)
+			err_set(e, rc, "malformed reply: " SPAN_FMT, SPAN_ARG(span_head(line, 100)));
+	} while (rc == RC_AGAIN);
+	arena_release(&a);
+	return rc;
+}
+
 enum rc session_reply(struct session *s, int64_t timeout_s, const char *doing, struct why *w)
 {
 	struct err e;
 	deadline_t d = deadline_s(timeout_s);
 	enum rc rc = s->unusable ? RC_EOF : stream_flush(s->io, d, &e);
 	if (rc == RC_OK || !s->unusable) /* a server that hangs up may have said why */
-		rc = smtp_reply_read(&s->reply, s->io, d, &e);
+		rc = session_read(s, d, &e);
 	if (rc == RC_OK && s->reply.code == 421)
 		s->unusable = true; /* RFC 5321 section 3.8 */
 	if (rc != RC_OK)
@@ -192,15 +228,18 @@ enum rc session_hello(struct session *s, struct why *w)
 	struct arena a;
 	enum rc rc;
 	const char *verb = settings.lmtp ? "LHLO" : "EHLO";
+	bool extended = !settings.never_ehlo && (settings.always_ehlo || s->greets_esmtp);
 	const char *doing = settings.lmtp ? "performing the LHLO handshake" : "performing the EHLO handshake";
 	s->features = 0;
-	session_puts(s, "%s %s", verb, settings.helo_name);
-	if ((rc = session_reply(s, settings.helo_s, doing, w)) != RC_OK)
-		return rc;
-	if (s->reply.code / 100 == 2)
-		take_features(s);
-	else if (s->reply.code / 100 == 5 && !settings.lmtp && !s->unusable) { /* RFC 5321 section 3.2 */
-		session_puts(s, "HELO %s", settings.helo_name);
+	if (extended) {
+		session_puts(s, "%s %s", verb, settings.helo_name);
+		if ((rc = session_reply(s, settings.helo_s, doing, w)) != RC_OK)
+			return rc;
+		if (s->reply.code / 100 == 2)
+			take_features(s);
+	}
+	if (!extended || (s->reply.code / 100 != 2 && !settings.lmtp && !s->unusable)) {
+		session_puts(s, "HELO %s", settings.helo_name); /* RFC 5321 section 3.2 */
 		if ((rc = session_reply(s, settings.helo_s, "performing the HELO handshake", w)) != RC_OK)
 			return rc;
 	}
@@ -232,19 +271,43 @@ static void set_names(struct session *s, const struct target *t)
 	snprintf(s->relay, sizeof s->relay, "%s:%u", s->name_addr, t->port);
 }
 
+/* The source address of a connection; a bad one costs the attempt when it is enforced, else a warning. */
+static enum rc connect_from(const struct target *t, const struct inet_addr *from, deadline_t d, int *fd,
+			    struct err *e)
+{
+	enum rc rc = conn_tcp(&t->addr, t->port, from, d, fd, e);
+	char addr[INET_TEXT_MAX];
+	if (rc == RC_OK || from == NULL || strncmp(e->text, "bind:", 5) != 0)
+		return rc;
+	inet_addr_text(from, addr);
+	log_warning("cannot use source address %s: %s", addr, e->text);
+	return settings.bind_enforce ? rc : conn_tcp(&t->addr, t->port, NULL, d, fd, e);
+}
+
 static enum rc make_connection(const struct target *t, int *fd, struct err *e)
 {
 	deadline_t d = settings.connect_s > 0 ? deadline_s(settings.connect_s) : DEADLINE_NEVER;
 	if (t->path != NULL)
 		return service_connect(t->path, fd, d, e);
 	const struct inet_addr *from = t->addr.family == AF_INET ? &settings.bind4 : &settings.bind6;
-	return conn_tcp(&t->addr, t->port, from->family == t->addr.family ? from : NULL, d, fd, e);
+	return connect_from(t, from->family == t->addr.family ? from : NULL, d, fd, e);
+}
+
+static bool says_esmtp(const struct session *s)
+{
+	struct span line, word;
+	for (size_t i = 0; smtp_reply_line(&s->reply, i, &line); i++)
+		while (span_next_word(&line, " \t", &word))
+			if (span_is_ci(word, "ESMTP"))
+				return true;
+	return false;
 }
 
 static enum rc greeting(struct session *s, struct why *w)
 {
 	struct arena a;
 	enum rc rc = session_reply(s, settings.helo_s, "receiving the initial server greeting", w);
+	s->greets_esmtp = rc == RC_OK && says_esmtp(s);
 	if (rc != RC_OK || s->reply.code / 100 == 2)
 		return rc;
 	bool soft = s->reply.code / 100 != 5 || settings.skip_5xx_greeting;

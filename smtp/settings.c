@@ -229,8 +229,24 @@ static void read_names(void)
 	settings.skip_5xx_greeting = settings_bool("skip_5xx_greeting");
 	settings.skip_quit_reply = settings_bool("skip_quit_response");
 	settings.send_xforward = settings_bool("send_xforward_command");
+	settings.dummy_auth = settings_bool("send_dummy_mail_auth");
 	settings.no_convert = conf_bool(c, "disable_mime_output_conversion");
 	settings.smtputf8 = conf_bool(c, "smtputf8_enable");
+	settings.always_ehlo = settings.lmtp || settings_bool("always_send_ehlo");
+	const char *target = settings_str("address_verify_target");
+	settings.probe_data = strcmp(target, "data") == 0;
+	if (!settings.probe_data && strcmp(target, "rcpt") != 0)
+		die("%s: must be rcpt or data, not %s", full("address_verify_target"), target);
+	settings.never_ehlo = !settings.lmtp && settings_bool("never_send_ehlo");
+	settings.assume_final = settings.lmtp && settings_bool("assume_final");
+}
+
+static void read_routing(void)
+{
+	settings.balance = settings_bool("balance_inet_protocols");
+	settings.bind_enforce = settings_bool("bind_address_enforce");
+	settings.ignore_mx_error = conf_bool(service_conf(), "ignore_mx_lookup_error");
+	settings.defer_no_mx_address = settings_bool("defer_if_no_mx_address_found");
 }
 
 static void read_login(void)
@@ -241,6 +257,10 @@ static void read_login(void)
 	settings.auth_mechanisms = settings_str("sasl_mechanism_filter");
 	settings.auth_security = settings_str("sasl_security_options");
 	settings.auth_security_tls = settings_str("sasl_tls_security_options");
+	settings.auth_security_verified = settings_str("sasl_tls_verified_security_options");
+	settings.auth_delimiter = settings_str("sasl_password_result_delimiter")[0];
+	if (settings.auth_delimiter == '\0')
+		die("%s: must not be empty", full("sasl_password_result_delimiter"));
 	settings.passwords = read_maps("sasl_password_maps", MAP_FOLD_KEY);
 	if (settings.auth && strcmp(settings_str("sasl_type"), "cyrus") != 0)
 		die("%s: only cyrus is supported", full("sasl_type"));
@@ -257,11 +277,15 @@ void settings_read(bool lmtp)
 	dlog_set_digits((unsigned)conf_int(service_conf(), "delay_logging_resolution_limit"));
 	read_names();
 	read_limits();
+	read_routing();
 	read_own();
 	read_tls();
 	read_login();
 	open_own_domains();
+	checks_read();
 	settings.generic = read_maps("generic_maps", MAP_FOLD_KEY);
+	settings.status_filter = read_maps("delivery_status_filter", 0);
+	settings.reply_filter = read_maps("reply_filter", 0);
 	settings.ehlo_by_address =
 	    read_maps(lmtp ? "discard_lhlo_keyword_address_maps" : "discard_ehlo_keyword_address_maps", 0);
 	settings.ehlo_discard = settings_str(lmtp ? "discard_lhlo_keywords" : "discard_ehlo_keywords");

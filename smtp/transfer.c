@@ -16,6 +16,16 @@ struct transaction {
 	struct span mail_diag;
 };
 
+static bool probe(const struct delivery *dl)
+{
+	return (dl->d->flags & DELF_VERIFY) != 0;
+}
+
+static bool ends_at_rcpt(const struct delivery *dl)
+{
+	return probe(dl) && !settings.probe_data;
+}
+
 /* ---- what a reply means ---- */
 
 static void said(struct transaction *t, const char *command, struct why *w, struct span *diag)
@@ -50,8 +60,8 @@ static void rcpt_sent(struct transaction *t, struct rcpt *r)
 	const struct smtp_reply *p = &t->s->reply;
 	bool reports = (t->s->features & FEAT_DSN) != 0;
 	struct span text = smtp_reply_text(p, t->dl->a);
-	rcpt_result(t->dl, r, reports ? DS_EXPANDED : DS_RELAYED,
-		    p->dsn[0] != '\0' ? span_str(p->dsn) : SPAN("2.0.0"), text, text);
+	enum deliver_status st = reports ? DS_EXPANDED : settings.assume_final ? DS_SENT : DS_RELAYED;
+	rcpt_result(t->dl, r, st, p->dsn[0] != '\0' ? span_str(p->dsn) : SPAN("2.0.0"), text, text);
 }
 
 /* ---- commands ---- */
@@ -74,6 +84,8 @@ static void put_mail(struct transaction *t)
 	buf_init(&more, 4096);
 	if (s->features & FEAT_SIZE) /* RFC 1870 */
 		(void)buf_printf(&more, " SIZE=%llu", (unsigned long long)content_wire_bytes(t->dl->d, env));
+	if (settings.dummy_auth && s->authenticated) /* RFC 4954 section 5 */
+		(void)buf_puts(&more, " AUTH=<>");
 	if ((s->features & FEAT_8BITMIME) && env->body == BODY_8BITMIME)
 		(void)buf_puts(&more, " BODY=8BITMIME");
 	if ((s->features & FEAT_SMTPUTF8) && (env->flags & ENVF_SMTPUTF8))
@@ -149,7 +161,7 @@ static enum rc read_rcpt(struct transaction *t, struct rcpt *r, struct why *w)
 	}
 	r->accepted = true;
 	t->accepted++;
-	if (t->dl->d->flags & DELF_VERIFY)
+	if (ends_at_rcpt(t->dl))
 		rcpt_sent(t, r);
 	return RC_OK;
 }
@@ -161,6 +173,15 @@ static void fail_accepted(struct transaction *t, const char *command)
 			rcpt_fail(t, &t->dl->rcpt[i], command);
 }
 
+/* The server is ready for content that does not come: without the dot there is no message, so nothing may follow. */
+static void end_probe(struct transaction *t)
+{
+	for (size_t i = 0; i < t->dl->rcpts; i++)
+		if (t->dl->rcpt[i].accepted)
+			rcpt_sent(t, &t->dl->rcpt[i]);
+	t->s->unusable = true;
+}
+
 static enum rc read_data(struct transaction *t, struct why *w)
 {
 	enum rc rc = session_reply(t->s, settings.data_init_s, "sending DATA command", w);
@@ -169,6 +190,8 @@ static enum rc read_data(struct transaction *t, struct why *w)
 	t->data_ok = t->s->reply.code / 100 == 3;
 	if (!t->data_ok && !t->mail_failed)
 		fail_accepted(t, "DATA command");
+	if (t->data_ok && t->accepted > 0 && !t->mail_failed && probe(t->dl))
+		end_probe(t);
 	return RC_OK;
 }
 
@@ -179,7 +202,7 @@ static enum rc envelope(struct transaction *t, struct why *w)
 {
 	struct delivery *dl = t->dl;
 	bool pipelining = (t->s->features & FEAT_PIPELINING) != 0, mail_read = false;
-	bool data = pipelining && !(dl->d->flags & DELF_VERIFY);
+	bool data = pipelining && !ends_at_rcpt(dl);
 	enum rc rc = RC_OK;
 	size_t window = pipelining ? WINDOW : 1;
 	put_mail(t);
@@ -224,7 +247,7 @@ static enum rc send_content(struct transaction *t, struct why *w)
 {
 	struct content c;
 	struct err e;
-	content_open(&c, t->dl->d);
+	content_open(&c, t->dl->d, t->dl->env.qid);
 	stream_set_write_timeout(t->s->io, settings.data_xfer_s);
 	enum rc rc = content_send(&c, t->s->io, t->seven, &e);
 	content_close(&c);
@@ -239,8 +262,7 @@ static enum rc send_content(struct transaction *t, struct why *w)
 	if (stream_flush(t->s->io, deadline_s(settings.data_xfer_s), &e) == RC_OK)
 		return RC_OK;
 	/* The server may have refused in mid-transfer. */
-	if (smtp_reply_read(&t->s->reply, t->s->io, deadline_s(1), &e) == RC_OK &&
-	    t->s->reply.code / 100 >= 4) {
+	if (session_read(t->s, deadline_s(1), &e) == RC_OK && t->s->reply.code / 100 >= 4) {
 		t->s->unusable = true;
 		fail_accepted(t, "end of DATA command");
 		return RC_EOF;
@@ -281,7 +303,7 @@ static enum rc content(struct transaction *t, struct why *w)
 		session_puts(t->s, "DATA");
 		rc = read_data(t, w);
 	}
-	if (rc != RC_OK || !t->data_ok)
+	if (rc != RC_OK || !t->data_ok || probe(t->dl))
 		return rc;
 	if ((rc = send_content(t, w)) != RC_OK)
 		return rc;
@@ -398,10 +420,14 @@ enum rc transfer(struct delivery *dl)
 		delivery_fail(dl, &t.mail_why, t.mail_diag);
 	if (rc == RC_OK && (t.accepted == 0 || t.mail_failed))
 		rc = empty_data(&t, &w);
-	else if (rc == RC_OK && !(dl->d->flags & DELF_VERIFY))
+	else if (rc == RC_OK && !ends_at_rcpt(dl))
 		rc = content(&t, &w);
-	if (rc == RC_OK)
+	if (rc == RC_OK) {
+		if (dl->s->dirty &&
+		    !dl->s->unusable) /* refused: the server forgets it now, not at the next mail */
+			(void)!reset(dl->s, &w);
 		return RC_OK;
+	}
 	dl->s->unusable = true;
 	if (dl->open > 0 && dl->s->uses > 1 && !t.accepted && !t.data_ok && !t.mail_failed)
 		return RC_AGAIN; /* a kept connection that had died meanwhile: the same host again, on a new
