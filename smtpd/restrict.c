@@ -367,7 +367,9 @@ static bool refuse(struct session *s, struct check *c)
 		return false;
 	log_action(s, "reject", s->where, c->rcpt, verdict_text(c, &c->verdict));
 	s->rcpt_now = c->rcpt;
+	s->policy = true;
 	reply_verdict(s, &c->verdict);
+	s->policy = false;
 	s->rcpt_now = SPAN_NONE;
 	return false;
 }
