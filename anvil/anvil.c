@@ -3,10 +3,12 @@
  *
  * A connection is counted for the server process that told of it: when that process dies, its connections are
  * gone. */
+#include "base/clock.h"
 #include "base/table.h"
 #include "ipc/proto.h"
 #include "log/log.h"
 #include "service/service.h"
+#include <time.h>
 
 #define KINDS	    7 /* anvil_event.kind */
 #define CONNECT	    1
@@ -122,6 +124,80 @@ static void server_gone(struct ipc_chan *chan)
 	free(s);
 }
 
+/* ---- what the log is told from time to time (anvil_status_update_time) ---- */
+
+/* The greatest figures since the last report. Lines and words are those of Postfix: log readers know them. */
+static const char *const rate_words[KINDS] = {
+	[CONNECT] = "connection", [3] = "message", [4] = "recipient", [5] = "newtls", [6] = "auth",
+};
+struct maximum {
+	uint32_t value;
+	char who[300]; /* "smtp:192.0.2.1" */
+	wall_t at;
+};
+static struct maximum max_rate[KINDS], max_count;
+static size_t max_cache;
+static wall_t max_cache_at;
+static struct timer status_timer;
+
+static void see(struct maximum *m, uint32_t value, const struct anvil_event *q)
+{
+	if (value <= m->value)
+		return;
+	m->value = value;
+	m->at = wall_now();
+	(void)snprintf(m->who, sizeof(m->who), SPAN_FMT ":" SPAN_FMT, SPAN_ARG(span_head(q->service, 200)),
+		       SPAN_ARG(span_head(q->client, 90)));
+}
+
+/* "Nov 28 17:30:39" */
+static const char *stamp(wall_t at, char out[32])
+{
+	time_t t = (time_t)wall_s(at);
+	struct tm tm;
+
+	(void)localtime_r(&t, &tm);
+	(void)strftime(out, 32, "%b %e %H:%M:%S", &tm);
+	return out;
+}
+
+static void report_maxima(void)
+{
+	char at[32];
+
+	for (size_t i = 0; i < KINDS; i++)
+		if (max_rate[i].value > 0)
+			log_info("statistics: max %s rate %u/%llds for (%s) at %s", rate_words[i],
+				 max_rate[i].value, (long long)(unit_ms / 1000), max_rate[i].who,
+				 stamp(max_rate[i].at, at));
+	if (max_count.value > 0)
+		log_info("statistics: max connection count %u for (%s) at %s", max_count.value, max_count.who,
+			 stamp(max_count.at, at));
+	if (max_cache > 0)
+		log_info("statistics: max cache size %zu at %s", max_cache, stamp(max_cache_at, at));
+	memset(max_rate, 0, sizeof(max_rate));
+	memset(&max_count, 0, sizeof(max_count));
+	max_cache = 0;
+}
+
+static void status(void *arg)
+{
+	(void)arg;
+	report_maxima();
+	timer_set(&status_timer, deadline_s(conf_int(service_conf(), "anvil_status_update_time")));
+}
+
+static void note(const struct anvil_event *q, const struct anvil_reply *r)
+{
+	if (rate_words[q->kind] != NULL)
+		see(&max_rate[q->kind], r->rate, q);
+	see(&max_count, r->count, q);
+	if (table_count(clients) > max_cache) {
+		max_cache = table_count(clients);
+		max_cache_at = wall_now();
+	}
+}
+
 /* ---- the question ---- */
 
 static void connection(struct ipc_call *call, struct client *c, struct span key, bool opens)
@@ -151,6 +227,7 @@ static void answer(struct ipc_call *call, const void *request)
 		if (q->kind != DISCONNECT)
 			r.rate = count_event(c, q->kind);
 		r.count = c->count;
+		note(q, &r);
 	}
 	ipc_reply(call, &r);
 }
@@ -171,6 +248,9 @@ static void start(void)
 	unit_ms = conf_int(service_conf(), "anvil_rate_time_unit") * 1000;
 	timer_init(&sweep_timer, sweep, NULL);
 	sweep(NULL);
+	timer_init(&status_timer, status, NULL);
+	if (conf_int(service_conf(), "anvil_status_update_time") > 0)
+		status(NULL);
 }
 
 static const struct ipc_handler handlers[] = { { IPC_ANVIL, "smtpd lmtpd pop3d imapd", answer },
@@ -185,6 +265,7 @@ static const struct service anvil = {
 	.start = start,
 	.handlers = handlers,
 	.gone = server_gone,
+	.drain = report_maxima,
 };
 
 int main(int argc, char **argv)

@@ -35,13 +35,13 @@ static bool trusted(const struct session *s, struct match_list *l)
 	return !match_list_empty(l) && match_host(l, s->name, s->addr, &e) == RC_OK;
 }
 
-/* Also after HELO: clients exist that use what they were not offered, and Postfix takes it. */
+/* Also after HELO, and SIZE and BODY also when they are not announced: clients exist that use what they were not offered,
+ * and Postfix takes it. */
 unsigned extensions(const struct session *s)
 {
 	unsigned off = s->discard_ehlo;
 
-	return (off & KW_SIZE ? 0 : EXT_SIZE) | (off & KW_8BITMIME ? 0 : EXT_8BITMIME) |
-	       (off & KW_DSN ? 0 : EXT_DSN) | (auth_offered(s) ? EXT_AUTH : 0) |
+	return EXT_SIZE | EXT_8BITMIME | (off & KW_DSN ? 0 : EXT_DSN) | (auth_offered(s) ? EXT_AUTH : 0) |
 	       (!conf.smtputf8 || (off & KW_SMTPUTF8) ? 0 : EXT_SMTPUTF8) |
 	       (trusted(s, conf.verp_clients) && !(off & KW_XVERP) ? EXT_XVERP : 0);
 }

@@ -111,12 +111,26 @@ static struct rule *add(struct rule_list *l)
 	return &l->rule[l->n++];
 }
 
+/* reject_maps_rbl, the older name: reject_rbl_client for each of maps_rbl_domains. */
+static struct rule_list *read_maps_rbl(unsigned depth)
+{
+	struct span rest = span_str(conf_str(service_conf(), "maps_rbl_domains")), domain, text = SPAN_NONE;
+
+	while (span_next_word(&rest, ", \t\n", &domain))
+		text = span_printf(&forever, SPAN_FMT " reject_rbl_client " SPAN_FMT, SPAN_ARG(text),
+				   SPAN_ARG(domain));
+	return rules_read("maps_rbl_domains", text, depth);
+}
+
 static void read_name(const char *param, struct rule *r, struct span word, unsigned depth)
 {
 	r->arg = span_dup(&forever, word);
 	if ((r->def = find(word)) != NULL)
 		return;
-	if (is_class(word) && depth < DEPTH_MAX) {
+	if (span_is_ci(word, "reject_maps_rbl")) {
+		r->def = &class_rule;
+		r->list = read_maps_rbl(depth);
+	} else if (is_class(word) && depth < DEPTH_MAX) {
 		r->def = &class_rule;
 		r->list = read_class(word, depth);
 	} else if (span_chr(word, ':') > 0) {
@@ -367,7 +381,9 @@ static bool refuse(struct session *s, struct check *c)
 		return false;
 	log_action(s, "reject", s->where, c->rcpt, verdict_text(c, &c->verdict));
 	s->rcpt_now = c->rcpt;
+	s->policy = true;
 	reply_verdict(s, &c->verdict);
+	s->policy = false;
 	s->rcpt_now = SPAN_NONE;
 	return false;
 }

@@ -1,5 +1,6 @@
 /* session.c - one connection from greeting to farewell. */
 #include "restrict.h"
+#include "transcript.h"
 #include "proxy.h"
 #include "base/codec.h"
 #include "log/event.h"
@@ -58,6 +59,7 @@ void transaction_end(struct session *s)
 bool session_lost(struct session *s, enum rc rc)
 {
 	s->hangup = true;
+	s->ended_by = rc == RC_TIMEOUT ? "timeout" : "lost connection";
 	if (service_ending() && rc == RC_EOF && s->idle) {
 		reply(s, "421 4.3.2 %s Service not available, closing transmission channel", conf.myhostname);
 		return false;
@@ -97,6 +99,7 @@ static void session_end(struct session *s)
 	transaction_end(s);
 	limit_disconnect(s);
 	session_flush(s, 10);
+	transcript_end(s);
 	log_disconnect(s);
 	list_del(&s->link);
 	arena_release(&s->tx_arena);
@@ -230,6 +233,7 @@ static bool one_command(struct session *s)
 	if (rc != RC_OK)
 		return session_lost(s, rc);
 	s->idle = false;
+	transcript_in(s, line);
 	if (!crlf && bare_lf_ends(s))
 		return false;
 	if (conf.smtputf8 && !span_is_ascii(line) && !utf8_valid(line)) {
@@ -250,6 +254,7 @@ static void converse(struct session *s)
 		if (s->hangup)
 			return;
 		if (s->errors >= (unsigned)conf.hard_error_limit) {
+			s->ended_by = "too many errors";
 			log_info("too many errors after %s from %s", s->where, session_client(s));
 			reply(s, "421 4.7.0 %s Error: too many errors", conf.myhostname);
 			return;

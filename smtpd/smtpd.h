@@ -51,6 +51,8 @@ struct smtpd_conf {
 	int64_t rcpt_limit, rcpt_overshoot;
 	bool helo_required, delay_reject, allow_min_user, resolve_numeric_domain, strict_envelopes,
 	    disable_vrfy, soft_bounce, smtputf8, peername_lookup;
+	unsigned notice_classes; /* transcript.h: sessions that the postmaster is told of */
+	int64_t history_max;	 /* smtpd_history_flush_threshold */
 	bool reject_unlisted_rcpt, reject_unlisted_sender, relay_first, forbid_unauth_pipe;
 	enum bare_lf bare_lf;
 	int64_t bare_lf_code;
@@ -179,6 +181,11 @@ struct session {
 	/* delayed verdicts of restrictions */
 	struct verdict defer_if_permit, defer_if_reject; /* code 0: none; of the check that runs */
 	struct verdict wish[3]; /* defer_if_permit of client, HELO, sender, when they are judged at once */
+	/* the transcript */
+	struct buf said;
+	unsigned said_lines, trouble; /* trouble: bits of transcript.h */
+	bool policy, quiet;	      /* the next reply is one of a restriction; no notice is sent */
+	const char *ended_by;	      /* NULL: QUIT */
 	unsigned done[24], tried[24]; /* per row of the command table; the last row is "unknown" */
 };
 

@@ -1,5 +1,6 @@
 """anvil counts connections and events per service and client, and forgets the connections of a server process that ends (anvil(8))."""
 import os
+import re
 import struct
 import sys
 import time
@@ -70,3 +71,22 @@ def test_strangers_and_nonsense(anvil):
     s.send(record(ANVIL, b"\xff" * 30))
     assert s.recv(1000) == b""
     assert tell(anvil.connect(), CONNECT, client="192.0.2.9") == (1, 1)
+
+
+def test_the_log_says_what_the_highest_figures_were(tmp_path):
+    d = Daemon("anvil", str(tmp_path), main_cf="anvil_rate_time_unit = 60s\nanvil_status_update_time = 1s\n")
+    try:
+        s = d.connect()
+        for kind in (CONNECT, CONNECT, MAIL, RCPT, RCPT, RCPT, AUTH):
+            tell(s, kind)
+        end = time.monotonic() + 20
+        want = [r"max connection rate 2/60s for \(smtp:192\.0\.2\.1\) at \w{3} [ \d]\d \d\d:\d\d:\d\d$", r"max recipient rate 3/60s for ",
+                r"max message rate 1/60s for ", r"max auth rate 1/60s for ", r"max connection count 2 for \(smtp:192\.0\.2\.1\) at ", r"max cache size 1 at "]
+        while not all(re.search("statistics: " + w, d.text(), re.M) for w in want):
+            assert time.monotonic() < end, d.text()
+            time.sleep(0.1)
+        told = d.text()
+        time.sleep(1.5)
+        assert d.text().count("max auth rate") == told.count("max auth rate")  # nothing new, nothing said
+    finally:
+        d.kill()

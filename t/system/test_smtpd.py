@@ -3,6 +3,7 @@ may relay, and the log lines that administrators grep."""
 import base64
 import hashlib
 import hmac
+import json
 import os
 import random
 import re
@@ -17,7 +18,7 @@ import time
 
 import pytest
 
-from instance import SBIN, Instance
+from instance import SBIN, Instance, free_ports
 
 USER, PASSWORD = "u1@example.test", "secret one"
 ACCESS = ("inline:{ { bad@example.org = REJECT no thanks }, { held@example.org = HOLD }, { gone@example.org = DISCARD }, "
@@ -61,8 +62,10 @@ def inst(scratch):
         "smtpd_restriction_classes": "strangers", "strangers": "reject",
         "smtpd_sender_restrictions": "check_sender_access " + ACCESS,
         "smtpd_recipient_limit": "20", "smtpd_recipient_overshoot_limit": "2", "defer_transports": "local relay",
-        "smtpd_tls_auth_only": "yes",
+        "smtpd_tls_auth_only": "yes", "error_notice_recipient": "watch@mail.example.test",
     })
+    i.port["watched"] = free_ports(1)[0]
+    i.extra_master = [f"{i.host}:{i.port['watched']} inet n - n - - smtpd -o notify_classes=policy,protocol -o smtpd_history_flush_threshold=12"]
     os.makedirs(i.config, exist_ok=True)
     with open(users, "w", encoding="utf-8") as f:
         f.write(f"{USER}:{{PLAIN}}{PASSWORD}:{i.uid}:{i.gid}::{i.mail}/u1::\n")
@@ -738,3 +741,45 @@ def test_garbage_ends_no_process(inst):
 def test_lmtpd_is_installed():
     """One binary, two names."""
     assert os.path.exists(os.path.join(SBIN, "lmtpd"))
+
+
+def notices(inst, wanted):
+    """The transcripts in the queue: deferred, because local is. Waits for so many."""
+    end = time.monotonic() + 20
+    while True:
+        found = []
+        for line in inst.command("postqueue", "-j", text=True).stdout.splitlines():
+            item = json.loads(line)
+            if any(r["address"].startswith("watch@") for r in item["recipients"]):
+                found.append((item, inst.command("postcat", "-q", item["queue_id"], text=True).stdout))
+        if len(found) >= wanted or time.monotonic() > end:
+            return found
+        time.sleep(0.1)
+
+
+def test_postmaster_reads_what_was_said(inst):
+    def talk(*steps, quit_at_end=True):
+        c = Client(inst, "watched")
+        for step in steps + (("QUIT",) if quit_at_end else ()):
+            c.cmd(step)
+        c.s.close()
+
+    talk("EHLO c", "MAIL FROM:<a@b.example>", "RCPT TO:<bob@mail.example.test>")  # nothing to tell
+    talk("EHLO c", "MAIL FROM:<double-bounce@b.example>", "RCPT TO:<x@other.example>")  # a notice that came back
+    talk("EHLO c", "MAIL FROM:<a@b.example>", "RCPT TO:<x@other.example>")
+    talk("EHLO c", "FOO\001", "AUTH PLAIN c2VjcmV0IHRleHQ=", quit_at_end=False)
+    talk("EHLO long", *["BAR"] * 10, "RSET")
+    found = notices(inst, 3)
+    assert len(found) == 3
+    long = next(text for _, text in found if "EHLO long" in text)
+    assert long.count(" In:  BAR\n") == 10 and "RSET" not in long and "QUIT" not in long
+    found = [f for f in found if f[1] != long]
+    policy, protocol = sorted((text for _, text in found), key=lambda t: "FOO" in t)
+    assert {item["sender"].split("@")[0] for item, _ in found} == {"double-bounce"}
+    assert " SMTP server: errors from " in policy
+    assert "\n Out: 220 mail.example.test " in policy and "\n In:  EHLO c\n" in policy
+    assert " In:  RCPT TO:<x@other.example>\n Out: 554 5.7.1 <x@other.example>: Relay access denied\n In:  QUIT\n Out: 221 2.0.0 Bye\n" in policy
+    assert "Session aborted" not in policy
+    assert " In:  FOO?\n Out: 500 5.5.2 Error: command not recognized\n" in protocol
+    assert " In:  AUTH PLAIN" in protocol and "c2Vj" not in protocol
+    assert "\nSession aborted, reason: lost connection\n" in protocol

@@ -197,6 +197,7 @@ CASES = {
             clients(*XS) + senders("a@spam.test", "a@good.test", "") + helos("spam.test", "helo.spam.test") + [mail("a@good.test", "a@spam.test", x="ADDR=192.0.2.5")]),
     "rbl2": ({**r(client="reject_rbl_client bl.test"), "rbl_reply_maps": "inline:{ { bl.test = $$rbl_code 5.7.9 no; $$rbl_class [$$rbl_what] in $$rbl_domain$${rbl_reason?; $$rbl_reason} from $$client_name $$client_address $$helo_name $$sender $$recipient } }"}, clients(*XS)),
     "rbl3": ({**r(client="permit_rhswl_client rhs.test, reject_rbl_client bl.test=127.0.0.9", recipient="reject"), "default_rbl_reply": "$rbl_code Sorry $rbl_what", "maps_rbl_reject_code": "450"}, clients(*XS)),
+    "rblmaps": ({**r(client="reject_maps_rbl"), "maps_rbl_domains": "wl.test, bl.test"}, clients(*XS[:4])),
     "client": (r(client="reject_unknown_client_hostname"), clients(*XS)),
     "client2": ({**r(client="reject_unknown_reverse_client_hostname"), "unknown_client_reject_code": "550"}, clients(*XS)),
     "client3": ({**r(client="reject_unknown_client_hostname"), "unknown_client_reject_code": "554", "smtpd_delay_reject": "no"}, clients(*XS)),
