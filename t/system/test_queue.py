@@ -493,3 +493,12 @@ def test_smtputf8_is_detected_by_class(make):
             assert inst.command("sendmail", "-i", "-f", "s@sender.test", rcpt, input=content).returncode == 0
         inst.wait_log(r"to=<%s>.*status=sent" % rcpt)
         assert (b"SMTPUTF8" in said[-1]) == wanted, said
+
+
+def test_error_service_by_another_name(make):
+    """error_service_name: what no transport takes goes to the service of that name."""
+    inst = make({"error_service_name": "gone", "virtual_alias_domains": "alias.test", "virtual_alias_maps": "inline:{ one@alias.test=s@sender.test }"},
+                master=["gone unix - - n - - error"], drop=("error",))
+    assert inst.command("sendmail", "-i", "-f", "<>", "nobody@alias.test", input=b"Subject: x\n\nx\n").returncode == 0
+    inst.wait_log(r"to=<nobody@alias\.test>.*relay=none.*dsn=5\.1\.1, status=bounced \(User unknown in virtual alias table\)$")
+    assert inst.command("postconf", "-h", "error_service_name").stdout == b"gone\n"
