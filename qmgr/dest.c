@@ -80,7 +80,7 @@ static struct carrier *transport_get(struct span name)
 	}
 	t = xcalloc(1, sizeof(*t));
 	if (span_cstr(span_head(name, sizeof(t->name) - 1), t->name, sizeof(t->name)) != RC_OK)
-		snprintf(t->name, sizeof(t->name), "error");
+		snprintf(t->name, sizeof(t->name), "%s", conf_str(c, "error_service_name"));
 	t->concurrency_limit = conf_transport_int(c, t->name, "_destination_concurrency_limit",
 						  "default_destination_concurrency_limit");
 	t->recipient_limit = conf_transport_int(c, t->name, "_destination_recipient_limit",

@@ -125,7 +125,7 @@ static void apply_filter(const struct message *m, struct router_resolve_reply *t
 static void divert(const struct message *m, struct router_resolve_reply *to)
 {
 	if (!qmgr_conf.min_user && to->rcpt.n > 0 && to->rcpt.p[0] == '-') {
-		to->transport = SPAN("error");
+		to->transport = span_str(conf_str(service_conf(), "error_service_name"));
 		to->nexthop = SPAN("5.1.3 bad address syntax");
 	} else if (!m->flushed && *qmgr_conf.defer_transports && is_deferred_transport(to->transport)) {
 		to->transport = SPAN("retry");

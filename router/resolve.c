@@ -158,7 +158,7 @@ static enum rc classify(const struct routes *v, struct span sender, struct span 
 		return rc;
 	if (rc == RC_OK) {
 		r->class = AC_VIRTUAL_ALIAS; /* whoever is left after alias expansion does not exist */
-		r->transport = SPAN("error");
+		r->transport = span_str(conf_str(service_conf(), "error_service_name"));
 		r->nexthop = SPAN("5.1.1 User unknown in virtual alias table");
 		return RC_OK;
 	}
@@ -215,7 +215,7 @@ static enum rc check_relocated(struct span addr, struct arena *a, struct resolve
 	rc = maps_find_addr(router.relocated, address_unquote(a, addr), FORMS_ADDR, router.delimiter, ours,
 			    false, a, &value, &ext, e);
 	if (rc == RC_OK) {
-		r->transport = SPAN("error");
+		r->transport = span_str(conf_str(service_conf(), "error_service_name"));
 		r->nexthop =
 		    span_printf(a, "5.1.6 %s" SPAN_FMT, router.relocated_prefix ? "User has moved to " : "",
 				SPAN_ARG(value));
@@ -255,7 +255,7 @@ static struct span with_names(struct span addr, struct arena *a, struct err *e)
 
 static void bad_syntax(struct resolved *r)
 {
-	r->transport = SPAN("error");
+	r->transport = span_str(conf_str(service_conf(), "error_service_name"));
 	r->nexthop = SPAN("5.1.3 Bad recipient address syntax");
 }
 

@@ -114,8 +114,8 @@ void answer_validate(struct ipc_call *call, const void *request)
 	out.rcpt = r.rcpt;
 	out.transport = r.transport;
 	out.nexthop = r.nexthop;
-	if (r.code == 0 && span_is(r.transport, "error") && r.class != AC_VIRTUAL_ALIAS &&
-	    span_starts(r.nexthop, SPAN("5.1.3"))) {
+	if (r.code == 0 && span_is(r.transport, conf_str(service_conf(), "error_service_name")) &&
+	    r.class != AC_VIRTUAL_ALIAS && span_starts(r.nexthop, SPAN("5.1.3"))) {
 		out.code = 553;
 		out.dsn = SPAN("5.1.3");
 		out.text = SPAN("Bad recipient address syntax");

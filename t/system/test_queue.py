@@ -457,3 +457,49 @@ def test_verify_only_delivers_nothing(make):
     inst.wait_log("status=deliverable")
     assert not s.messages
     inst.wait_queue_empty()
+
+
+def test_recipient_limit_and_clog_warning(make):
+    """qmgr_message_recipient_limit bounds what is worked on; a destination that takes all of it is named in the log (QSHAPE_README), and the rest comes after."""
+    dead, good = socket.create_server(("127.0.0.1", 0), backlog=8), Server()  # takes connections, says nothing
+    port = dead.getsockname()[1]
+    inst = make({"transport_maps": "inline:{ {dead.test=smtp:[127.0.0.1]:%d} {good.test=%s} }" % (port, to_server(good)), "qmgr_message_recipient_limit": "3",
+                 "smtp_helo_timeout": "6s", "smtp_destination_concurrency_limit": "1", "minimal_backoff_time": "300s", "maximal_backoff_time": "300s"})
+    for who in "abc":
+        send(inst, who + "@dead.test")
+    send(inst, "r@good.test")
+    inst.wait_log(r"qmgr\[\d+\]: warning: mail for \[127\.0\.0\.1\]:%d is using up 2 of 3 active queue entries$" % port)
+    inst.wait_log(r"qmgr\[\d+\]: warning: you may need to increase the concurrency limit of transport smtp, ")
+    settle(lambda: len(good.messages) == 1, 30, "mail that waited for room was not delivered")
+    log = inst.log()
+    assert log.index("to=<a@dead.test>") < log.index("to=<r@good.test>")
+    dead.close()
+
+
+def test_smtputf8_is_detected_by_class(make):
+    """smtputf8_autodetect_classes: sendmail(1) says nothing about it, so its mail is looked at; what an SMTP client did not ask for is not (SMTPUTF8_README)."""
+    said = []
+
+    def note(server, c, line):
+        said.append(line)
+        return "250 2.1.0 ok"
+    s = Server(MAIL=note)
+    inst = make({"transport_maps": transports(far_test=to_server(s))})
+    text = "Subject: gr\u00fc\u00df\n\nx\n".encode()
+    for n, (content, by_client, wanted) in enumerate(((text, False, True), (b"Subject: x\n\n" + text, False, False), (text, True, False))):
+        rcpt = "r%d@far.test" % n
+        if by_client:
+            send(inst, rcpt, text=content)
+        else:
+            assert inst.command("sendmail", "-i", "-f", "s@sender.test", rcpt, input=content).returncode == 0
+        inst.wait_log(r"to=<%s>.*status=sent" % rcpt)
+        assert (b"SMTPUTF8" in said[-1]) == wanted, said
+
+
+def test_error_service_by_another_name(make):
+    """error_service_name: what no transport takes goes to the service of that name."""
+    inst = make({"error_service_name": "gone", "virtual_alias_domains": "alias.test", "virtual_alias_maps": "inline:{ one@alias.test=s@sender.test }"},
+                master=["gone unix - - n - - error"], drop=("error",))
+    assert inst.command("sendmail", "-i", "-f", "<>", "nobody@alias.test", input=b"Subject: x\n\nx\n").returncode == 0
+    inst.wait_log(r"to=<nobody@alias\.test>.*relay=none.*dsn=5\.1\.1, status=bounced \(User unknown in virtual alias table\)$")
+    assert inst.command("postconf", "-h", "error_service_name").stdout == b"gone\n"
