@@ -20,8 +20,9 @@ struct settings {
 	    queue_minfree;
 	int64_t boundary_limit, token_limit, duplicate_limit;
 	bool add_missing, original_recipient, replace_cr, soft_bounce;
-	bool from_obsolete;	/* header_from_format */
-	bool mime, detect_8bit; /* !disable_mime_input_processing, detect_8bit_encoding_header */
+	bool from_obsolete;	       /* header_from_format */
+	struct span full_name_charset; /* full_name_encoding_charset; "": names go as they are */
+	bool mime, detect_8bit;	       /* !disable_mime_input_processing, detect_8bit_encoding_header */
 	bool strict_headers, strict_body,
 	    strict_domain;   /* strict_7bit_headers, _8bitmime_body, _mime_encoding_domain */
 	bool remote_rewrite; /* remote_header_rewrite_domain is set */

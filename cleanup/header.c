@@ -209,12 +209,16 @@ static void add_from(struct header_pass *p, const char *resent)
 	struct span sender = j->env.sender.n > 0 ? j->env.sender : SPAN("MAILER-DAEMON");
 	struct span name = j->env.sender.n > 0 ? j->env.full_name : SPAN("Mail Delivery System");
 
+	bool encoded = !span_is_ascii(name) && settings.full_name_charset.n > 0;
+
+	if (encoded)
+		name = header_encode(&j->a, name, settings.full_name_charset);
 	if (name.n > 0 && settings.from_obsolete)
 		add_line(p, span_printf(&j->a, "%sFrom: " SPAN_FMT " (" SPAN_FMT ")", resent,
-					SPAN_ARG(sender), SPAN_ARG(comment(&j->a, name))));
+					SPAN_ARG(sender), SPAN_ARG(encoded ? name : comment(&j->a, name))));
 	else if (name.n > 0)
 		add_line(p, span_printf(&j->a, "%sFrom: " SPAN_FMT " <" SPAN_FMT ">", resent,
-					SPAN_ARG(phrase(&j->a, name)), SPAN_ARG(sender)));
+					SPAN_ARG(encoded ? name : phrase(&j->a, name)), SPAN_ARG(sender)));
 	else
 		add_line(p, span_printf(&j->a, "%sFrom: " SPAN_FMT, resent, SPAN_ARG(sender)));
 	if (address_split(sender).domain.n == 0) { /* to be made complete with the others */

@@ -83,6 +83,7 @@ void settings_load(void)
 		.boundary_limit = conf_int(c, "mime_boundary_length_limit"),
 		.token_limit = conf_int(c, "header_address_token_limit"),
 		.duplicate_limit = conf_int(c, "duplicate_filter_limit"),
+		.full_name_charset = span_str(conf_str(c, "full_name_encoding_charset")),
 		.from_obsolete = strcmp(conf_str(c, "header_from_format"), "obsolete") == 0,
 		.mime = !conf_bool(c, "disable_mime_input_processing"),
 		.detect_8bit = conf_bool(c, "detect_8bit_encoding_header"),

@@ -27,6 +27,9 @@ struct span header_unfold(struct arena *a, struct span body);
 /* RFC 2047 words decoded to UTF-8 (charsets through iconv; unknown ones leave the word as it is). At most 64
  * KiB out. */
 struct span header_decode(struct arena *a, struct span unfolded);
+/* Text of that character set as RFC 2047 "Q" words for a phrase or a comment, each at most 75 bytes long, one a line
+ * ("\n " between them); UTF-8 characters stay in one word. */
+struct span header_encode(struct arena *a, struct span text, struct span charset);
 /* Appends `bytes` as UTF-8; false, and nothing appended, when the character set is unknown or the bytes are
  * not of it. */
 bool charset_to_utf8(struct buf *out, struct span charset, struct span bytes);

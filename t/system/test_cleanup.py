@@ -94,6 +94,12 @@ def test_local_mail_is_completed(world):
     assert text.endswith("\n\nbody\n")
 
 
+def test_full_name_beyond_ascii(world):
+    """full_name_encoding_charset: RFC 2047 words, so that the field is ASCII."""
+    code, _, _ = fm.submit(world.s, "AAAAA12345672A", "Subject: hi\n\nbody\n", sender="root", rcpts=("root",), flags=4, full_name="J\u00f6rg, M")
+    assert code[0] == 0 and "From: =?utf-8?Q?J=C3=B6rg=2C_M?= <root@example.org>" in world.show("AAAAA12345672A", "-bh")
+
+
 def test_remote_mail_is_left_alone(world):
     code, _, _ = fm.submit(world.s, "AAAAA123456703", "Subject: hi\n\nbody\n")
     assert code[0] == 0

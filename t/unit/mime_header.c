@@ -25,6 +25,27 @@ static void fields_come_whole(void **state)
 	assert_true(span_is(rest, "body: x\r\n"));
 }
 
+/* RFC 2047 sections 2 and 5: 75 bytes a word, no character split, and decoding gives the text back. */
+static void words_are_written(void **state)
+{
+	struct span text =
+	    SPAN("J\303\266rg \"_=?\" M\303\274ller, \342\202\254\342\202\254\342\202\254\342\202\254"
+		 "\342\202\254\342\202\254\342\202\254\342\202\254 (end)");
+	struct span words = header_encode(&a, text, SPAN("utf-8")), rest = words, line;
+	size_t lines = 0;
+
+	(void)state;
+	assert_true(span_is(header_encode(&a, SPAN("J\303\266 X"), SPAN("utf-8")), "=?utf-8?Q?J=C3=B6_X?="));
+	assert_true(span_is(header_encode(&a, SPAN("\366"), SPAN("iso-8859-1")), "=?iso-8859-1?Q?=F6?="));
+	assert_int_equal(header_encode(&a, SPAN(""), SPAN("utf-8")).n, 0);
+	for (; span_next(&rest, '\n', &line); lines++) {
+		assert_true(span_trim(line).n <= 75);
+		assert_true(span_starts(span_trim(line), SPAN("=?utf-8?Q?")) && span_ends(line, SPAN("?=")));
+	}
+	assert_true(lines > 2);
+	assert_true(span_eq(header_decode(&a, header_unfold(&a, words)), text));
+}
+
 static void header_ends_without_empty_line(void **state)
 {
 	struct span rest = SPAN("A: 1\nno field here\nB: 2\n");
@@ -76,6 +97,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fields_come_whole),
+		cmocka_unit_test(words_are_written),
 		cmocka_unit_test(header_ends_without_empty_line),
 		cmocka_unit_test(find_folds_case_and_takes_the_first),
 		cmocka_unit_test(every_byte_belongs_to_one_field),
