@@ -203,6 +203,16 @@ const struct map *map_any_changed(void)
 	return NULL;
 }
 
+const struct map *map_any_broken(void)
+{
+	for (struct list *it = open_maps.next; it && it != &open_maps; it = it->next) {
+		const struct map *m = LIST_ENTRY(it, struct map, link);
+		if (map_is_broken(m))
+			return m;
+	}
+	return NULL;
+}
+
 /* ---- one look-up ---- */
 struct offloaded {
 	struct map *m;
