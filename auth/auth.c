@@ -3,6 +3,7 @@
 #include "auth.h"
 #include "connection.h"
 #include "log/log.h"
+#include "map/map.h"
 #include "tickets.h"
 
 struct auth_conf auth_conf;
@@ -44,6 +45,12 @@ static size_t paths(struct arena *a, struct sandbox_path **out)
 	return 1;
 }
 
+static void start(void)
+{
+	tickets_start();
+	map_watch(false);
+}
+
 static const struct service auth = {
 	.name = "auth",
 	.kind = SV_STREAM,
@@ -52,7 +59,7 @@ static const struct service auth = {
 	.paths = paths,
 	.offload_threads = 2, /* password hashes */
 	.prepare = prepare,
-	.start = tickets_start,
+	.start = start,
 	.serve = connection_serve,
 };
 

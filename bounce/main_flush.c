@@ -74,11 +74,17 @@ static const struct ipc_handler handlers[] = {
 	{ 0, NULL, NULL },
 };
 
+static void start(void)
+{
+	map_watch(false);
+}
+
 static const struct service flush = {
 	.name = "flush",
 	.kind = SV_IPC,
 	.user = "aux_owner",
 	.rights = "stdio accept recvfd",
+	.start = start,
 	.prepare = prepare,
 	.handlers = handlers,
 };

@@ -3,11 +3,7 @@
 #include "log/log.h"
 #include "service/service.h"
 
-#define MAPS_HELD     16
 #define LOOK_EVERY_MS 1000
-
-static struct maps *held[MAPS_HELD];
-static size_t held_n;
 
 static struct maps *open_and_hold(const char *param, unsigned flags)
 {
@@ -19,8 +15,6 @@ static struct maps *open_and_hold(const char *param, unsigned flags)
 		log_warning("%s: %s", param, e.text);
 	if (m == NULL)
 		die("%s: cannot be used", param);
-	INVARIANT(held_n < MAPS_HELD);
-	held[held_n++] = m;
 	return m;
 }
 
@@ -49,14 +43,13 @@ void setup_watch(void)
 {
 	static mono_t looked;
 	mono_t now = mono_now();
+	const struct map *m;
 
 	if (mono_diff_ms(now, looked) < LOOK_EVERY_MS)
 		return;
 	looked = now;
-	for (size_t i = 0; i < held_n; i++)
-		if (maps_changed(held[i])) {
-			log_info("a table has changed: restarting");
-			service_retire();
-			return;
-		}
+	if ((m = map_any_changed())) {
+		log_info("table %s has changed -- restarting", map_name(m));
+		service_retire();
+	}
 }

@@ -2,6 +2,7 @@
  * maildrop/. Who submits is known from the kernel (SO_PEERCRED, the owner of the file), whatever the
  * submission says. */
 #include "pickup.h"
+#include "map/map.h"
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -92,6 +93,12 @@ static const struct ipc_handler handlers[] = {
 	{ 0, NULL, NULL },
 };
 
+static void start(void)
+{
+	maildrop_start();
+	map_watch(false);
+}
+
 static const struct service pickup = {
 	.name = "pickup",
 	.kind = SV_IPC,
@@ -99,7 +106,7 @@ static const struct service pickup = {
 	.rights = "stdio accept recvfd rpath wpath",
 	.queue_dirs = "maildrop corrupt",
 	.prepare = prepare,
-	.start = maildrop_start,
+	.start = start,
 	.handlers = handlers,
 	.wakeup = maildrop_scan,
 };

@@ -5,24 +5,9 @@
 #include "log/log.h"
 #include "service/service.h"
 
-#define TABLE_CHECK_MS 1000
-
-static void watch_tables(void *unused)
-{
-	(void)unused;
-	while (!service_draining()) {
-		task_sleep_ms(TABLE_CHECK_MS);
-		if (!router_tables_changed())
-			continue;
-		log_info("table has changed -- restarting");
-		service_retire();
-		return;
-	}
-}
-
 static void start(void)
 {
-	task_spawn(watch_tables, NULL);
+	map_watch(true);
 }
 
 static const struct ipc_handler handlers[] = {

@@ -39,7 +39,6 @@ struct router {
 };
 extern struct router router;
 void router_prepare(void); /* dies when a table has wrong syntax */
-bool router_tables_changed(void);
 size_t router_paths(struct arena *a, struct sandbox_path **out);
 
 /* RC_OK the domain is final here (mydestination, or a literal of our own), RC_NOTFOUND, RC_AGAIN. */

@@ -247,29 +247,6 @@ size_t router_paths(struct arena *a, struct sandbox_path **out)
 	return n;
 }
 
-bool router_tables_changed(void)
-{
-	struct maps *all[] = { router.relocated,
-			       router.local_rcpt,
-			       router.valias,
-			       router.vmailbox,
-			       router.relay_rcpt,
-			       router.canonical,
-			       router.sender_canonical,
-			       router.rcpt_canonical,
-			       router.mail.transport,
-			       router.mail.sender_relayhost,
-			       router.mail.sender_transport,
-			       router.probe.transport,
-			       router.probe.sender_relayhost,
-			       router.probe.sender_transport };
-
-	for (size_t i = 0; i < ARRAY_LEN(all); i++)
-		if (maps_changed(all[i]))
-			return true;
-	return false;
-}
-
 enum rc router_domain_local(struct span domain, struct err *e)
 {
 	enum rc rc;

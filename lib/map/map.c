@@ -37,12 +37,19 @@ enum rc map_driver_find(struct span type, const struct map_driver **out, const c
 	return map_module_load(type, out, suffix, e);
 }
 
+static struct list broken_maps; /* not opened */
+
 /* A map that cannot be used stays in its place and says so at every look-up, so that mail is deferred, not
  * lost. */
 static enum rc broken(struct map *m, enum rc rc, const struct err *e)
 {
 	m->drv = &map_fail;
 	m->broken = xstrdup(e->text);
+	if (m->depth == 0) {
+		if (!broken_maps.next)
+			list_init(&broken_maps);
+		list_add_tail(&broken_maps, &m->link);
+	}
 	return rc;
 }
 
@@ -201,6 +208,13 @@ const struct map *map_any_changed(void)
 			return m;
 	}
 	return NULL;
+}
+
+const struct map *map_any_broken(void)
+{
+	return broken_maps.next && broken_maps.next != &broken_maps
+		   ? LIST_ENTRY(broken_maps.next, struct map, link)
+		   : NULL;
 }
 
 /* ---- one look-up ---- */

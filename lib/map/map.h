@@ -107,11 +107,14 @@ size_t map_types(const char **out, size_t max);
  * service frame, and with `files` all others that are not in memory once read. */
 void map_set_remote(bool files);
 /* Looks at the files of all open tables once a second, and lets the process retire (service_retire()) when one has
- * changed: sessions go on with what they began with, new ones are for a fresh process. Call it in start(). `rpath`: the
+ * changed: sessions go on with what they began with, new ones are for a fresh process. A table that could not be opened
+ * is tried again so, too, every ten seconds, for only a fresh process may open it. Call it in start(). `rpath`: the
  * process may look at names. */
 void map_watch(bool rpath);
 /* The first open table that has changed, or NULL. */
 const struct map *map_any_changed(void);
+/* The first open table that could not be opened, or NULL. */
+const struct map *map_any_broken(void);
 /* socketmap_max_reply_size */
 void map_socketmap_limit(int64_t bytes);
 /* Module directory (default: next to the program, else PREFIX/lib/postern). */

@@ -7,6 +7,7 @@
 
 #define ANSWER_WITHIN_S 100 /* a database server may need its time */
 #define LOOK_EVERY_MS	1000
+#define TRY_AGAIN_MS	10000 /* a table that could not be opened */
 
 static enum rc ask(uint16_t type, const void *request, void *reply, struct arena *a, struct err *e)
 {
@@ -28,14 +29,18 @@ void map_set_remote(bool files)
 
 static void watch(void *unused)
 {
+	mono_t since = loop_now();
 	const struct map *m;
 
 	(void)unused;
 	while (!service_draining()) {
 		task_sleep_ms(LOOK_EVERY_MS);
-		if (!(m = map_any_changed()))
+		if ((m = map_any_changed()))
+			log_info("table %s has changed -- restarting", map_name(m));
+		else if (mono_diff_ms(loop_now(), since) >= TRY_AGAIN_MS && (m = map_any_broken()))
+			log_info("table %s could not be opened -- restarting to try again", map_name(m));
+		else
 			continue;
-		log_info("table %s has changed -- restarting", map_name(m));
 		service_retire();
 		return;
 	}
