@@ -344,6 +344,24 @@ enum rc dbpool_open(const struct db_client *client, struct dbconf *c, struct spa
 	return rc;
 }
 
+enum rc dbpool_lookup(struct dbpool *p, void *job, struct db_answer *answer, const char *table,
+		      struct arena *a, struct span *value, struct err *e)
+{
+	enum rc rc = db_query_wants(answer->q, answer->key, e);
+
+	if (rc != RC_OK)
+		return rc;
+	buf_init(&answer->text, DB_RESULT_MAX);
+	rc = dbpool_run(p, job, e);
+	if (rc == RC_OK)
+		*value = span_dup(a, buf_span(&answer->text));
+	if (answer->empty)
+		log_warning("table \"%s\": empty lookup result for: \"" SPAN_FMT "\" -- ignored", table,
+			    SPAN_ARG(answer->key));
+	buf_release(&answer->text);
+	return rc;
+}
+
 void dbpool_seed(struct dbpool *p, void *conn)
 {
 	if (p->slot[0].conn || p->slot[0].busy) {

@@ -8,7 +8,7 @@
 #ifndef MAP_DBPOOL_H
 #define MAP_DBPOOL_H
 
-#include "map/dbconf.h"
+#include "map/dbquery.h"
 
 #define DB_CONNECTIONS_MAX 4  /* of one pool */
 #define DB_CONNECT_S	   10 /* for one server */
@@ -36,5 +36,9 @@ void dbpool_close(struct dbpool **p);
 void dbpool_seed(struct dbpool *p, void *conn);
 /* Waits. Failures but RC_NOTFOUND and RC_LIMIT come as RC_AGAIN, with the reason. */
 MUST_CHECK enum rc dbpool_run(struct dbpool *p, void *job, struct err *e);
+/* A whole look-up in `table`: asks, unless the key is none to be asked for; `answer` is part of `job` and gathers
+ * there. An empty value that was left out is told in the log. */
+MUST_CHECK enum rc dbpool_lookup(struct dbpool *p, void *job, struct db_answer *answer, const char *table,
+				 struct arena *a, struct span *value, struct err *e);
 
 #endif

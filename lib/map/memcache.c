@@ -119,18 +119,17 @@ static void release(struct memcache *c)
 static enum rc open_parts(struct map *m, struct memcache *c, struct err *e)
 {
 	struct span unused;
-	enum rc rc = memcache_key(c->key_format, SPAN("user@a.b.c.d.e.f.g.h.i.j"), &c->arena, &unused, e);
 
-	if (rc == RC_SYNTAX)
+	if (memcache_key(c->key_format, SPAN("user@a.b.c.d.e.f.g.h.i.j"), &c->arena, &unused, e) == RC_SYNTAX)
 		return err_prefix(e, "%s: key_format", c->file.path);
-	if ((rc = wire_open(c->server, &c->limits, &c->wire, e)) != RC_OK)
+	if (wire_open(c->server, &c->limits, &c->wire, e) != RC_OK)
 		return err_prefix(e, "%s: memcache", c->file.path);
-	if (c->domain.n && (rc = match_list_open("domain", c->domain, MATCH_EXACT, &c->domains, e)) != RC_OK)
+	if (c->domain.n && match_list_open("domain", c->domain, MATCH_EXACT, &c->domains, e) != RC_OK)
 		return err_prefix(e, "%s", c->file.path);
 	if (!c->backup_name.n)
 		return RC_OK;
 	/* What proxymap opens it opens here; elsewhere a file table may have to be asked of it. */
-	if ((rc = map_open_at(c->backup_name, m->flags, m->depth + 1, false, &c->backup, e)) != RC_OK)
+	if (map_open_at(c->backup_name, m->flags, m->depth + 1, false, &c->backup, e) != RC_OK)
 		return err_prefix(e, "%s: backup", c->file.path);
 	return RC_OK;
 }

@@ -657,21 +657,11 @@ static enum rc lookup(struct map *m, unsigned flags, struct span key, struct are
 					  .format = t->format,
 					  .key = key,
 					  .max = t->conf->number[DBP_EXPANSION_LIMIT] } };
-	enum rc rc = db_query_wants(&t->query, key, e);
+	enum rc rc = dbpool_lookup(t->pool, &j, &j.answer, m->name, a, value, e);
 
 	(void)flags;
-	if (rc != RC_OK)
-		return rc;
-	buf_init(&j.answer.text, DB_RESULT_MAX);
-	rc = dbpool_run(t->pool, &j, e);
-	if (rc == RC_OK)
-		*value = span_dup(a, buf_span(&j.answer.text));
 	if (j.note[0])
 		log_warning("%s: %s", m->name, j.note);
-	if (j.answer.empty)
-		log_warning("table \"%s\": empty lookup result for: \"" SPAN_FMT "\" -- ignored", m->name,
-			    SPAN_ARG(key));
-	buf_release(&j.answer.text);
 	return rc;
 }
 

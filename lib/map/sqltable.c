@@ -1,6 +1,5 @@
 /* map/sqltable.c - tables in SQL databases. */
 #include "map/sqltable.h"
-#include "log/log.h"
 
 struct sql_table {
 	const struct sql_client *client;
@@ -182,18 +181,7 @@ enum rc sql_lookup(struct map *m, unsigned flags, struct span key, struct arena 
 					 .format = t->conf->text[DBP_RESULT_FORMAT],
 					 .key = key,
 					 .max = t->conf->number[DBP_EXPANSION_LIMIT] } };
-	enum rc rc = db_query_wants(&t->query, key, e);
 
 	(void)flags;
-	if (rc != RC_OK)
-		return rc;
-	buf_init(&j.answer.text, DB_RESULT_MAX);
-	rc = dbpool_run(t->pool, &j, e);
-	if (rc == RC_OK)
-		*value = span_dup(a, buf_span(&j.answer.text));
-	if (j.answer.empty)
-		log_warning("table \"%s\": empty lookup result for: \"" SPAN_FMT "\" -- ignored", m->name,
-			    SPAN_ARG(key));
-	buf_release(&j.answer.text);
-	return rc;
+	return dbpool_lookup(t->pool, &j, &j.answer, m->name, a, value, e);
 }

@@ -12,12 +12,11 @@ static enum rc open_tcp(struct map *m, struct err *e)
 {
 	char endpoint[512];
 	struct wire *w;
-	enum rc rc;
 
 	if (m->arg.n > sizeof endpoint - 8)
 		return err_set(e, RC_LIMIT, "%s: name too long", m->drv->name);
 	snprintf(endpoint, sizeof endpoint, "inet:" SPAN_FMT, SPAN_ARG(m->arg));
-	if ((rc = wire_open(span_str(endpoint), &limits, &w, e)) != RC_OK)
+	if (wire_open(span_str(endpoint), &limits, &w, e) != RC_OK)
 		return err_prefix(e, "%s", m->name);
 	m->state = w;
 	return RC_OK;

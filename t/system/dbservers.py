@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import signal
+import smtplib
 import socket
 import subprocess
 import time
@@ -11,6 +12,14 @@ import time
 import pytest
 
 from instance import free_ports
+
+
+def rcpt(inst, address, sender="a@sender.test"):
+    """What the instance says of a recipient: code, text."""
+    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=90) as s:
+        s.ehlo()
+        s.mail(sender)
+        return s.rcpt(address)
 
 
 def need(program, package):

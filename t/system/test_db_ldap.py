@@ -9,7 +9,7 @@ import time
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from dbservers import Slapd  # noqa: E402
+from dbservers import Slapd, rcpt  # noqa: E402
 from instance import Instance, make_certificates, scratch  # noqa: E402
 
 BASE = "dc=example,dc=test"
@@ -165,13 +165,6 @@ def test_ways_to_the_server(place):
     assert place.ask("one@example.com", server_host=f"ldaps://127.0.0.1:{port}", tls_ca_cert_file=ca, tls_require_cert="yes") == want
     assert place.ask("one@example.com", server_host=place.db.local, bind="sasl", sasl_mechs="EXTERNAL", bind_dn=None, bind_pw=None) == want
     assert "version: must be 3" in place.ask("k", version="2", start_tls="yes")
-
-
-def rcpt(inst, address, sender="a@sender.test"):
-    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=90) as s:
-        s.ehlo()
-        s.mail(sender)
-        return s.rcpt(address)
 
 
 def test_delivers_across_a_restart(place):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from dbservers import MariaDb  # noqa: E402
+from dbservers import MariaDb, rcpt  # noqa: E402
 from fakemaster import Daemon, record, span  # noqa: E402
 from instance import Instance, make_certificates, scratch  # noqa: E402
 from test_proxymap import FOUND, LOOKUP, ask, take  # noqa: E402
@@ -187,13 +187,6 @@ def test_slow_and_dead_servers_hold_nobody_up(place, tmp_path):
         assert d.text().count("connect to mysql server unix:/nowhere/s") == 1
     finally:
         d.end()
-
-
-def rcpt(inst, address):
-    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=90) as s:
-        s.ehlo()
-        s.mail("a@sender.test")
-        return s.rcpt(address)
 
 
 def test_delivers_and_waits_for_the_server(place):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from dbservers import Postgres  # noqa: E402
+from dbservers import Postgres, rcpt  # noqa: E402
 from instance import Instance, scratch  # noqa: E402
 
 SQL = r"""CREATE TABLE alias (address text, goto text, other text);
@@ -112,13 +112,6 @@ def test_bytes_that_are_no_text(place):
     for key in (b"\xff\xfe@example.com", b"\xbf' OR 1=1 -- "):
         r = place.inst.command("postmap", "-q", key, f"pgsql:{place.inst.config}/t.cf")
         assert r.returncode == 1 and not r.stdout, r.stderr
-
-
-def rcpt(inst, address):
-    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=90) as s:
-        s.ehlo()
-        s.mail("a@sender.test")
-        return s.rcpt(address)
 
 
 def test_delivers_across_a_restart(place):

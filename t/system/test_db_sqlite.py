@@ -9,6 +9,7 @@ import time
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
+from dbservers import rcpt  # noqa: E402
 from instance import Instance, scratch  # noqa: E402
 
 
@@ -81,13 +82,6 @@ def test_answers(place, n):
     settings, key, want = CASES[n]
     got = place.ask(key, **settings)
     assert got == want or (want and got and re.search(want, got)), got
-
-
-def rcpt(inst, address, sender="a@sender.test"):
-    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=90) as s:
-        s.ehlo()
-        s.mail(sender)
-        return s.rcpt(address)
 
 
 def test_delivers_and_follows_the_file(place):
