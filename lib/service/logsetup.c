@@ -84,7 +84,7 @@ static enum rc open_file(const struct conf *c, const char *param, const char *fi
 	*fd = -1;
 	if (file[0] == '\0')
 		return RC_OK;
-	mode_t mode;
+	mode_t mode = 0600;
 	enum rc rc = prefix_allowed(c, param, file, e);
 	if (rc != RC_OK || (rc = mode_of_new(c, &mode, e)) != RC_OK)
 		return rc;
