@@ -63,8 +63,10 @@ static const char *x_name(struct session *s, const struct attr *a)
 		return bad(s, "NAME", a->value);
 	s->name = a->none ? SPAN("unknown") : a->value;
 	s->name_code = a->temp ? 4 : a->none ? 5 : 2;
-	s->rname = s->name; /* unless REVERSE_NAME says otherwise */
-	s->rname_code = s->name_code;
+	if (s->name_code == 2) { /* unless REVERSE_NAME says otherwise */
+		s->rname = s->name;
+		s->rname_code = s->name_code;
+	}
 	return NULL;
 }
 

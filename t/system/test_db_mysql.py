@@ -47,7 +47,7 @@ class Place:
             "virtual_alias_maps": f"mysql:{self.base}/i/etc/alias.cf", "virtual_mailbox_maps": f"proxy:mysql:{self.base}/i/etc/box.cf",
             "transport_maps": "mysql:route", "route_hosts": "unix:" + self.db.socket, "route_user": "reader", "route_password": "se#cret",
             "route_dbname": "mail", "route_query": "SELECT 'error:5.1.2 gone' FROM alias WHERE address = 'user' AND '%s' = 'gone.test'",
-            "virtual_minimum_uid": "100"})
+            "virtual_minimum_uid": "100", "smtpd_reject_unlisted_recipient": "no"})
         self.inst.main.update({"virtual_mailbox_base": self.inst.mail, "virtual_uid_maps": f"static:{self.inst.uid}",
                                "virtual_gid_maps": f"static:{self.inst.gid}"})
         self.inst.write_config()
