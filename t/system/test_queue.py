@@ -468,6 +468,8 @@ def test_recipient_limit_and_clog_warning(make):
                  "smtp_helo_timeout": "6s", "smtp_destination_concurrency_limit": "1", "minimal_backoff_time": "300s", "maximal_backoff_time": "300s"})
     for who in "abc":
         send(inst, who + "@dead.test")
+    inst.wait_log(r"\(queue active\)", count=3)
+    time.sleep(0.5)  # until they stand before their destination
     send(inst, "r@good.test")
     inst.wait_log(r"qmgr\[\d+\]: warning: mail for \[127\.0\.0\.1\]:%d is using up 2 of 3 active queue entries$" % port)
     inst.wait_log(r"qmgr\[\d+\]: warning: you may need to increase the concurrency limit of transport smtp, ")
