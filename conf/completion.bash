@@ -159,11 +159,11 @@ _postern_postlock() {
 _postern_test_tool() { # OPTIONS
 	local cur prev config
 	_postern_begin || return
-	case $prev in
-	-F | -d | -D) [ "$prev" = -F ] && [ "${COMP_WORDS[0]##*/}" = smtp-sink ] || { mapfile -t COMPREPLY < <(compgen -f -- "$cur") && return; } ;;
-	-R) [ "${COMP_WORDS[0]##*/}" = smtp-sink ] && mapfile -t COMPREPLY < <(compgen -d -- "$cur") && return ;;
-	-u) mapfile -t COMPREPLY < <(compgen -u -- "$cur") && return ;;
-	-f | -r | -q | -Q | -s | -W) [ "${COMP_WORDS[0]##*/}" = smtp-sink ] && _postern_words "connect helo ehlo lhlo mail rcpt vrfy data . rset noop quit" && return ;;
+	case ${COMP_WORDS[0]##*/}$prev in
+	smtp-source-F | smtp-sink-d | smtp-sink-D) mapfile -t COMPREPLY < <(compgen -f -- "$cur") && return ;;
+	smtp-sink-R) mapfile -t COMPREPLY < <(compgen -d -- "$cur") && return ;;
+	smtp-sink-u) mapfile -t COMPREPLY < <(compgen -u -- "$cur") && return ;;
+	smtp-sink-[frqQsW]) _postern_words "connect helo ehlo lhlo mail rcpt vrfy data . rset noop quit" && return ;;
 	esac
 	_postern_words "$1 inet: unix:"
 }

@@ -70,9 +70,8 @@ void verbs_apply_conf(void)
 	find(SPAN("HELO"))->off = conf.lmtp;
 	find(SPAN("EHLO"))->off = conf.lmtp || conf.plain;
 	find(SPAN("LHLO"))->off = !conf.lmtp;
-	find(SPAN("XCLIENT"))->off = conf.no_xclient || conf.plain;
-	find(SPAN("XFORWARD"))->off = conf.no_xforward || conf.plain;
-	find(SPAN("AUTH"))->off = conf.no_auth || conf.plain;
+	find(SPAN("XCLIENT"))->off = conf.no_xclient;
+	find(SPAN("XFORWARD"))->off = conf.no_xforward;
 }
 
 int64_t verb_delay_s(const struct verb *v)
