@@ -221,7 +221,7 @@ static void converse(struct session *s)
 
 static void client_name(struct session *s)
 {
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = { 0 };
 	struct inet_addr a;
 	socklen_t n = sizeof ss;
 	char text[INET_TEXT_MAX] = "";

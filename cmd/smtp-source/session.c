@@ -6,12 +6,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define REPLY_TIMEOUT_S 300
+#define REPLY_TIMEOUT_S	  300
+#define COMMAND_MAX_BYTES (256 * 1024) /* more than the arguments of a process can hold each */
 
 struct session {
 	int64_t number;
 	struct stream *io; /* NULL: not connected */
 	struct smtp_reply reply;
+	struct buf line; /* the command */
 };
 static int64_t done; /* messages, for -c */
 
@@ -73,14 +75,16 @@ static bool agreed(struct session *s, const struct step *step)
 static bool command(struct session *s, const struct step *step, const char *fmt, ...) PRINTF_LIKE(3, 4);
 static bool command(struct session *s, const struct step *step, const char *fmt, ...)
 {
-	char line[2048];
 	va_list ap;
 
+	buf_reset(&s->line);
 	va_start(ap, fmt);
-	vsnprintf(line, sizeof line, fmt, ap);
+	if (buf_vprintf(&s->line, fmt, ap) != RC_OK)
+		die("too long: %.100s", fmt);
 	va_end(ap);
-	log_debug("%s", line);
-	stream_printf(s->io, "%s\r\n", line);
+	log_debug(SPAN_FMT, SPAN_ARG(buf_span(&s->line)));
+	stream_write(s->io, buf_span(&s->line));
+	stream_puts(s->io, "\r\n");
 	return agreed(s, step);
 }
 
@@ -181,6 +185,7 @@ void session_run(void *number)
 	struct session s = { .number = (intptr_t)number };
 
 	smtp_reply_init(&s.reply);
+	buf_init(&s.line, COMMAND_MAX_BYTES);
 	while (conf.messages > 0) {
 		int64_t message = --conf.messages;
 		pause_before_message();
@@ -193,4 +198,5 @@ void session_run(void *number)
 	}
 	quit(&s);
 	smtp_reply_release(&s.reply);
+	buf_release(&s.line);
 }
