@@ -43,6 +43,12 @@ static const struct {
 	  "[-psSv] [-c directory] [-d id] [-e id] [-f id] [-h id] [-H id] [-r id] [directory ...]" },
 	{ "rmail", "take mail from UUCP", "recipient ..." },
 	{ "sendmail", "submit mail", "[option ...] [recipient ...]" },
+	{ "smtp-sink", "take test mail and throw it away",
+	  "[-468acCeEFLNpPv] [option value ...] [inet:][host]:port backlog\n"
+	  "[-468acCeEFLNpPv] [option value ...] unix:pathname backlog" },
+	{ "smtp-source", "send test mail over many sessions at once",
+	  "[-46AcdLNov] [option value ...] [inet:]host[:port]\n"
+	  "[-46AcdLNov] [option value ...] unix:pathname" },
 };
 
 static const char *base_name(const char *path)

@@ -156,6 +156,20 @@ _postern_postlock() {
 	esac
 }
 
+_postern_test_tool() { # OPTIONS
+	local cur prev config
+	_postern_begin || return
+	case ${COMP_WORDS[0]##*/}$prev in
+	smtp-source-F | smtp-sink-d | smtp-sink-D) mapfile -t COMPREPLY < <(compgen -f -- "$cur") && return ;;
+	smtp-sink-R) mapfile -t COMPREPLY < <(compgen -d -- "$cur") && return ;;
+	smtp-sink-u) mapfile -t COMPREPLY < <(compgen -u -- "$cur") && return ;;
+	smtp-sink-[frqQsW]) _postern_words "connect helo ehlo lhlo mail rcpt vrfy data . rset noop quit" && return ;;
+	esac
+	_postern_words "$1 inet: unix:"
+}
+_postern_smtp_source() { _postern_test_tool "-4 -6 -A -c -C -d -f -F -l -L -m -M -N -o -r -R -s -S -t -T -v -w"; }
+_postern_smtp_sink() { _postern_test_tool "-4 -6 -8 -a -A -b -B -c -C -d -D -e -E -f -F -h -H -L -m -M -n -N -p -P -q -Q -r -R -s -S -t -T -u -v -w -W"; }
+
 complete -F _postern_postfix postfix postern
 complete -F _postern_postconf postconf
 complete -F _postern_postmulti postmulti
@@ -166,3 +180,5 @@ complete -F _postern_postcat postcat
 complete -F _postern_postlog postlog
 complete -F _postern_postkick postkick
 complete -F _postern_postlock postlock
+complete -F _postern_smtp_source smtp-source
+complete -F _postern_smtp_sink smtp-sink

@@ -34,6 +34,7 @@ def etc(tmp_path_factory):
     ("postconf -c ETC -F smtp/inet/ch", {"smtp/inet/chroot"}, "smtp/inet/wakeup"), ("postconf -c ETC -M c", {"cleanup/unix"}, "smtp/inet"),
     ("postmulti -e de", {"destroy", "deport"}, "init"), ("postqueue -", {"-p", "-j", "-f"}, "-d"), ("postsuper -d A", {"ALL"}, "-"),
     ("postsuper h", {"hold"}, "active"), ("postlog -p w", {"warn", "warning"}, "info"), ("postlock -l f", {"flock", "fcntl"}, "dotlock"),
+    ("smtp-sink -q r", {"rcpt", "rset"}, "data"), ("smtp-source -d -", {"-s", "-m", "-F"}, "-q"), ("smtp-sink -", {"-q", "-D"}, "-l"),
     ("postmap ha", {"hash:"}, "regexp:"), ("postcat -", {"-q", "-h"}, "-n"), ("postkick -c ETC public c", {"cleanup"}, "smtp")])
 def test_completion(etc, line, want, other):
     words = line.replace("ETC", str(etc)).split(" ")

@@ -39,6 +39,7 @@ def test_everything_is_where_it_belongs(installed):
         assert "usr/lib/postern/" + m in have
     want = {"usr/sbin/sendmail", "usr/lib/sendmail", "usr/bin/mailq", "usr/bin/newaliases", "usr/sbin/postfix", "usr/sbin/postern", "usr/sbin/postconf",
             "usr/sbin/postqueue", "usr/sbin/postdrop", "usr/sbin/postsuper", "usr/sbin/postmap", "usr/sbin/postalias", "usr/sbin/postcat", "usr/sbin/postlog",
+            "usr/sbin/smtp-source", "usr/sbin/smtp-sink",
             "etc/postfix/main.cf", "etc/postfix/master.cf", "etc/pam.d/postern", "usr/lib/systemd/system/postern.service", "usr/lib/sysusers.d/postern.conf",
             "usr/lib/tmpfiles.d/postern.conf"}
     assert not want - have, want - have
