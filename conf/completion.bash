@@ -156,6 +156,15 @@ _postern_postlock() {
 	esac
 }
 
+_postern_qshape() {
+	local cur prev config
+	_postern_begin || return
+	case $cur in
+	-*) _postern_words "-b -c -h -l -m -n -N -p -s -t -w" ;;
+	*) _postern_words "incoming active deferred hold maildrop" ;;
+	esac
+}
+
 complete -F _postern_postfix postfix postern
 complete -F _postern_postconf postconf
 complete -F _postern_postmulti postmulti
@@ -166,3 +175,4 @@ complete -F _postern_postcat postcat
 complete -F _postern_postlog postlog
 complete -F _postern_postkick postkick
 complete -F _postern_postlock postlock
+complete -F _postern_qshape qshape
