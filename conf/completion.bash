@@ -165,6 +165,20 @@ _postern_qshape() {
 	esac
 }
 
+_postern_posttls_finger() {
+	local cur prev config
+	_postern_begin || return
+	case $prev in
+	-l) _postern_words "none may encrypt verify secure fingerprint" ;;
+	-a) _postern_words "any ipv4 ipv6" ;;
+	-g) _postern_words "high medium" ;;
+	-h) _postern_words "dns native" ;;
+	-L) _postern_words "none routine summary peercert certmatch cache verbose debug ssl-debug" ;;
+	-A | -F | -H | -k | -K | -P) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+	*) _postern_words "-a -A -c -C -d -f -F -g -h -H -k -K -l -L -m -M -o -p -P -r -s -S -t -T -v -w -x" ;;
+	esac
+}
+
 complete -F _postern_postfix postfix postern
 complete -F _postern_postconf postconf
 complete -F _postern_postmulti postmulti
@@ -176,3 +190,4 @@ complete -F _postern_postlog postlog
 complete -F _postern_postkick postkick
 complete -F _postern_postlock postlock
 complete -F _postern_qshape qshape
+complete -F _postern_posttls_finger posttls-finger
