@@ -25,7 +25,7 @@ def serve(sock, mode, context):
         sock.settimeout(20)
         sock.sendall(b"220 mail.example.test ESMTP\r\n")
         lines = sock.makefile("rb")
-        for line in iter(lines.readline, b""):
+        while line := lines.readline():
             verb = line.split()[0].upper()
             if verb in (b"EHLO", b"LHLO") and mode == "old":
                 sock.sendall(b"502 no\r\n")
