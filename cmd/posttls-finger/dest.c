@@ -73,7 +73,7 @@ static enum rc ask(struct finger *f, struct span name, enum dns_type type, const
 	enum rc rc = span_cstr(name, text, sizeof(text));
 
 	if (rc == RC_OK) {
-		n = res_search(text, C_IN, (int)type, answer, sizeof(answer));
+		n = res_query(text, C_IN, (int)type, answer, sizeof(answer));
 		if (n >= 0)
 			rc = dns_parse(span_make((char *)answer, (size_t)n), type, &f->a, out, &e);
 		else
@@ -224,7 +224,7 @@ static bool connect_unix(struct finger *f)
 	return error == 0;
 }
 
-static bool connect_target(struct finger *f, const struct target *t, char *why, size_t size)
+static bool connect_target(struct finger *f, const struct target *t)
 {
 	struct sockaddr_storage ss;
 	char text[INET_TEXT_MAX];
@@ -235,11 +235,12 @@ static bool connect_target(struct finger *f, const struct target *t, char *why, 
 	f->host = t->host;
 	f->peer = span_printf(&f->a, SPAN_FMT "[%s]:%u", SPAN_ARG(t->host), text, f->port);
 	error = connect_one(f, (struct sockaddr *)&ss, n);
-	if (error == 0)
-		return true;
-	snprintf(why, size, SPAN_FMT ": connect to " SPAN_FMT ": %s", SPAN_ARG(t->host), SPAN_ARG(f->peer),
-		 strerror(error));
-	return false;
+	if (error != 0)
+		log_info("Failed to establish session to %s via " SPAN_FMT ": connect to " SPAN_FMT ": %s",
+			 f->dest, SPAN_ARG(t->host), SPAN_ARG(f->peer), strerror(error));
+	else if (!f->quiet)
+		log_info("Connected to " SPAN_FMT, SPAN_ARG(f->peer));
+	return error == 0;
 }
 
 static bool preferred(const struct finger *f, const struct target *t)
@@ -250,7 +251,6 @@ static bool preferred(const struct finger *f, const struct target *t)
 bool dest_connect(struct finger *f)
 {
 	struct targets *t;
-	char why[512] = "";
 
 	if (f->path != NULL)
 		return connect_unix(f);
@@ -262,13 +262,7 @@ bool dest_connect(struct finger *f)
 	for (int others = 0; others < 2;
 	     others++) /* -a: all of the family that is preferred, then the rest */
 		for (size_t i = 0; i < t->n; i++)
-			if (preferred(f, &t->v[i]) != others &&
-			    connect_target(f, &t->v[i], why, sizeof(why))) {
-				if (!f->quiet)
-					log_info("Connected to " SPAN_FMT, SPAN_ARG(f->peer));
+			if (preferred(f, &t->v[i]) != others && connect_target(f, &t->v[i]))
 				return true;
-			}
-	if (t->n > 0)
-		log_info("Failed to establish session to %s via %s", f->dest, why);
 	return false;
 }

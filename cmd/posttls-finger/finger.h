@@ -25,7 +25,8 @@ struct finger {
 	unsigned logs;
 	const char *anchors[16];
 	size_t n_anchors;
-	const char *ca_file, *ca_path, *cert, *key, *ciphers, *protocols, *sni, *digest;
+	const char *ca_file, *ca_path, *cert, *key, *ciphers, *protocols, *digest;
+	char *sni;
 	int64_t connect_s, command_s, delay_s, reconnects;
 	/* the destination */
 	const char *dest, *path; /* as typed; of "unix:" */

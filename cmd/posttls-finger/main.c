@@ -196,7 +196,7 @@ static void take_value(struct finger *f, struct later *l, int ch, const char *va
 		f->delay_s = seconds(value);
 		break;
 	case 's':
-		f->sni = value;
+		f->sni = arena_strdup(&f->a, value);
 		break;
 	case 't':
 		f->connect_s = seconds(value);

@@ -132,3 +132,28 @@ def test_what_is_refused(world):
                        ("-g best @starttls", "cipher grade"), ("-F /nonesuch @starttls", "/nonesuch"), ("", "usage: posttls-finger"), ("-Z x", "usage: posttls-finger")):
         p = world.ours(args)
         assert p.returncode == 1 and what in p.stdout + p.stderr and "Connected" not in p.stdout, (args, p)
+
+
+MX = ["mx-host=x.test,b.x.test,20", "mx-host=x.test,a.x.test,10", "host-record=a.x.test,127.0.0.1", "host-record=b.x.test,127.0.0.2", "host-record=nomx.test,127.0.0.3",
+      "mx-host=null.test,.,0"]
+
+
+def test_mx_hosts_in_their_order(world):
+    """In a network of its own, whose only name server is ours and where nobody takes connections."""
+    if os.getuid() != 0 or shutil.which("dnsmasq") is None or subprocess.run(["unshare", "-n", "-m", "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs namespaces and dnsmasq")
+    (world.base / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    options = " ".join("--" + r for r in MX)
+    finger = os.path.join(BIN, "posttls-finger")
+    script = f"""ip link set lo up && mount --bind {world.base}/resolv.conf /etc/resolv.conf || exit 77
+dnsmasq --keep-in-foreground --conf-file=/dev/null --listen-address=127.0.0.1 --bind-interfaces --no-resolv --no-hosts --user=root --pid-file= --local=/test/ {options} 2>/dev/null &
+for i in $(seq 100); do {finger} -l may nomx.test | grep -q refused && break; sleep 0.1; done
+for d in x.test nomx.test null.test none.test; do {finger} -l may $d; done; kill $!"""
+    p = subprocess.run(["unshare", "-n", "-m", "bash", "-c", script], env=dict(os.environ, MAIL_CONFIG=str(world.base)), capture_output=True, text=True, timeout=60, check=False)
+    if p.returncode == 77:
+        pytest.skip("no network of its own: " + p.stderr)
+    got = [l.removeprefix("posttls-finger: ") for l in p.stdout.splitlines()]
+    assert got == [f"Failed to establish session to {d} via {h}: connect to {h}[127.0.0.{n}]:25: Connection refused"
+                   for d, h, n in (("x.test", "a.x.test", 1), ("x.test", "b.x.test", 2), ("nomx.test", "nomx.test", 3))] + [
+        "Destination address lookup failed: Domain null.test does not accept mail (nullMX)",
+        "Destination address lookup failed: Host or domain name not found. Name service error for name=none.test type=AAAA: Host not found"]
