@@ -3,6 +3,7 @@
 #include "log/log.h"
 #include <errno.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define LINE_BYTES  4096
@@ -109,11 +110,23 @@ static bool positive(struct finger *f, struct span reply, const char *what)
 	return false;
 }
 
+static void limit_reads(const struct finger *f, int64_t seconds)
+{
+	struct timeval limit = { .tv_sec = seconds };
+
+	(void)setsockopt(f->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+}
+
+/* May take as long as the connection. */
 bool dialogue_greeting(struct finger *f)
 {
 	struct span reply;
+	bool ok;
 
-	return read_reply(f, false, &reply) && positive(f, reply, "CONNECT");
+	limit_reads(f, f->connect_s);
+	ok = read_reply(f, false, &reply) && positive(f, reply, "CONNECT");
+	limit_reads(f, f->command_s);
+	return ok;
 }
 
 bool dialogue_ehlo(struct finger *f)
