@@ -41,6 +41,12 @@ static const struct {
 	  "[-v] [-c directory] -p | -j | -f | -i id | -s site" },
 	{ "postsuper", "manage the messages of the queue",
 	  "[-psSv] [-c directory] [-d id] [-e id] [-f id] [-h id] [-H id] [-r id] [directory ...]" },
+	{ "posttls-finger", "show what a mail server's TLS offers",
+	  "[options] [inet:]domain[:port] [match ...]\n"
+	  "-S [options] unix:pathname [match ...]" },
+	{ "qshape", "show the mail queue by domain and age",
+	  "[-s] [-p] [-m min_subdomains] [-l] [-b bucket_count] [-t bucket_time]\n"
+	  "[-w terminal_width] [-N batch_msg_count] [-n batch_top_domains] [-c directory] [queue ...]" },
 	{ "rmail", "take mail from UUCP", "recipient ..." },
 	{ "sendmail", "submit mail", "[option ...] [recipient ...]" },
 	{ "smtp-sink", "take test mail and throw it away",

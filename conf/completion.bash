@@ -169,6 +169,28 @@ _postern_test_tool() { # OPTIONS
 }
 _postern_smtp_source() { _postern_test_tool "-4 -6 -A -c -C -d -f -F -l -L -m -M -N -o -r -R -s -S -t -T -v -w"; }
 _postern_smtp_sink() { _postern_test_tool "-4 -6 -8 -a -A -b -B -c -C -d -D -e -E -f -F -h -H -L -m -M -n -N -p -P -q -Q -r -R -s -S -t -T -u -v -w -W"; }
+_postern_qshape() {
+	local cur prev config
+	_postern_begin || return
+	case $cur in
+	-*) _postern_words "-b -c -h -l -m -n -N -p -s -t -w" ;;
+	*) _postern_words "incoming active deferred hold maildrop" ;;
+	esac
+}
+
+_postern_posttls_finger() {
+	local cur prev config
+	_postern_begin || return
+	case $prev in
+	-l) _postern_words "none may encrypt verify secure fingerprint" ;;
+	-a) _postern_words "any ipv4 ipv6" ;;
+	-g) _postern_words "high medium" ;;
+	-h) _postern_words "dns native" ;;
+	-L) _postern_words "none routine summary peercert certmatch cache verbose debug ssl-debug" ;;
+	-A | -F | -H | -k | -K | -P) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+	*) _postern_words "-a -A -c -C -d -f -F -g -h -H -k -K -l -L -m -M -o -p -P -r -s -S -t -T -v -w -x" ;;
+	esac
+}
 
 complete -F _postern_postfix postfix postern
 complete -F _postern_postconf postconf
@@ -182,3 +204,5 @@ complete -F _postern_postkick postkick
 complete -F _postern_postlock postlock
 complete -F _postern_smtp_source smtp-source
 complete -F _postern_smtp_sink smtp-sink
+complete -F _postern_qshape qshape
+complete -F _postern_posttls_finger posttls-finger

@@ -1,4 +1,5 @@
-/* net/tls_int.h - what the files of TLS share; nobody outside of lib/net includes it. */
+/* net/tls_int.h - what the files of TLS share; outside of lib/net only posttls-finger(1) includes it, which looks at
+ * connections from below. */
 #ifndef NET_TLS_INT_H
 #define NET_TLS_INT_H
 

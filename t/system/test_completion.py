@@ -33,7 +33,7 @@ def etc(tmp_path_factory):
     ("postconf -C b", {"builtin"}, "user"), ("postconf -T c", {"compile-version"}, "run-version"), ("postconf -c ETC -P smtp", {"smtp/inet/smtpd_banner"}, "smtp"),
     ("postconf -c ETC -F smtp/inet/ch", {"smtp/inet/chroot"}, "smtp/inet/wakeup"), ("postconf -c ETC -M c", {"cleanup/unix"}, "smtp/inet"),
     ("postmulti -e de", {"destroy", "deport"}, "init"), ("postqueue -", {"-p", "-j", "-f"}, "-d"), ("postsuper -d A", {"ALL"}, "-"),
-    ("postsuper h", {"hold"}, "active"), ("postlog -p w", {"warn", "warning"}, "info"), ("postlock -l f", {"flock", "fcntl"}, "dotlock"),
+    ("postsuper h", {"hold"}, "active"), ("posttls-finger -l ver", {"verify"}, "secure"), ("qshape de", {"deferred"}, "hold"), ("postlog -p w", {"warn", "warning"}, "info"), ("postlock -l f", {"flock", "fcntl"}, "dotlock"),
     ("smtp-sink -q r", {"rcpt", "rset"}, "data"), ("smtp-source -d -", {"-s", "-m", "-F"}, "-q"), ("smtp-sink -", {"-q", "-D"}, "-l"),
     ("postmap ha", {"hash:"}, "regexp:"), ("postcat -", {"-q", "-h"}, "-n"), ("postkick -c ETC public c", {"cleanup"}, "smtp")])
 def test_completion(etc, line, want, other):
