@@ -77,10 +77,9 @@ static void add_expanded(struct rcpt_list *l, struct span addr, const struct env
 {
 	struct env_rcpt r = *from;
 
-	if (!settings.original_recipient &&
-	    !(l->j->env.flags & ENVF_PROBE)) /* verify(8) asked by that name */
-		r.orig = SPAN_NONE;
-	else if (r.orig.n == 0 && !span_eq(addr, from->addr))
+	/* Kept whatever enable_original_recipient says: that is for duplicates and for X-Original-To:, while logs and
+	 * verify(8) need the name that was asked for. */
+	if (r.orig.n == 0 && !span_eq(addr, from->addr))
 		r.orig = from->addr;
 	else if (span_eq(addr, r.orig))
 		r.orig = SPAN_NONE;

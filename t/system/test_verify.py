@@ -205,6 +205,9 @@ def test_mailboxes_and_aliases(make):
     inst.wait_queue_empty()
     assert files_in(inst.mail) == [] and not s.messages
     assert not re.search("status=(sent|bounced)", inst.log())
+    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=30) as c:  # logs name the alias of mail as well
+        c.sendmail("s@sender.test", "both@example.test", "Subject: x\r\n\r\nx\r\n")
+    inst.wait_log("to=<a@example.test>, orig_to=<both@example.test>, relay=127.0.0.1.*status=sent")
 
 
 def test_discard_and_error(make):
