@@ -1,5 +1,6 @@
 /* The parser of IMAP commands takes any bytes: every token function, in the order that commands use them (RFC
  * 3501 section 9). */
+#include "../../imapd/names.c"
 #include "../../imapd/parse.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
