@@ -72,7 +72,8 @@ class Copy:
         with open(os.path.join(self.source, "main.cf"), encoding="utf-8") as f:
             for line in logical_lines(f.read()):
                 key, value = (p.strip() for p in line.split("=", 1))
-                self.main[key] = self.local(key, value)
+                if key.endswith("_auth_only") or not key.startswith(("smtpd_tls_", "smtp_tls_", "tls_", "lmtp_tls_")):
+                    self.main[key] = self.local(key, value)
         with open(os.path.join(self.source, "master.cf"), encoding="utf-8") as f:
             for line in logical_lines(f.read()):
                 self.service(line.split(None, 8))
@@ -87,8 +88,6 @@ class Copy:
 
     def local(self, key, value):
         value = re.sub(r"(check_policy_service|reject_rbl_client|reject_rhsbl_\w+|check_sasl_access)\s+(\{[^}]*\}|[^\s,]+)", "", value)
-        if key.startswith(("smtpd_tls_", "smtp_tls_", "tls_", "lmtp_tls_")):
-            return value if key.endswith("_auth_only") else ""
 
         def table(m):
             kind, path = m.groups()
@@ -169,7 +168,7 @@ class Run:
         """The replies, and the queue id when the mail was taken."""
         replies = []
         try:
-            c = smtplib.SMTP("127.0.0.1", port, "client.example.net", timeout=30, source_address=(source, 0))
+            c = smtplib.SMTP("127.0.0.1", port, "client.example.net", timeout=10, source_address=(source, 0))
             for line in ("EHLO client.example.net", f"MAIL FROM:<{sender}>", f"RCPT TO:<{rcpt}>"):
                 code, text = c.docmd(line)
                 if not line.startswith("EHLO"):
@@ -183,6 +182,8 @@ class Run:
                 return replies, qid and qid.group(1)
             c.quit()
         except (smtplib.SMTPException, OSError) as e:
+            fatal = re.findall(r"fatal: .*", self.i.log())
+            assert not fatal, (type(self.i).__name__, fatal[0])
             replies.append(("end", 0, type(e).__name__))
         return replies, None
 
