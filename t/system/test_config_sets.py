@@ -5,7 +5,8 @@ What is replaced in both copies: tables become texthash: files of the same place
 FOR_PARAMETER), listeners are on the loopback interface, and every delivery agent is discard(8), which logs the nexthop that it was given
 (error(8) would as well, but Postfix's serves no service of another name than error and retry). Left out are milters, policy servers, DNS lists, SASL and TLS, whose servers are not here (they have tests of their own).
 
-A few representatives run; all of them when POSTERN_ALL_SETS is set. Of those, these fail: mailu, which is a template that is not rendered;
+A few representatives run; all of them when POSTERN_ALL_SETS is set. Of those, these are known to fail (the list is
+not complete: most of postfix-readme-examples and iredmail were not run): debian-default/rendered-local-only (not looked into); mailu, which is a template that is not rendered;
 docker-mailserver (names a file that is not in the set); proxmox-mail-gateway/rendered (Postfix refuses its empty message_size_limit);
 ispconfig/rendered (does not start; the cause is not known); mailu/rendered (Postfix says 451 4.3.0 Temporary lookup failure where we say
 450 Domain not found; the cause is not known)."""
