@@ -5,7 +5,11 @@ What is replaced in both copies: tables become texthash: files of the same place
 FOR_PARAMETER), listeners are on the loopback interface, and every delivery agent is discard(8), which logs the nexthop that it was given
 (error(8) would as well, but Postfix's serves no service of another name than error and retry). Left out are milters, policy servers, DNS lists, SASL and TLS, whose servers are not here (they have tests of their own).
 
-A few representatives run; all of them when POSTERN_ALL_SETS is set."""
+A few representatives run; all of them when POSTERN_ALL_SETS is set. Of those, these are known to fail (the list is
+not complete: most of postfix-readme-examples and iredmail were not run): debian-default/rendered-local-only (not looked into); mailu, which is a template that is not rendered;
+docker-mailserver (names a file that is not in the set); proxmox-mail-gateway/rendered (Postfix refuses its empty message_size_limit);
+ispconfig/rendered (does not start; the cause is not known); mailu/rendered (Postfix says 451 4.3.0 Temporary lookup failure where we say
+450 Domain not found; the cause is not known)."""
 import os
 import re
 import shutil
@@ -72,7 +76,8 @@ class Copy:
         with open(os.path.join(self.source, "main.cf"), encoding="utf-8") as f:
             for line in logical_lines(f.read()):
                 key, value = (p.strip() for p in line.split("=", 1))
-                self.main[key] = self.local(key, value)
+                if key.endswith("_auth_only") or not key.startswith(("smtpd_tls_", "smtp_tls_", "tls_", "lmtp_tls_")):
+                    self.main[key] = self.local(key, value)
         with open(os.path.join(self.source, "master.cf"), encoding="utf-8") as f:
             for line in logical_lines(f.read()):
                 self.service(line.split(None, 8))
@@ -87,8 +92,6 @@ class Copy:
 
     def local(self, key, value):
         value = re.sub(r"(check_policy_service|reject_rbl_client|reject_rhsbl_\w+|check_sasl_access)\s+(\{[^}]*\}|[^\s,]+)", "", value)
-        if key.startswith(("smtpd_tls_", "smtp_tls_", "tls_", "lmtp_tls_")):
-            return value if key.endswith("_auth_only") else ""
 
         def table(m):
             kind, path = m.groups()
@@ -169,7 +172,7 @@ class Run:
         """The replies, and the queue id when the mail was taken."""
         replies = []
         try:
-            c = smtplib.SMTP("127.0.0.1", port, "client.example.net", timeout=30, source_address=(source, 0))
+            c = smtplib.SMTP("127.0.0.1", port, "client.example.net", timeout=10, source_address=(source, 0))
             for line in ("EHLO client.example.net", f"MAIL FROM:<{sender}>", f"RCPT TO:<{rcpt}>"):
                 code, text = c.docmd(line)
                 if not line.startswith("EHLO"):
@@ -183,6 +186,8 @@ class Run:
                 return replies, qid and qid.group(1)
             c.quit()
         except (smtplib.SMTPException, OSError) as e:
+            fatal = re.findall(r"fatal: .*", self.i.log())
+            assert not fatal, (type(self.i).__name__, fatal[0])
             replies.append(("end", 0, type(e).__name__))
         return replies, None
 
