@@ -23,8 +23,7 @@ static bool says_why(struct span transport)
 	return span_is(transport, "error") || span_is(transport, "retry");
 }
 
-/* "transport:nexthop": either part may be empty and then leaves what was there. The next hop of error(8) and retry(8) is
- * what the sender is told. */
+/* "transport:nexthop": either part may be empty and then leaves what was there. */
 static void apply_transport(struct span value, struct resolved *r, struct span domain)
 {
 	ptrdiff_t colon = span_chr(value, ':');
@@ -33,9 +32,7 @@ static void apply_transport(struct span value, struct resolved *r, struct span d
 
 	if (transport.n) {
 		r->transport = transport;
-		r->nexthop = nexthop.n		   ? nexthop
-			     : says_why(transport) ? SPAN("Address is undeliverable")
-						   : domain;
+		r->nexthop = nexthop.n ? nexthop : domain;
 	} else if (nexthop.n) {
 		r->nexthop = nexthop;
 	}
@@ -196,6 +193,9 @@ static enum rc override_transport(struct maps *m, struct span addr, struct span 
 			r->nexthop = span_skip(value, 1);
 		else
 			apply_transport(value, r, domain);
+		/* the next hop of error(8) and retry(8) is what the sender is told */
+		if (says_why(r->transport) && (colon < 0 || (size_t)colon + 1 == value.n))
+			r->nexthop = SPAN("Address is undeliverable");
 	}
 	return rc == RC_NOTFOUND ? RC_OK : rc;
 }
