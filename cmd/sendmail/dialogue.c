@@ -156,7 +156,7 @@ static const char *mail_order(const struct dialogue *d)
 static void cmd_mail(struct dialogue *d, struct span arg)
 {
 	const char *refusal = mail_order(d);
-	struct span path, rest;
+	struct span path = SPAN_NONE, rest;
 
 	if (refusal == NULL)
 		refusal = params_path(arg, "FROM:", yes("strict_rfc821_envelopes"), &path, &rest);
@@ -186,7 +186,7 @@ static void cmd_rcpt(struct dialogue *d, struct span arg)
 {
 	const char *refusal = rcpt_order(d);
 	struct rcpt_params p = { 0 };
-	struct span path, rest, addr;
+	struct span path = SPAN_NONE, rest, addr;
 
 	if (refusal == NULL)
 		refusal = params_path(arg, "TO:", yes("strict_rfc821_envelopes"), &path, &rest);
