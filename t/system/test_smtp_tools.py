@@ -286,8 +286,9 @@ class Recorder:
                 lmtp, rcpts = lmtp or verb == "LHLO", rcpts + 1 if verb == "RCPT" else rcpts
                 answer(verb, {"DATA": "354 go", "QUIT": "221 bye"}.get(verb, "250 ok"))
                 if verb == "DATA" and "DATA" not in self.over:
-                    while self.lines[-1] != ".":
-                        self.lines.append(f.readline().decode().rstrip("\r\n"))
+                    while line and line.rstrip("\r\n") != ".":  # other sessions write to the list, too
+                        line = f.readline().decode()
+                        self.lines.append(line.rstrip("\r\n"))
                     for _ in range(rcpts if lmtp else 1):
                         answer(".", "250 done")
                     rcpts = 0
