@@ -62,22 +62,11 @@ static bool header_like(struct span line)
 	return name.n > 0;
 }
 
-/* Somebody speaks another protocol to us, mostly a web browser that was made to (smtpd_forbidden_commands).
- */
-/* "Subject: ...": whoever sends a header here speaks another protocol, or lost its place in this one. */
-static bool is_header(struct span verb)
-{
-	ptrdiff_t colon = span_chr(verb, ':');
-
-	for (ptrdiff_t i = 0; i < colon; i++)
-		if ((unsigned char)verb.p[i] <= 0x20 || (unsigned char)verb.p[i] >= 0x7f)
-			return false;
-	return colon > 0;
-}
-
+/* Somebody speaks another protocol to us, mostly a web browser that was made to (smtpd_forbidden_commands), or lost its
+ * place in this one. */
 static bool forbidden(struct session *s, struct span verb, struct span line)
 {
-	bool hit = is_header(verb) || listed(conf.forbidden_cmd, conf.forbidden, verb);
+	bool hit = header_like(line) || listed(conf.forbidden_cmd, conf.forbidden, verb);
 	struct arena a;
 	struct span value;
 	struct err e;
@@ -86,7 +75,7 @@ static bool forbidden(struct session *s, struct span verb, struct span line)
 	if (!hit && !maps_empty(conf.forbidden_table))
 		hit = maps_lookup(conf.forbidden_table, verb, &a, &value, &e) == RC_OK;
 	arena_release(&a);
-	if (!hit && !header_like(line))
+	if (!hit)
 		return false;
 	log_warning("non-SMTP command from %s: " SPAN_FMT, session_client(s), SPAN_ARG(span_head(line, 100)));
 	reply(s, "221 2.7.0 Error: I can break rules, too. Goodbye.");

@@ -23,7 +23,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 import peer  # noqa: E402
 from instance import ROOT, Instance, scratch  # noqa: E402
 
-SETS = next((d for d in (os.path.join(ROOT, "../shared/data/configs"), "/work/shared/data/configs") if os.path.isdir(d)), None)
+SETS = os.path.join(os.environ.get("POSTERN_SHARED", os.path.join(ROOT, "../shared")), "data/configs")
 STANDINS = {"debian-default/rendered-internet-site", "iredmail/rendered-mysql", "postfix-readme-examples/07-backup-mx"}
 FOR_PARAMETER = [  # the name of the parameter -> lines of a table that it names
     (r"virtual_mailbox_domains|virtual_domains|destination_domains", "virt.test x\n"),
@@ -46,8 +46,8 @@ TABLE = re.compile(r"(?:proxy:)?\b(mysql|pgsql|ldap|sqlite|socketmap|tcp|hash|bt
 
 def sets():
     found = []
-    for path, _, files in os.walk(SETS or "/nonexistent"):
-        name = os.path.relpath(path, SETS) if SETS else ""
+    for path, _, files in os.walk(SETS):
+        name = os.path.relpath(path, SETS)
         if "main.cf" in files and "master.cf" in files and (name in STANDINS or os.environ.get("POSTERN_ALL_SETS")):
             found.append(name)
     return sorted(found) or [None]

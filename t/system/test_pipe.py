@@ -92,7 +92,7 @@ def test_loop(tmp_path):
 def test_chroot(tmp_path):
     """chroot=: the command sees that directory as /, and directory= is below it; it is still user= without groups of root."""
     jail = tmp_path / "jail"
-    for d in ("bin", "work"):
+    for d in ("bin", "spool"):
         (jail / d).mkdir(parents=True)
         os.chmod(jail / d, 0o777)
     os.chmod(jail, 0o755)
@@ -102,13 +102,13 @@ def test_chroot(tmp_path):
     for src, dst in files.items():
         os.makedirs(os.path.dirname(f"{jail}{dst}"), exist_ok=True)
         shutil.copy(src, f"{jail}{dst}")
-    (jail / "bin" / "take").write_text('#!/bin/sh\nread -r first\necho "$PWD $1 ${first%% *}" >/work/out\n[ -e /etc/passwd ] && echo outside >>/work/out\nexit 0\n')
+    (jail / "bin" / "take").write_text('#!/bin/sh\nread -r first\necho "$PWD $1 ${first%% *}" >/spool/out\n[ -e /etc/passwd ] && echo outside >>/spool/out\nexit 0\n')
     os.chmod(jail / "bin" / "take", 0o755)
-    with instance(tmp_path, f"chroot={jail} directory=/work argv=/bin/take $user") as inst:
+    with instance(tmp_path, f"chroot={jail} directory=/spool argv=/bin/take $user") as inst:
         send(inst, ["kim@far.test"])
         inst.wait_log(r"status=sent \(delivered via filter service\)")
-    assert (jail / "work" / "out").read_text() == "/work kim Received:\n"
-    assert os.stat(jail / "work" / "out").st_uid == pwd.getpwnam("nobody").pw_uid
+    assert (jail / "spool" / "out").read_text() == "/spool kim Received:\n"
+    assert os.stat(jail / "spool" / "out").st_uid == pwd.getpwnam("nobody").pw_uid
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
