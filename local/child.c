@@ -1,8 +1,7 @@
 /* local/child.c - the child that is the recipient: its loop. It ends when the front lets go of it. */
+#include "store/store.h"
 #include "workers.h"
 #include "task/task.h"
-
-#define THREADS 8 /* deliveries that sync at the same time */
 
 static const struct ipc_handler handlers[] = {
 	{ IPC_USER_STORE, "*", child_store },
@@ -51,7 +50,7 @@ int worker_main(int fd, const struct asuser_id *id)
 	struct ipc_chan *chan = ipc_chan_new(fd, mine, &peer, NULL);
 
 	if (!id->allow_exec)
-		offload_start(THREADS);
+		offload_start(STORE_DELIVERIES);
 	ipc_chan_on_close(chan, front_left, NULL);
 	return loop_run();
 }

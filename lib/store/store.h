@@ -83,6 +83,8 @@ struct store_delivery {
 	    max_bytes; /* mailbox_size_limit: of the message in a Maildir, of the file for an mbox; 0 none. RC_LIMIT */
 	const struct store_lock *lock; /* NULL: store_lock_default */
 };
+/* Deliveries into Maildirs that run at once (threads of one process) are committed together; more than this gain nothing. */
+#define STORE_DELIVERIES 16
 struct store_delivered {
 	bool repeated;	/* it was there already: nothing was written (an earlier attempt got that far) */
 	uint64_t bytes; /* written */
