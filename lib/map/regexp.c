@@ -102,15 +102,29 @@ static enum rc compile(const char *pattern, unsigned options, bool utf8, void **
 	return RC_OK;
 }
 
+/* The sanitizer's own regexec reads its argument up to a NUL, whatever REG_STARTEND says. */
+static int execute(const regex_t *re, struct span subject, size_t n, regmatch_t *at)
+{
+	at[0].rm_so = 0;
+	at[0].rm_eo = (regoff_t)subject.n;
+#ifdef POSTERN_SAN
+	char *copy = xcalloc(1, subject.n + 1);
+	memcpy(copy, subject.p, subject.n);
+	int r = regexec(re, copy, n, at, REG_STARTEND);
+	free(copy);
+	return r;
+#else
+	return regexec(re, subject.p, n, at, REG_STARTEND);
+#endif
+}
+
 static enum rc match(void *re, struct span subject, struct span *group, size_t n, struct err *e)
 {
 	regmatch_t at[PATTERN_GROUPS_MAX + 1];
 	char text[256];
 	int r;
 
-	at[0].rm_so = 0;
-	at[0].rm_eo = (regoff_t)subject.n;
-	r = regexec(re, subject.p, n, at, REG_STARTEND);
+	r = execute(re, subject, n, at);
 	if (r == REG_NOMATCH)
 		return RC_NOTFOUND;
 	if (r) {
