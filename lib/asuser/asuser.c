@@ -34,72 +34,64 @@ enum rc asuser_start(const struct asuser_conf *c, struct err *e)
 	return RC_OK;
 }
 
-static enum rc receive(int fds[2], size_t *n, struct err *e)
+enum rc asuser_turn(int *fd, deadline_t d, struct err *e)
+{
+	INVARIANT(control >= 0);
+	while (asking)
+		if (waitq_wait(&turn, d) != RC_OK)
+			return err_set(e, RC_AGAIN, "the monitor is busy");
+	asking = true;
+	*fd = control;
+	return RC_OK;
+}
+
+void asuser_turn_over(void)
+{
+	asking = false;
+	waitq_wake_one(&turn);
+}
+
+void asuser_end(void)
+{
+	shutdown(control, SHUT_RDWR);
+}
+
+static enum rc receive(int fds[2], struct err *e)
 {
 	struct asuser_reply r;
-	union {
-		char bytes[CMSG_SPACE(2 * sizeof(int))];
-		struct cmsghdr align;
-	} bytes;
-	struct iovec iov = { &r, sizeof r };
-	struct msghdr m = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = bytes.bytes, .msg_controllen = sizeof bytes
-	};
+	const struct iovec iov = { &r, sizeof r };
 	enum rc rc = task_wait_fd(control, TASK_READ, deadline_s(ANSWER_S));
 	if (rc != RC_OK) { /* its answer must never be taken for that of the next request: another user's */
 		shutdown(control, SHUT_RDWR);
 		return err_set(e, RC_GONE, "the monitor does not answer");
 	}
-	ssize_t got = recvmsg(control, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (got != (ssize_t)sizeof r)
+	if (asuser_receive(control, &iov, 1, fds) != (ssize_t)sizeof r)
 		return err_set(e, RC_GONE, "the monitor has ended");
-	const struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-	*n = 0;
-	if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-		*n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		memcpy(fds, CMSG_DATA(c), *n * sizeof(int));
-	}
 	r.text[sizeof r.text - 1] = '\0';
 	return r.rc == RC_OK ? RC_OK : err_set(e, (enum rc)r.rc, "%s", r.text);
 }
 
-/* A request of either kind. */
-struct request {
-	const void *bytes;
-	size_t n;
-	bool want_status;
-};
-
-static enum rc exchange(const struct request *r, int fds[2], size_t *n, struct err *e)
+static enum rc exchange(const struct asuser_request *r, int fds[2], struct err *e)
 {
-	if (send(control, r->bytes, r->n, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)r->n)
+	if (send(control, r, sizeof *r, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)sizeof *r)
 		return err_set(e, RC_GONE, "the monitor has ended");
-	return receive(fds, n, e);
-}
-
-static enum rc ask(const struct request *r, int fds[2], struct err *e)
-{
-	size_t n = 0;
-	INVARIANT(control >= 0);
-	while (asking)
-		if (waitq_wait(&turn, deadline_s(ANSWER_S)) != RC_OK)
-			return err_set(e, RC_AGAIN, "the monitor is busy");
-	asking = true;
-	enum rc rc = exchange(r, fds, &n, e);
-	asking = false;
-	waitq_wake_one(&turn);
-	if (rc == RC_OK && n != (r->want_status ? 2U : 1U)) {
-		for (size_t i = 0; i < n; i++)
-			close(fds[i]);
-		return err_set(e, RC_SYNTAX, "nonsense from the monitor");
-	}
-	return rc;
+	return receive(fds, e);
 }
 
 static enum rc ask_run(const struct asuser_id *id, bool want_status, int fds[2], struct err *e)
 {
-	struct asuser_request r = { .magic = ASUSER_MAGIC, .want_status = want_status, .id = *id };
-	return ask(&(struct request){ &r, sizeof r, want_status }, fds, e);
+	const struct asuser_request r = { .magic = ASUSER_MAGIC, .want_status = want_status, .id = *id };
+	int fd;
+	enum rc rc = asuser_turn(&fd, deadline_s(ANSWER_S), e);
+	if (rc != RC_OK)
+		return rc;
+	rc = exchange(&r, fds, e);
+	asuser_turn_over();
+	if (rc == RC_OK && (fds[0] < 0 || (fds[1] >= 0) != want_status)) {
+		asuser_close_fds(fds, 2);
+		return err_set(e, RC_SYNTAX, "nonsense from the monitor");
+	}
+	return rc;
 }
 
 enum rc asuser_run(const struct asuser_id *id, int *fd, struct err *e)
@@ -116,14 +108,5 @@ enum rc asuser_run_wait(const struct asuser_id *id, int *fd, int *status_fd, str
 	enum rc rc = ask_run(id, true, fds, e);
 	*fd = rc == RC_OK ? fds[0] : -1;
 	*status_fd = rc == RC_OK ? fds[1] : -1;
-	return rc;
-}
-
-enum rc asuser_redeem(const struct asuser_ticket *t, int *fd, struct err *e)
-{
-	struct asuser_ticket_request r = { .magic = ASUSER_MAGIC_TICKET, .ticket = *t };
-	int fds[2] = { -1, -1 };
-	enum rc rc = ask(&(struct request){ &r, sizeof r, false }, fds, e);
-	*fd = rc == RC_OK ? fds[0] : -1;
 	return rc;
 }

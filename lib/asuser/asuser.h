@@ -4,19 +4,18 @@
  * kill) and returns; the daemon then drops its rights. asuser_run() asks the monitor to fork a child that
  * becomes (uid, gid, groups of `user`), is confined (landlock: `dir` and what child_paths adds; seccomp:
  * child_rights), and calls child_main(fd, &id) with its end of a SOCK_SEQPACKET or SOCK_STREAM pair; the
- * caller gets the other end. Where conf.ticket_dir is set, the caller is not believed: asuser_redeem() hands
- * over a ticket, and the monitor has auth(8) tell whom it stands for (asuser/ticket.h); asuser_run() is refused
- * then. Without root (one-uid mode) the child stays what the caller is, and only its own
+ * caller gets the other end. Where conf.ticket_dir is set, the caller is not believed: asuser_hand_over() takes its
+ * place (below), and asuser_run() is refused. Without root (one-uid mode) the child stays what the caller is, and only its own
  * uid is accepted. The monitor refuses uid 0, uids below `min_uid`, and the uids of the suite's own users.
  * One exception is made, for a daemon that asks for it: root's own mailbox (conf.root_dir). The request names no path
  * then; what the child may touch is what the daemon's configuration said while root.
- * One child per call; who wants one per user keeps the descriptor (a process per principal serves all
- * connections of that user). */
+ * One child per call of asuser_run(); asuser_hand_over() uses one per user. */
 #ifndef ASUSER_ASUSER_H
 #define ASUSER_ASUSER_H
 
-#include "base/rc.h"
+#include "base/span.h"
 #include "sandbox/sandbox.h"
+#include "task/task.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -69,9 +68,33 @@ MUST_CHECK enum rc asuser_run(const struct asuser_id *id, int *fd, struct err *e
 /* As asuser_run, and *status_fd becomes readable with one int32_t (wait status) when the child ended. */
 MUST_CHECK enum rc asuser_run_wait(const struct asuser_id *id, int *fd, int *status_fd, struct err *e);
 
-/* As asuser_run, for the user that the ticket stands for; RC_DENIED also when it stands for nobody, or was spent. */
+/* ---- by ticket: for a caller that meets the network ----
+ *
+ *	caller --ticket, bytes, descriptors--> monitor --bytes, descriptors--> child of the user
+ *	   ^                                      | (ticket to auth, once: asuser/ticket.h)
+ *	   +------------- struct asuser_answer ---+------------------------------+
+ *
+ * Each connection goes with a ticket of its own. The monitor learns from auth whose it is, and passes it to that user's
+ * child: the one that runs, or a new one. The monitor alone holds the channels to the children. A caller that was taken over can
+ * thus reach nobody who does not log in through it from then on: it cannot say for whom a connection is, it has no descriptor
+ * that leads to a child but those of connections that were taken, and a ticket is good once. The monitor does not look into the
+ * bytes, and never waits for a child. The children end with the monitor, and that with the caller. */
+#define ASUSER_BYTES_MAX 9216
 struct asuser_ticket;
-MUST_CHECK enum rc asuser_redeem(const struct asuser_ticket *t, int *fd, struct err *e);
+/* In a task. Makes a pair of stream sockets, whose far end goes first, then `client` unless it is -1 (it stays the caller's), and
+ * waits for the child's answer. *fd: the near end, after the answer; *pid: the child's, as it says itself.
+ * errors   RC_LIMIT the child takes no more; RC_DENIED the ticket stands for nobody, was spent, or is of one who may not be served;
+ *          RC_AGAIN no child, or it ended without an answer; RC_TIMEOUT; RC_GONE as for asuser_run() */
+MUST_CHECK enum rc asuser_hand_over(const struct asuser_ticket *t, struct span bytes, int client, int *fd,
+				    int32_t *pid, deadline_t d, struct err *e);
+/* The monitor ends, and all children see the end of their channels. */
+void asuser_end(void);
+
+/* In the child: the next connection from the channel `fd`, which is child_main's. fds[1]: -1 when no `client` came.
+ * errors   RC_AGAIN none is there; RC_EOF the channel is over; RC_SYNTAX one that makes no sense, and is gone */
+MUST_CHECK enum rc asuser_take(int fd, void *bytes, size_t size, size_t *n, int fds[2]);
+/* In the child, before anything else is written to fds[0]. */
+void asuser_answer(int far_end, enum rc rc);
 
 /* For any forked half that goes on with other rights than the daemon: closes all descriptors (listeners, the
  * channel to master, tables, keys) but 0..2, the log's and `keep`. */

@@ -1,4 +1,4 @@
-/* asuser/monitor.c - the root half: takes one fixed-size record, forks, hands the descriptor back, reaps. It
+/* asuser/monitor.c - the root half: takes one record, forks, hands the descriptor back, reaps. It
  * allocates nothing per request, opens nothing, and never waits for a child. */
 #include "asuser/private.h"
 #include "log/log.h"
@@ -12,20 +12,11 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#define CHILDREN_DEFAULT 1000
 /* What the child needs on its way to being the user: filters only add up, so the monitor's must hold all of
  * it. */
 #define OWN_RIGHTS "stdio recvfd id fork kill confine rpath wpath chown unix"
-
-struct running {
-	pid_t pid;
-	int status_fd; /* -1: nobody asked */
-};
-static struct running *running;
-static unsigned running_n, running_max;
 
 static void monitor_confine(const struct asuser_conf *c)
 {
@@ -43,27 +34,14 @@ static void monitor_confine(const struct asuser_conf *c)
 		die("sandbox: %s", e.text);
 }
 
+/* There is room for it: the daemon asks for one at a time. */
 static void reply(int control, enum rc rc, const char *text, const int *fds, size_t n)
 {
 	struct asuser_reply r = { .rc = rc };
-	union {
-		char bytes[CMSG_SPACE(2 * sizeof(int))];
-		struct cmsghdr align;
-	} control_bytes = { .bytes = { 0 } };
-	struct iovec iov = { &r, sizeof r };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	const struct iovec iov = { &r, sizeof r };
 	snprintf(r.text, sizeof r.text, "%s", text);
-	if (n > 0) {
-		m.msg_control = control_bytes.bytes;
-		m.msg_controllen = CMSG_SPACE(n * sizeof(int));
-		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(n * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, n * sizeof(int));
-	}
-	while (sendmsg(control, &m, MSG_NOSIGNAL) < 0 && errno == EINTR)
-		;
+	if (asuser_send(control, &iov, 1, fds, n) < 0)
+		log_debug("asuser: answer: %m");
 }
 
 /* pair[0] is the caller's end, pair[1] the child's; status likewise. */
@@ -83,91 +61,36 @@ static bool make_channels(const struct asuser_request *r, const struct asuser_co
 static void start_child(int control, const struct asuser_request *r, const struct asuser_conf *c)
 {
 	int pair[2], status[2];
-	if (running_n == running_max) {
-		reply(control, RC_AGAIN, "too many processes", NULL, 0);
-		return;
-	}
+	struct err e;
 	if (!make_channels(r, c, pair, status)) {
 		reply(control, RC_AGAIN, strerror(errno), NULL, 0);
 		return;
 	}
-	pid_t pid = fork();
-	if (pid == 0)
-		asuser_child(pair[1], &r->id, c);
-	close(pair[1]);
-	if (pid > 0) {
-		running[running_n++] = (struct running){ pid, status[1] };
+	const struct child of = { .status_fd = status[1], .channel = -1, .id = r->id };
+	if (children_start(&of, pair[1], c, &e) == RC_OK) {
 		reply(control, RC_OK, "", (int[]){ pair[0], status[0] }, r->want_status ? 2 : 1);
 	} else {
-		reply(control, RC_AGAIN, strerror(errno), NULL, 0);
-		if (status[1] >= 0)
-			close(status[1]);
+		reply(control, RC_AGAIN, e.text, NULL, 0);
+		asuser_close_fds(&status[1], 1);
 	}
-	close(pair[0]);
-	if (status[0] >= 0)
-		close(status[0]);
+	asuser_close_fds(pair, 2);
+	asuser_close_fds(&status[0], 1);
 }
 
-static void reap(void)
+/* The caller says who. False when the daemon is gone. */
+static bool by_identity(int control, const struct asuser_conf *c)
 {
-	int status;
-	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-		for (unsigned i = 0; i < running_n; i++) {
-			if (running[i].pid != pid)
-				continue;
-			int32_t value = status;
-			if (running[i].status_fd >= 0) {
-				if (write(running[i].status_fd, &value, sizeof value) !=
-				    (ssize_t)sizeof value)
-					log_debug("asuser: status: %m");
-				close(running[i].status_fd);
-			} else if (WIFSIGNALED(status))
-				log_warning("process %ld of a user killed by signal %d", (long)pid,
-					    WTERMSIG(status));
-			running[i] = running[--running_n];
-			break;
-		}
-}
-
-/* The caller says who. */
-static enum rc take_identity(const struct asuser_request *r, size_t n, const struct asuser_conf *c,
-			     struct err *e)
-{
-	return n == sizeof *r ? asuser_validate(r, c, e) : err_set(e, RC_DENIED, "record of wrong size");
-}
-
-/* The caller has a ticket, and auth says who; its answer goes through the same checks. */
-static enum rc take_ticket(struct asuser_request *r, const struct asuser_ticket_request *t, size_t n,
-			   const struct asuser_conf *c, struct err *e)
-{
-	if (n != sizeof *t)
-		return err_set(e, RC_DENIED, "record of wrong size");
-	if (t->magic != ASUSER_MAGIC_TICKET)
-		return err_set(e, RC_DENIED, "malformed request");
-	*r = (struct asuser_request){ .magic = ASUSER_MAGIC };
-	enum rc rc = ticket_redeem(c->ticket_dir, c->ticket_service, &t->ticket, &r->id, e);
-	return rc == RC_OK ? asuser_validate(r, c, e) : rc;
-}
-
-/* False when the daemon is gone. */
-static bool serve(int control, const struct asuser_conf *c)
-{
-	union {
-		struct asuser_request identity;
-		struct asuser_ticket_request ticket;
-	} got;
 	struct asuser_request r;
 	struct err e;
-	ssize_t n = recv(control, &got, sizeof got, MSG_TRUNC);
+	ssize_t n = recv(control, &r, sizeof r, MSG_TRUNC);
 	if (n < 0)
 		return errno == EINTR || errno == EAGAIN;
 	if (n == 0)
 		return false;
-	bool tickets = c->ticket_dir != NULL;
-	enum rc rc = tickets ? take_ticket(&r, &got.ticket, (size_t)n, c, &e)
-			     : take_identity(&got.identity, (size_t)n, c, &e);
+	enum rc rc = n == (ssize_t)sizeof r ? asuser_validate(&r, c, &e)
+					    : err_set(&e, RC_DENIED, "record of wrong size");
 	if (rc == RC_OK) {
-		start_child(control, tickets ? &r : &got.identity, c);
+		start_child(control, &r, c);
 	} else {
 		log_warning("asuser: refused: %s", e.text);
 		reply(control, rc, e.text, NULL, 0);
@@ -203,8 +126,9 @@ NORETURN void asuser_monitor(int control, const struct asuser_conf *c)
 	loop_after_fork(); /* its descriptors are gone: their numbers must not be closed once more in a child,
 			      where they are others */
 	prctl(PR_SET_NAME, c->name, 0, 0, 0);
-	running_max = c->max_children != 0 ? c->max_children : CHILDREN_DEFAULT;
-	running = xcalloc(running_max, sizeof *running);
+	children_init(c->max_children);
+	bool (*serve)(int, const struct asuser_conf *) =
+	    c->ticket_dir != NULL ? asuser_by_ticket : by_identity;
 	int signals = children_signals();
 	load_name_services();
 	monitor_confine(c);
@@ -214,7 +138,7 @@ NORETURN void asuser_monitor(int control, const struct asuser_conf *c)
 			_exit(1);
 		while (read(signals, &info, sizeof info) > 0)
 			;
-		reap();
+		children_reap();
 		if ((p[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0 && !serve(control, c))
 			_exit(0);
 	}

@@ -1,18 +1,26 @@
-/* login/child.c - the process of a user: takes connections from the front and serves each in a task. It ends
- * when the front has closed the channel and the last session is over. */
+/* login/child.c - the process of a user: takes connections from the monitor and serves each in a task.
+ *
+ *	taking <--> lingering --LINGER_S--> closed --last session over--> gone
+ *	   `-- mailbox unusable ------------^
+ *	   `-- the monitor has ended: sessions, too, come to their end --> gone
+ *
+ * Closed means that the monitor sees the end of the channel, and starts another process for the next log-in; what it sent before is
+ * taken still. */
 #include "login/private.h"
 #include "log/log.h"
-#include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define LINGER_S 5 /* a client that comes back soon finds the mailbox open */
 
 static struct {
 	int channel;
 	const struct asuser_id *id;
 	struct store *store;
-	unsigned sessions;
-	struct list open; /* their tasks */
-	bool closed, ending;
+	int64_t sessions;
+	struct timer linger;
+	struct list open;	      /* their tasks */
+	bool closed, drained, ending; /* drained: and nothing is left in it */
 } child;
 
 struct task_start {
@@ -74,6 +82,32 @@ void login_say_bye(struct stream *io)
 		log_debug("%s", e.text);
 }
 
+/* Takes nothing new from now on. */
+static void close_channel(void)
+{
+	if (child.closed)
+		return;
+	child.closed = true;
+	timer_cancel(&child.linger);
+	shutdown(child.channel, SHUT_RDWR);
+}
+
+static void linger_over(void *unused)
+{
+	(void)unused;
+	close_channel();
+}
+
+static void session_over(void)
+{
+	if (--child.sessions > 0)
+		return;
+	if (!child.closed)
+		timer_set(&child.linger, deadline_s(LINGER_S));
+	else if (child.drained)
+		loop_stop(0);
+}
+
 static void session_task(void *arg)
 {
 	struct task_start *t = arg;
@@ -81,7 +115,7 @@ static void session_task(void *arg)
 	bool direct = t->fds[1] >= 0;
 
 	s->store = child.store;
-	memcpy(s->user, t->r.user, sizeof(s->user));
+	memcpy(s->user, child.id->user, sizeof(s->user));
 	memcpy(s->id, t->r.id, sizeof(s->id));
 	memcpy(s->rip, t->r.rip, sizeof(s->rip));
 	memcpy(s->lip, t->r.lip, sizeof(s->lip));
@@ -91,59 +125,71 @@ static void session_task(void *arg)
 	list_add_tail(&child.open, &t->link);
 	login_set.conf->serve(s);
 	list_del(&t->link);
-	if (s->unusable && !child.closed) {
-		child.closed = true; /* the others of this process go on to their end */
-		shutdown(child.channel, SHUT_RDWR);
-	}
+	if (s->unusable) /* the others of this process go on to their end */
+		close_channel();
 	if (child.ending)
 		login_say_bye(s->io);
 	stream_close(&s->io);
 	if (direct)
 		close(t->fds[0]); /* tells the front that the session is over */
 	free(t);
-	if (--child.sessions == 0 && child.closed)
-		loop_stop(0);
+	session_over();
 }
 
-static bool record_ok(const struct login_record *r, size_t bytes)
+static bool parcel_ok(const struct login_parcel *p, size_t bytes)
 {
-	return r->magic == LOGIN_MAGIC && r->ahead <= LOGIN_AHEAD_MAX && bytes == sizeof(*r) + r->ahead &&
-	       memchr(r->user, '\0', sizeof(r->user)) && memchr(r->id, '\0', sizeof(r->id)) &&
+	const struct login_record *r = &p->r;
+
+	return bytes >= sizeof(*r) && r->magic == LOGIN_MAGIC && r->ahead <= LOGIN_AHEAD_MAX &&
+	       bytes == sizeof(*r) + r->ahead && memchr(r->id, '\0', sizeof(r->id)) &&
 	       memchr(r->rip, '\0', sizeof(r->rip)) && memchr(r->lip, '\0', sizeof(r->lip)) &&
 	       memchr(r->tag, '\0', sizeof(r->tag));
 }
 
-/* RC_EOF: the channel is over, or what came makes no sense. */
-static enum rc receive(struct task_start *t)
+static enum rc may_begin(void)
 {
-	union {
-		char bytes[CMSG_SPACE(2 * sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	static char ahead[LOGIN_AHEAD_MAX];
-	struct iovec iov[] = { { &t->r, sizeof(t->r) }, { ahead, sizeof(ahead) } };
-	struct msghdr m = { .msg_iov = iov,
-			    .msg_iovlen = ARRAY_LEN(iov),
-			    .msg_control = control.bytes,
-			    .msg_controllen = sizeof(control.bytes) };
-	const struct cmsghdr *c;
-	ssize_t n = recvmsg(child.channel, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-
-	t->fds[0] = t->fds[1] = -1;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (!child.store)
 		return RC_AGAIN;
-	if (n <= 0)
-		return RC_EOF;
-	c = CMSG_FIRSTHDR(&m);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		memcpy(t->fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
-	if (n < (ssize_t)sizeof(t->r) || !record_ok(&t->r, (size_t)n) || t->fds[0] < 0)
-		return RC_EOF;
-	t->io = login_stream(t->fds[1] >= 0 ? t->fds[1] : t->fds[0], span_make(ahead, t->r.ahead));
+	return login_set.user_limit > 0 && child.sessions >= login_set.user_limit ? RC_LIMIT : RC_OK;
+}
+
+static void begin(const struct login_parcel *p, const int fds[2])
+{
+	struct task_start *t = xcalloc(1, sizeof(*t));
+
+	t->r = p->r;
+	memcpy(t->fds, fds, sizeof(t->fds));
+	t->io = login_stream(fds[1] >= 0 ? fds[1] : fds[0], span_make(p->ahead, p->r.ahead));
+	child.sessions++;
+	timer_cancel(&child.linger);
+	task_spawn(session_task, t);
+}
+
+/* One connection, for better or worse. RC_AGAIN: there is none; RC_EOF: there will be none. */
+static enum rc take(void)
+{
+	static struct login_parcel p;
+	size_t n = 0;
+	int fds[2];
+	enum rc rc = asuser_take(child.channel, &p, sizeof(p), &n, fds), verdict = RC_SYNTAX;
+
+	if (rc == RC_AGAIN || rc == RC_EOF)
+		return rc;
+	if (rc == RC_OK && parcel_ok(&p, n))
+		verdict = may_begin();
+	if (rc == RC_OK)
+		asuser_answer(fds[0], verdict);
+	if (verdict == RC_OK) {
+		begin(&p, fds);
+		return RC_OK;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
 	return RC_OK;
 }
 
-/* The front is gone, or told to end: nobody may stay behind out of master's reach. Each session reads the end
+/* The monitor is gone, and so is the front, or told to end: nobody may stay behind out of master's reach. Each session reads the end
  * of its input, comes to its own end, and says good-bye. */
 static void end_sessions(void)
 {
@@ -157,42 +203,35 @@ static void channel_task(void *unused)
 	enum rc rc;
 
 	(void)unused;
-	for (;;) {
-		struct task_start *t = xcalloc(1, sizeof(*t));
-
-		rc = receive(t);
-		if (rc == RC_OK) {
-			child.sessions++;
-			task_spawn(session_task, t);
-			continue;
-		}
-		free(t);
-		if (rc != RC_AGAIN || task_wait_fd(child.channel, TASK_READ, DEADLINE_NEVER) != RC_OK)
-			break;
-	}
+	do
+		rc = take();
+	while (rc == RC_OK ||
+	       (rc == RC_AGAIN && task_wait_fd(child.channel, TASK_READ, DEADLINE_NEVER) == RC_OK));
 	task_forget_fd(child.channel);
 	close(child.channel);
 	if (!child.closed)
 		end_sessions();
-	child.closed = true;
+	child.closed = child.drained = true;
+	timer_cancel(&child.linger);
 	if (child.sessions == 0)
 		loop_stop(0);
 }
 
 int login_child(int fd, const struct asuser_id *id)
 {
-	struct login_hello h = { LOGIN_MAGIC, (int32_t)getpid(),
-				 child.store ? (uint32_t)RC_OK : (uint32_t)RC_AGAIN };
 	int status;
 
 	child.channel = fd;
 	child.id = id;
 	list_init(&child.open);
-	if (send(fd, &h, sizeof(h), MSG_NOSIGNAL) != (ssize_t)sizeof(h) || !child.store)
-		return 75;
 	loop_init();
+	timer_init(&child.linger, linger_over, NULL);
+	if (!child.store) /* whoever waits in the channel is told */
+		close_channel();
 	task_spawn(channel_task, NULL);
 	status = loop_run();
+	if (!child.store)
+		return 75;
 	store_close(&child.store);
 	return status;
 }

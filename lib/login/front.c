@@ -20,7 +20,7 @@ void login_drain(void)
 		if (!l->handed_over) /* reads the end of its input, and login_close() says good-bye */
 			shutdown(stream_fd(l->io), SHUT_RD);
 	}
-	login_end_processes();
+	asuser_end(); /* the users' processes end their sessions, and themselves */
 }
 
 static const char *param(const char *suffix, char *out, size_t size)
@@ -76,7 +76,6 @@ void login_prepare(const struct login_conf *lc)
 	a = (struct asuser_conf){ .name = title,
 				  .ticket_dir = tickets,
 				  .ticket_service = lc->protocol,
-				  .seqpacket = true,
 				  .min_uid = 1,
 				  .child_rights = lc->child_rights,
 				  .child_paths = login_child_paths,

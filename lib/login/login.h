@@ -2,11 +2,14 @@
  * and the process of a user, which serves all connections of that user from then on.
  *
  *	client ==TLS== front (posternnet, no files) ---- auth: SASL, one-time ticket
- *	                 | bytes, or the descriptor itself when they are in clear text
- *	                 +---- process of the user (his uid, his mailbox only), made by the monitor (asuser)
+ *	                 | ticket, and the connection: a relay's end, or the descriptor itself when it is in clear text
+ *	              monitor (root) ---- auth: whose ticket is this? it is spent
+ *	                 | the connection
+ *	              process of that user (his uid, his mailbox only): the one that runs, or a new one
  *
  * The front keeps TLS and relays. Without TLS the process of the user gets the client's descriptor, and what
- * the front has read ahead. A user's process ends when his last connection has been gone for a few seconds.
+ * the front has read ahead. The front has no way to a user's process but this one, log-in by log-in, and names nobody
+ * (asuser/asuser.h). A user's process ends when its last connection has been gone for a few seconds.
  * Log lines are Dovecot's ("pop3-login: Login: user=<...>, ..."), because log readers know them. */
 #ifndef LOGIN_LOGIN_H
 #define LOGIN_LOGIN_H
@@ -101,7 +104,7 @@ enum login_result login_sasl(struct login *l, struct span mech, bool has_initial
 /* USER and PASS, LOGIN. */
 enum login_result login_password(struct login *l, struct span user, struct span password, const char **why);
 
-/* Spends the ticket, finds or starts the user's process, logs "Login: ...", and serves until the end: RC_OK.
+/* Gives ticket and connection to the monitor, logs "Login: ...", and serves until the end: RC_OK.
  * errors   RC_LIMIT too many sessions of this user; everything else: a temporary failure, already logged */
 MUST_CHECK enum rc login_hand_over(struct login *l, struct span tag, struct err *e);
 

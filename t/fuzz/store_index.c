@@ -2,6 +2,7 @@
  * first byte chooses the file. */
 #include "store/store.h"
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,6 +21,19 @@ static void put_file(const char *name, const void *data, size_t n)
 	close(fd);
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+	(void)st;
+	(void)kind;
+	(void)where;
+	return remove(path);
+}
+
+static void remove_maildir(void)
+{
+	(void)nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 static void make_maildir(void)
 {
 	static const char *const sub[] = { "", "/cur", "/new", "/tmp" };
@@ -27,6 +41,7 @@ static void make_maildir(void)
 	snprintf(base, sizeof(base), "/tmp/fuzz_index.XXXXXX");
 	if (!mkdtemp(base))
 		abort();
+	atexit(remove_maildir);
 	for (size_t i = 1; i < ARRAY_LEN(sub); i++) {
 		snprintf(p, sizeof(p), "%s%s", base, sub[i]);
 		if (mkdir(p, 0700) != 0)

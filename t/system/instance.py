@@ -1,6 +1,7 @@
 """A private instance of the suite in a scratch directory: used by the system tests, `make try`, the crash harness and the benchmarks.
 
 As root the daemons run as the suite's own users (made once when missing); as an ordinary user in one-uid mode."""
+import atexit
 import os
 import pwd
 import re
@@ -385,7 +386,8 @@ def mailbox_instance(base, domain, users, listen, main=None, aliases="", virtual
 
 
 def scratch(prefix):
-    """A directory that the suite's users can walk into, as those of pytest are not."""
+    """A directory that the suite's users can walk into, as those of pytest are not. What is left of it goes when the tests end, however they end."""
     base = tempfile.mkdtemp(prefix=prefix)
     os.chmod(base, 0o755)
+    atexit.register(shutil.rmtree, base, ignore_errors=True)
     return base

@@ -8,14 +8,13 @@ import smtplib
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from fakesmtp import Server  # noqa: E402
-from instance import BIN, Instance  # noqa: E402
+from instance import BIN, Instance, scratch  # noqa: E402
 
 root_only = pytest.mark.skipif(os.getuid() != 0, reason="postsuper is the superuser's")
 
@@ -25,8 +24,7 @@ class World:
         self.server, self.mute = Server(), socket.socket()
         self.mute.bind(("127.0.0.1", 0))
         self.mute.listen(16)
-        self.base = tempfile.mkdtemp(prefix="postern-commands.")
-        os.chmod(self.base, 0o755)
+        self.base = scratch("postern-commands.")
         maps = "inline:{ {ok.test=smtp:[127.0.0.1]:%d} {sender.test=smtp:[127.0.0.1]:%d} {bad.test=error:5.7.1 go away} {later.test=retry:4.7.1 later} " \
                "{mute.test=smtp:[127.0.0.1]:%d} }" % (self.server.port, self.server.port, self.mute.getsockname()[1])
         self.inst = Instance(os.path.join(self.base, "i"), main={

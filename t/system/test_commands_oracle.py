@@ -6,12 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from instance import BIN, Instance, make_users  # noqa: E402
+from instance import BIN, Instance, make_users, scratch  # noqa: E402
 
 THEIRS = {n: p for n in ("sendmail", "mailq", "newaliases", "postqueue", "postsuper", "postcat", "postlog", "postlock", "postkick")
           for p in ("/usr/sbin/" + n, "/usr/bin/" + n) if os.path.exists(p)}
@@ -40,8 +39,7 @@ def masked(listing):
 
 class Pair:
     def __init__(self):
-        self.base = tempfile.mkdtemp(prefix="postern-oracle.")
-        os.chmod(self.base, 0o755)
+        self.base = scratch("postern-oracle.")
         make_users()
         self.ours = Instance(os.path.join(self.base, "ours"), main={"alias_database": ""}, listen=())
         self.ours.write_config()

@@ -7,11 +7,10 @@ import shutil
 import socket
 import ssl
 import subprocess
-import tempfile
 
 import pytest
 
-from instance import Instance
+from instance import Instance, scratch
 
 USER, PASSWORD = "u1@example.test", "pa ss\"1"
 OTHER, OTHERPASS = "u2@example.test", "secret2"
@@ -31,8 +30,7 @@ def certificate(directory):
 
 @pytest.fixture(scope="module")
 def inst():
-    base = tempfile.mkdtemp(prefix="postern-imap-")
-    os.chmod(base, 0o755)  # the user's process walks through
+    base = scratch("postern-imap-")
     cert, key = certificate(os.path.join(base, "tls"))
     i = Instance(os.path.join(base, "i"), listen=("imap", "imaps"), drop={"local", "virtual"}, main={
         "smtpd_tls_cert_file": cert, "smtpd_tls_key_file": key, "auth_passwd_file": os.path.join(base, "i/etc/users"),

@@ -4,11 +4,10 @@ import os
 import re
 import shutil
 import socket
-import tempfile
 
 import pytest
 
-from instance import Instance
+from instance import Instance, scratch
 
 MESSAGES = {  # file name in cur/ -> content
     "1.a:2,S": "From: kim@example.org (Kim Example)\nSender: lee@example.org\nTo: a@b.test (x (y) \\) z), \"Doe, J\" <j@x.test>\nSubject: old name\n\ncaf\u00e9 body\n",
@@ -22,8 +21,7 @@ MESSAGES = {  # file name in cur/ -> content
 
 @pytest.fixture(scope="module")
 def inst():
-    base = tempfile.mkdtemp(prefix="postern-imaprfc-")
-    os.chmod(base, 0o755)
+    base = scratch("postern-imaprfc-")
     i = Instance(os.path.join(base, "i"), listen=("imap",), drop={"local", "virtual"}, main={
         "auth_passwd_file": os.path.join(base, "i/etc/users"), "auth_failure_delay": "0s", "auth_mechanisms": "plain", "auth_sasldb_file": "",
         "auth_pam_service": ""})

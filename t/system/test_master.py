@@ -114,10 +114,12 @@ def scratch(tmp_path):
     if ROOT:  # the parents of tmp_path are closed to the suite's users
         base = "/tmp/postern-master-%d-%d" % (os.getpid(), time.monotonic_ns())
         os.makedirs(base)
-    s = Scratch(base)
-    yield s
-    s.stop()
-    shutil.rmtree(str(base), ignore_errors=True)
+    try:
+        s = Scratch(base)
+        yield s
+        s.stop()
+    finally:
+        shutil.rmtree(str(base), ignore_errors=True)
 
 
 def wait_gone(pid, seconds=10):

@@ -9,13 +9,12 @@ import smtplib
 import socket
 import ssl
 import subprocess
-import tempfile
 import threading
 import time
 
 import pytest
 
-from instance import SBIN, Instance
+from instance import SBIN, Instance, scratch
 
 MESSAGES = [b"From: a@example.org\nSubject: one\n\nhello\n.dot\n..two\nlast",
             b"Subject: two\r\n\r\nl1\r\nl2\r\nl3\r\n",
@@ -34,8 +33,7 @@ def octets(message):
 
 @pytest.fixture(scope="module")
 def inst():
-    base = tempfile.mkdtemp(prefix="postern-pop3-")  # users' processes must be able to walk there: no tmp_path
-    os.chmod(base, 0o755)
+    base = scratch("postern-pop3-")  # users' processes must be able to walk there: no tmp_path
     users = os.path.join(base, "i", "etc", "users")
     have_mail = all(os.path.exists(os.path.join(SBIN, p)) for p in ("smtpd", "virtual", "qmgr", "cleanup", "trivial-rewrite"))
     i = Instance(os.path.join(base, "i"), listen=("pop3", "pop3s") + (("smtp",) if have_mail else ()), main={

@@ -12,7 +12,6 @@ import smtplib
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -20,7 +19,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from fakesmtp import Server  # noqa: E402
-from instance import Instance  # noqa: E402
+from instance import Instance, scratch  # noqa: E402
 
 MSG = "Subject: hello\r\nFrom: s@example.test\r\nTo: r@far.test\r\n\r\nbody\r\n"
 THEIRS = "/usr/sbin/postqueue"
@@ -31,8 +30,7 @@ BASE = {"inet_interfaces": "127.0.0.9", "smtp_tls_security_level": "none", "smtp
 @pytest.fixture
 def make():
     made = []
-    base = tempfile.mkdtemp(prefix="postern-queue.")  # pytest's own directories are closed to the suite's users
-    os.chmod(base, 0o755)
+    base = scratch("postern-queue.")  # pytest's own directories are closed to the suite's users
 
     def go(main=None, **kw):
         inst = Instance(os.path.join(base, "i%d" % len(made)), main={**BASE, **(main or {})}, **kw)

@@ -4,14 +4,13 @@ import os
 import shutil
 import smtplib
 import sys
-import tempfile
 import time
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from fakesmtp import Server  # noqa: E402
-from instance import Instance  # noqa: E402
+from instance import Instance, scratch  # noqa: E402
 from test_queue import BASE, fields, report_of, send, settle, to_server  # noqa: E402
 
 TEMPLATES = """# comment
@@ -43,8 +42,7 @@ class World:
 @pytest.fixture(scope="module")
 def w():
     w = World()
-    w.base = tempfile.mkdtemp(prefix="postern-reports.")
-    os.chmod(w.base, 0o755)
+    w.base = scratch("postern-reports.")
     w.back, w.pm, w.held, w.times = Server(), Server(), Server(), []
     w.late = "451 4.2.1 later"
     w.later = Server(RCPT=lambda server, c, line: w.late)

@@ -146,8 +146,7 @@ def use_everything(i):
 
 @pytest.fixture(scope="module")
 def base():
-    d = tempfile.mkdtemp(prefix="postern-sandbox-")
-    os.chmod(d, 0o755)
+    d = instance.scratch("postern-sandbox-")
     yield d
     shutil.rmtree(d, ignore_errors=True)
 

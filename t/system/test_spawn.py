@@ -5,12 +5,11 @@ import shutil
 import smtplib
 import socket
 import sys
-import tempfile
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from instance import Instance, free_ports  # noqa: E402
+from instance import Instance, free_ports, scratch  # noqa: E402
 
 POLICY = """#!/bin/sh
 while read -r line; do
@@ -32,8 +31,7 @@ echo "$first $# $1 $(ls /proc/self/fd | wc -l)"
 
 @pytest.fixture(scope="module")
 def inst():
-    base = tempfile.mkdtemp(prefix="postern-spawn.")
-    os.chmod(base, 0o755)
+    base = scratch("postern-spawn.")
     os.mkdir(os.path.join(base, "drop"))
     os.chmod(os.path.join(base, "drop"), 0o777)
     for name, text in (("policy", POLICY), ("echo", ECHO)):

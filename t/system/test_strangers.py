@@ -4,12 +4,11 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 import pytest
 
-from instance import Instance
+from instance import Instance, scratch
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root: strangers are other users")
 NOBODY, OTHER = 65534, 54321
@@ -74,8 +73,7 @@ else:  # many connections that say nothing, or half of something
 
 @pytest.fixture(scope="module")
 def inst():
-    base = tempfile.mkdtemp(prefix="postern-strangers-")
-    os.chmod(base, 0o755)
+    base = scratch("postern-strangers-")
     i = Instance(os.path.join(base, "i"), main={
         "virtual_mailbox_domains": "virtual.test", "virtual_mailbox_base": os.path.join(base, "i", "mail"),
         "virtual_mailbox_maps": "inline:{ u1@virtual.test=u1/ }", "virtual_uid_maps": "static:5000", "virtual_gid_maps": "static:5000"})

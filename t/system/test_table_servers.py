@@ -6,14 +6,13 @@ import pathlib
 import shutil
 import smtplib
 import subprocess
-import tempfile
 import time
 
 import pytest
 
 import fakeservers
 from fakeservers import netstring
-from instance import BUILD, Instance, free_ports
+from instance import BUILD, Instance, free_ports, scratch
 
 OURS, THEIRS = os.path.join(BUILD, "bin/postmap"), "/usr/sbin/postmap"
 HAVE_THEIRS = os.path.exists(THEIRS) and b"Postern" not in open(THEIRS, "rb").read()
@@ -172,8 +171,7 @@ def test_bad_memcache_files(place, line, why):
 # ---- in an instance ----
 @pytest.fixture(scope="module")
 def world():
-    base = tempfile.mkdtemp(prefix="postern-servers-")
-    os.chmod(base, 0o755)
+    base = scratch("postern-servers-")
     w = type("World", (), {})()
     w.tcp = fakeservers.tcp({"blocked@client.test": "REJECT go away", "slow@client.test": b"400 database is down\n"})
     w.sm = fakeservers.socketmap({"alias info@valias.test": "u1@vbox.test", "box u1@vbox.test": "u1/", "dom valias.test": "x", "dom vbox.test": "x"},

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,6 +23,20 @@ static int setup(void **state)
 	snprintf(base, sizeof(base), "/tmp/store_deliver.XXXXXX");
 	assert_non_null(mkdtemp(base));
 	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+	(void)st;
+	(void)kind;
+	(void)where;
+	return remove(path);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 /* In place of libc's: remembers in which order things became durable. In the test of many at once: counts flushes of
@@ -298,12 +313,13 @@ static void locations_are_read_as_dovecot_writes_them(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(maildir_repeats_nothing, setup),
-		cmocka_unit_test_setup(maildir_syncs_the_named_file_and_its_directory, setup),
-		cmocka_unit_test_setup(maildir_keeps_nothing_that_was_not_flushed, setup),
-		cmocka_unit_test_setup(maildir_many_at_once, setup),
-		cmocka_unit_test_setup(mbox_repeats_nothing, setup),
-		cmocka_unit_test_setup(locations_are_read_as_dovecot_writes_them, setup),
+		cmocka_unit_test_setup_teardown(maildir_repeats_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(maildir_syncs_the_named_file_and_its_directory, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(maildir_keeps_nothing_that_was_not_flushed, setup, teardown),
+		cmocka_unit_test_setup_teardown(maildir_many_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(mbox_repeats_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(locations_are_read_as_dovecot_writes_them, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
  * told, mbox is rewritten whole. */
 #include "store/store.h"
 #include <dirent.h>
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,11 +36,19 @@ static int setup_mbox(void **state)
 	return setup("mbox:~/mail:INBOX=~/inbox");
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+	(void)st;
+	(void)kind;
+	(void)where;
+	return remove(path);
+}
+
 static int teardown(void **state)
 {
 	(void)state;
 	store_close(&store);
-	return 0;
+	return nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static uint32_t add(const char *folder, const char *text, uint32_t flags)
