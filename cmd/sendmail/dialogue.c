@@ -256,19 +256,19 @@ static void hand_over(struct dialogue *d, struct span content)
 				.body = (uint16_t)d->mail.body,
 				.envid = d->mail.envid,
 				.rcpts = { d->rcpt, d->rcpts } };
-	const char *why = "";
+	const char *what = "";
 
 	env.flags = (d->mail.smtputf8 ? ENVF_SMTPUTF8 : 0) | (span_is_ascii(content) ? 0 : ENVF_MIME_CONVERT);
 	env.full_name = span_str(d->o->full_name != NULL ? d->o->full_name : full_name_of_user());
-	switch (submit_try(&env, content, &why)) {
+	switch (submit_try(&env, content, &what)) {
 	case SUBMIT_STORED:
-		say("250 2.0.0 Ok: queued");
+		say("250 2.0.0 Ok: queued as %s", what);
 		break;
 	case SUBMIT_REFUSED:
-		say("550 5.7.1 %s", why);
+		say("550 5.7.1 %s", what);
 		break;
 	case SUBMIT_FAILED:
-		say("451 4.3.0 %s", why);
+		say("451 4.3.0 %s", what);
 		break;
 	}
 }
