@@ -136,3 +136,53 @@ def test_others(pair, command):
     elif ours[1] and not command[0] == "postlock":  # ids, times and our larger Received: field differ
         ours, theirs = (ours[0], masked(ours[1]), ours[2]), (theirs[0], masked(theirs[1]), theirs[2])
     assert ours == theirs
+
+
+def masked_lines(text):
+    """Of postcat: the name of the file, times; what each side has alone."""
+    text = re.sub(r"\S+/maildrop/\w+", "FILE", text)
+    text = re.sub(r"(time: )\w{3} .*", r"\1T", text)
+    return [l for l in text.splitlines() if not re.search(r"message_size:|original_recipient:|=(local|remote)$|attribute: (queue_id|log_message_origin)=", l)]
+
+
+@pytest.fixture(scope="module")
+def dropped(pair):
+    """The same message in both maildrops: (our file, their file)."""
+    text = b"Subject: s\n folded\nX-Y : z\nno header\n\nbody\n.\n\nend\n"
+    out = []
+    for theirs in (False, True):
+        drop = os.path.join(pair.queue if theirs else pair.ours.queue, "maildrop")
+        before = set(os.listdir(drop))
+        assert pair.run(theirs, ["sendmail", "-i", "-F", "Me", "-f", "me@x.test", "-R", "hdrs", "-N", "success,delay", "-V", "abc", "a@x.test", "b@x.test"], text)[0] == 0
+        name, = set(os.listdir(drop)) - before
+        out.append(os.path.join(drop, name))
+    yield out
+    for f in out:
+        os.unlink(f)
+
+
+@pytest.mark.parametrize("options", ["", "-b", "-h", "-bh", "-e", "-eh", "-eb", "-d", "-db", "-hd", "-dr", "-v -h"])
+def test_postcat(pair, dropped, options):
+    ours, theirs = (pair.run(t, ["postcat", *options.split(), dropped[t]], b"") for t in (False, True))
+    assert (ours[0], masked_lines(ours[1])) == (theirs[0], masked_lines(theirs[1]))
+
+
+def test_postcat_reads_a_pipe(pair, dropped):
+    with open(dropped[0], "rb") as f:
+        content = f.read()
+    p = subprocess.Popen([os.path.join(BIN, "postcat"), "-b"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert p.communicate(content)[0] == b"no header\n\nbody\n.\n\nend\n" and p.returncode == 0
+
+
+def test_postcat_offsets(pair, dropped):
+    """-o: where a line begins in the file; -s: from there on; -f: whose line it is."""
+    with open(dropped[0], "rb") as f:
+        content = f.read()
+    out = pair.run(False, ["postcat", "-bho", dropped[0]], b"")[1]
+    lines = [re.fullmatch(r" *(\d+) (.*)", l).groups() for l in out.splitlines()]
+    assert lines and all(content[int(off):].startswith(text.encode() + b"\n") for off, text in lines)
+    at = next(i for i, l in enumerate(out.splitlines()) if l.endswith(" body"))
+    assert pair.run(False, ["postcat", "-bho", "-s", lines[at][0], dropped[0]], b"")[1].splitlines() == out.splitlines()[at:]
+    assert pair.run(False, ["postcat", "-o", "-s", lines[at][0], dropped[0]], b"")[1].splitlines()[0] == out.splitlines()[at]
+    assert pair.run(False, ["postcat", "-f", "-h", dropped[0]], b"")[1].splitlines() == [dropped[0] + ": " + l for l in ("Subject: s", " folded", "X-Y : z")]
+    assert all(l.startswith(dropped[0] + ": ") for l in pair.run(False, ["postcat", "-f", dropped[0]], b"")[1].splitlines()[1:])
