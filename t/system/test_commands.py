@@ -163,6 +163,8 @@ def test_postsuper_beyond_the_active_limit(world):
     ids = [world.inst.wait_log(r"cleanup\[\d+\]: (\w+): message-id=.*\n(?:.*\n)*?", count=1) and
            world.inst.wait_log(r"pickup\[\d+\]: (\w+): uid=\d+ from=<w%d@sender\.test>" % i)[0].group(1) for i in range(4)]
     assert set(world.listing()) == {first, *ids}
+    for queue, rows in (("active", ["TOTAL", "mute.test"]), ("incoming", ["TOTAL", "ok.test"])):  # qmgr says what it is at
+        assert [l.split()[0] for l in world.inst.command("qshape", "-b", "1", queue, text=True).stdout.splitlines()[1:]] == rows
     p = world.inst.command("postsuper", "-d", ids[0])
     assert b"Deleted: 1 message" in p.stderr
     world.inst.wait_log(ids[0] + ": removed")
