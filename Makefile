@@ -61,11 +61,11 @@ $(foreach d,anvil master smtpd cleanup pickup qmgr smtp auth tlsmgr resolver pop
 $(foreach d,bounce local lookup router,$(foreach m,$(wildcard $(d)/main_*.c),\
 	$(eval $(call daemon,$(patsubst $(d)/main_%.c,%,$(m)),$(m) $(call one,$(d))))))
 
-# Commands: cmd/NAME/*.c, each with what all of them answer (cmd/common.c: --help, --version).
+# Commands: cmd/NAME/*.c, each with what they share (cmd/*.c: --help and --version, options as tables).
 COMMANDS :=
 define command
 COMMANDS += $(1)
-$(B)/bin/$(1): $(patsubst %.c,$(B)/o/%.o,$(wildcard cmd/$(1)/*.c)) $(B)/o/cmd/common.o $$(LIB_A)
+$(B)/bin/$(1): $(patsubst %.c,$(B)/o/%.o,$(wildcard cmd/$(1)/*.c)) $(patsubst %.c,$(B)/o/%.o,$(wildcard cmd/*.c)) $$(LIB_A)
 endef
 $(foreach c,$(patsubst cmd/%/,%,$(wildcard cmd/*/)),$(eval $(call command,$(c))))
 
@@ -73,11 +73,13 @@ PROGRAMS := $(sort $(DAEMONS:%=$(B)/sbin/%)) $(sort $(COMMANDS:%=$(B)/bin/%))
 
 # Programs that are another one under a second name.
 ALIASES := $(if $(wildcard smtp/*.c),$(B)/sbin/lmtp) $(if $(wildcard smtpd/*.c),$(B)/sbin/lmtpd)
-ALIASES += $(addprefix $(B)/bin/,mailq newaliases rmail postfix)
+ALIASES += $(addprefix $(B)/bin/,mailq newaliases rmail postfix qmqp-source qmqp-sink)
 $(B)/bin/mailq $(B)/bin/newaliases $(B)/bin/rmail: $(B)/bin/sendmail
 	@ln -sf sendmail $@
 $(B)/bin/postfix: $(B)/bin/postern
 	@ln -sf postern $@
+$(B)/bin/qmqp-%: $(B)/bin/smtp-%
+	@ln -sf smtp-$* $@
 $(B)/sbin/lmtp: $(B)/sbin/smtp
 	@ln -sf smtp $@
 $(B)/sbin/lmtpd: $(B)/sbin/smtpd
