@@ -186,3 +186,24 @@ def test_postcat_offsets(pair, dropped):
     assert pair.run(False, ["postcat", "-o", "-s", lines[at][0], dropped[0]], b"")[1].splitlines()[0] == out.splitlines()[at]
     assert pair.run(False, ["postcat", "-f", "-h", dropped[0]], b"")[1].splitlines() == [dropped[0] + ": " + l for l in ("Subject: s", " folded", "X-Y : z")]
     assert all(l.startswith(dropped[0] + ": ") for l in pair.run(False, ["postcat", "-f", dropped[0]], b"")[1].splitlines()[1:])
+
+
+@pytest.mark.parametrize("args,env", [
+    ([], {}), (["-t", "foo/bar", "-p", "warn"], {}), (["-t", "a/b/c", "x"], {}), (["-p", "error", "a", " b", "c d"], {}), (["-p", "fatal", "x"], {}), (["-i", ""], {}),
+    (["hi"], {"MAIL_LOGTAG": "env"}), (["-t", "u", "hi"], {"MAIL_LOGTAG": "env/q"}), (["-t", "long", "z" * 3000], {})], ids=str)
+def test_postlog_lines(pair, args, env):
+    """What stands in the log: tag, priority, blanks of the text, control characters. Far beyond a line's length the rest is cut."""
+    out = []
+    for theirs in (False, True):
+        base = os.path.join(pair.base, "log%d" % theirs)
+        for d in ("etc", "q/pid", "q/public"):
+            os.makedirs(os.path.join(base, d), exist_ok=True)
+        with open(os.path.join(base, "etc/main.cf"), "w", encoding="ascii") as f:
+            f.write(f"compatibility_level = 3.6\nqueue_directory = {base}/q\ndata_directory = {base}\nmaillog_file = {base}/log\nmaillog_file_prefixes = {pair.base}\n")
+        open(os.path.join(base, "log"), "wb").close()
+        os.chmod(os.path.join(base, "log"), 0o644)
+        p = subprocess.run([THEIRS["postlog"] if theirs else os.path.join(BIN, "postlog"), *args], input=b"one\ntwo \\\n  three  \n\n\tx\x01y\xff\xc3\xa4\nlast", capture_output=True,
+                           env={"PATH": os.environ["PATH"], "MAIL_CONFIG": base + "/etc", **env}, check=False)
+        with open(os.path.join(base, "log"), "rb") as f:
+            out.append((p.returncode, p.stdout, [re.sub(rb"^.{15} \S+ |\[\d+\]", b"", l)[:1900] for l in f.read().splitlines()]))
+    assert out[0] == out[1]

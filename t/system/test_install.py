@@ -24,11 +24,13 @@ def tree(base):
     return out
 
 
-@pytest.fixture
-def installed(tmp_path):
-    p = run(BUILD, tmp_path, "/usr", "/etc")
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """One for all, in the order of this file: the last to use it takes it away."""
+    base = tmp_path_factory.mktemp("install")
+    p = run(BUILD, base, "/usr", "/etc")
     assert p.returncode == 0, p.stderr
-    return tmp_path
+    return base
 
 
 def test_everything_is_where_it_belongs(installed):
