@@ -61,11 +61,11 @@ $(foreach d,anvil master smtpd cleanup pickup qmgr smtp auth tlsmgr resolver pop
 $(foreach d,bounce local lookup router,$(foreach m,$(wildcard $(d)/main_*.c),\
 	$(eval $(call daemon,$(patsubst $(d)/main_%.c,%,$(m)),$(m) $(call one,$(d))))))
 
-# Commands: cmd/NAME/*.c, each with what they share (cmd/*.c: --help and --version, options as tables).
+# Commands: cmd/NAME/*.c, each with what all of them answer (cmd/common.c: --help, --version).
 COMMANDS :=
 define command
 COMMANDS += $(1)
-$(B)/bin/$(1): $(patsubst %.c,$(B)/o/%.o,$(wildcard cmd/$(1)/*.c)) $(patsubst %.c,$(B)/o/%.o,$(wildcard cmd/*.c)) $$(LIB_A)
+$(B)/bin/$(1): $(patsubst %.c,$(B)/o/%.o,$(wildcard cmd/$(1)/*.c)) $(B)/o/cmd/common.o $$(LIB_A)
 endef
 $(foreach c,$(patsubst cmd/%/,%,$(wildcard cmd/*/)),$(eval $(call command,$(c))))
 

@@ -2,7 +2,7 @@
  * on the command line. Linked into each of them; a command needs to do nothing for it, and gets a line here when
  * there is more to say than where its page is. */
 #include "base/span.h"
-#include "options.h"
+#include "service/options.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* cmd/smtp-sink/main.c - smtp-sink(1) and qmqp-sink(1), by the name it is called: the command line, the rights that are given up, the loop. */
 #include "sink.h"
-#include "../options.h"
+#include "service/options.h"
 #include "log/log.h"
 #include <grp.h>
 #include <pwd.h>

@@ -1,6 +1,6 @@
 /* cmd/smtp-source/main.c - smtp-source(1) and qmqp-source(1), by the name it is called: the command line and the loop. */
 #include "source.h"
-#include "../options.h"
+#include "service/options.h"
 #include "log/log.h"
 #include <stdio.h>
 #include <string.h>

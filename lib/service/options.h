@@ -1,6 +1,6 @@
-/* cmd/options.h - options as tables, and what else the test tools have in common. Linked into every command. */
-#ifndef CMD_OPTIONS_H
-#define CMD_OPTIONS_H
+/* service/options.h - options of commands as tables, and what else the test tools have in common. */
+#ifndef SERVICE_OPTIONS_H
+#define SERVICE_OPTIONS_H
 
 #include "base/span.h"
 

@@ -1,5 +1,5 @@
-/* cmd/options.c - see options.h. */
-#include "options.h"
+/* service/options.c - see options.h. */
+#include "service/options.h"
 #include "log/log.h"
 #include <string.h>
 #include <sys/resource.h>
