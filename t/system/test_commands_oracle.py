@@ -207,3 +207,36 @@ def test_postlog_lines(pair, args, env):
         with open(os.path.join(base, "log"), "rb") as f:
             out.append((p.returncode, p.stdout, [re.sub(rb"^.{15} \S+ |\[\d+\]", b"", l)[:1900] for l in f.read().splitlines()]))
     assert out[0] == out[1]
+
+
+DIALOGUES = [
+    ["EHLO c", "HELO", "EHLO", "HELO x", "HELP", "NOOP", "NOOP x", "EXPN x", "FOO", "foo bar", "", "  ", "AUTH PLAIN x", "STARTTLS", "XCLIENT NAME=x", "XFORWARD NAME=x", "RSET x"],
+    ["RSET", "QUIT x", "MAIL", "MAIL FROM", "MAIL FROM:", "MAIL FROM:x", "RSET", "MAIL FROM:<x", "RSET", "MAIL FROM:<a@b> SIZE=99999999999", "MAIL FROM:<a@b> SIZE=x",
+     "MAIL FROM:<a@b> BODY=8BITMIME", "MAIL FROM:<a@b>", "RSET", "MAIL FROM:<a@b> BODY=FOO", "MAIL FROM:<a@b> FOO=BAR"],
+    ["MAIL FROM:<> RET=FULL ENVID=x", "RCPT", "RCPT TO:", "RCPT TO:<>", "RCPT TO:<a@b> NOTIFY=FOO", "RCPT TO:<a@b> NOTIFY=NEVER,DELAY", "RCPT TO:<a@b> ORCPT=x",
+     "RCPT TO:<a@b> ORCPT=rfc822;x", "RCPT TO:<\"a b\"@c>", "RCPT TO:<a@[1.2.3.4]>", "RCPT TO:<@x:a@b>"],
+    ["MAIL FROM:<c@d>", "RCPT TO:a@b", "RCPT TO:<local>", "RCPT TO:<postmaster>", "RCPT TO:<a@b> x", "DATA x", "BDAT", "BDAT x"],
+    ["RCPT TO:<x>", "DATA", "MAIL FROM:<a@b>", "DATA", "RCPT TO:<c@d>", "DATA", "Subject: x", "", "y", ".", "MAIL FROM:<a@b>", "BDAT 3", "abcRCPT TO:<x@y>", "DATA", "BDAT 3 LAST",
+     "abcRSET", "MAIL FROM:<a@b> SMTPUTF8", "RCPT TO:<a@b>", "DATA", ".", "MAIL FROM:<a@b> SIZE=1 BODY=7BIT", "RCPT TO:<a@b>", "BDAT 2 LAST", "xyMAIL FROM:<a@b>", "RCPT TO:<a@b>",
+     "BDAT 11 LAST", "x: y", "", "z", "QUIT"],
+    ["GET / HTTP/1.0", "QUIT"],
+    ["EHLO x", "MAIL FROM:<" + "a" * 300 + "@b>", "RCPT TO:<" + "a" * 300 + "@b>", "MAIL FROM:<a@" + "b" * 300 + ">", "x" * 3000, "QUIT"],
+    ["FOO"] * 30,
+]
+
+
+@pytest.mark.parametrize("lines", DIALOGUES, ids=lambda l: l[0].split()[0])
+def test_sendmail_bs(pair, lines):
+    """The dialogue of a local user, while the suite is down: replies and status."""
+    out = []
+    for theirs in (False, True):
+        etc = os.path.join(pair.base, "bs%d" % theirs)
+        if not os.path.exists(etc):
+            shutil.copytree(pair.etc if theirs else pair.ours.config, etc)
+            with open(os.path.join(etc, "main.cf"), "a", encoding="ascii") as f:  # theirs would ask proxymap, and slow down errors
+                f.write("local_recipient_maps =\nsmtpd_error_sleep_time = 0\nsmtpd_junk_command_limit = 1000\n")
+        path = THEIRS["sendmail"] if theirs else os.path.join(BIN, "sendmail")
+        p = subprocess.run(["sendmail", "-bs"], executable=path, input="".join(l + "\r\n" for l in lines).encode(), capture_output=True, timeout=60, check=False,
+                           env={"PATH": os.environ["PATH"], "MAIL_CONFIG": etc})
+        out.append((p.returncode, re.sub(r"queued as \w+", "queued as ID", p.stdout.decode()).replace("Postern", "Postfix").split("\r\n")))
+    assert out[0] == out[1]
