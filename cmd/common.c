@@ -11,6 +11,7 @@ static const struct {
 	const char *name, *what;
 	const char *usage; /* the arguments; one form per line */
 } commands[] = {
+	{ "fsstone", "measure what a file per message costs", "[-crv] [-s size] messages directory_entries" },
 	{ "mailq", "list the mail queue", "" },
 	{ "newaliases", "build the tables of alias_database", "" },
 	{ "postalias", "build and query alias tables",

@@ -208,5 +208,6 @@ complete -F _postern_smtp_source smtp-source
 complete -F _postern_smtp_sink smtp-sink
 complete -F _postern_qmqp_source qmqp-source
 complete -F _postern_qmqp_sink qmqp-sink
+complete -W "-c -r -s -v --help --version" fsstone
 complete -F _postern_qshape qshape
 complete -F _postern_posttls_finger posttls-finger

@@ -64,7 +64,7 @@ def test_everything_is_where_it_belongs(installed):
 
 # What scripts, users and packages of a Postfix host call, and where they look for it: (directory, names), each with a page.
 COMMANDS = [("usr/sbin", "postfix postconf postmap postalias postqueue postsuper postcat postdrop sendmail postlog postkick postlock postmulti posttls-finger smtp-source smtp-sink "
-             "qmqp-source qmqp-sink qshape"), ("usr/bin", "mailq newaliases rmail")]
+             "qmqp-source qmqp-sink qshape fsstone"), ("usr/bin", "mailq newaliases rmail")]
 DAEMONS = ("anvil bounce cleanup discard error flush lmtp local master pickup pipe proxymap qmgr showq smtp smtpd spawn tlsmgr trivial-rewrite verify virtual")
 PAGES = "5/postconf 5/master 5/main.cf 5/master.cf 8/defer 8/trace 8/retry 8/relay 1/postern 8/resolver 8/imapd 8/pop3d 8/lmtpd 8/auth"
 
