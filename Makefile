@@ -73,11 +73,13 @@ PROGRAMS := $(sort $(DAEMONS:%=$(B)/sbin/%)) $(sort $(COMMANDS:%=$(B)/bin/%))
 
 # Programs that are another one under a second name.
 ALIASES := $(if $(wildcard smtp/*.c),$(B)/sbin/lmtp) $(if $(wildcard smtpd/*.c),$(B)/sbin/lmtpd)
-ALIASES += $(addprefix $(B)/bin/,mailq newaliases rmail postfix)
+ALIASES += $(addprefix $(B)/bin/,mailq newaliases rmail postfix qmqp-source qmqp-sink)
 $(B)/bin/mailq $(B)/bin/newaliases $(B)/bin/rmail: $(B)/bin/sendmail
 	@ln -sf sendmail $@
 $(B)/bin/postfix: $(B)/bin/postern
 	@ln -sf postern $@
+$(B)/bin/qmqp-%: $(B)/bin/smtp-%
+	@ln -sf smtp-$* $@
 $(B)/sbin/lmtp: $(B)/sbin/smtp
 	@ln -sf smtp $@
 $(B)/sbin/lmtpd: $(B)/sbin/smtpd

@@ -2,6 +2,7 @@
  * on the command line. Linked into each of them; a command needs to do nothing for it, and gets a line here when
  * there is more to say than where its page is. */
 #include "base/span.h"
+#include "service/options.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@ static const struct {
 	const char *name, *what;
 	const char *usage; /* the arguments; one form per line */
 } commands[] = {
+	{ "fsstone", "measure what a file per message costs", "[-crv] [-s size] messages directory_entries" },
 	{ "mailq", "list the mail queue", "" },
 	{ "newaliases", "build the tables of alias_database", "" },
 	{ "postalias", "build and query alias tables",
@@ -44,6 +46,12 @@ static const struct {
 	{ "posttls-finger", "show what a mail server's TLS offers",
 	  "[options] [inet:]domain[:port] [match ...]\n"
 	  "-S [options] unix:pathname [match ...]" },
+	{ "qmqp-sink", "take test mail by QMQP and throw it away",
+	  "[-46cv] [-x seconds] [inet:][host]:port backlog\n"
+	  "[-46cv] [-x seconds] unix:pathname backlog" },
+	{ "qmqp-source", "send test mail by QMQP",
+	  "[-46cv] [option value ...] [inet:]host[:port]\n"
+	  "[-46cv] [option value ...] unix:pathname" },
 	{ "qshape", "show the mail queue by domain and age",
 	  "[-s] [-p] [-m min_subdomains] [-l] [-b bucket_count] [-t bucket_time]\n"
 	  "[-w terminal_width] [-N batch_msg_count] [-n batch_top_domains] [-c directory] [queue ...]" },
@@ -56,13 +64,6 @@ static const struct {
 	  "[-46AcdLNov] [option value ...] [inet:]host[:port]\n"
 	  "[-46AcdLNov] [option value ...] unix:pathname" },
 };
-
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash != NULL ? slash + 1 : path;
-}
 
 static void print_usage(const char *name, const char *usage)
 {

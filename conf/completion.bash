@@ -169,6 +169,8 @@ _postern_test_tool() { # OPTIONS
 }
 _postern_smtp_source() { _postern_test_tool "-4 -6 -A -c -C -d -f -F -l -L -m -M -N -o -r -R -s -S -t -T -v -w"; }
 _postern_smtp_sink() { _postern_test_tool "-4 -6 -8 -a -A -b -B -c -C -d -D -e -E -f -F -h -H -L -m -M -n -N -p -P -q -Q -r -R -s -S -t -T -u -v -w -W"; }
+_postern_qmqp_source() { _postern_test_tool "-4 -6 -c -C -f -l -m -M -r -R -s -t -v -w"; }
+_postern_qmqp_sink() { _postern_test_tool "-4 -6 -c -v -x"; }
 _postern_qshape() {
 	local cur prev config
 	_postern_begin || return
@@ -204,5 +206,8 @@ complete -F _postern_postkick postkick
 complete -F _postern_postlock postlock
 complete -F _postern_smtp_source smtp-source
 complete -F _postern_smtp_sink smtp-sink
+complete -F _postern_qmqp_source qmqp-source
+complete -F _postern_qmqp_sink qmqp-sink
+complete -W "-c -r -s -v --help --version" fsstone
 complete -F _postern_qshape qshape
 complete -F _postern_posttls_finger posttls-finger

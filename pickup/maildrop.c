@@ -111,19 +111,13 @@ static void take(struct one *o)
 				    .uid = o->st.st_uid,
 				    .fd = o->fd,
 				    .content_off = (int64_t)o->im.extent[0].off,
-				    .content_bytes = o->im.content_bytes };
+				    .content_bytes = o->im.content_bytes,
+				    .judged = true };
 	struct cleanup_submit_reply r;
-	const char *user;
 
 	m.arrival_us = (int64_t)o->st.st_mtim.tv_sec * 1000000 + o->st.st_mtim.tv_nsec / 1000;
 	if (m.arrival_us > wall_now().us || m.arrival_us <= 0)
 		m.arrival_us = wall_now().us;
-	if (!user_allowed(m.uid, &user)) {
-		log_warning("maildrop/%s: user %s(%lu) is not allowed to submit mail", o->name, user,
-			    (unsigned long)m.uid);
-		to_corrupt(o->name);
-		return;
-	}
 	submit(&m, &o->a, &r);
 	if (r.code == 0)
 		task_offload(remove_one, o);

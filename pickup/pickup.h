@@ -17,6 +17,8 @@ struct pickup_message {
 	int64_t content_off;
 	uint64_t content_bytes;
 	int64_t arrival_us;
+	bool
+	    judged; /* postdrop(1) has asked who may submit, and as whom: what it took is not refused for that any more */
 };
 /* Submits it; the verdict's texts live in `a`. code 0: on stable storage. */
 void submit(struct pickup_message *m, struct arena *a, struct cleanup_submit_reply *r);

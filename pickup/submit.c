@@ -256,14 +256,13 @@ static bool may_send_as(const struct pickup_message *m, struct arena *a, struct 
 		refuse(r, 451, "4.3.0", "sender ownership cannot be looked up now");
 		return false;
 	}
-	log_warning("User %s(%lu) is not allowed to use sender <" SPAN_FMT ">",
-		    name != NULL ? name : "unknown", (unsigned long)m->uid, SPAN_ARG(m->env.sender));
-	*r = (struct cleanup_submit_reply){ .code = 553,
-					    .dsn = SPAN("5.7.1"),
-					    .text = span_printf(
-						a, "User %s(%lu) is not allowed to use sender <" SPAN_FMT ">",
-						name != NULL ? name : "unknown", (unsigned long)m->uid,
-						SPAN_ARG(m->env.sender)) };
+	log_warning("uid=%lu: not authorized to use sender='" SPAN_FMT "'", (unsigned long)m->uid,
+		    SPAN_ARG(m->env.sender));
+	*r = (struct cleanup_submit_reply){
+		.code = 553,
+		.dsn = SPAN("5.7.1"),
+		.text = span_printf(a, "not authorized to use sender='" SPAN_FMT "'", SPAN_ARG(m->env.sender))
+	};
 	return false;
 }
 
@@ -279,7 +278,7 @@ void submit(struct pickup_message *m, struct arena *a, struct cleanup_submit_rep
 		refuse(r, 550, "5.1.0", "no recipients specified");
 		return;
 	}
-	if (!may_send_as(m, a, r))
+	if (!m->judged && !may_send_as(m, a, r))
 		return;
 	restrict_envelope(m, id);
 	log_info("%s: uid=%lu from=<" SPAN_FMT ">", id->s, (unsigned long)m->uid, SPAN_ARG(m->env.sender));

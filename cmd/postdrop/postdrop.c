@@ -1,13 +1,15 @@
 /* postdrop.c - postdrop(1): leaves one message in maildrop/, durably, for the time when the suite runs again.
  * Set-gid: it trusts neither its environment nor its descriptors nor its input. The file belongs to the
- * caller, and that is how pickup(8) knows who submitted it. */
+ * caller, and that is how pickup(8) knows who submitted it. Whether he may submit, and with that sender, is decided here. */
 #include "base/arena.h"
 #include "conf/conf.h"
 #include "log/log.h"
+#include "map/local_users.h"
 #include "queue/qfile.h"
 #include "queue/qid.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -20,6 +22,7 @@
 
 static struct conf *conf;
 static struct arena memory;
+static bool reply; /* -r: sendmail(1) reads the result from standard output: "+queue id" or "-reason" */
 
 static void safe_start(void)
 {
@@ -79,6 +82,52 @@ static void load_config(void)
 	conf_free(&conf);
 	if (conf_load(want, &conf, &e) != RC_OK)
 		die_status(75, "%s", e.text);
+}
+
+static const char *login_name(void)
+{
+	const struct passwd *pw = getpwuid(getuid());
+
+	return pw != NULL ? arena_strdup(&memory, pw->pw_name) : NULL;
+}
+
+/* A refusal that no later attempt changes. */
+NORETURN static void refuse(const char *text)
+{
+	if (!reply)
+		die_status(75, "%s", text);
+	printf("-%s\n", text);
+	(void)fflush(stdout);
+	_exit(75);
+}
+
+/* Here and not when pickup(8) finds the file: who submits is still there, and hears of it. */
+static void require_user(const char *name)
+{
+	struct err e;
+	enum rc rc = local_user_listed(conf, "authorized_submit_users", name, &e);
+
+	if (rc == RC_NOTFOUND)
+		refuse(arena_printf(&memory, "User %s(%lu) is not allowed to submit mail", name,
+				    (unsigned long)getuid()));
+	if (rc != RC_OK)
+		die_status(75, "authorized_submit_users: %s", e.text);
+}
+
+static void require_sender(const char *name, struct span sender)
+{
+	struct login_senders *ls;
+	struct err e;
+	enum rc rc = login_senders_open(conf, &ls, &e);
+
+	if (rc == RC_OK)
+		rc = login_senders_match(ls, name, getuid(), sender, &memory, &e);
+	if (rc == RC_DENIED)
+		refuse(
+		    arena_printf(&memory, "not authorized to use sender='" SPAN_FMT "'", SPAN_ARG(sender)));
+	if (rc != RC_OK)
+		die_status(75, "local_login_sender_maps: %s", e.text);
+	login_senders_close(&ls);
 }
 
 static size_t read_input(void *p, size_t n)
@@ -166,7 +215,7 @@ static void sync_name(int fd, const char *dir)
 		close(d);
 }
 
-static void store(struct envelope *env, const char *dir)
+static struct qid store(struct envelope *env, const char *dir)
 {
 	int dirfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int fd = dirfd < 0 ? -1 : openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0644);
@@ -189,6 +238,7 @@ static void store(struct envelope *env, const char *dir)
 			die_status(75, "name a file in %s: %s", dir, strerror(errno));
 	}
 	sync_name(fd, dir);
+	return id;
 }
 
 /* Wakes pickup(8) when it runs after all; it looks by itself, too. */
@@ -211,7 +261,8 @@ static void wake_pickup(const char *queue_dir)
 int main(int argc, char **argv)
 {
 	struct envelope env;
-	const char *queue_dir;
+	const char *queue_dir, *name;
+	struct qid id;
 	int c;
 
 	safe_start();
@@ -221,13 +272,20 @@ int main(int argc, char **argv)
 	while ((c = getopt(argc, argv, "c:rv")) > 0) {
 		if (c == 'c')
 			(void)setenv("MAIL_CONFIG", optarg, 1);
+		else if (c == 'r')
+			reply = true;
 		else if (c == '?')
 			die_status(1, "usage: postdrop [-c config_dir] [-v]");
 	}
 	load_config();
+	name = login_name();
+	require_user(name != NULL ? name : "unknown");
 	read_envelope(&env);
+	require_sender(name, env.sender);
 	queue_dir = conf_str(conf, "queue_directory");
-	store(&env, arena_printf(&memory, "%s/maildrop", queue_dir));
+	id = store(&env, arena_printf(&memory, "%s/maildrop", queue_dir));
 	wake_pickup(queue_dir);
-	return 0;
+	if (reply)
+		printf("+%s\n", id.s);
+	return 0; /* the message is taken, whether or not anybody reads that */
 }

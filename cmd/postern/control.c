@@ -48,21 +48,52 @@ static void signal_master(pid_t pid, int sig)
 		die("signal %d to process %ld: %m", sig, (long)pid);
 }
 
-int control_start(const struct control *c)
+/* Waits for it; the status that waitpid(2) gives. */
+static int wait_for(pid_t pid)
 {
 	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			die("waitpid: %m");
+	return status;
+}
+
+/* Before qmgr looks at the queue, and takes a file whose name is no queue id for damage. What goes wrong is told by postsuper itself,
+ * and no reason not to start. */
+static void order_queue(const struct control *c)
+{
+	struct arena a;
+	const char *incoming, *postsuper;
+	pid_t pid;
+
+	arena_init(&a);
+	incoming = arena_printf(&a, "%s/incoming", conf_str(c->conf, "queue_directory"));
+	postsuper = arena_printf(&a, "%s/postsuper", conf_str(c->conf, "command_directory"));
+	if (access(incoming, F_OK) == 0 && access(postsuper, X_OK) == 0) {
+		if ((pid = fork()) == 0) {
+			execl(postsuper, "postsuper", "-c", c->dir, "-s", "-p", (char *)NULL);
+			_exit(1);
+		}
+		if (pid < 0)
+			die("fork: %m");
+		(void)wait_for(pid);
+	}
+	arena_release(&a);
+}
+
+int control_start(const struct control *c)
+{
 	must_not_run(c);
 	check_configuration(c);
+	order_queue(c);
 	log_info("starting the Postfix mail system");
 	pid_t pid = fork();
 	if (pid < 0)
 		die("fork: %m");
 	if (pid == 0)
 		exec_master(c, "-w");
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			die("waitpid: %m");
-	if (status != 0)
+	if (wait_for(pid) != 0)
 		die("mail system startup failed");
 	return 0;
 }
@@ -71,6 +102,7 @@ int control_start_fg(const struct control *c)
 {
 	must_not_run(c);
 	check_configuration(c);
+	order_queue(c);
 	log_info("starting the Postfix mail system");
 	exec_master(c, getpid() == 1 ? "-i" : "-s");
 }

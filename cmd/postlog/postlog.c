@@ -45,34 +45,47 @@ static void open_log(const struct conf *c, const char *tag, unsigned verbose)
 		lc.tag = first;
 		lc.service = slash + 1;
 	}
+	if (tag == NULL) {
+		lc.tag = c != NULL ? conf_str(c, "syslog_name") : "postfix";
+		lc.service = "postlog";
+	}
 	if (c != NULL && logsetup_open(c, &lc.file_fd, &e) != RC_OK)
 		lc.file_fd = -1; /* not ours to write: stderr it is */
 	lc.to_syslog = c == NULL || conf_str(c, "maillog_file")[0] == '\0';
 	log_init(&lc);
 }
 
+/* As one line, of which the log takes as much as it has room for. */
 static void log_arguments(enum log_level level, int argc, char **argv)
 {
 	struct buf line;
+	struct span text;
 	buf_init(&line, LOG_LINE_MAX);
-	for (int i = 0; i < argc && buf_ok(&line); i++)
-		if (buf_printf(&line, "%s%s", i > 0 ? " " : "", argv[i]) != RC_OK)
-			break;
-	struct span text = buf_span(&line);
+	for (int i = 0; i < argc && line.n < LOG_LINE_MAX; i++) {
+		if (i > 0)
+			(void)buf_putc(&line, ' ');
+		(void)buf_append(&line, span_head(span_str(argv[i]), LOG_LINE_MAX - line.n));
+	}
+	text = buf_span(&line);
 	log_line(level, SPAN_FMT, SPAN_ARG(text));
 	buf_release(&line);
 }
 
 static void log_input(enum log_level level)
 {
-	char line[LOG_LINE_MAX];
-	while (fgets(line, sizeof line, stdin) != NULL)
-		log_line(level, SPAN_FMT, SPAN_ARG(span_trim(span_str(line))));
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t n;
+	while ((n = getline(&line, &room, stdin)) > 0) {
+		struct span text = span_make(line, (size_t)n - (line[n - 1] == '\n'));
+		log_line(level, SPAN_FMT, SPAN_ARG(span_head(text, LOG_LINE_MAX)));
+	}
+	free(line);
 }
 
 int main(int argc, char **argv)
 {
-	const char *tag = getenv("MAIL_LOGTAG"), *dir = conf_default_dir();
+	const char *tag = NULL, *dir = conf_default_dir();
 	enum log_level level = LOG_LEVEL_INFO;
 	unsigned verbose = 0;
 	static struct conf *c; /* for the life of the process */
@@ -99,7 +112,7 @@ int main(int argc, char **argv)
 		}
 	if (conf_load(dir, &c, &e) != RC_OK)
 		c = NULL;
-	open_log(c, tag != NULL ? tag : c != NULL ? conf_str(c, "syslog_name") : "postfix", verbose);
+	open_log(c, tag, verbose);
 	if (optind < argc)
 		log_arguments(level, argc - optind, argv + optind);
 	else

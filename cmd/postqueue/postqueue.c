@@ -3,7 +3,7 @@
 #include "postqueue.h"
 #include "ipc/proto.h"
 #include "log/log.h"
-#include "map/map.h"
+#include "map/local_users.h"
 #include "queue/qid.h"
 #include "service/client.h"
 #include <pwd.h>
@@ -25,14 +25,9 @@ static NORETURN void usage(void)
 /* Names, !name, /file, type:table. A table that cannot be read or asked lets nobody pass. */
 static bool listed(const struct conf *c, const char *param, const char *name)
 {
-	struct match_list *users;
 	struct err e;
-	enum rc rc = match_list_open(param, span_str(conf_str(c, param)), MATCH_EXACT, &users, &e);
+	enum rc rc = local_user_listed(c, param, name, &e);
 
-	if (rc == RC_OK) {
-		rc = match_domain(users, span_str(name), &e);
-		match_list_close(&users);
-	}
 	if (rc != RC_OK && rc != RC_NOTFOUND)
 		die_status(EX_UNAVAILABLE, "%s: %s", param, e.text);
 	return rc == RC_OK;

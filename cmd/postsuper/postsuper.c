@@ -1,22 +1,19 @@
 /* cmd/postsuper/postsuper.c - postsuper(1): the queue's keeper. -d delete, -h hold, -H release, -r requeue,
- * -e expire. While the suite runs, qmgr(8) does it; when it is down the directories are worked on directly.
- * Per-message lines and totals on stderr and in the log. */
+ * -e expire; -s, -S and -p put the directories in order. While the suite runs, qmgr(8) works on messages; when it is down the
+ * directories are worked on directly, as the queue's owner. Per-message lines and totals on stderr and in the log. */
+#include "postsuper.h"
 #include "ipc/proto.h"
 #include "log/log.h"
-#include "queue/listing.h"
+#include "sandbox/sandbox.h"
 #include "service/client.h"
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <unistd.h>
 
-struct action {
-	char flag;
-	enum qmgr_op op;
-	const char *each, *total;
-	uint32_t count;
-	bool asked;
-};
+#define NO_QUEUE (1u << 15) /* one that was named and holds no messages here */
+
 static struct action actions[] = {
 	/* in the order of their totals */
 	{ 'r', QOP_REQUEUE, "requeued", "Requeued", 0, false },
@@ -29,9 +26,14 @@ struct wish {
 	struct action *act;
 	const char *arg;
 };
-static struct conf *conf;
-static struct queue *queue; /* when the suite is down */
-static uint16_t queues;	    /* bits of 1 << queue_where; 0 all */
+struct conf *conf;
+struct queue *queue;
+bool running;
+unsigned verbose;
+static uint16_t queues; /* bits of 1 << queue_where; 0 all */
+static struct {
+	bool structure, contents, temporary;
+} order;
 
 static NORETURN void usage(void)
 {
@@ -41,103 +43,11 @@ static NORETURN void usage(void)
 	    "(verbose)] [queue...]");
 }
 
-/* ---- the suite is down: on the files ---- */
-static bool wanted(enum queue_where where)
+bool wanted(enum queue_where where)
 {
 	if (where == QW_SLOT)
 		where = QW_INCOMING;
 	return queues == 0 || (queues & (1u << where));
-}
-
-/* Flags, and the time of the next attempt: at once. */
-static enum rc schedule(const struct listed *m, uint32_t flag, struct err *e)
-{
-	int fd;
-	enum rc rc = queue_file_open(queue, &m->id, m->where, true, &fd, e);
-
-	if (rc != RC_OK)
-		return rc;
-	rc = qimage_schedule(fd, 0, 0, m->image.attempts, m->image.env.flags | flag, e);
-	close(fd);
-	return rc;
-}
-
-/* A slot cannot be held or kept for later: it becomes a file first. */
-static enum rc leave_slot(struct listed *m, enum queue_where to, struct err *e)
-{
-	struct slot_pos pos = queue_slot(queue, m->slot);
-	enum rc rc = queue_slot_to_file(queue, m->slot, &m->image, to, NULL, 0, e);
-
-	return rc == RC_OK ? qimage_mark_done(pos.fd, pos.base, e) : rc;
-}
-
-static enum rc try_again(const struct listed *m, uint32_t flag, struct err *e)
-{
-	enum rc rc = schedule(m, flag, e);
-
-	if (rc != RC_OK || m->where == QW_DEFERRED)
-		return rc;
-	return queue_file_move(queue, &m->id, m->where, QW_DEFERRED, e);
-}
-
-static enum rc on_disk(struct listed *m, enum qmgr_op op, struct err *e)
-{
-	bool slot = m->where == QW_SLOT;
-	struct slot_pos pos;
-
-	if (m->where == QW_MAILDROP && op != QOP_DELETE) /* pickup(8) has to have it first */
-		return RC_NOTFOUND;
-	switch (op) {
-	case QOP_DELETE:
-		if (!slot)
-			return queue_file_remove(queue, &m->id, m->where, e);
-		pos = queue_slot(queue, m->slot);
-		return qimage_mark_done(pos.fd, pos.base, e);
-	case QOP_HOLD:
-		if (m->where == QW_HOLD)
-			return RC_NOTFOUND;
-		return slot ? leave_slot(m, QW_HOLD, e)
-			    : queue_file_move(queue, &m->id, m->where, QW_HOLD, e);
-	case QOP_RELEASE:
-		return m->where == QW_HOLD ? try_again(m, 0, e) : RC_NOTFOUND;
-	case QOP_REQUEUE:
-		return slot ? RC_OK : try_again(m, ENVF_RESUBMITTED, e);
-	case QOP_EXPIRE:
-		if (slot && leave_slot(m, QW_DEFERRED, e) != RC_OK)
-			return e->rc;
-		m->where = slot ? QW_DEFERRED : m->where;
-		return schedule(m, ENVF_EXPIRE, e);
-	default:
-		return RC_SYNTAX;
-	}
-}
-
-static void directly(struct action *act, struct span id)
-{
-	struct listing *l;
-	struct listed m;
-	struct arena a;
-	struct err e = { .text = "" };
-
-	if (listing_open(queue, &l, &e) != RC_OK)
-		log_warning("%s", e.text);
-	arena_init(&a);
-	while (listing_next(l, &a, &m, &e) == RC_OK) {
-		if (wanted(m.where) && (id.n == 0 || span_eq(id, qid_span(&m.id)))) {
-			enum rc rc = on_disk(&m, act->op, &e);
-
-			if (rc == RC_OK) {
-				if (id.n) /* ALL has its total only */
-					log_info("%s: %s", m.id.s, act->each);
-				act->count++;
-			} else if (rc != RC_NOTFOUND) {
-				log_warning("%s: %s", m.id.s, e.text);
-			}
-		}
-		arena_reset(&a);
-	}
-	arena_release(&a);
-	listing_close(&l);
 }
 
 /* ---- through qmgr ---- */
@@ -162,10 +72,27 @@ static void through_qmgr(struct action *act, struct span id)
 
 static void apply(struct action *act, struct span id)
 {
-	if (queue)
+	if (act->op == QOP_DELETE)
+		delete_in_maildrop(act, id);
+	if (!running)
 		directly(act, id);
-	else
+	else if (queues != 1u << QW_MAILDROP)
 		through_qmgr(act, id);
+}
+
+/* Files that got the right name or place: qmgr, which looked for them in vain, looks once more. */
+static void tell_qmgr(void)
+{
+	struct qmgr_control q = { .op = QOP_RESCAN };
+	struct qmgr_control_reply r;
+	struct arena a;
+	struct err e;
+
+	arena_init(&a);
+	if (client_request(conf, "public", conf_str(conf, "queue_service_name"), IPC_QMGR_CONTROL, &q, &r, &a,
+			   600, &e) != RC_OK)
+		log_warning("%s", e.text);
+	arena_release(&a);
 }
 
 static void apply_text(struct action *act, struct span text)
@@ -204,16 +131,20 @@ static void queue_words(int argc, char **argv)
 		      { "deferred", QW_DEFERRED },
 		      { "hold", QW_HOLD },
 		      { "maildrop", QW_MAILDROP } };
+	static const char *const others[] = { "bounce", "defer", "trace", "flush", "corrupt" };
 
 	for (int i = optind; i < argc; i++) {
 		size_t k = 0;
 
 		while (k < ARRAY_LEN(names) && strcmp(argv[i], names[k].name) != 0)
 			k++;
+		for (size_t o = 0; k == ARRAY_LEN(names) && o < ARRAY_LEN(others); o++)
+			if (strcmp(argv[i], others[o]) == 0)
+				k = ARRAY_LEN(names) + 1;
 		if (k == ARRAY_LEN(names))
 			die("invalid directory name: %s", argv[i]);
-		queues |= (uint16_t)(1u << names[k].where);
-		if (names[k].where == QW_INCOMING)
+		queues |= (uint16_t)(k > ARRAY_LEN(names) ? NO_QUEUE : 1u << names[k].where);
+		if (k < ARRAY_LEN(names) && names[k].where == QW_INCOMING)
 			queues |= 1u << QW_SLOT;
 	}
 }
@@ -258,6 +189,27 @@ static struct action *find_action(int flag)
 	return NULL;
 }
 
+static bool order_flag(int flag)
+{
+	switch (flag) {
+	case 'p':
+		order.temporary = true;
+		return true;
+	case 'S':
+		order.contents = true;
+		order.structure = true;
+		return true;
+	case 's':
+		order.structure = true;
+		return true;
+	case 'v':
+		verbose++;
+		return true;
+	default:
+		return false;
+	}
+}
+
 static size_t parse(int argc, char **argv, struct wish *wishes, const char **dir)
 {
 	size_t n = 0;
@@ -270,8 +222,7 @@ static size_t parse(int argc, char **argv, struct wish *wishes, const char **dir
 			*dir = optarg;
 			continue;
 		}
-		if (ch == 'p' || ch == 's' || ch == 'S' ||
-		    ch == 'v') /* nothing to fix: unfinished files have no names here */
+		if (order_flag(ch))
 			continue;
 		if (ch == 'f') { /* expire, and release what is held */
 			wishes[n++] = (struct wish){ find_action('e'), optarg };
@@ -282,6 +233,20 @@ static size_t parse(int argc, char **argv, struct wish *wishes, const char **dir
 		wishes[n++] = (struct wish){ act, optarg };
 	}
 	return n;
+}
+
+/* What is made here has to be the daemons' own. */
+static void become_owner(void)
+{
+	const struct passwd *pw;
+	struct err e;
+
+	if (geteuid() != 0)
+		return;
+	if ((pw = getpwnam(conf_str(conf, "mail_owner"))) == NULL)
+		die("mail_owner: unknown user name: %s", conf_str(conf, "mail_owner"));
+	if (sandbox_become(pw->pw_uid, pw->pw_gid, NULL, 0, &e) != RC_OK)
+		die("%s", e.text);
 }
 
 int main(int argc, char **argv)
@@ -296,8 +261,16 @@ int main(int argc, char **argv)
 	queue_words(argc, argv);
 	if (geteuid() != 0 && access(conf_str(conf, "queue_directory"), W_OK) != 0)
 		die("use of this command is reserved for the superuser");
-	if (!suite_runs() && queue_open(conf_str(conf, "queue_directory"), true, &queue, &e) != RC_OK)
+	running = suite_runs();
+	become_owner();
+	qid_set_long(conf_bool(conf, "enable_long_queue_ids"));
+	if (queue_open(conf_str(conf, "queue_directory"), true, &queue, &e) != RC_OK)
 		die("%s", e.text);
+	if (n == 0 && !order.structure && !order.temporary)
+		order.structure = order.temporary = true;
+	if ((order.structure || order.temporary) &&
+	    structure(order.structure, order.contents, order.temporary) && running)
+		tell_qmgr();
 	for (size_t i = 0; i < n; i++) {
 		if (strcmp(wishes[i].arg, "-") != 0) {
 			apply_text(wishes[i].act, span_str(wishes[i].arg));
@@ -309,6 +282,7 @@ int main(int argc, char **argv)
 		i += two;
 	}
 	report();
+	queue_close(&queue);
 	free(wishes);
 	return 0;
 }

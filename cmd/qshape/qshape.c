@@ -127,7 +127,7 @@ int main(int argc, char **argv)
 	bool named = optind < argc;
 
 	shape_init(&r.shape, &o, (int64_t)time(NULL));
-	read_queues(conf_str(c, "queue_directory"), named ? argv + optind : standard,
+	read_queues(c, named ? argv + optind : standard,
 		    named ? (size_t)(argc - optind) : ARRAY_LEN(standard), take, &r);
 	clear_and_print(&r);
 	shape_release(&r.shape);

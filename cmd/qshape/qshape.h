@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/table.h"
+#include "conf/conf.h"
 
 #define BUCKETS_MAX 100
 
@@ -45,8 +46,8 @@ struct seen {
 	int64_t arrival_s;
 };
 typedef void seen_fn(void *arg, const struct seen *m);
-/* The messages in `names` (incoming, active, deferred, hold, maildrop: of the queue in `dir`; an absolute path: any
- * directory of queue files), each once. Dies when a directory is not there or cannot be read. */
-void read_queues(const char *dir, char *const *names, size_t n, seen_fn *fn, void *arg);
+/* The messages in `names` (incoming, active, deferred, hold, maildrop: of the queue of `c`; an absolute path: any
+ * directory of queue files), each once; what is being delivered is in "active". Dies when a directory is not there or cannot be read. */
+void read_queues(const struct conf *c, char *const *names, size_t n, seen_fn *fn, void *arg);
 
 #endif

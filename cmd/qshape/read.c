@@ -1,7 +1,10 @@
 /* cmd/qshape/read.c - the messages, from the queue that lib/queue knows or from any directory of queue files. */
+#include "base/table.h"
+#include "ipc/proto.h"
 #include "log/log.h"
 #include "qshape.h"
 #include "queue/listing.h"
+#include "service/client.h"
 #include <errno.h>
 #include <fts.h>
 #include <fcntl.h>
@@ -23,8 +26,35 @@ static void pass_on(const struct envelope *env, struct arena *a, seen_fn *fn, vo
 	fn(arg, &m);
 }
 
-static void read_listing(const char *dir, const bool *wanted, seen_fn *fn, void *arg)
+/* What qmgr(8) is delivering is known to it alone. While it is not there, or says nothing to this user, nothing is active. */
+static void add_active(const struct conf *c, struct table *ids)
 {
+	struct span after = SPAN_NONE;
+	struct arena a;
+	struct err e;
+	size_t n;
+
+	arena_init(&a);
+	do {
+		struct qmgr_active q = { after };
+		struct qmgr_active_reply r;
+		const struct qid_item *v;
+
+		if (client_request(c, "public", conf_str(c, "queue_service_name"), IPC_QMGR_ACTIVE, &q, &r,
+				   &a, 60, &e) != RC_OK)
+			break;
+		v = r.ids.v;
+		n = r.ids.n;
+		for (size_t i = 0; i < n; i++)
+			table_set(ids, v[i].qid, ids);
+		after = n > 0 ? v[n - 1].qid : after;
+	} while (n > 0);
+	arena_release(&a);
+}
+
+static void read_listing(const struct conf *c, const bool *wanted, seen_fn *fn, void *arg)
+{
+	struct table *active = table_new();
 	struct queue *q;
 	struct listing *l;
 	struct listed in;
@@ -32,12 +62,16 @@ static void read_listing(const char *dir, const bool *wanted, seen_fn *fn, void 
 	struct err e;
 	enum rc rc;
 
-	if (queue_open(dir, false, &q, &e) != RC_OK || listing_open(q, &l, &e) != RC_OK)
+	if (queue_open(conf_str(c, "queue_directory"), false, &q, &e) != RC_OK ||
+	    listing_open(q, &l, &e) != RC_OK)
 		die_status(1, "%s", e.text);
+	add_active(c, active);
 	arena_init(&a);
 	while ((rc = listing_next(l, &a, &in, &e)) == RC_OK) {
+		const char *name = table_get(active, qid_span(&in.id)) != NULL ? "active" : in.queue;
+
 		for (size_t i = 0; i < ARRAY_LEN(queues); i++)
-			if (wanted[i] && strcmp(in.queue, queues[i]) == 0)
+			if (wanted[i] && strcmp(name, queues[i]) == 0)
 				pass_on(&in.image.env, &a, fn, arg);
 		arena_reset(&a);
 	}
@@ -46,6 +80,7 @@ static void read_listing(const char *dir, const bool *wanted, seen_fn *fn, void 
 	arena_release(&a);
 	listing_close(&l);
 	queue_close(&q);
+	table_free(&active, NULL);
 }
 
 static void read_file(const char *path, seen_fn *fn, void *arg)
@@ -98,8 +133,9 @@ static int queue_of(const char *dir, const char *path)
 	return -1;
 }
 
-void read_queues(const char *dir, char *const *names, size_t n, seen_fn *fn, void *arg)
+void read_queues(const struct conf *c, char *const *names, size_t n, seen_fn *fn, void *arg)
 {
+	const char *dir = conf_str(c, "queue_directory");
 	bool wanted[ARRAY_LEN(queues)] = { false }, any = false;
 
 	for (size_t i = 0; i < n; i++) {
@@ -124,5 +160,5 @@ void read_queues(const char *dir, char *const *names, size_t n, seen_fn *fn, voi
 		}
 	}
 	if (any)
-		read_listing(dir, wanted, fn, arg);
+		read_listing(c, wanted, fn, arg);
 }

@@ -6,6 +6,7 @@
  * States: greeted (EHLO or HELO), sender known, recipients known, chunks read (RFC 3030). */
 #include "sendmail.h"
 #include "base/codec.h"
+#include "map/map.h"
 #include "mime/address.h"
 #include "smtp/params.h"
 #include <errno.h>
@@ -248,7 +249,8 @@ static bool read_data(const struct dialogue *d, struct buf *out)
 	return false;
 }
 
-static void hand_over(struct dialogue *d, struct span content)
+/* `counted`: "N bytes", which the reply to the last chunk begins with. */
+static void hand_over(struct dialogue *d, struct span content, const char *counted)
 {
 	struct envelope env = { .arrival_us = wall_now().us,
 				.sender = d->sender,
@@ -256,19 +258,19 @@ static void hand_over(struct dialogue *d, struct span content)
 				.body = (uint16_t)d->mail.body,
 				.envid = d->mail.envid,
 				.rcpts = { d->rcpt, d->rcpts } };
-	const char *why = "";
+	const char *what = "";
 
 	env.flags = (d->mail.smtputf8 ? ENVF_SMTPUTF8 : 0) | (span_is_ascii(content) ? 0 : ENVF_MIME_CONVERT);
 	env.full_name = span_str(d->o->full_name != NULL ? d->o->full_name : full_name_of_user());
-	switch (submit_try(&env, content, &why)) {
+	switch (submit_try(&env, content, &what)) {
 	case SUBMIT_STORED:
-		say("250 2.0.0 Ok: queued");
+		say("250 2.0.0 Ok: %squeued as %s", counted, what);
 		break;
 	case SUBMIT_REFUSED:
-		say("550 5.7.1 %s", why);
+		say("550 5.7.1 %s", what);
 		break;
 	case SUBMIT_FAILED:
-		say("451 4.3.0 %s", why);
+		say("451 4.3.0 %s", what);
 		break;
 	}
 }
@@ -285,19 +287,22 @@ static void cmd_data(struct dialogue *d, struct span arg)
 {
 	struct buf b;
 
-	(void)arg;
 	if (d->chunks || d->chunks_refused) { /* RFC 3030 section 3: not both */
 		say("503 5.5.1 Error: DATA after BDAT");
 		return;
 	}
 	if (!have_rcpts(d))
 		return;
+	if (arg.n > 0) {
+		say("501 5.5.4 Syntax: DATA");
+		return;
+	}
 	say("354 End data with <CR><LF>.<CR><LF>");
 	buf_init(&b, (size_t)d->size_limit);
 	if (!read_data(d, &b))
 		_exit(75); /* the client is gone: nothing was promised */
 	if (buf_ok(&b))
-		hand_over(d, buf_span(&b));
+		hand_over(d, buf_span(&b), "");
 	else
 		say("552 5.3.4 Error: message file too big");
 	buf_release(&b);
@@ -344,11 +349,16 @@ NORETURN static void lost_count(void)
 static void end_chunks(struct dialogue *d)
 {
 	struct buf *b = &d->content;
+	char counted[40];
+	size_t bytes = 0;
 
 	if (buf_ok(b) && b->n > 0 && b->p[b->n - 1] != '\n')
 		(void)buf_putc(b, '\n');
+	for (size_t i = 0; i < b->n; i++)
+		bytes += b->p[i] == '\n' ? 2 : 1; /* as it would go over the wire */
+	snprintf(counted, sizeof(counted), "%zu bytes ", bytes);
 	if (buf_ok(b))
-		hand_over(d, buf_span(b));
+		hand_over(d, buf_span(b), counted);
 	else
 		say("552 5.3.4 Error: message file too big");
 	end_transaction(d);
@@ -390,7 +400,10 @@ static void cmd_bdat(struct dialogue *d, struct span arg)
 
 static void cmd_rset(struct dialogue *d, struct span arg)
 {
-	(void)arg;
+	if (arg.n > 0) {
+		say("501 5.5.4 Syntax: RSET");
+		return;
+	}
 	end_transaction(d);
 	say("250 2.0.0 Ok");
 }
@@ -447,13 +460,59 @@ static void cmd_quit(struct dialogue *d, struct span arg)
 	exit(fflush(stdout) == 0 ? 0 : 75);
 }
 
+/* What smtpd(8) has and a local user has no use for. */
+static void cmd_auth(struct dialogue *d, struct span arg)
+{
+	(void)d;
+	(void)arg;
+	say("503 5.5.1 Error: authentication not enabled");
+}
+
+static void cmd_starttls(struct dialogue *d, struct span arg)
+{
+	(void)d;
+	(void)arg;
+	say("502 5.5.1 Error: command not implemented");
+}
+
+static void cmd_of_proxies(struct dialogue *d, struct span arg)
+{
+	(void)d;
+	(void)arg;
+	say("550 5.7.0 Error: insufficient authorization");
+}
+
+/* smtpd_forbidden_commands: somebody speaks another protocol. */
+static bool is_forbidden(struct span verb)
+{
+	const char *list = conf_str(config, "smtpd_forbidden_commands");
+	struct match_list *verbs;
+	struct err e;
+	bool hit;
+
+	if (verb.n == 0 ||
+	    match_list_open("smtpd_forbidden_commands", span_str(list), MATCH_EXACT, &verbs, &e) != RC_OK)
+		return false;
+	hit = match_domain(verbs, verb, &e) == RC_OK;
+	match_list_close(&verbs);
+	return hit;
+}
+
+NORETURN static void hang_up(void)
+{
+	say("221 2.7.0 Error: I can break rules, too. Goodbye.");
+	exit(fflush(stdout) == 0 ? 0 : 75);
+}
+
 static const struct {
 	const char *verb;
 	void (*run)(struct dialogue *d, struct span arg);
 } commands[] = {
-	{ "HELO", cmd_helo }, { "EHLO", cmd_ehlo }, { "MAIL", cmd_mail }, { "RCPT", cmd_rcpt },
-	{ "DATA", cmd_data }, { "RSET", cmd_rset }, { "NOOP", cmd_noop }, { "VRFY", cmd_vrfy },
-	{ "QUIT", cmd_quit }, { "BDAT", cmd_bdat }, { "ETRN", cmd_etrn },
+	{ "HELO", cmd_helo },	      { "EHLO", cmd_ehlo },	     { "MAIL", cmd_mail },
+	{ "RCPT", cmd_rcpt },	      { "DATA", cmd_data },	     { "RSET", cmd_rset },
+	{ "NOOP", cmd_noop },	      { "VRFY", cmd_vrfy },	     { "QUIT", cmd_quit },
+	{ "BDAT", cmd_bdat },	      { "ETRN", cmd_etrn },	     { "AUTH", cmd_auth },
+	{ "STARTTLS", cmd_starttls }, { "XCLIENT", cmd_of_proxies }, { "XFORWARD", cmd_of_proxies },
 };
 
 static void command(struct dialogue *d, struct span line)
@@ -466,6 +525,8 @@ static void command(struct dialogue *d, struct span line)
 			commands[i].run(d, span_trim(arg));
 			return;
 		}
+	if (is_forbidden(verb))
+		hang_up();
 	say("%s", verb.n > 0 ? "500 5.5.2 Error: command not recognized" : "500 5.5.2 Error: bad syntax");
 	if (++d->errors < (uint64_t)conf_int(config, "smtpd_hard_error_limit"))
 		return;
@@ -489,7 +550,7 @@ void dialogue_run(struct options *o)
 			(void)buf_putc(&line, (char)c);
 		d.crlf = line.n > 0 && line.p[line.n - 1] == '\r';
 		if (c >= 0 && !buf_ok(&line))
-			say("500 5.5.2 Error: line too long");
+			say("500 5.5.2 Error: command not recognized");
 		else if (c >= 0)
 			command(&d, span_trim(buf_span(&line)));
 	} while (c >= 0);

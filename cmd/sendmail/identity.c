@@ -1,5 +1,6 @@
 /* identity.c - who calls. */
 #include "sendmail.h"
+#include "map/local_users.h"
 #include <pwd.h>
 #include <unistd.h>
 
@@ -48,4 +49,14 @@ const char *full_name_of_user(void)
 	out = arena_cstr(&memory, buf_span(&b));
 	buf_release(&b);
 	return out;
+}
+
+/* Said before the message is read. Who takes it asks again, with rights that this program has not: what cannot be looked up here is
+ * for them to judge. */
+void require_submit_user(void)
+{
+	struct err e;
+
+	if (local_user_listed(config, "authorized_submit_users", login_name(), &e) == RC_NOTFOUND)
+		fatal("User %s is not allowed to submit mail", who());
 }

@@ -194,6 +194,9 @@ static void set_option(struct options *o, const char *arg)
 		o->smtputf8 = true;
 	else if (span_is_ci(span_str(arg), "smtputf8=no"))
 		o->smtputf8 = false;
+	else if (span_is_ci(span_str(arg),
+			    "requiretls=yes")) /* a promise: rather no mail than one sent in the clear */
+		fatal("-O requiretls=yes: REQUIRETLS (RFC 8689) is not supported");
 }
 
 static const struct flag flags[] = {

@@ -201,6 +201,8 @@ int main(int argc, char **argv)
 	if (o.mode == MODE_NOTHING)
 		return 0;
 	load(&o);
+	if (o.mode == MODE_DELIVER || o.mode == MODE_VERIFY || o.mode == MODE_SMTP)
+		require_submit_user();
 	if (o.mode == MODE_SMTP && o.rcpts == 0) {
 		dialogue_run(&o);
 		return 0;

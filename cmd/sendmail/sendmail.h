@@ -64,13 +64,14 @@ void recipients_take(const struct options *o, struct span content, struct ipc_li
 /* ---- submit.c: 250 or a file in maildrop/ when these return ---- */
 void submit(const struct envelope *env, struct span content);
 enum submitted { SUBMIT_STORED, SUBMIT_REFUSED, SUBMIT_FAILED };
-/* The same for one that has to go on: *why says what was the matter. */
-enum submitted submit_try(const struct envelope *env, struct span content, const char **why);
+/* The same for one that has to go on. *what: stored, the queue id (of the last part of several); else what was the matter. */
+enum submitted submit_try(const struct envelope *env, struct span content, const char **what);
 
 /* ---- dialogue.c: -bs ---- */
 void dialogue_run(struct options *o);
 
 /* ---- identity.c ---- */
+void require_submit_user(void); /* authorized_submit_users */
 const char *login_name(void);
 const char *full_name_of_user(void);
 

@@ -129,8 +129,8 @@ static bool read_reply(int s, struct pickup_submit_reply *r)
 			  &memory, r, NULL) == RC_OK;
 }
 
-/* SUBMIT_FAILED: not now, not this way. */
-static enum submitted over_socket(struct span envelope, struct span content, const char **why)
+/* SUBMIT_FAILED: not now, not this way. *what: the queue id, or why not. */
+static enum submitted over_socket(struct span envelope, struct span content, const char **what)
 {
 	struct pickup_submit_reply r = { .code = 0 };
 	int s = connect_pickup();
@@ -140,10 +140,10 @@ static enum submitted over_socket(struct span envelope, struct span content, con
 		return SUBMIT_FAILED;
 	done = send_request(s, envelope, content) && read_reply(s, &r);
 	close(s);
-	if (done && r.code >= 500) {
-		*why = arena_cstr(&memory, r.text);
+	if (done && (r.code == 0 || r.code >= 500))
+		*what = arena_cstr(&memory, r.code == 0 ? r.qid : r.text);
+	if (done && r.code >= 500)
 		return SUBMIT_REFUSED;
-	}
 	return done && r.code == 0 ? SUBMIT_STORED : SUBMIT_FAILED;
 }
 
@@ -166,43 +166,89 @@ static bool write_pipe(int fd, const void *data, size_t n)
 	return true;
 }
 
-static void exec_postdrop(int in)
+static void exec_postdrop(int in, int out)
 {
 	char *path = arena_printf(&memory, "%s/postdrop", conf_str(config, "command_directory"));
 	char *argv[] = { path, (char *)(uintptr_t) "-r", NULL };
 
-	if (dup2(in, STDIN_FILENO) >= 0)
+	if (dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0)
 		execv(path, argv);
 	fatal("execute %s: %s", path, strerror(errno));
 }
 
-/* "PSTDROP1", length of the envelope as four bytes, the envelope, the content up to the end of input. */
-static enum submitted over_postdrop(struct span envelope, struct span content, const char **why)
-{
-	unsigned char head[12] = { 'P', 'S', 'T', 'D', 'R', 'O', 'P', '1' };
-	int pipe_fd[2], status;
-	bool sent;
+struct postdrop {
 	pid_t pid;
+	int to, from;
+};
 
-	for (unsigned i = 0; i < 4; i++)
-		head[8 + i] = (unsigned char)(envelope.n >> 8 * i);
-	if (pipe2(pipe_fd, O_CLOEXEC) != 0 || (pid = fork()) < 0)
+static struct postdrop start_postdrop(void)
+{
+	struct postdrop p = { .pid = -1 };
+	int in[2], out[2];
+
+	(void)fflush(stdout); /* the child shall not write it once more */
+	if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0 || (p.pid = fork()) < 0)
 		fatal("%s: cannot start postdrop: %s", who(), strerror(errno));
-	if (pid == 0)
-		exec_postdrop(pipe_fd[0]);
-	close(pipe_fd[0]);
-	signal(SIGPIPE, SIG_IGN);
-	sent = write_pipe(pipe_fd[1], head, sizeof(head)) && write_pipe(pipe_fd[1], envelope.p, envelope.n) &&
-	       write_pipe(pipe_fd[1], content.p, content.n);
-	close(pipe_fd[1]);
+	if (p.pid == 0)
+		exec_postdrop(in[0], out[1]);
+	close(in[0]);
+	close(out[1]);
+	p.to = in[1];
+	p.from = out[0];
+	return p;
+}
+
+/* "+queue id" or "-reason", up to its line end; "" when it died without a word. */
+static const char *postdrop_reply(int fd)
+{
+	char line[1024];
+	size_t n = 0;
+	ssize_t got;
+
+	do {
+		got = read(fd, line + n, sizeof(line) - 1 - n);
+		n += got > 0 ? (size_t)got : 0;
+	} while ((got > 0 && n < sizeof(line) - 1) || (got < 0 && errno == EINTR));
+	while (n > 0 && line[n - 1] == '\n')
+		n--;
+	line[n] = '\0';
+	return arena_strdup(&memory, line);
+}
+
+static bool ended_well(pid_t pid)
+{
+	int status;
+
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			fatal("%s: waiting for postdrop: %s", who(), strerror(errno));
-	*why = "postdrop could not store the message";
-	return sent && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? SUBMIT_STORED : SUBMIT_FAILED;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-static enum submitted submit_part(const struct envelope *env, struct span content, const char **why)
+/* "PSTDROP1", length of the envelope as four bytes, the envelope, the content up to the end of input. */
+static enum submitted over_postdrop(struct span envelope, struct span content, const char **what)
+{
+	unsigned char head[12] = { 'P', 'S', 'T', 'D', 'R', 'O', 'P', '1' };
+	struct postdrop p = start_postdrop();
+	const char *reply;
+	bool sent, well;
+
+	for (unsigned i = 0; i < 4; i++)
+		head[8 + i] = (unsigned char)(envelope.n >> 8 * i);
+	signal(SIGPIPE, SIG_IGN);
+	sent = write_pipe(p.to, head, sizeof(head)) && write_pipe(p.to, envelope.p, envelope.n) &&
+	       write_pipe(p.to, content.p, content.n);
+	close(p.to);
+	reply = postdrop_reply(p.from);
+	close(p.from);
+	well = ended_well(p.pid);
+	*what = reply[0] != '\0' ? reply + 1 : "postdrop could not store the message";
+	if (sent && well && reply[0] == '+')
+		return SUBMIT_STORED;
+	return reply[0] == '-' ? SUBMIT_REFUSED : SUBMIT_FAILED;
+}
+
+static enum submitted submit_part(const struct envelope *env, struct span content, const char **what)
 {
 	enum submitted r;
 	struct buf b;
@@ -210,9 +256,9 @@ static enum submitted submit_part(const struct envelope *env, struct span conten
 	buf_init(&b, ENVELOPE_MAX);
 	if (envelope_encode(env, &b) != RC_OK)
 		fatal("%s: the envelope is too large", who());
-	r = over_socket(buf_span(&b), content, why);
+	r = over_socket(buf_span(&b), content, what);
 	if (r == SUBMIT_FAILED)
-		r = over_postdrop(buf_span(&b), content, why);
+		r = over_postdrop(buf_span(&b), content, what);
 	buf_release(&b);
 	return r;
 }
@@ -224,7 +270,7 @@ static size_t rcpt_bytes(const struct env_rcpt *r)
 }
 
 /* Long lists go as several messages, so that no part depends on the others' being accepted at once. */
-enum submitted submit_try(const struct envelope *env, struct span content, const char **why)
+enum submitted submit_try(const struct envelope *env, struct span content, const char **what)
 {
 	enum submitted r = SUBMIT_STORED;
 
@@ -235,7 +281,7 @@ enum submitted submit_try(const struct envelope *env, struct span content, const
 		for (; i + n < env->rcpts.n && n < RCPTS_AT_ONCE && bytes < ENVELOPE_MAX - 32768; n++)
 			bytes += rcpt_bytes(envelope_rcpt(env, i + n));
 		part.rcpts = (struct ipc_list){ envelope_rcpt(env, i), n };
-		r = submit_part(&part, content, why);
+		r = submit_part(&part, content, what);
 		i += n;
 	}
 	return r;
@@ -243,8 +289,8 @@ enum submitted submit_try(const struct envelope *env, struct span content, const
 
 void submit(const struct envelope *env, struct span content)
 {
-	const char *why = "";
+	const char *what = "";
 
-	if (submit_try(env, content, &why) != SUBMIT_STORED)
-		fatal("%s: %s", who(), why);
+	if (submit_try(env, content, &what) != SUBMIT_STORED)
+		fatal("%s: %s", who(), what);
 }

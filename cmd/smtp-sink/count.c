@@ -9,7 +9,11 @@ static void show(void)
 {
 	if (!conf.counters)
 		return;
-	printf("sess=%lld quit=%lld mesg=%lld\r", (long long)sessions, (long long)quits, (long long)messages);
+	if (conf.qmqp)
+		printf("%lld\r", (long long)messages);
+	else
+		printf("sess=%lld quit=%lld mesg=%lld\r", (long long)sessions, (long long)quits,
+		       (long long)messages);
 	fflush(stdout);
 }
 

@@ -13,9 +13,10 @@ static size_t n_listeners;
 
 static void set_window(int fd)
 {
-	if (conf.window > 0 &&
-	    (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &conf.window, sizeof conf.window) != 0 ||
-	     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &conf.window, sizeof conf.window) != 0))
+	int window = (int)conf.window;
+
+	if (window > 0 && (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof window) != 0 ||
+			   setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &window, sizeof window) != 0))
 		log_warning("setsockopt SO_RCVBUF: %m");
 }
 
@@ -100,7 +101,7 @@ static void accept_all(void *arg)
 			continue;
 		}
 		count_session_begins();
-		task_spawn(session_run, (void *)(intptr_t)client);
+		task_spawn(conf.qmqp ? qmqp_run : session_run, (void *)(intptr_t)client);
 	}
 }
 

@@ -1,11 +1,11 @@
-/* cmd/smtp-sink/main.c - smtp-sink(1): the command line, the rights that are given up, the loop. */
+/* cmd/smtp-sink/main.c - smtp-sink(1) and qmqp-sink(1), by the name it is called: the command line, the rights that are given up, the loop. */
 #include "sink.h"
+#include "service/options.h"
 #include "log/log.h"
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,12 +18,14 @@ struct sink_conf conf = {
 	.timeout_s = 100,
 	.max_sessions = 256,
 };
-static const char *root_dir, *user;
+static const char *root_dir, *user, *program = "smtp-sink";
 static unsigned verbose;
 static bool to_syslog; /* -s; else only to who runs us */
 
 NORETURN static void usage(void)
 {
+	if (conf.qmqp)
+		die("usage: qmqp-sink [-46cv] [-x time] [inet:][host]:port backlog | unix:pathname backlog");
 	die("usage: smtp-sink [-468acCeEFLNpPv] [-A abort_delay] [-b soft_bounce_reply] [-B "
 	    "hard_bounce_reply] "
 	    "[-d dump-template] [-D dump-template] [-f commands] [-h hostname] [-H read_delay] [-m "
@@ -31,15 +33,6 @@ NORETURN static void usage(void)
 	    "[-M message_quit_count] [-n quit_count] [-q commands] [-Q commands] [-r commands] [-R root-dir] "
 	    "[-s commands] [-S start-string] [-t timeout] [-T window] [-u user_privs] [-w delay] "
 	    "[-W command:delay[:odds]] [host]:port backlog");
-}
-
-static int64_t number(const char *text, int64_t least, int64_t most, const char *what)
-{
-	uint64_t n;
-
-	if (span_to_u64(span_str(text), (uint64_t)most, &n) != RC_OK || (int64_t)n < least)
-		die("bad %s: %s", what, text);
-	return (int64_t)n;
 }
 
 /* A complete reply of the class: code, blank, text. */
@@ -84,46 +77,39 @@ static struct span unescape(char *text)
 	return span_make(text, (size_t)(out - text));
 }
 
-/* Options that only set something to true. */
-static bool option_flag(int opt)
+static bool option_simple(int opt)
 {
-	const struct {
-		char opt;
-		bool *flag;
-	} flags[] = {
-		{ '8', &conf.no_8bitmime }, { 'a', &conf.no_auth },	  { 'c', &conf.counters },
-		{ 'C', &conf.no_xclient },  { 'e', &conf.plain },	  { 'E', &conf.no_codes },
-		{ 'F', &conf.no_xforward }, { 'L', &conf.lmtp },	  { 'N', &conf.no_dsn },
-		{ 'P', &conf.pix },	    { 'p', &conf.no_pipelining },
+	const struct option_row rows[] = {
+		{ '8', OPT_FLAG, &conf.no_8bitmime, 0, 0, NULL },
+		{ 'a', OPT_FLAG, &conf.no_auth, 0, 0, NULL },
+		{ 'c', OPT_FLAG, &conf.counters, 0, 0, NULL },
+		{ 'C', OPT_FLAG, &conf.no_xclient, 0, 0, NULL },
+		{ 'e', OPT_FLAG, &conf.plain, 0, 0, NULL },
+		{ 'E', OPT_FLAG, &conf.no_codes, 0, 0, NULL },
+		{ 'F', OPT_FLAG, &conf.no_xforward, 0, 0, NULL },
+		{ 'L', OPT_FLAG, &conf.lmtp, 0, 0, NULL },
+		{ 'N', OPT_FLAG, &conf.no_dsn, 0, 0, NULL },
+		{ 'P', OPT_FLAG, &conf.pix, 0, 0, NULL },
+		{ 'p', OPT_FLAG, &conf.no_pipelining, 0, 0, NULL },
+		{ 'v', OPT_COUNT, &verbose, 0, 0, NULL },
+		{ 'd', OPT_TEXT, &conf.single, 0, 0, NULL },
+		{ 'D', OPT_TEXT, &conf.multi, 0, 0, NULL },
+		{ 'h', OPT_TEXT, &conf.hostname, 0, 0, NULL },
+		{ 'R', OPT_TEXT, &root_dir, 0, 0, NULL },
+		{ 'u', OPT_TEXT, &user, 0, 0, NULL },
+		{ 'A', OPT_NUMBER, &conf.abort_s, 0, 1000000, "abort delay" },
+		{ 'H', OPT_NUMBER, &conf.read_delay_s, 1, 1000000, "read delay" },
+		{ 'm', OPT_NUMBER, &conf.max_sessions, 1, 1000000, "concurrency limit" },
+		{ 'M', OPT_NUMBER, &conf.quit_messages, 1, INT64_MAX, "message quit count" },
+		{ 'n', OPT_NUMBER, &conf.quit_sessions, 1, INT64_MAX, "session quit count" },
+		{ 't', OPT_NUMBER, &conf.timeout_s, 1, 1000000, "timeout" },
+		{ 'T', OPT_NUMBER, &conf.window, 1, 65535, "TCP window size" },
+		{ 'x', OPT_NUMBER, &conf.end_after_s, 1, 1000000, "time to live" },
 	};
 
-	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-		if (flags[i].opt == opt)
-			return *flags[i].flag = true;
-	return false;
-}
-
-static bool option_number(int opt)
-{
-	const struct {
-		char opt;
-		int64_t *to, least, most;
-		const char *what;
-	} numbers[] = {
-		{ 'A', &conf.abort_s, 0, 1000000, "abort delay" },
-		{ 'H', &conf.read_delay_s, 1, 1000000, "read delay" },
-		{ 'm', &conf.max_sessions, 1, 1000000, "concurrency limit" },
-		{ 'M', &conf.quit_messages, 1, INT64_MAX, "message quit count" },
-		{ 'n', &conf.quit_sessions, 1, INT64_MAX, "session quit count" },
-		{ 't', &conf.timeout_s, 1, 1000000, "timeout" },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-		if (numbers[i].opt == opt) {
-			*numbers[i].to = number(optarg, numbers[i].least, numbers[i].most, numbers[i].what);
-			return true;
-		}
-	return false;
+	if (opt == '4' || opt == '6')
+		conf.family = opt == '4' ? AF_INET : AF_INET6;
+	return opt == '4' || opt == '6' || option_take(rows, ARRAY_LEN(rows), opt, optarg);
 }
 
 static bool option_verbs(int opt)
@@ -148,7 +134,7 @@ static bool option_verbs(int opt)
 		to_syslog = true;
 		return true;
 	case 'w':
-		verb_find(SPAN("DATA"))->delay_s = number(optarg, 1, 1000000, "delay");
+		verb_find(SPAN("DATA"))->delay_s = option_number(optarg, 1, 1000000, "delay");
 		return true;
 	case 'W':
 		verb_set_delay(optarg);
@@ -160,48 +146,16 @@ static bool option_verbs(int opt)
 
 static void option(int opt)
 {
-	if (option_flag(opt) || option_number(opt) || option_verbs(opt))
+	if (option_simple(opt) || option_verbs(opt))
 		return;
-	switch (opt) {
-	case '4':
-		conf.family = AF_INET;
-		break;
-	case '6':
-		conf.family = AF_INET6;
-		break;
-	case 'b':
+	if (opt == 'b')
 		conf.soft_reply = reply(optarg, '4', "soft");
-		break;
-	case 'B':
+	else if (opt == 'B')
 		conf.hard_reply = reply(optarg, '5', "hard");
-		break;
-	case 'd':
-		conf.single = optarg;
-		break;
-	case 'D':
-		conf.multi = optarg;
-		break;
-	case 'h':
-		conf.hostname = optarg;
-		break;
-	case 'R':
-		root_dir = optarg;
-		break;
-	case 'S':
+	else if (opt == 'S')
 		conf.start = unescape(optarg);
-		break;
-	case 'T':
-		conf.window = (int)number(optarg, 1, 65535, "TCP window size");
-		break;
-	case 'u':
-		user = optarg;
-		break;
-	case 'v':
-		verbose++;
-		break;
-	default:
+	else
 		usage();
-	}
 }
 
 static void drop_rights(void)
@@ -221,32 +175,32 @@ static void drop_rights(void)
 		die("cannot become the user %s: %m", user);
 }
 
-/* -m and what the process has open besides, as far as the host lets it. */
-static void raise_descriptors(void)
-{
-	struct rlimit r;
-
-	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
-		r.rlim_cur = r.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &r);
-	}
-}
-
 static void start_log(void)
 {
-	log_init(&(struct log_conf){ .service = "smtp-sink",
+	log_init(&(struct log_conf){ .service = program,
 				     .file_fd = -1,
 				     .to_stderr = true,
 				     .to_syslog = to_syslog,
 				     .verbose = verbose });
 }
 
+static void end_later(void *arg)
+{
+	(void)arg;
+	task_sleep_ms(conf.end_after_s * 1000);
+	loop_stop(0);
+}
+
 int main(int argc, char **argv)
 {
 	int opt;
 
-	log_init(&(struct log_conf){ .service = "smtp-sink", .file_fd = -1, .to_stderr = true });
-	while ((opt = getopt(argc, argv, "468aA:b:B:cCd:D:eEf:Fh:H:Lm:M:n:NpPq:Q:r:R:s:S:t:T:u:vw:W:")) > 0)
+	program = argc > 0 ? base_name(argv[0]) : program;
+	conf.qmqp = strcmp(program, "qmqp-sink") == 0;
+	log_init(&(struct log_conf){ .service = program, .file_fd = -1, .to_stderr = true });
+	while ((opt = getopt(argc, argv,
+			     conf.qmqp ? "46cvx:"
+				       : "468aA:b:B:cCd:D:eEf:Fh:H:Lm:M:n:NpPq:Q:r:R:s:S:t:T:u:vw:W:")) > 0)
 		option(opt);
 	if (argc != optind + 2)
 		usage();
@@ -255,9 +209,12 @@ int main(int argc, char **argv)
 	srandom((unsigned)getpid() ^ (unsigned)time(NULL));
 	start_log();
 	raise_descriptors();
-	listen_open(argv[optind], (int)number(argv[optind + 1], 1, 1000000, "backlog"));
-	drop_rights();
+	listen_open(argv[optind], (int)option_number(argv[optind + 1], 1, 1000000, "backlog"));
+	if (!conf.qmqp) /* which has no -u, and writes nothing */
+		drop_rights();
 	loop_init();
 	listen_start();
+	if (conf.end_after_s > 0)
+		task_spawn(end_later, NULL);
 	return loop_run();
 }

@@ -21,7 +21,9 @@ struct sink_conf {
 	int64_t max_sessions;  /* -m: at a time */
 	int64_t quit_sessions; /* -n; 0: never */
 	int64_t quit_messages; /* -M; 0: never */
-	int window;	       /* -T; 0: the system's */
+	int64_t window;	       /* -T; 0: the system's */
+	int64_t end_after_s;   /* -x; 0: never */
+	bool qmqp;	       /* called as qmqp-sink */
 	int family;	       /* -4, -6 */
 	bool counters;	       /* -c */
 	const char *single;    /* -d */
@@ -70,6 +72,9 @@ bool run_quit(struct session *s, struct span arg);
 /* What the options say about `v`: waits, logs, refuses. False: the session is over; *refused: it has been answered. */
 bool session_obey(struct session *s, const struct verb *v, struct span line, bool *refused);
 bool session_flush(struct session *s);
+
+/* ---- qmqp.c ---- */
+void qmqp_run(void *fd); /* a task */
 
 /* ---- data.c ---- */
 bool data_receive(struct session *s);

@@ -1,8 +1,9 @@
-/* cmd/smtp-source/main.c - smtp-source(1): the command line and the loop. */
+/* cmd/smtp-source/main.c - smtp-source(1) and qmqp-source(1), by the name it is called: the command line and the loop. */
 #include "source.h"
+#include "service/options.h"
 #include "log/log.h"
 #include <stdio.h>
-#include <sys/resource.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,98 +15,47 @@ static unsigned verbose;
 
 NORETURN static void usage(void)
 {
+	if (conf.qmqp)
+		die("usage: qmqp-source [-46cv] [-C count] [-f from] [-l length] [-m messages] [-M "
+		    "myhostname] "
+		    "[-r recipients] [-R interval] [-s sessions] [-t to] [-w interval] [inet:]host[:port] | "
+		    "unix:pathname");
 	die("usage: smtp-source [-46AcdLNov] [-C count] [-f from] [-F file] [-l length] [-m messages] "
 	    "[-M myhostname] [-r recipients] [-R interval] [-s sessions] [-S subject] [-t to] [-T window] "
 	    "[-w interval] [inet:]host[:port] | unix:pathname");
 }
 
-static int64_t number(const char *text, int64_t least, int64_t most, const char *what)
-{
-	uint64_t n;
-
-	if (span_to_u64(span_str(text), (uint64_t)most, &n) != RC_OK || (int64_t)n < least)
-		die("bad %s: %s", what, text);
-	return (int64_t)n;
-}
-
-/* Options that only set something to true. */
-static bool option_flag(int opt)
-{
-	const struct {
-		char opt;
-		bool *flag;
-	} flags[] = {
-		{ 'A', &conf.go_on }, { 'c', &conf.counter },  { 'd', &conf.keep },
-		{ 'L', &conf.lmtp },  { 'N', &conf.numbered }, { 'o', &conf.old },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-		if (flags[i].opt == opt)
-			return *flags[i].flag = true;
-	return false;
-}
-
-static bool option_number(int opt)
-{
-	const struct {
-		char opt;
-		int64_t *to, most;
-		const char *what;
-	} numbers[] = {
-		{ 'C', &conf.connect_tries, INT32_MAX, "connection count" },
-		{ 'l', &length, 1 << 30, "message length" },
-		{ 'm', &conf.messages, INT64_MAX, "message count" },
-		{ 'r', &conf.recipients, INT32_MAX, "recipient count" },
-		{ 'R', &conf.pause_s, 1000000, "random delay" },
-		{ 's', &conf.sessions, 1000000, "session count" },
-		{ 'w', &conf.pause_s, 1000000, "fixed delay" },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-		if (numbers[i].opt == opt) {
-			*numbers[i].to = number(optarg, 1, numbers[i].most, numbers[i].what);
-			if (opt == 'R' || opt == 'w')
-				conf.random_pause = opt == 'R';
-			return true;
-		}
-	return false;
-}
-
 static void option(int opt)
 {
-	if (option_flag(opt) || option_number(opt))
-		return;
-	switch (opt) {
-	case '4':
-		conf.family = AF_INET;
-		break;
-	case '6':
-		conf.family = AF_INET6;
-		break;
-	case 'f':
-		conf.from = optarg;
-		break;
-	case 'F':
-		message_file = optarg;
-		break;
-	case 'M':
-		conf.myhostname = optarg;
-		break;
-	case 'S':
-		conf.subject = optarg;
-		break;
-	case 't':
-		conf.to = optarg;
-		break;
-	case 'T':
-		conf.window = (int)number(optarg, 1, 65535, "TCP window size");
-		break;
-	case 'v':
-		verbose++;
-		break;
-	default:
+	const struct option_row rows[] = {
+		{ 'A', OPT_FLAG, &conf.go_on, 0, 0, NULL },
+		{ 'c', OPT_FLAG, &conf.counter, 0, 0, NULL },
+		{ 'd', OPT_FLAG, &conf.keep, 0, 0, NULL },
+		{ 'L', OPT_FLAG, &conf.lmtp, 0, 0, NULL },
+		{ 'N', OPT_FLAG, &conf.numbered, 0, 0, NULL },
+		{ 'o', OPT_FLAG, &conf.old, 0, 0, NULL },
+		{ 'v', OPT_COUNT, &verbose, 0, 0, NULL },
+		{ 'f', OPT_TEXT, &conf.from, 0, 0, NULL },
+		{ 'F', OPT_TEXT, &message_file, 0, 0, NULL },
+		{ 'M', OPT_TEXT, &conf.myhostname, 0, 0, NULL },
+		{ 'S', OPT_TEXT, &conf.subject, 0, 0, NULL },
+		{ 't', OPT_TEXT, &conf.to, 0, 0, NULL },
+		{ 'C', OPT_NUMBER, &conf.connect_tries, 1, INT32_MAX, "connection count" },
+		{ 'l', OPT_NUMBER, &length, 1, 1 << 30, "message length" },
+		{ 'm', OPT_NUMBER, &conf.messages, 1, INT64_MAX, "message count" },
+		{ 'r', OPT_NUMBER, &conf.recipients, 1, INT32_MAX, "recipient count" },
+		{ 'R', OPT_NUMBER, &conf.pause_s, 1, 1000000, "random delay" },
+		{ 's', OPT_NUMBER, &conf.sessions, 1, 1000000, "session count" },
+		{ 'T', OPT_NUMBER, &conf.window, 1, 65535, "TCP window size" },
+		{ 'w', OPT_NUMBER, &conf.pause_s, 1, 1000000, "fixed delay" },
+	};
+
+	if (opt == '4' || opt == '6')
+		conf.family = opt == '4' ? AF_INET : AF_INET6;
+	else if (!option_take(rows, ARRAY_LEN(rows), opt, optarg))
 		usage();
-	}
+	if (opt == 'R' || opt == 'w')
+		conf.random_pause = opt == 'R';
 }
 
 /* What the options left open. */
@@ -127,31 +77,26 @@ static void defaults(void)
 		conf.sessions = conf.messages; /* the others would have nothing to send */
 }
 
-/* One descriptor per session, as far as the host lets us. */
-static void raise_descriptors(void)
-{
-	struct rlimit r;
-
-	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
-		r.rlim_cur = r.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &r);
-	}
-}
-
 int main(int argc, char **argv)
 {
-	struct log_conf log = { .service = "smtp-source", .file_fd = -1, .to_stderr = true };
+	const char *name = argc > 0 ? base_name(argv[0]) : "smtp-source";
+	struct log_conf log = { .service = name, .file_fd = -1, .to_stderr = true };
 	int opt;
 
+	conf.qmqp = strcmp(name, "qmqp-source") == 0;
 	log_init(&log);
-	while ((opt = getopt(argc, argv, "46AcC:df:F:l:Lm:M:Nor:R:s:S:t:T:vw:")) > 0)
+	while ((opt = getopt(argc, argv,
+			     conf.qmqp ? "46cC:f:l:m:M:r:R:s:t:vw:"
+				       : "46AcC:df:F:l:Lm:M:Nor:R:s:S:t:T:vw:")) > 0)
 		option(opt);
 	if (argc != optind + 1)
 		usage();
 	log.verbose = verbose;
 	log_init(&log);
 	defaults();
-	if (message_file != NULL)
+	if (conf.qmqp)
+		qmqp_prepare(length);
+	else if (message_file != NULL)
 		payload_read(message_file);
 	else
 		payload_generate(length);
@@ -160,7 +105,7 @@ int main(int argc, char **argv)
 	target_set(argv[optind]);
 	loop_init();
 	for (int64_t i = 1; i <= conf.sessions; i++)
-		task_spawn(session_run, (void *)(intptr_t)i);
+		task_spawn(conf.qmqp ? qmqp_run : session_run, (void *)(intptr_t)i);
 	int status = loop_run();
 	if (conf.counter)
 		printf("\n");

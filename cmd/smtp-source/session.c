@@ -109,7 +109,7 @@ static int64_t send_recipients(struct session *s)
 	return accepted;
 }
 
-static void count(void)
+void count_message(void)
 {
 	done++;
 	if (!conf.counter)
@@ -128,7 +128,7 @@ static void send_text(struct session *s, int64_t message, int64_t accepted)
 	log_debug(".");
 	for (int64_t i = 0; i < (conf.lmtp ? accepted : 1) && s->io != NULL; i++)
 		(void)agreed(s, &end);
-	count();
+	count_message();
 }
 
 static void send_message(struct session *s, int64_t message)
@@ -172,7 +172,7 @@ static void quit(struct session *s)
 	stream_close(&s->io);
 }
 
-static void pause_before_message(void)
+void pause_before_message(void)
 {
 	int64_t ms = conf.pause_s * 1000;
 

@@ -23,7 +23,8 @@ struct source_conf {
 	int64_t messages;      /* -m */
 	int64_t recipients;    /* -r */
 	int64_t connect_tries; /* -C */
-	int window;	       /* -T; 0: the system's */
+	int64_t window;	       /* -T; 0: the system's */
+	bool qmqp;	       /* called as qmqp-source */
 	int family;	       /* -4, -6 */
 };
 extern struct source_conf conf;
@@ -41,5 +42,11 @@ void payload_header(struct stream *io, int64_t session, int64_t message);
 
 /* ---- session.c ---- */
 void session_run(void *number); /* a task */
+void pause_before_message(void);
+void count_message(void);
+
+/* ---- qmqp.c ---- */
+void qmqp_prepare(int64_t length); /* of a message with its header; 0: 1024 */
+void qmqp_run(void *number);	   /* a task */
 
 #endif

@@ -16,7 +16,9 @@ static struct sockaddr_un unix_name = { .sun_family = AF_UNIX };
 
 void target_set(const char *text)
 {
-	struct hostport_want want = { .host = "localhost", .port = "smtp", .family = conf.family };
+	struct hostport_want want = { .host = "localhost",
+				      .port = conf.qmqp ? "628" : "smtp",
+				      .family = conf.family };
 	struct err e;
 
 	if (strncmp(text, "unix:", 5) == 0) {
@@ -37,9 +39,10 @@ void target_set(const char *text)
 /* Before connect(2): the window is offered with the first packet. */
 static void set_window(int fd)
 {
-	if (conf.window > 0 &&
-	    (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &conf.window, sizeof conf.window) != 0 ||
-	     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &conf.window, sizeof conf.window) != 0))
+	int window = (int)conf.window;
+
+	if (window > 0 && (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof window) != 0 ||
+			   setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &window, sizeof window) != 0))
 		log_warning("setsockopt SO_SNDBUF: %m");
 }
 

@@ -15,8 +15,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define NEW_PREFIX ".new."
-
 static const char *const dir_names[QD_COUNT] = { "pool", "incoming", "active",	"deferred",
 						 "hold", "corrupt",  "maildrop" };
 
@@ -25,6 +23,11 @@ struct named_file {
 	int fd, dirfd;
 	char name[48];
 };
+
+const char *qdir_name(enum qdir dir)
+{
+	return dir_names[dir];
+}
 
 enum qdir qdir_of(enum queue_where where)
 {
@@ -116,6 +119,14 @@ static char hash_digit(const struct qid *id)
 	for (const char *p = id->s; *p != '\0'; p++)
 		sum += (unsigned char)*p;
 	return "0123456789ABCDEF"[sum & 15];
+}
+
+void qfile_place(const struct qid *id, enum queue_where where, char out[QID_MAX + 3])
+{
+	if (where == QW_DEFERRED)
+		snprintf(out, QID_MAX + 3, "%c/%s", hash_digit(id), id->s);
+	else
+		snprintf(out, QID_MAX + 3, "%s", id->s);
 }
 
 /* The directory of a file: the queue's own descriptor, or (deferred/X) one to be closed: *own. */
@@ -365,7 +376,7 @@ enum rc queue_file_corrupt(struct queue *q, const char *name, enum queue_where w
 	if (leaf[0] == '\0' || leaf[0] == '.' || strlen(name) > 255)
 		return err_set(e, RC_SYNTAX, "not a name of a queue file");
 	if (where == QW_DEFERRED && slash == NULL && qid_parse(span_str(name), &id)) {
-		snprintf(hashed, sizeof(hashed), "%c/%s", hash_digit(&id), id.s);
+		qfile_place(&id, where, hashed);
 		name = hashed;
 	}
 	snprintf(to, sizeof(to), "%s", leaf);

@@ -20,7 +20,12 @@ struct queue {
 	unsigned pools;
 };
 
+#define NEW_PREFIX ".new." /* a file being written, where it has to have a name: ".new.PID.N" */
+
 enum qdir qdir_of(enum queue_where where);
+const char *qdir_name(enum qdir dir);
+/* Where a message's file belongs, from the queue's own directory on: "ID", in deferred/ "X/ID". */
+void qfile_place(const struct qid *id, enum queue_where where, char out[QID_MAX + 3]);
 void pool_close(struct queue *q);
 /* A file without a name in directory `dirfd`, and giving it one. qfile_name: EEXIST stays in errno. */
 MUST_CHECK enum rc qfile_nameless(struct queue *q, int dirfd, int *fd, struct err *e);

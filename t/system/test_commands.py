@@ -115,9 +115,9 @@ def test_bs_extensions(world):
                          "BDAT 2 LAST", "", "RSET", "ETRN ok.test", "ETRN flush.test", "ETRN", "VRFY root", "QUIT")
     assert code == 0
     assert [l[4:] for l in out if l[3] == "-"] == ["mail.example.test", "PIPELINING", "SIZE 10240000", "VRFY", "ETRN", "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8"]
-    assert [l for l in out if l[3] == " "][1:] == [
+    assert [re.sub(r"queued as \w{14}$", "queued as ID", l) for l in out if l[3] == " "][1:] == [
         "250 CHUNKING", "501 5.5.4 Bad RET parameter syntax", "250 2.1.0 Ok", "501 5.5.4 Error: Bad NOTIFY parameter syntax", "250 2.1.5 Ok", "250 2.0.0 Ok: 14 bytes",
-        "250 2.0.0 Ok: queued", "503 5.5.1 Error: need RCPT command", "250 2.0.0 Ok", "458 Unable to queue messages", "250 Queuing started", "500 Syntax: ETRN domain", "252 2.0.0 root", "221 2.0.0 Bye"]
+        "250 2.0.0 Ok: 25 bytes queued as ID", "503 5.5.1 Error: need RCPT command", "250 2.0.0 Ok", "458 Unable to queue messages", "250 Queuing started", "500 Syntax: ETRN domain", "252 2.0.0 root", "221 2.0.0 Bye"]
     world.seen(r"MAIL FROM:<b@sender\.test> .*RET=HDRS ENVID=id\+2B7")
     world.seen(r"RCPT TO:<d1@ok\.test> .*(NOTIFY=SUCCESS,DELAY|ORCPT=rfc822;o\+2Bx@ok\.test) (NOTIFY=SUCCESS,DELAY|ORCPT=rfc822;o\+2Bx@ok\.test)")
     world.inst.wait_queue_empty()
@@ -161,6 +161,8 @@ def test_postsuper_beyond_the_active_limit(world):
     ids = [world.inst.wait_log(r"cleanup\[\d+\]: (\w+): message-id=.*\n(?:.*\n)*?", count=1) and
            world.inst.wait_log(r"pickup\[\d+\]: (\w+): uid=\d+ from=<w%d@sender\.test>" % i)[0].group(1) for i in range(4)]
     assert set(world.listing()) == {first, *ids}
+    for queue, rows in (("active", ["TOTAL", "mute.test"]), ("incoming", ["TOTAL", "ok.test"])):  # qmgr says what it is at
+        assert [l.split()[0] for l in world.inst.command("qshape", "-b", "1", queue, text=True).stdout.splitlines()[1:]] == rows
     p = world.inst.command("postsuper", "-d", ids[0])
     assert b"Deleted: 1 message" in p.stderr
     world.inst.wait_log(ids[0] + ": removed")

@@ -134,3 +134,107 @@ def test_others(pair, command):
     elif ours[1] and not command[0] == "postlock":  # ids, times and our larger Received: field differ
         ours, theirs = (ours[0], masked(ours[1]), ours[2]), (theirs[0], masked(theirs[1]), theirs[2])
     assert ours == theirs
+
+
+def masked_lines(text):
+    """Of postcat: the name of the file, times; what each side has alone."""
+    text = re.sub(r"\S+/maildrop/\w+", "FILE", text)
+    text = re.sub(r"(time: )\w{3} .*", r"\1T", text)
+    return [l for l in text.splitlines() if not re.search(r"message_size:|original_recipient:|=(local|remote)$|attribute: (queue_id|log_message_origin)=", l)]
+
+
+@pytest.fixture(scope="module")
+def dropped(pair):
+    """The same message in both maildrops: (our file, their file)."""
+    text = b"Subject: s\n folded\nX-Y : z\nno header\n\nbody\n.\n\nend\n"
+    out = []
+    for theirs in (False, True):
+        drop = os.path.join(pair.queue if theirs else pair.ours.queue, "maildrop")
+        before = set(os.listdir(drop))
+        assert pair.run(theirs, ["sendmail", "-i", "-F", "Me", "-f", "me@x.test", "-R", "hdrs", "-N", "success,delay", "-V", "abc", "a@x.test", "b@x.test"], text)[0] == 0
+        name, = set(os.listdir(drop)) - before
+        out.append(os.path.join(drop, name))
+    yield out
+    for f in out:
+        os.unlink(f)
+
+
+@pytest.mark.parametrize("options", ["", "-b", "-h", "-bh", "-e", "-eh", "-eb", "-d", "-db", "-hd", "-dr", "-v -h"])
+def test_postcat(pair, dropped, options):
+    ours, theirs = (pair.run(t, ["postcat", *options.split(), dropped[t]], b"") for t in (False, True))
+    assert (ours[0], masked_lines(ours[1])) == (theirs[0], masked_lines(theirs[1]))
+
+
+def test_postcat_reads_a_pipe(pair, dropped):
+    with open(dropped[0], "rb") as f:
+        content = f.read()
+    p = subprocess.Popen([os.path.join(BIN, "postcat"), "-b"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert p.communicate(content)[0] == b"no header\n\nbody\n.\n\nend\n" and p.returncode == 0
+
+
+def test_postcat_offsets(pair, dropped):
+    """-o: where a line begins in the file; -s: from there on; -f: whose line it is."""
+    with open(dropped[0], "rb") as f:
+        content = f.read()
+    out = pair.run(False, ["postcat", "-bho", dropped[0]], b"")[1]
+    lines = [re.fullmatch(r" *(\d+) (.*)", l).groups() for l in out.splitlines()]
+    assert lines and all(content[int(off):].startswith(text.encode() + b"\n") for off, text in lines)
+    at = next(i for i, l in enumerate(out.splitlines()) if l.endswith(" body"))
+    assert pair.run(False, ["postcat", "-bho", "-s", lines[at][0], dropped[0]], b"")[1].splitlines() == out.splitlines()[at:]
+    assert pair.run(False, ["postcat", "-o", "-s", lines[at][0], dropped[0]], b"")[1].splitlines()[0] == out.splitlines()[at]
+    assert pair.run(False, ["postcat", "-f", "-h", dropped[0]], b"")[1].splitlines() == [dropped[0] + ": " + l for l in ("Subject: s", " folded", "X-Y : z")]
+    assert all(l.startswith(dropped[0] + ": ") for l in pair.run(False, ["postcat", "-f", dropped[0]], b"")[1].splitlines()[1:])
+
+
+@pytest.mark.parametrize("args,env", [
+    ([], {}), (["-t", "foo/bar", "-p", "warn"], {}), (["-t", "a/b/c", "x"], {}), (["-p", "error", "a", " b", "c d"], {}), (["-p", "fatal", "x"], {}), (["-i", ""], {}),
+    (["hi"], {"MAIL_LOGTAG": "env"}), (["-t", "u", "hi"], {"MAIL_LOGTAG": "env/q"}), (["-t", "long", "z" * 3000], {})], ids=str)
+def test_postlog_lines(pair, args, env):
+    """What stands in the log: tag, priority, blanks of the text, control characters. Far beyond a line's length the rest is cut."""
+    out = []
+    for theirs in (False, True):
+        base = os.path.join(pair.base, "log%d" % theirs)
+        for d in ("etc", "q/pid", "q/public"):
+            os.makedirs(os.path.join(base, d), exist_ok=True)
+        with open(os.path.join(base, "etc/main.cf"), "w", encoding="ascii") as f:
+            f.write(f"compatibility_level = 3.6\nqueue_directory = {base}/q\ndata_directory = {base}\nmaillog_file = {base}/log\nmaillog_file_prefixes = {pair.base}\n")
+        open(os.path.join(base, "log"), "wb").close()
+        os.chmod(os.path.join(base, "log"), 0o644)
+        p = subprocess.run([THEIRS["postlog"] if theirs else os.path.join(BIN, "postlog"), *args], input=b"one\ntwo \\\n  three  \n\n\tx\x01y\xff\xc3\xa4\nlast", capture_output=True,
+                           env={"PATH": os.environ["PATH"], "MAIL_CONFIG": base + "/etc", **env}, check=False)
+        with open(os.path.join(base, "log"), "rb") as f:
+            out.append((p.returncode, p.stdout, [re.sub(rb"^.{15} \S+ |\[\d+\]", b"", l)[:1900] for l in f.read().splitlines()]))
+    assert out[0] == out[1]
+
+
+DIALOGUES = [
+    ["EHLO c", "HELO", "EHLO", "HELO x", "HELP", "NOOP", "NOOP x", "EXPN x", "FOO", "foo bar", "", "  ", "AUTH PLAIN x", "STARTTLS", "XCLIENT NAME=x", "XFORWARD NAME=x", "RSET x"],
+    ["RSET", "QUIT x", "MAIL", "MAIL FROM", "MAIL FROM:", "MAIL FROM:x", "RSET", "MAIL FROM:<x", "RSET", "MAIL FROM:<a@b> SIZE=99999999999", "MAIL FROM:<a@b> SIZE=x",
+     "MAIL FROM:<a@b> BODY=8BITMIME", "MAIL FROM:<a@b>", "RSET", "MAIL FROM:<a@b> BODY=FOO", "MAIL FROM:<a@b> FOO=BAR"],
+    ["MAIL FROM:<> RET=FULL ENVID=x", "RCPT", "RCPT TO:", "RCPT TO:<>", "RCPT TO:<a@b> NOTIFY=FOO", "RCPT TO:<a@b> NOTIFY=NEVER,DELAY", "RCPT TO:<a@b> ORCPT=x",
+     "RCPT TO:<a@b> ORCPT=rfc822;x", "RCPT TO:<\"a b\"@c>", "RCPT TO:<a@[1.2.3.4]>", "RCPT TO:<@x:a@b>"],
+    ["MAIL FROM:<c@d>", "RCPT TO:a@b", "RCPT TO:<local>", "RCPT TO:<postmaster>", "RCPT TO:<a@b> x", "DATA x", "BDAT", "BDAT x"],
+    ["RCPT TO:<x>", "DATA", "MAIL FROM:<a@b>", "DATA", "RCPT TO:<c@d>", "DATA", "Subject: x", "", "y", ".", "MAIL FROM:<a@b>", "BDAT 3", "abcRCPT TO:<x@y>", "DATA", "BDAT 3 LAST",
+     "abcRSET", "MAIL FROM:<a@b> SMTPUTF8", "RCPT TO:<a@b>", "DATA", ".", "MAIL FROM:<a@b> SIZE=1 BODY=7BIT", "RCPT TO:<a@b>", "BDAT 2 LAST", "xyMAIL FROM:<a@b>", "RCPT TO:<a@b>",
+     "BDAT 11 LAST", "x: y", "", "z", "QUIT"],
+    ["GET / HTTP/1.0", "QUIT"],
+    ["EHLO x", "MAIL FROM:<" + "a" * 300 + "@b>", "RCPT TO:<" + "a" * 300 + "@b>", "MAIL FROM:<a@" + "b" * 300 + ">", "x" * 3000, "QUIT"],
+    ["FOO"] * 30,
+]
+
+
+@pytest.mark.parametrize("lines", DIALOGUES, ids=lambda l: l[0].split()[0])
+def test_sendmail_bs(pair, lines):
+    """The dialogue of a local user, while the suite is down: replies and status."""
+    out = []
+    for theirs in (False, True):
+        etc = os.path.join(pair.base, "bs%d" % theirs)
+        if not os.path.exists(etc):
+            shutil.copytree(pair.etc if theirs else pair.ours.config, etc)
+            with open(os.path.join(etc, "main.cf"), "a", encoding="ascii") as f:  # theirs would ask proxymap, and slow down errors
+                f.write("local_recipient_maps =\nsmtpd_error_sleep_time = 0\nsmtpd_junk_command_limit = 1000\n")
+        path = THEIRS["sendmail"] if theirs else os.path.join(BIN, "sendmail")
+        p = subprocess.run(["sendmail", "-bs"], executable=path, input="".join(l + "\r\n" for l in lines).encode(), capture_output=True, timeout=60, check=False,
+                           env={"PATH": os.environ["PATH"], "MAIL_CONFIG": etc})
+        out.append((p.returncode, re.sub(r"queued as \w+", "queued as ID", p.stdout.decode()).replace("Postern", "Postfix").split("\r\n")))
+    assert out[0] == out[1]

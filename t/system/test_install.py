@@ -24,11 +24,13 @@ def tree(base):
     return out
 
 
-@pytest.fixture
-def installed(tmp_path):
-    p = run(BUILD, tmp_path, "/usr", "/etc")
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """One for all, in the order of this file: the last to use it takes it away."""
+    base = tmp_path_factory.mktemp("install")
+    p = run(BUILD, base, "/usr", "/etc")
     assert p.returncode == 0, p.stderr
-    return tmp_path
+    return base
 
 
 def test_everything_is_where_it_belongs(installed):
@@ -58,6 +60,29 @@ def test_everything_is_where_it_belongs(installed):
             p = os.path.join(top, f)
             assert os.path.islink(p) or not os.stat(p).st_mode & 0o022, p  # nobody else may write programs
     assert not [f for f in have if f.endswith(".new")]
+
+
+# What scripts, users and packages of a Postfix host call, and where they look for it: (directory, names), each with a page.
+COMMANDS = [("usr/sbin", "postfix postconf postmap postalias postqueue postsuper postcat postdrop sendmail postlog postkick postlock postmulti posttls-finger smtp-source smtp-sink "
+             "qmqp-source qmqp-sink qshape fsstone"), ("usr/bin", "mailq newaliases rmail")]
+DAEMONS = ("anvil bounce cleanup discard error flush lmtp local master pickup pipe proxymap qmgr showq smtp smtpd spawn tlsmgr trivial-rewrite verify virtual")
+PAGES = "5/postconf 5/master 5/main.cf 5/master.cf 8/defer 8/trace 8/retry 8/relay 1/postern 8/resolver 8/imapd 8/pop3d 8/lmtpd 8/auth"
+
+
+def test_names_of_postfix(installed):
+    """Every program has its name, mode and page."""
+    have = tree(installed)
+    for where, names in COMMANDS:
+        for name in names.split():
+            path = installed / where / name
+            assert stat.S_IMODE(path.stat().st_mode) == (0o2755 if name in ("postqueue", "postdrop") else 0o755), name
+            assert os.path.realpath(path).startswith(str(installed)) and "usr/share/man/man1/%s.1" % name in have, name
+    for name in DAEMONS.split():
+        assert stat.S_IMODE((installed / "usr/lib/postern" / name).stat().st_mode) == 0o755 and "usr/share/man/man8/%s.8" % name in have, name
+    for page in PAGES.split():
+        path = installed / "usr/share/man" / ("man%s/%s.%s" % (page[0], page[2:], page[0]))
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644, page
+    assert not [f for f in have if "/sbin/" in f and f.rsplit("/", 1)[1] not in " ".join(n for _, n in COMMANDS).split() + ["postern"]]
 
 
 def test_programs_work_from_there(installed):

@@ -110,7 +110,7 @@ def test_dsn_options(world):
     assert env["ret"] == 2 and env["envid"] == "id1" and env["rcpts"][0][3] == 2 + 8
 
 
-@pytest.mark.parametrize("args", [(), ("-n", "x"), ("-bz", "x"), ("-t",), ("-X", "f", "x"), ("-bs", "x"), ("-XVab", "x"), ("-qI",), ("-qx",), ("-k",), ("-f",), ("-bv", "-t"), ("-B", "9BIT", "x")])
+@pytest.mark.parametrize("args", [(), ("-n", "x"), ("-bz", "x"), ("-t",), ("-X", "f", "x"), ("-bs", "x"), ("-XVab", "x"), ("-qI",), ("-qx",), ("-k",), ("-f",), ("-bv", "-t"), ("-B", "9BIT", "x"), ("-O", "requiretls=yes", "x")])
 def test_every_failure_is_75(world, args):
     p = world.run(*args)
     assert p.returncode == 75 and b"sendmail: fatal: " in p.stderr
@@ -218,23 +218,58 @@ def test_postdrop_takes_no_nonsense(tmp_path):
     assert w.drop() == []
 
 
-def test_senders_of_a_login_name(tmp_path):
-    """local_login_sender_maps: user, user@domain (extensions do not count), @domain, <>; anything else is refused, and so is a name without entry."""
+@pytest.mark.parametrize("running", [True, False])
+def test_senders_of_a_login_name(tmp_path, running):
+    """local_login_sender_maps: user, user@domain (extensions do not count), @domain, <>; anything else is refused, and so is a name without entry. The same
+    whether pickup takes it or postdrop; what postdrop took is delivered, whatever the table says later."""
     me = pwd.getpwuid(os.getuid()).pw_name
     w = World(tmp_path, "recipient_delimiter = +\nmyorigin = here.test\nlocal_login_sender_maps = inline:{ { %s = kim, lee@far.test @all.test } }\n" % me)
-    w.up()
+    w.up() if running else w.down()
     try:
         for sender in ("kim@here.test", "kim+x@here.test", "LEE@far.test", "lee+y@far.test", "anyone@all.test"):
             assert w.run("-f", sender, "r@x.test").returncode == 0, sender
         for sender in ("kim@far.test", "lim@here.test", "lee@all.test.far.test", "", "x@sub.all.test"):
             p = w.run("-f", sender, "r@x.test")
-            assert p.returncode == 75 and b"is not allowed to use sender <" in p.stderr, (sender, p.stderr)
-        assert len(w.got) == 5
+            assert p.returncode == 75 and p.stderr == ("sendmail: fatal: %s(%d): not authorized to use sender='%s'\n" % (me, os.getuid(), sender)).encode(), p.stderr
+        assert len(w.got if running else w.drop()) == 5
+        p = w.run("-bs", text="EHLO x\r\nMAIL FROM:<kim@far.test>\r\nRCPT TO:<r@x.test>\r\nDATA\r\n\r\n.\r\nQUIT\r\n")
+        assert b"\r\n550 5.7.1 not authorized to use sender='kim@far.test'\r\n" in p.stdout
+        if not running:
+            w.main_cf = "command_directory = %s\nlocal_login_sender_maps = inline:{ { nosuchuser = * } }\nauthorized_submit_users =\n" % BIN
+            w.up()
+            for _ in range(100):
+                if len(w.got) == 5:
+                    break
+                time.sleep(0.05)
+            assert len(w.got) == 5 and w.drop() == []
     finally:
         w.d.kill()
-    w = World(tmp_path, "local_login_sender_maps = inline:{ { nosuchuser = * } }\n")
-    w.up()
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("param,value,text", [
+    ("local_login_sender_maps", "inline:{ { nosuchuser = * } }", "{me}: not authorized to use sender='kim@here.test'"),
+    ("local_login_sender_maps", "texthash:/nonexistent", None), ("local_login_sender_maps", "inline:{", None), ("authorized_submit_users", "", "User {me} is not allowed to submit mail"),
+    ("authorized_submit_users", "!{name}, static:all", "User {me} is not allowed to submit mail")])
+def test_who_may_submit(tmp_path, running, param, value, text):
+    """Who may not hears it at once; where a table cannot be asked nobody may."""
+    name = pwd.getpwuid(os.getuid()).pw_name
+    w = World(tmp_path, "%s = %s\n" % (param, value.replace("{name}", name)))
+    w.up() if running else w.down()
     try:
-        assert w.run("-f", "kim@here.test", "r@x.test").returncode == 75 and not w.got
+        for args in (("-f", "kim@here.test", "r@x.test"), ("-bs",))[:1 if param.startswith("local") else 2]:
+            p = w.run(*args)
+            assert p.returncode == 75 and p.stdout == b"" and w.got == [] and w.drop() == []
+            assert text is None or p.stderr.decode().endswith("sendmail: fatal: %s\n" % text.replace("{me}", "%s(%d)" % (name, os.getuid()))), p.stderr
     finally:
         w.d.kill()
+
+
+def test_queued_as(world):
+    """The id that the log has, and when the suite is down that of the file in maildrop/."""
+    lines = "EHLO x\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<r@x.test>\r\nDATA\r\nx: y\r\n\r\nz\r\n.\r\nQUIT\r\n"
+    p = world.run("-bs", text=lines)
+    assert ("\r\n250 2.0.0 Ok: queued as %s\r\n" % "X").encode() in p.stdout
+    world.code = 451
+    p = world.run("-bs", text=lines)
+    assert ("\r\n250 2.0.0 Ok: queued as %s\r\n" % world.drop()[0]).encode() in p.stdout

@@ -363,3 +363,14 @@ def test_a_thousand_sessions():
         assert q.returncode == 0, q.stderr
         assert p.wait(30) == 0
     assert p.out.endswith("sess=1000 quit=1000 mesg=2000\r")
+
+
+@pytest.mark.parametrize("options", [[], ["-c"], ["-cr", "-s", "5"]], ids=" ".join)
+def test_fsstone(tmp_path, options):
+    """It says how long it took, leaves nothing behind, and touches no file of another."""
+    (tmp_path / "mine").write_text("x")
+    p = subprocess.run([os.path.join(BIN, "fsstone"), *options, "20", "7"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert p.returncode == 0 and re.fullmatch(r"elapsed time: \d+\.\d{3}\n", p.stdout) and p.stderr == "" and os.listdir(tmp_path) == ["mine"]
+    (tmp_path / "fsstone.000003").symlink_to("mine")
+    p = subprocess.run([os.path.join(BIN, "fsstone"), *options, "20", "7"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert p.returncode == 1 and "fsstone.000003" in p.stderr and (tmp_path / "mine").read_text() == "x"
