@@ -34,7 +34,7 @@ struct settings {
 	bool balance, ignore_mx_error, defer_no_mx_address, bind_enforce, always_ehlo, never_ehlo, dummy_auth,
 	    assume_final, probe_data; /* probe_data: probes go on to DATA */
 	bool randomize, skip_5xx_greeting, skip_quit_reply, wrapper, send_xforward, no_convert;
-	int64_t address_limit, session_limit, line_limit;
+	int64_t address_limit, session_limit, line_limit, reply_limit;
 	int64_t connect_s, helo_s, mail_s, rcpt_s, data_init_s, data_xfer_s, data_done_s, rset_s, quit_s,
 	    starttls_s, xforward_s;
 	int64_t cache_s, reuse_s, reuse_count, min_backoff_s;
@@ -48,6 +48,7 @@ struct settings {
 	struct maps *generic, *tls_policy, *passwords, *ehlo_by_address, *status_filter, *reply_filter;
 	const char *ehlo_discard;
 	bool auth, auth_by_sender, auth_soft_bounce;
+	bool auth_send_authzid;
 	const char *auth_mechanisms, *auth_security, *auth_security_tls, *auth_security_verified;
 	char auth_delimiter; /* between user and password */
 	struct tls_client *tls;
@@ -73,13 +74,14 @@ struct target {
 /* Why something did not work: dsn "4..." or "5..." decides. */
 struct why {
 	char dsn[SMTP_DSN_MAX];
-	char text[600];
+	char text[2400];    /* a reply of line_length_limit bytes and what we say of it */
 	bool best_mx_is_us; /* best_mx_transport takes the mail, where it is set */
 };
 void why_set(struct why *w, const char *dsn, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/* Where to connect, in order. RC_OK, RC_NOTFOUND (w says why, for good) or RC_AGAIN (w, temporary). */
+/* Where to connect, in order. *we_are_mx: this host is among the MX hosts. RC_OK, RC_NOTFOUND (w says why, for good) or
+ * RC_AGAIN (w, temporary). */
 MUST_CHECK enum rc dest_find(struct span nexthop, struct arena *a, struct target **out, size_t *n,
-			     struct why *w);
+			     bool *we_are_mx, struct why *w);
 bool dest_detects_loops(uint16_t port);
 
 /* ---- policy.c ---- */
@@ -122,7 +124,9 @@ struct session {
 	bool tls, authenticated, greets_esmtp; /* greets_esmtp: the greeting has the word */
 	struct tls_info tls_info;
 	unsigned uses;	      /* deliveries begun */
-	bool dirty, unusable; /* needs RSET; not to be used again */
+	bool dirty, unusable; /* needs RSET; dead */
+	bool closing;	      /* the server said 421: not kept for more mail (RFC 5321 section 3.8) */
+	struct span qid;      /* of the delivery it belongs to, for the log */
 	mono_t opened;
 	/* idle.c */
 	struct list link;
@@ -138,8 +142,13 @@ void session_quit(struct session **s); /* QUIT in a task of its own, then closes
 /* Sends what is buffered and reads one reply. RC_OK whatever the code; else the connection is dead, and w
  * tells. */
 MUST_CHECK enum rc session_reply(struct session *s, int64_t timeout_s, const char *doing, struct why *w);
-/* smtp_reply_read(), each line through smtp_reply_filter. */
+/* One reply, each line through smtp_reply_filter. Lines that are none of a reply are passed over, lines are cut at
+ * line_length_limit, both with a warning. */
 MUST_CHECK enum rc session_read(struct session *s, deadline_t d, struct err *e);
+/* The reply for logs and reports, at most line_length_limit bytes; in `a`. */
+struct span session_said(const struct session *s, struct arena *a);
+/* The status code of a reply that is no success: its own, or one of its class; "5.5.0" for a class without meaning. */
+void session_dsn(const struct session *s, char dsn[SMTP_DSN_MAX]);
 void session_puts(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "4.4.2 lost connection with ... while DOING", "conversation with ... timed out while DOING" */
 void session_why(struct session *s, enum rc rc, const char *doing, struct why *w);
@@ -176,6 +185,8 @@ void content_close(struct content *c);
 #define CONTENT_BLOCK 65536
 /* The next piece, at most CONTENT_BLOCK bytes; RC_EOF at the end; RC_SYS. Valid until the next call. */
 MUST_CHECK enum rc content_next(struct content *c, struct span *piece, struct err *e);
+/* Whether a byte of it is beyond ASCII. */
+MUST_CHECK enum rc content_is_8bit(struct content *c, bool *out, struct err *e);
 /* All of it, malloc'd: RC_LIMIT past max. */
 MUST_CHECK enum rc content_whole(struct content *c, size_t max, struct buf *out, struct err *e);
 /* Sends the message as DATA wants it, without the final dot: CRLF, dots stuffed, no bare CR or NUL, lines cut

@@ -2,6 +2,7 @@
  * CRLF, a leading dot is doubled, and no CR stands alone. CR and NUL inside a line become blanks, so that no
  * server, however it reads line ends, can find an end of data that is not ours. */
 #include "client.h"
+#include "base/codec.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -90,6 +91,18 @@ enum rc content_whole(struct content *c, size_t max, struct buf *out, struct err
 	while ((rc = content_next(c, &piece, e)) == RC_OK)
 		if (buf_append(out, piece) != RC_OK)
 			return err_set(e, RC_LIMIT, "message too large to convert");
+	return rc == RC_EOF ? RC_OK : rc;
+}
+
+enum rc content_is_8bit(struct content *c, bool *out, struct err *e)
+{
+	struct span piece;
+	enum rc rc = RC_OK;
+	*out = false;
+	content_rewind(c);
+	while (!*out && (rc = content_next(c, &piece, e)) == RC_OK)
+		*out = !span_is_ascii(piece);
+	content_rewind(c);
 	return rc == RC_EOF ? RC_OK : rc;
 }
 

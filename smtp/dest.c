@@ -164,9 +164,10 @@ static const struct target *find_self(const struct list_of *l)
 }
 
 /* Section 5.1: hosts of our own preference and worse are not for us. */
-static enum rc drop_self(struct list_of *l, struct span domain, struct why *w)
+static enum rc drop_self(struct list_of *l, struct span domain, bool *we_are_mx, struct why *w)
 {
 	const struct target *self = dest_detects_loops(l->port) ? find_self(l) : NULL;
+	*we_are_mx = self != NULL;
 	if (self == NULL)
 		return RC_OK;
 	uint16_t pref = self->pref;
@@ -294,12 +295,14 @@ static void unix_target(struct span path, struct arena *a, struct target **out, 
 	*n = 1;
 }
 
-enum rc dest_find(struct span nexthop, struct arena *a, struct target **out, size_t *n, struct why *w)
+enum rc dest_find(struct span nexthop, struct arena *a, struct target **out, size_t *n, bool *we_are_mx,
+		  struct why *w)
 {
 	struct list_of l = { .a = a };
 	struct span host;
 	bool literal;
 	w->dsn[0] = '\0';
+	*we_are_mx = false;
 	if (settings.lmtp && span_starts(nexthop, SPAN("unix:"))) {
 		unix_target(span_skip(nexthop, 5), a, out, n);
 		return RC_OK;
@@ -314,7 +317,7 @@ enum rc dest_find(struct span nexthop, struct arena *a, struct target **out, siz
 	if (rc != RC_OK)
 		return rc;
 	sort(&l);
-	if ((rc = drop_self(&l, host, w)) != RC_OK)
+	if ((rc = drop_self(&l, host, we_are_mx, w)) != RC_OK)
 		return rc;
 	*out = l.v;
 	*n = l.n;

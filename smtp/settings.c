@@ -188,6 +188,7 @@ static void read_limits(void)
 	settings.address_limit = settings_int("mx_address_limit");
 	settings.session_limit = settings_int("mx_session_limit");
 	settings.line_limit = settings_int("line_length_limit");
+	settings.reply_limit = conf_int(service_conf(), "line_length_limit");
 	settings.connect_s = settings_int("connect_timeout");
 	settings.helo_s = settings_int(settings.lmtp ? "lhlo_timeout" : "helo_timeout");
 	settings.mail_s = settings_int("mail_timeout");
@@ -254,6 +255,7 @@ static void read_login(void)
 	settings.auth = settings_bool("sasl_auth_enable");
 	settings.auth_by_sender = settings_bool("sender_dependent_authentication");
 	settings.auth_soft_bounce = settings_bool("sasl_auth_soft_bounce");
+	settings.auth_send_authzid = conf_bool(service_conf(), "send_cyrus_sasl_authzid");
 	settings.auth_mechanisms = settings_str("sasl_mechanism_filter");
 	settings.auth_security = settings_str("sasl_security_options");
 	settings.auth_security_tls = settings_str("sasl_tls_security_options");

@@ -30,13 +30,13 @@ static bool ends_at_rcpt(const struct delivery *dl)
 
 static void said(struct transaction *t, const char *command, struct why *w, struct span *diag)
 {
-	const struct smtp_reply *r = &t->s->reply;
 	char dsn[SMTP_DSN_MAX];
-	*diag = smtp_reply_text(r, t->dl->a);
-	/* A code that is neither success nor failure makes no sense here: try again later. */
-	snprintf(dsn, sizeof dsn, "%u.0.0", r->code / 100 == 5 ? 5U : 4U);
-	why_set(w, r->dsn[0] != '\0' && r->dsn[0] != '2' ? r->dsn : dsn,
-		"host %s said: " SPAN_FMT " (in reply to %s)", t->s->name_addr, SPAN_ARG(*diag), command);
+	*diag = session_said(t->s, t->dl->a);
+	session_dsn(t->s, dsn);
+	/* Success is said where it cannot be: 2xx to DATA. */
+	why_set(w, dsn, "%shost %s said: " SPAN_FMT " (in reply to %s)",
+		t->s->reply.code / 100 == 2 ? "Protocol error: " : "", t->s->name_addr, SPAN_ARG(*diag),
+		command);
 }
 
 static void rcpt_fail(struct transaction *t, struct rcpt *r, const char *command)
@@ -59,7 +59,7 @@ static void rcpt_sent(struct transaction *t, struct rcpt *r)
 {
 	const struct smtp_reply *p = &t->s->reply;
 	bool reports = (t->s->features & FEAT_DSN) != 0;
-	struct span text = smtp_reply_text(p, t->dl->a);
+	struct span text = session_said(t->s, t->dl->a);
 	enum deliver_status st = reports ? DS_EXPANDED : settings.assume_final ? DS_SENT : DS_RELAYED;
 	rcpt_result(t->dl, r, st, p->dsn[0] != '\0' ? span_str(p->dsn) : SPAN("2.0.0"), text, text);
 }
@@ -82,7 +82,7 @@ static void put_mail(struct transaction *t)
 	struct session *s = t->s;
 	struct buf more;
 	buf_init(&more, 4096);
-	if (s->features & FEAT_SIZE) /* RFC 1870 */
+	if ((s->features & FEAT_SIZE) && !t->seven) /* RFC 1870; conversion makes it a guess */
 		(void)buf_printf(&more, " SIZE=%llu", (unsigned long long)content_wire_bytes(t->dl->d, env));
 	if (settings.dummy_auth && s->authenticated) /* RFC 4954 section 5 */
 		(void)buf_puts(&more, " AUTH=<>");
@@ -90,10 +90,10 @@ static void put_mail(struct transaction *t)
 		(void)buf_puts(&more, " BODY=8BITMIME");
 	if ((s->features & FEAT_SMTPUTF8) && (env->flags & ENVF_SMTPUTF8))
 		(void)buf_puts(&more, " SMTPUTF8");
-	if ((s->features & FEAT_DSN) && env->ret != RET_NONE)
-		(void)buf_puts(&more, env->ret == RET_FULL ? " RET=FULL" : " RET=HDRS");
 	if ((s->features & FEAT_DSN) && env->envid.n > 0)
 		(void)buf_printf(&more, " ENVID=" SPAN_FMT, SPAN_ARG(xtext(t->dl->a, env->envid)));
+	if ((s->features & FEAT_DSN) && env->ret != RET_NONE)
+		(void)buf_puts(&more, env->ret == RET_FULL ? " RET=FULL" : " RET=HDRS");
 	session_puts(s, "MAIL FROM:<" SPAN_FMT ">%s", SPAN_ARG(t->dl->sender), buf_cstr(&more));
 	buf_release(&more);
 	s->dirty = true;
@@ -131,8 +131,8 @@ static void put_rcpt(struct transaction *t, const struct rcpt *r)
 	struct buf more;
 	buf_init(&more, 5000);
 	if (t->s->features & FEAT_DSN) {
-		put_notify(&more, r->r->notify);
 		put_orcpt(t, &more, r);
+		put_notify(&more, r->r->notify);
 	}
 	session_puts(t->s, "RCPT TO:<" SPAN_FMT ">%s", SPAN_ARG(r->addr), buf_cstr(&more));
 	buf_release(&more);
@@ -398,12 +398,35 @@ static bool impossible(struct transaction *t, struct why *w)
 	return false;
 }
 
+/* 8-bit content for a server that does not take it (RFC 6152 section 3), also when nobody declared it. */
+static enum rc must_convert(const struct delivery *dl, bool *yes)
+{
+	struct content c;
+	struct err e;
+	*yes = false;
+	if (settings.no_convert || (dl->s->features & FEAT_8BITMIME) != 0)
+		return RC_OK;
+	*yes = dl->env.body == BODY_8BITMIME;
+	if (*yes)
+		return RC_OK;
+	content_open(&c, dl->d, dl->env.qid);
+	enum rc rc = content_is_8bit(&c, yes, &e);
+	content_close(&c);
+	if (rc != RC_OK)
+		log_warning(SPAN_FMT ": %s", SPAN_ARG(dl->env.qid), e.text);
+	return rc;
+}
+
 enum rc transfer(struct delivery *dl)
 {
 	struct transaction t = { .dl = dl, .s = dl->s };
 	struct why w;
 	enum rc rc = RC_OK;
-	t.seven = dl->env.body == BODY_8BITMIME && !(dl->s->features & FEAT_8BITMIME) && !settings.no_convert;
+	if ((rc = must_convert(dl, &t.seven)) != RC_OK) {
+		why_set(&w, "4.3.0", "message content cannot be read");
+		delivery_fail(dl, &w, SPAN(""));
+		return RC_OK;
+	}
 	for (size_t i = 0; i < dl->rcpts; i++)
 		dl->rcpt[i].accepted = false;
 	if (impossible(&t, &w)) {

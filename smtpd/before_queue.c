@@ -55,7 +55,9 @@ static bool refused(struct session *s, struct before_queue *b, const char *where
 {
 	struct span text = smtp_reply_text(&b->reply, &s->tx_arena);
 
-	b->verdict = (struct verdict){ (uint16_t)(b->reply.code >= 400 ? b->reply.code : 451), SPAN_NONE,
+	bool failure = b->reply.code >= 400 && b->reply.code < 600;
+
+	b->verdict = (struct verdict){ (uint16_t)(failure ? b->reply.code : 451), SPAN_NONE,
 				       text.n > 4 ? span_skip(text, 4) : SPAN("Error: filter failure") };
 	log_action(s, "proxy-reject", where, SPAN_NONE, arena_printf(&s->tx_arena, SPAN_FMT, SPAN_ARG(text)));
 	return false;

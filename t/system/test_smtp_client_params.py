@@ -98,6 +98,24 @@ def test_login_parameters(client):
     assert any(x.startswith("MAIL FROM:<a@example.org>") and " AUTH=<>" in x for x in s.lines)
 
 
+def test_authzid(client):
+    """send_cyrus_sasl_authzid: RFC 4616 section 2, the identity to act as."""
+    s = Server(keywords=EHLO + ["AUTH PLAIN"], AUTH="235 2.7.0 ok")
+    c = client(main_cf="smtp_sasl_auth_enable = yes\nsmtp_sasl_security_options = noanonymous\nsend_cyrus_sasl_authzid = yes\n"
+               "smtp_sasl_password_maps = static:user:pass\n")
+    c.deliver(at(s))
+    auth = [x for x in s.lines if x.startswith("AUTH ")][0].split()
+    assert base64.b64decode(auth[2]) == b"user\0user\0pass"
+
+
+def test_other_sites_are_not_for_an_mx(client):
+    """A domain that this host is an MX of has better MX hosts or nobody: no other destination, no fall-back relay."""
+    s = Server()
+    answers = dns({("x.test", MX): [mx(10, "me.test")], ("me.test", A): [ip("127.0.0.9")], ("me.test", AAAA): "nx"})
+    c = client(peers=answers, main_cf="smtp_fallback_relay = [127.0.0.1]:%d\n" % s.port)
+    assert c.deliver("x.test")[0][:2] == (BOUNCED, "5.4.6") and s.sessions == 0
+
+
 def test_no_dummy_auth_without_login(client):
     s = Server(keywords=EHLO + ["AUTH PLAIN"])
     c = client(main_cf="smtp_send_dummy_mail_auth = yes\n")
