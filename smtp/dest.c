@@ -4,6 +4,7 @@
 #include "client.h"
 #include "base/codec.h"
 #include "log/log.h"
+#include "net/port.h"
 
 #include <stdarg.h>
 
@@ -234,24 +235,8 @@ static enum rc add_domain(struct list_of *l, struct span domain, struct why *w)
 
 static enum rc take_port(struct span text, uint16_t *port, struct why *w)
 {
-	uint64_t n;
-	if (span_to_u64(text, 65535, &n) == RC_OK && n > 0) {
-		*port = (uint16_t)n;
+	if (port_parse(text, port) == RC_OK)
 		return RC_OK;
-	}
-	static const struct {
-		const char *name;
-		uint16_t port;
-	} known[] = { { "smtp", 25 },
-		      { "lmtp", 24 },
-		      { "submission", 587 },
-		      { "smtps", 465 },
-		      { "submissions", 465 } };
-	for (size_t i = 0; i < ARRAY_LEN(known); i++)
-		if (span_is(text, known[i].name)) {
-			*port = known[i].port;
-			return RC_OK;
-		}
 	why_set(w, "4.3.5", "unknown port in next hop: " SPAN_FMT, SPAN_ARG(text));
 	return RC_AGAIN;
 }

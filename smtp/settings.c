@@ -1,9 +1,9 @@
 /* settings.c - the parameters, read once; those of LMTP have a prefix of their own. */
 #include "client.h"
 #include "log/log.h"
+#include "net/port.h"
 
 #include <ifaddrs.h>
-#include <netdb.h>
 
 struct settings settings;
 static struct arena arena;
@@ -32,15 +32,10 @@ bool settings_bool(const char *suffix)
 
 static uint16_t read_port(const char *text)
 {
-	uint64_t n;
-	const struct servent *se;
-	if (span_to_u64(span_str(text), 65535, &n) == RC_OK)
-		return (uint16_t)n;
-	if ((se = getservbyname(text, "tcp")) != NULL)
-		return ntohs((uint16_t)se->s_port);
-	if (strcmp(text, "smtp") == 0)
-		return 25;
-	die("%s: unknown port %s", full("tcp_port"), text);
+	uint16_t port;
+	if (port_parse(span_str(text), &port) != RC_OK)
+		die("%s: unknown port %s", full("tcp_port"), text);
+	return port;
 }
 
 static void read_bind(const char *suffix, int family, struct inet_addr *out)
@@ -277,6 +272,7 @@ void settings_read(bool lmtp)
 	arena_init(&arena);
 	map_set_remote(true);
 	dlog_set_digits((unsigned)conf_int(service_conf(), "delay_logging_resolution_limit"));
+	port_load_services(); /* next hops name ports, too */
 	read_names();
 	read_limits();
 	read_routing();
