@@ -7,6 +7,7 @@
  *   transfer.c  MAIL, RCPT, DATA, replies         content.c   the bytes of the message
  *   convert.c   8-bit content for 7-bit peers     generic.c   smtp_generic_maps
  *   checks.c    header and body checks            idle.c      connections kept for more mail
+ *   lookup.c    questions to the resolver: search list, smtp_dns_reply_filter
  *
  * A delivery is a task; a session belongs to one delivery at a time, or to the idle list. */
 #ifndef CLIENT_H
@@ -45,6 +46,10 @@ struct settings {
 	struct inet_addr *own;	       /* addresses of this host, proxies included */
 	size_t owns;
 	struct own_domains *own_domains;
+	bool dns_defnames, dns_search; /* smtp_dns_resolver_options */
+	bool cname_names, quote_envelope, per_request, log_tls_status;
+	int64_t min_rate; /* bytes a second */
+	struct maps *dns_filter;
 	struct maps *generic, *tls_policy, *passwords, *ehlo_by_address, *status_filter, *reply_filter;
 	const char *ehlo_discard;
 	bool auth, auth_by_sender, auth_soft_bounce;
@@ -62,6 +67,13 @@ void settings_read(bool lmtp);		      /* in prepare() */
 const char *settings_str(const char *suffix); /* smtp_SUFFIX or lmtp_SUFFIX */
 int64_t settings_int(const char *suffix);
 bool settings_bool(const char *suffix);
+
+/* ---- lookup.c ---- */
+void lookup_prepare(void); /* reads the search list of resolv.conf(5) */
+/* Records of a name, of the hosts file with `hosts`; on failure `w` tells. RC_NOTFOUND, RC_SYNTAX, RC_AGAIN. */
+struct why;
+MUST_CHECK enum rc lookup(struct span name, enum dns_type type, bool hosts, struct arena *a,
+			  struct dns_answer *out, struct why *w);
 
 /* ---- dest.c ---- */
 struct target {
@@ -94,6 +106,7 @@ struct tls_policy {
 MUST_CHECK enum rc policy_find(struct span nexthop, const struct target *t, struct arena *a,
 			       struct tls_policy *p, struct why *w);
 /* "nexthop", "dot-nexthop", "hostname" and literal names -> names for tls_client_start(). */
+const char *policy_level_name(enum tls_level level);
 size_t policy_names(const struct tls_policy *p, const struct target *t, struct arena *a, struct span **out);
 
 /* ---- session.c ---- */
@@ -122,6 +135,7 @@ struct session {
 	uint64_t size_limit; /* 0: none */
 	char mechanisms[512];
 	bool tls, authenticated, greets_esmtp; /* greets_esmtp: the greeting has the word */
+	enum tls_level level;		       /* of the policy */
 	struct tls_info tls_info;
 	unsigned uses;	      /* deliveries begun */
 	bool dirty, unusable; /* needs RSET; dead */
@@ -144,7 +158,7 @@ void session_quit(struct session **s); /* QUIT in a task of its own, then closes
 MUST_CHECK enum rc session_reply(struct session *s, int64_t timeout_s, const char *doing, struct why *w);
 /* One reply, each line through smtp_reply_filter. Lines that are none of a reply are passed over, lines are cut at
  * line_length_limit, both with a warning. */
-MUST_CHECK enum rc session_read(struct session *s, deadline_t d, struct err *e);
+MUST_CHECK enum rc session_read(struct session *s, int64_t timeout_s, struct err *e);
 /* The reply for logs and reports, at most line_length_limit bytes; in `a`. */
 struct span session_said(const struct session *s, struct arena *a);
 /* The status code of a reply that is no success: its own, or one of its class; "5.5.0" for a class without meaning. */
@@ -190,8 +204,8 @@ MUST_CHECK enum rc content_is_8bit(struct content *c, bool *out, struct err *e);
 /* All of it, malloc'd: RC_LIMIT past max. */
 MUST_CHECK enum rc content_whole(struct content *c, size_t max, struct buf *out, struct err *e);
 /* Sends the message as DATA wants it, without the final dot: CRLF, dots stuffed, no bare CR or NUL, lines cut
- * at line_limit. `seven`: convert 8-bit parts. errors: RC_SYS of the file has e set; of the stream shows at
- * the next flush. */
+ * at line_limit. `seven`: convert 8-bit parts. errors: RC_SYS of the file has e set, RC_TIMEOUT too slow
+ * (smtp_per_request_deadline); other trouble of the stream shows at the next flush. */
 MUST_CHECK enum rc content_send(struct content *c, struct stream *io, bool seven, struct err *e);
 uint64_t content_wire_bytes(const struct deliver *d, const struct envelope *env); /* for SIZE= */
 /* Tables that change the message as it leaves. In prepare(). */

@@ -128,9 +128,30 @@ uint64_t content_wire_bytes(const struct deliver *d, const struct envelope *env)
 
 struct wire {
 	struct stream *io;
+	int64_t left_ms; /* smtp_per_request_deadline: what remains of the time; < 0: no such limit */
+	mono_t since;
 	size_t column; /* bytes of this line that were sent */
 	bool cr;       /* a CR is held back: with LF it ends the line, else it is a blank */
 };
+
+/* After a piece of n bytes: it has to leave within what is left of the time, to which the least rate adds something, up to
+ * the whole of it again. */
+static enum rc pace(struct wire *w, size_t n, struct err *e)
+{
+	if (w->left_ms < 0)
+		return RC_OK;
+	bool late = stream_flush(w->io, deadline_ms(w->left_ms), e) ==
+		    RC_TIMEOUT; /* what else there is shows again */
+	mono_t now = mono_now();
+	int64_t gained = settings.min_rate > 0 ? (int64_t)n * 1000 / settings.min_rate : 0;
+	w->left_ms += gained - mono_diff_ms(now, w->since);
+	w->since = now;
+	if (w->left_ms > settings.data_xfer_s * 1000)
+		w->left_ms = settings.data_xfer_s * 1000;
+	if (w->left_ms < 1)
+		w->left_ms = 1;
+	return late ? RC_TIMEOUT : RC_OK;
+}
 
 /* Bytes of one line without CR, LF, NUL. */
 static void put_text(struct wire *w, struct span text)
@@ -194,6 +215,18 @@ static void put(struct wire *w, struct span piece)
 	}
 }
 
+static enum rc put_paced(struct wire *w, struct span text, struct err *e)
+{
+	enum rc rc = RC_OK;
+	while (rc == RC_OK && text.n > 0) {
+		struct span piece = span_head(text, CONTENT_BLOCK);
+		put(w, piece);
+		rc = pace(w, piece.n, e);
+		text = span_skip(text, piece.n);
+	}
+	return rc;
+}
+
 static void put_end(struct wire *w)
 {
 	put_cr(w);
@@ -229,14 +262,13 @@ static enum rc put_first(struct wire *w, struct span qid, struct span piece, str
 	struct buf header;
 	size_t n = header_length(piece);
 	if (!header_changes() || n == 0 || n > piece.n) {
-		put(w, piece);
-		return RC_OK;
+		return put_paced(w, piece, e);
 	}
 	buf_init(&header, HEADER_MAX);
 	enum rc rc = make_header(qid, span_head(piece, n), &header, e);
 	if (rc == RC_OK) {
 		put(w, buf_span(&header));
-		put(w, span_skip(piece, n));
+		rc = put_paced(w, span_skip(piece, n), e);
 	}
 	buf_release(&header);
 	return rc;
@@ -280,13 +312,15 @@ static enum rc send_pieces(struct content *c, struct wire *w, struct err *e)
 	if (rc == RC_OK)
 		rc = put_first(w, c->qid, piece, e);
 	while (rc == RC_OK && (rc = content_next(c, &piece, e)) == RC_OK)
-		put(w, piece);
+		rc = put_paced(w, piece, e);
 	return rc == RC_EOF ? RC_OK : rc;
 }
 
 enum rc content_send(struct content *c, struct stream *io, bool seven, struct err *e)
 {
-	struct wire w = { .io = io };
+	struct wire w = { .io = io,
+			  .left_ms = settings.per_request ? settings.data_xfer_s * 1000 : -1,
+			  .since = mono_now() };
 	enum rc rc = seven || checks_of_body() ? send_whole(c, &w, seven, e) : send_pieces(c, &w, e);
 	if (rc == RC_OK)
 		put_end(&w);

@@ -47,6 +47,9 @@ void rcpt_result(struct delivery *dl, struct rcpt *r, enum deliver_status st, st
 			  .rcpt = r->r,
 			  .times = dl->times,
 			  .relay = relay,
+			  .tls = settings.log_tls_status && dl->s != NULL && dl->s->level > TLS_NONE
+				     ? policy_level_name(dl->s->level)
+				     : NULL,
 			  .conn_use = dl->s != NULL ? dl->s->uses : 0,
 			  .dsn = dsn,
 			  .status = dlog_status((enum deliver_status)status, probe),

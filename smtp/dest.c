@@ -8,8 +8,7 @@
 
 #include <stdarg.h>
 
-#define DNS_WAIT_S 100
-#define HOSTS_MAX  30 /* MX records looked at */
+#define HOSTS_MAX 30 /* MX records looked at */
 
 void why_set(struct why *w, const char *dsn, const char *fmt, ...)
 {
@@ -44,37 +43,6 @@ static void add(struct list_of *l, struct span host, const struct inet_addr *add
 
 /* ---- names to addresses ---- */
 
-static const char *type_name(enum dns_type t)
-{
-	return t == DNS_AAAA ? "AAAA" : t == DNS_A ? "A" : "MX";
-}
-
-static enum rc ask(struct span host, enum dns_type type, bool hosts, struct arena *a, struct dns_answer *out,
-		   struct why *w)
-{
-	struct err e;
-	enum rc rc = hosts ? dns_query_hosts(host, type, a, out, deadline_s(DNS_WAIT_S), &e)
-			   : dns_query(host, type, a, out, deadline_s(DNS_WAIT_S), &e);
-	if (rc == RC_OK)
-		return rc;
-	if (rc == RC_NOTFOUND)
-		why_set(w, "5.4.4",
-			"Host or domain name not found. Name service error for name=" SPAN_FMT " type=%s: %s",
-			SPAN_ARG(host), type_name(type),
-			e.sys == 0 ? "Host not found" : "Host found but no data record of requested type");
-	else if (rc == RC_SYNTAX)
-		why_set(w, "5.4.4",
-			"Name service error for name=" SPAN_FMT
-			" type=%s: Malformed or unexpected name server reply",
-			SPAN_ARG(host), type_name(type));
-	else
-		why_set(w, "4.4.3",
-			"Host or domain name not found. Name service error for name=" SPAN_FMT
-			" type=%s: Host not found, try again",
-			SPAN_ARG(host), type_name(type));
-	return rc;
-}
-
 /* Adds the addresses of a host. RC_AGAIN beats RC_NOTFOUND: one family may have failed for now. */
 static enum rc add_family(struct list_of *l, struct span host, uint16_t pref, enum dns_type type,
 			  struct why *w)
@@ -82,11 +50,11 @@ static enum rc add_family(struct list_of *l, struct span host, uint16_t pref, en
 	struct dns_answer answer = { 0 };
 	enum rc rc = RC_NOTFOUND;
 	if (settings.hosts)
-		rc = ask(host, type, true, l->a, &answer, w);
+		rc = lookup(host, type, true, l->a, &answer, w);
 	if (rc != RC_OK && settings.dns)
-		rc = ask(host, type, false, l->a, &answer, w);
+		rc = lookup(host, type, false, l->a, &answer, w);
 	for (size_t i = 0; rc == RC_OK && i < answer.n; i++)
-		add(l, host, &answer.rr[i].addr, pref);
+		add(l, settings.cname_names ? answer.rr[i].name : host, &answer.rr[i].addr, pref);
 	return rc;
 }
 
@@ -218,7 +186,7 @@ static enum rc add_domain(struct list_of *l, struct span domain, struct why *w)
 	struct inet_addr literal;
 	if (!settings.dns || inet_addr_parse(domain, &literal) == RC_OK)
 		return add_host(l, domain, 0, w);
-	switch (ask(domain, DNS_MX, false, l->a, &mx, w)) {
+	switch (lookup(domain, DNS_MX, false, l->a, &mx, w)) {
 	case RC_OK:
 		return add_mx(l, &mx, domain, w);
 	case RC_NOTFOUND: /* section 5.1: the implicit MX */

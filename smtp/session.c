@@ -89,8 +89,15 @@ static void note_length(const struct session *s, bool *noted)
 		    (long long)settings.reply_limit, SPAN_ARG(span_head(buf_span(&s->reply.text), 30)));
 }
 
-enum rc session_read(struct session *s, deadline_t d, struct err *e)
+/* smtp_per_request_deadline = no: the time is that of each line, as long as there are any. */
+static deadline_t for_next_line(deadline_t d, int64_t timeout_s)
 {
+	return settings.per_request || timeout_s == 0 ? d : deadline_s(timeout_s);
+}
+
+enum rc session_read(struct session *s, int64_t timeout_s, struct err *e)
+{
+	deadline_t d = deadline_s(timeout_s);
 	struct span line;
 	struct arena a;
 	enum rc rc;
@@ -107,9 +114,11 @@ enum rc session_read(struct session *s, deadline_t d, struct err *e)
 		if (rc == RC_SYNTAX && strange++ < SMTP_REPLY_LINES) {
 			passed_over(s, line);
 			rc = RC_AGAIN;
+			continue; /* of such lines there is no end: their time does not begin anew */
 		} else if (rc != RC_OK && rc != RC_AGAIN) {
 			err_set(e, rc, "malformed reply: " SPAN_FMT, SPAN_ARG(span_head(line, 100)));
 		}
+		d = for_next_line(d, timeout_s);
 	} while (rc == RC_AGAIN);
 	arena_release(&a);
 	return rc;
@@ -134,10 +143,9 @@ void session_dsn(const struct session *s, char dsn[SMTP_DSN_MAX])
 enum rc session_reply(struct session *s, int64_t timeout_s, const char *doing, struct why *w)
 {
 	struct err e;
-	deadline_t d = deadline_s(timeout_s);
-	enum rc rc = s->unusable ? RC_EOF : stream_flush(s->io, d, &e);
+	enum rc rc = s->unusable ? RC_EOF : stream_flush(s->io, deadline_s(timeout_s), &e);
 	if (rc == RC_OK || !s->unusable) /* a server that hangs up may have said why */
-		rc = session_read(s, d, &e);
+		rc = session_read(s, timeout_s, &e);
 	if (rc == RC_OK && s->reply.code == 421)
 		s->closing = true; /* replies to what was sent already may still come */
 	if (rc != RC_OK)
@@ -437,6 +445,8 @@ struct session *session_open(const struct target *t, struct span nexthop, struct
 	enum rc rc = policy_find(nexthop, t, a, &p, w);
 	if (rc == RC_OK && no_tls)
 		p.level = TLS_NONE;
+	if (rc == RC_OK)
+		s->level = p.level;
 	if (rc == RC_OK && make_connection(t, &fd, &e) != RC_OK) {
 		why_set(w, "4.4.1", "connect to %s: %s", s->relay, e.text);
 		log_info("%s", w->text);

@@ -239,6 +239,16 @@ static void read_names(void)
 
 static void read_routing(void)
 {
+	const char *options = settings_str("dns_resolver_options");
+	settings.dns_defnames = has_word(options, "res_defnames");
+	settings.dns_search = has_word(options, "res_dnsrch");
+	settings.cname_names = settings_bool("cname_overrides_servername");
+	settings.quote_envelope = settings_bool("quote_rfc821_envelope");
+	settings.per_request = settings_bool("per_request_deadline");
+	settings.min_rate = settings_int("min_data_rate");
+	settings.log_tls_status = settings_bool("log_tls_feature_status");
+	settings.dns_filter = read_maps("dns_reply_filter", MAP_FOLD_KEY);
+	lookup_prepare();
 	settings.balance = settings_bool("balance_inet_protocols");
 	settings.bind_enforce = settings_bool("bind_address_enforce");
 	settings.ignore_mx_error = conf_bool(service_conf(), "ignore_mx_lookup_error");

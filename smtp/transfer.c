@@ -3,6 +3,7 @@
 #include "client.h"
 #include "base/codec.h"
 #include "log/log.h"
+#include "mime/address.h"
 
 #define WINDOW 100 /* RCPT commands in flight: their replies fit any socket buffer */
 
@@ -76,6 +77,12 @@ static struct span xtext(struct arena *a, struct span in)
 	return out;
 }
 
+/* smtp_quote_rfc821_envelope = no: for servers that do not know quotes (RFC 5321 section 4.1.2). */
+static struct span path(const struct delivery *dl, struct span addr)
+{
+	return settings.quote_envelope ? addr : address_unquote(dl->a, addr);
+}
+
 static void put_mail(struct transaction *t)
 {
 	const struct envelope *env = &t->dl->env;
@@ -94,7 +101,7 @@ static void put_mail(struct transaction *t)
 		(void)buf_printf(&more, " ENVID=" SPAN_FMT, SPAN_ARG(xtext(t->dl->a, env->envid)));
 	if ((s->features & FEAT_DSN) && env->ret != RET_NONE)
 		(void)buf_puts(&more, env->ret == RET_FULL ? " RET=FULL" : " RET=HDRS");
-	session_puts(s, "MAIL FROM:<" SPAN_FMT ">%s", SPAN_ARG(t->dl->sender), buf_cstr(&more));
+	session_puts(s, "MAIL FROM:<" SPAN_FMT ">%s", SPAN_ARG(path(t->dl, t->dl->sender)), buf_cstr(&more));
 	buf_release(&more);
 	s->dirty = true;
 }
@@ -134,7 +141,7 @@ static void put_rcpt(struct transaction *t, const struct rcpt *r)
 		put_orcpt(t, &more, r);
 		put_notify(&more, r->r->notify);
 	}
-	session_puts(t->s, "RCPT TO:<" SPAN_FMT ">%s", SPAN_ARG(r->addr), buf_cstr(&more));
+	session_puts(t->s, "RCPT TO:<" SPAN_FMT ">%s", SPAN_ARG(path(t->dl, r->addr)), buf_cstr(&more));
 	buf_release(&more);
 }
 
@@ -251,7 +258,7 @@ static enum rc send_content(struct transaction *t, struct why *w)
 	stream_set_write_timeout(t->s->io, settings.data_xfer_s);
 	enum rc rc = content_send(&c, t->s->io, t->seven, &e);
 	content_close(&c);
-	if (rc != RC_OK) { /* no dot: what was sent must not become a message */
+	if (rc != RC_OK && rc != RC_TIMEOUT) { /* no dot: what was sent must not become a message */
 		t->s->unusable = true;
 		bool forever = rc == RC_LIMIT || rc == RC_SYNTAX;
 		log_warning(SPAN_FMT ": %s", SPAN_ARG(t->dl->env.qid), e.text);
@@ -259,15 +266,16 @@ static enum rc send_content(struct transaction *t, struct why *w)
 			forever ? e.text : "message content cannot be read");
 		return RC_GONE;
 	}
-	if (stream_flush(t->s->io, deadline_s(settings.data_xfer_s), &e) == RC_OK)
+	if (rc == RC_OK && stream_flush(t->s->io, deadline_s(settings.data_xfer_s), &e) == RC_OK)
 		return RC_OK;
+	rc = e.rc == RC_TIMEOUT ? RC_TIMEOUT : RC_EOF;
 	/* The server may have refused in mid-transfer. */
-	if (session_read(t->s, deadline_s(1), &e) == RC_OK && t->s->reply.code / 100 >= 4) {
+	if (session_read(t->s, 1, &e) == RC_OK && t->s->reply.code / 100 >= 4) {
 		t->s->unusable = true;
 		fail_accepted(t, "end of DATA command");
 		return RC_EOF;
 	}
-	session_why(t->s, e.rc == RC_TIMEOUT ? RC_TIMEOUT : RC_EOF, "sending message body", w);
+	session_why(t->s, rc, "sending message body", w);
 	return RC_EOF;
 }
 

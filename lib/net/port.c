@@ -98,7 +98,8 @@ enum rc port_parse(struct span text, uint16_t *out)
 	if (number(text, out) || find(&known, text, out) || find(&services, text, out))
 		return RC_OK;
 	if (services_loaded || text.n == 0 || ascii_isdigit(text.p[0]) ||
-	    span_cstr(text, name, sizeof name) != RC_OK || 	    getservbyname_r(name, "tcp", &entry, room, sizeof room, &s) != 0 || s == NULL)
+	    span_cstr(text, name, sizeof name) != RC_OK ||
+	    getservbyname_r(name, "tcp", &entry, room, sizeof room, &s) != 0 || s == NULL)
 		return RC_SYNTAX;
 	*out = ntohs((uint16_t)s->s_port);
 	return RC_OK;

@@ -42,8 +42,12 @@ class Client:
         b = span("smtp") + span(nexthop) + span(envelope(qid, sender, flags=env_flags, **env)) + struct.pack("<I", len(rcpts))
         for i, r in enumerate(rcpts):
             b += struct.pack("<I", i) + span(r) + span(orig) + span(orcpt) + struct.pack("<H", notify)
-        b += span(content) + b"\0" + struct.pack("<I", 0) + struct.pack("<Hq", flags, int(time.time() * 1e6))
-        self.s.send(record(DELIVER, b))
+        extents = struct.pack("<I", 0) if fd is None else struct.pack("<IQQ", 1, 0, os.fstat(fd).st_size)
+        b += span(content) + (b"\0" if fd is None else b"\1") + extents + struct.pack("<Hq", flags, int(time.time() * 1e6))
+        if fd is None:
+            self.s.send(record(DELIVER, b))
+        else:
+            socket.send_fds(self.s, [record(DELIVER, b)], [fd])
 
     def result(self):
         data = self.s.recv(200000)

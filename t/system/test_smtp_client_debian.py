@@ -331,7 +331,7 @@ def run_ours(tls, directory):
         text = "".join("%s_%s = %s\n" % (program, k, v) for k, v in conf)
         if "tls_CAfile" not in dict(conf):
             text += "%s_tls_CAfile = %s\n" % (program, tls[1])
-        text += "smtp_balance_inet_protocols = no\n"
+        text += "smtp_balance_inet_protocols = no\nsmtp_log_tls_feature_status = no\n"
         if not any(k == "tls_security_level" for k, _ in conf):
             text += "%s_tls_security_level =\n" % program
         c = Client(os.path.join(directory, str(i)), program=program, main_cf=text)

@@ -1,10 +1,11 @@
 """Parameters of smtp(8) and lmtp(8) that change what is sent, or what becomes of an answer."""
 import base64
 import socket
+import time
 
 import pytest
 
-from fakesmtp import EHLO, Server
+from fakesmtp import EHLO, Server, context
 from test_smtp_client import A, AAAA, BOUNCED, DEFERRED, EXPANDED, MX, RELAYED, SENT, at, client, dns, ip, mx  # noqa: F401
 
 MULTI = (b"From: a@example.org\nSubject: top\nX-Gone: 1\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
@@ -173,3 +174,92 @@ def test_probe_up_to_data(client, keywords, reply, status, dsn):
     c = client(main_cf="smtp_address_verify_target = data\n")
     r = c.deliver(at(s), flags=1)
     assert r[0][0] in status and r[0][1] == dsn and s.messages == [], c.log()
+
+
+def test_port_names(client):
+    """known_tcp_ports: in next hops, and nothing else is guessed."""
+    s = Server()
+    c = client(main_cf="known_tcp_ports = mine=yours=%d\n" % s.port)
+    assert c.deliver("[127.0.0.1]:yours")[0][0] == EXPANDED
+    assert c.deliver("[127.0.0.1]:theirs")[0][:2] == (DEFERRED, "4.3.5")
+
+
+def test_dns_reply_filter(client):
+    """Records of a table are as if they were not there; when none is left the mail waits."""
+    s = Server()
+    answers = dns({("x.test", MX): [mx(10, "bad.test"), mx(20, "good.test")], ("bad.test", A): [ip("127.0.0.3")],
+                   ("good.test", A): [ip("127.0.0.1")], ("y.test", MX): [mx(10, "bad.test")]})
+    c = client(peers=answers, main_cf="inet_protocols = ipv4\n"
+               "smtp_dns_reply_filter = regexp:{{/^[xy].test. 60 IN MX 10 bad.test.$$/ IGNORE} {/. IN A 192.0.2/ DROP}}\n")
+    assert c.deliver("x.test:%d" % s.port)[0][6] == "good.test[127.0.0.1]:%d" % s.port
+    assert "ignoring DNS RR: x.test. 60 IN MX 10 bad.test." in c.log()
+    assert c.deliver("y.test")[0][:3] == (
+        DEFERRED, "4.7.0", "Error looking up name=y.test type=MX: DNS reply filter drops all results")
+
+
+@pytest.mark.parametrize("options,status", [("", BOUNCED), ("res_dnsrch", EXPANDED), ("res_defnames", EXPANDED)])
+def test_dns_resolver_options(client, monkeypatch, options, status):
+    """The search list of resolv.conf(5), here that of LOCALDOMAIN."""
+    s = Server()
+    monkeypatch.setenv("LOCALDOMAIN", "near.test far.test")
+    answers = dns({("host", MX): "nx", ("host", A): "nx", ("host.near.test", MX): [mx(10, "a.test")], ("a.test", A): [ip("127.0.0.1")]})
+    c = client(peers=answers, main_cf="inet_protocols = ipv4\nsmtp_dns_resolver_options = %s\n" % options)
+    assert c.deliver("host:%d" % s.port)[0][0] == status, c.log()
+
+
+@pytest.mark.parametrize("yes,path", [("yes", '<"a b"@example.net>'), ("no", "<a b@example.net>")])
+def test_quote_rfc821_envelope(client, yes, path):
+    s = Server()
+    c = client(main_cf="smtp_quote_rfc821_envelope = %s\n" % yes)
+    c.deliver(at(s), rcpts=('"a b"@example.net',))
+    assert s.lines[2] == "RCPT TO:" + path
+
+
+@pytest.mark.parametrize("yes,status", [("yes", DEFERRED), ("no", EXPANDED)])
+def test_per_request_deadline(client, yes, status):
+    """A reply that comes line by line, each in time, but not all of them."""
+    def slowly(server, conn, line):
+        for _ in range(3):
+            conn.sendall(b"250-x\r\n")
+            time.sleep(1.2)
+        return "250 ok"
+    s = Server(MAIL=slowly)
+    c = client(main_cf="smtp_mail_timeout = 3s\nsmtp_per_request_deadline = %s\n" % yes)
+    assert c.deliver(at(s))[0][0] == status
+
+
+def test_min_data_rate(client, tmp_path):
+    """A server that reads too slowly for smtp_min_data_rate, but never stops."""
+    def slow(server, conn, line):
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        conn.sendall(b"354 go\r\n")
+        for _ in range(100):
+            if not conn.recv(1000):
+                break
+            time.sleep(0.2)
+        return None
+    s = Server(DATA=slow, keywords=[])
+    c = client(main_cf="smtp_data_xfer_timeout = 2s\nsmtp_per_request_deadline = yes\nsmtp_min_data_rate = 1000000\n")
+    began = time.monotonic()
+    (tmp_path / "large").write_bytes(b"Subject: x\n\n" + (b"y" * 76 + b"\n") * 200000)
+    with open(tmp_path / "large", "rb") as f:
+        c.send(at(s), b"", ("b@example.net",), fd=f.fileno())
+        r = c.result()
+    assert r[0][0] == DEFERRED and "timed out while sending message body" in r[0][2], r
+    assert time.monotonic() - began < 9
+
+
+def test_tls_level_in_the_log(client, tmp_path):
+    """smtp_log_tls_feature_status."""
+    tls, _, _ = context(str(tmp_path))
+    s = Server(keywords=EHLO + ["STARTTLS"], tls=tls)
+    c = client(main_cf="smtp_tls_security_level = encrypt\n")
+    c.deliver(at(s))
+    assert ", tls=encrypt, dsn=2.0.0, status=sent" in c.log()
+
+
+def test_cname_overrides_servername(client):
+    s = Server()
+    answers = dns({("a.test", A): [ip("127.0.0.1")]})
+    c = client(peers=answers, main_cf="inet_protocols = ipv4\nsmtp_cname_overrides_servername = yes\n")
+    assert c.deliver("[a.test]:%d" % s.port)[0][6] == "a.test[127.0.0.1]:%d" % s.port
