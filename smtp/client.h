@@ -7,6 +7,7 @@
  *   transfer.c  MAIL, RCPT, DATA, replies         content.c   the bytes of the message
  *   convert.c   8-bit content for 7-bit peers     generic.c   smtp_generic_maps
  *   checks.c    header and body checks            idle.c      connections kept for more mail
+ *   pix.c       firewalls that hide the greeting  login_cache.c  log-ins that failed before
  *   lookup.c    questions to the resolver: search list, smtp_dns_reply_filter
  *
  * A delivery is a task; a session belongs to one delivery at a time, or to the idle list. */
@@ -49,7 +50,10 @@ struct settings {
 	bool dns_defnames, dns_search; /* smtp_dns_resolver_options */
 	bool cname_names, quote_envelope, per_request, log_tls_status;
 	int64_t min_rate; /* bytes a second */
-	struct maps *dns_filter;
+	struct maps *dns_filter, *pix_maps;
+	const char *pix_workarounds, *use_srv, *service; /* service: smtp_tcp_port as written */
+	int64_t pix_threshold_s, pix_delay_s;
+	bool srv_fallback, srv_ignore_error;
 	struct maps *generic, *tls_policy, *passwords, *ehlo_by_address, *status_filter, *reply_filter;
 	const char *ehlo_discard;
 	bool auth, auth_by_sender, auth_soft_bounce;
@@ -126,6 +130,9 @@ size_t policy_names(const struct tls_policy *p, const struct target *t, struct a
 #define FEAT_XFORWARD_IDENT  (1u << 13)
 #define FEAT_XFORWARD_SOURCE (1u << 14)
 
+#define PIX_NO_ESMTP  1u
+#define PIX_DELAY_DOT 2u
+
 struct session {
 	struct stream *io;
 	struct smtp_reply reply;
@@ -136,6 +143,7 @@ struct session {
 	char mechanisms[512];
 	bool tls, authenticated, greets_esmtp; /* greets_esmtp: the greeting has the word */
 	enum tls_level level;		       /* of the policy */
+	unsigned pix;			       /* PIX_ */
 	struct tls_info tls_info;
 	unsigned uses;	      /* deliveries begun */
 	bool dirty, unusable; /* needs RSET; dead */
@@ -147,10 +155,11 @@ struct session {
 	char *key;
 	struct timer expiry;
 };
-/* Connects and says hello; TLS and log-in as the policy and `sender` demand. NULL with why (and *refused the
- * reply's text for a Diagnostic-Code, "" none). *plain_retry: level may, and the handshake failed. */
-struct session *session_open(const struct target *t, struct span nexthop, struct span sender, bool no_tls,
-			     struct arena *a, struct why *w, bool *plain_retry, struct span *refused);
+struct delivery;
+/* Connects and says hello; TLS and log-in as the policy of the destination `site` and the sender demand. NULL with why
+ * (and *refused the reply's text for a Diagnostic-Code, "" none). *plain_retry: level may, and the handshake failed. */
+struct session *session_open(const struct delivery *dl, const struct target *t, struct span site, bool no_tls,
+			     struct why *w, bool *plain_retry, struct span *refused);
 void session_free(struct session **s); /* closes at once */
 void session_quit(struct session **s); /* QUIT in a task of its own, then closes */
 /* Sends what is buffered and reads one reply. RC_OK whatever the code; else the connection is dead, and w
@@ -176,6 +185,18 @@ void login_prepare(void);
 MUST_CHECK enum rc login_find(struct span nexthop, struct span host, struct span sender, struct arena *a,
 			      struct span *userpass, struct why *w);
 MUST_CHECK enum rc login(struct session *s, struct span userpass, struct arena *a, struct why *w);
+
+/* ---- login_cache.c ---- */
+void login_cache_prepare(void);
+/* True: the server refused this before; `w` tells. */
+bool login_cache_failed(const struct session *s, struct span user, struct span password, struct arena *a,
+			struct why *w);
+/* After a refusal, with the status that came of it. */
+void login_cache_note(const struct session *s, struct span user, struct span password, const char *dsn,
+		      struct arena *a);
+
+/* ---- pix.c ---- */
+void pix_detect(struct session *s, const struct delivery *dl); /* after the greeting */
 
 /* ---- idle.c ---- */
 void idle_put(struct session **s, struct span key); /* takes it over: kept for a moment, or ended */

@@ -127,11 +127,10 @@ static struct session *open_session(struct course *c, struct span site, const st
 {
 	bool plain_retry, old = (wall_now().us - c->dl.env.arrival_us) / 1000000 >= settings.min_backoff_s;
 	struct span refused;
-	struct session *s =
-	    session_open(t, site, c->dl.sender, false, c->dl.a, &c->last, &plain_retry, &refused);
+	struct session *s = session_open(&c->dl, t, site, false, &c->last, &plain_retry, &refused);
 	if (s == NULL && plain_retry &&
 	    old) /* the first attempts insist on TLS, later ones prefer delivery (RFC 7435) */
-		s = session_open(t, site, c->dl.sender, true, c->dl.a, &c->last, &plain_retry, &refused);
+		s = session_open(&c->dl, t, site, true, &c->last, &plain_retry, &refused);
 	c->last_diag = refused;
 	return s;
 }

@@ -199,6 +199,79 @@ static enum rc add_domain(struct list_of *l, struct span domain, struct why *w)
 	}
 }
 
+/* ---- SRV (RFC 2782) ---- */
+
+static bool wants_srv(struct span service)
+{
+	struct span rest = span_str(settings.use_srv), w;
+	while (span_next_word(&rest, ", \t\r\n", &w))
+		if (span_eq_ci(w, service))
+			return true;
+	return false;
+}
+
+/* Picks one of the records of the least priority, by weight, and takes it out of the list. */
+static struct dns_rr pick(struct dns_rr *v, size_t *n)
+{
+	uint32_t sum = 0, r;
+	size_t at = 0;
+	uint16_t least = UINT16_MAX;
+	for (size_t i = 0; i < *n; i++)
+		least = v[i].pref < least ? v[i].pref : least;
+	for (size_t i = 0; i < *n; i++)
+		if (v[i].pref == least)
+			sum += v[i].weight + 1U; /* those of weight 0 have a small chance */
+	random_bytes(&r, sizeof r);
+	r %= sum;
+	for (size_t i = 0; i < *n; i++) {
+		if (v[i].pref != least)
+			continue;
+		at = i;
+		if (r < v[i].weight + 1U)
+			break;
+		r -= v[i].weight + 1U;
+	}
+	struct dns_rr out = v[at];
+	v[at] = v[--*n];
+	return out;
+}
+
+static enum rc add_srv_hosts(struct list_of *l, struct dns_answer *srv, struct span name, struct why *w)
+{
+	struct why temporary = { 0 };
+	if (srv->n == 1 && srv->rr[0].target.n == 0) {
+		why_set(w, "5.4.4", "the service " SPAN_FMT " is not offered", SPAN_ARG(name));
+		return RC_NOTFOUND;
+	}
+	for (uint16_t rank = 0; srv->n > 0 && rank < HOSTS_MAX; rank++) {
+		struct dns_rr rr = pick(srv->rr, &srv->n);
+		l->port = rr.port;
+		if (rr.target.n > 0 && add_host(l, rr.target, rank, w) == RC_AGAIN)
+			temporary = *w;
+	}
+	if (l->n > 0)
+		return RC_OK;
+	if (temporary.dsn[0] != '\0')
+		*w = temporary;
+	else if (w->dsn[0] == '\0')
+		why_set(w, "5.4.4", "no usable SRV record for " SPAN_FMT, SPAN_ARG(name));
+	return failed(w);
+}
+
+static enum rc add_domain_srv(struct list_of *l, struct span domain, struct span service, struct why *w)
+{
+	struct span name =
+	    span_printf(l->a, "_" SPAN_FMT "._tcp." SPAN_FMT, SPAN_ARG(service), SPAN_ARG(domain));
+	struct dns_answer srv;
+	enum rc rc = lookup(name, DNS_SRV, false, l->a, &srv, w);
+	if (rc == RC_OK)
+		return add_srv_hosts(l, &srv, name, w);
+	if (rc == RC_NOTFOUND ? !settings.srv_fallback : !settings.srv_ignore_error)
+		return failed(w);
+	log_info("skipping SRV lookup: %s", w->text);
+	return add_domain(l, domain, w);
+}
+
 /* ---- the next hop ---- */
 
 static enum rc take_port(struct span text, uint16_t *port, struct why *w)
@@ -209,12 +282,14 @@ static enum rc take_port(struct span text, uint16_t *port, struct why *w)
 	return RC_AGAIN;
 }
 
-/* "[host]:port", "host:port", "host", "[IPv6]", with *literal for brackets. */
-static enum rc split(struct span nexthop, struct span *host, bool *literal, uint16_t *port, struct why *w)
+/* "[host]:port", "host:port", "host", "[IPv6]", with *literal for brackets; *service: the port as written. */
+static enum rc split(struct span nexthop, struct span *host, bool *literal, uint16_t *port,
+		     struct span *service, struct why *w)
 {
 	struct span rest;
 	ptrdiff_t end;
 	*port = settings.port;
+	*service = span_str(settings.service);
 	*literal = nexthop.n > 0 && nexthop.p[0] == '[';
 	if (*literal) {
 		if ((end = span_chr(nexthop, ']')) < 0) {
@@ -236,7 +311,10 @@ static enum rc split(struct span nexthop, struct span *host, bool *literal, uint
 		why_set(w, "4.3.5", "bad next hop: " SPAN_FMT, SPAN_ARG(nexthop));
 		return RC_AGAIN;
 	}
-	return rest.n > 1 ? take_port(span_skip(rest, 1), port, w) : RC_OK;
+	if (rest.n <= 1)
+		return RC_OK;
+	*service = span_skip(rest, 1);
+	return take_port(*service, port, w);
 }
 
 static void unix_target(struct span path, struct arena *a, struct target **out, size_t *n)
@@ -252,7 +330,7 @@ enum rc dest_find(struct span nexthop, struct arena *a, struct target **out, siz
 		  struct why *w)
 {
 	struct list_of l = { .a = a };
-	struct span host;
+	struct span host, service;
 	bool literal;
 	w->dsn[0] = '\0';
 	*we_are_mx = false;
@@ -262,11 +340,14 @@ enum rc dest_find(struct span nexthop, struct arena *a, struct target **out, siz
 	}
 	if (span_starts(nexthop, SPAN("inet:")))
 		nexthop = span_skip(nexthop, 5);
-	enum rc rc = split(nexthop, &host, &literal, &l.port, w);
+	enum rc rc = split(nexthop, &host, &literal, &l.port, &service, w);
 	if (rc != RC_OK)
 		return rc;
 	l.site = host;
-	rc = literal || settings.lmtp ? add_host(&l, host, 0, w) : add_domain(&l, host, w);
+	if (!literal && settings.dns && wants_srv(service))
+		rc = add_domain_srv(&l, host, service, w);
+	else
+		rc = literal || settings.lmtp ? add_host(&l, host, 0, w) : add_domain(&l, host, w);
 	if (rc != RC_OK)
 		return rc;
 	sort(&l);

@@ -147,7 +147,8 @@ static enum rc cannot(struct session *s, const char *reason, struct why *w)
 	return RC_DENIED;
 }
 
-static enum rc refused(struct session *s, struct arena *a, struct why *w)
+static enum rc refused(struct session *s, struct span user, struct span password, struct arena *a,
+		       struct why *w)
 {
 	char dsn[SMTP_DSN_MAX];
 	session_dsn(s, dsn);
@@ -155,6 +156,7 @@ static enum rc refused(struct session *s, struct arena *a, struct why *w)
 		dsn[0] = '4';
 	why_set(w, dsn, "SASL authentication failed; server %s said: " SPAN_FMT, s->name_addr,
 		SPAN_ARG(session_said(s, a)));
+	login_cache_note(s, user, password, dsn, a);
 	return RC_DENIED;
 }
 
@@ -197,6 +199,7 @@ static enum rc answer(struct session *s, sasl_conn_t *conn, struct arena *a, str
 	return session_reply(s, settings.mail_s, DOING, w);
 }
 
+/* RC_GONE: the server says no. */
 static enum rc converse(struct session *s, sasl_conn_t *conn, struct arena *a, struct why *w)
 {
 	const char *out = NULL, *mechanism = NULL;
@@ -226,7 +229,7 @@ static enum rc converse(struct session *s, sasl_conn_t *conn, struct arena *a, s
 		rc = answer(s, conn, a, w);
 	if (rc != RC_OK)
 		return rc;
-	return s->reply.code / 100 == 2 ? RC_OK : refused(s, a, w);
+	return s->reply.code / 100 == 2 ? RC_OK : RC_GONE;
 }
 
 enum rc login(struct session *s, struct span userpass, struct arena *a, struct why *w)
@@ -234,6 +237,8 @@ enum rc login(struct session *s, struct span userpass, struct arena *a, struct w
 	sasl_conn_t *conn = NULL;
 	struct span user, password = userpass;
 	(void)span_next(&password, settings.auth_delimiter, &user);
+	if (login_cache_failed(s, user, password, a, w))
+		return RC_DENIED;
 	struct credentials c = { .user = arena_cstr(a, user),
 				 .secret = xcalloc(1, sizeof(sasl_secret_t) + password.n + 1) };
 	c.secret->len = password.n;
@@ -255,6 +260,8 @@ enum rc login(struct session *s, struct span userpass, struct arena *a, struct w
 		rc = cannot(s, "SASL library failure", w);
 	else
 		rc = converse(s, conn, a, w);
+	if (rc == RC_GONE)
+		rc = refused(s, user, password, a, w);
 	if (conn != NULL)
 		sasl_dispose(&conn);
 	explicit_bzero(c.secret->data, password.n);

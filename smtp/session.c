@@ -310,7 +310,8 @@ enum rc session_hello(struct session *s, struct why *w)
 {
 	enum rc rc;
 	const char *verb = settings.lmtp ? "LHLO" : "EHLO";
-	bool extended = !settings.never_ehlo && (settings.always_ehlo || s->greets_esmtp);
+	bool extended = !settings.never_ehlo && (settings.lmtp || (s->pix & PIX_NO_ESMTP) == 0) &&
+			(settings.always_ehlo || s->greets_esmtp);
 	const char *doing = settings.lmtp ? "performing the LHLO handshake" : "performing the EHLO handshake";
 	s->features = 0;
 	if (extended) {
@@ -428,9 +429,10 @@ static bool has_password(const struct target *t, struct span nexthop, struct spa
 	return settings.auth && login_find(nexthop, t->host, sender, a, &userpass, &w) != RC_NOTFOUND;
 }
 
-struct session *session_open(const struct target *t, struct span nexthop, struct span sender, bool no_tls,
-			     struct arena *a, struct why *w, bool *plain_retry, struct span *refused)
+struct session *session_open(const struct delivery *dl, const struct target *t, struct span site, bool no_tls,
+			     struct why *w, bool *plain_retry, struct span *refused)
 {
+	struct arena *a = dl->a;
 	struct session *s = xcalloc(1, sizeof *s);
 	struct tls_policy p;
 	struct err e;
@@ -441,8 +443,9 @@ struct session *session_open(const struct target *t, struct span nexthop, struct
 	list_init(&s->link);
 	timer_init(&s->expiry, NULL, NULL);
 	s->addr = t->addr;
+	s->qid = dl->env.qid;
 	set_names(s, t);
-	enum rc rc = policy_find(nexthop, t, a, &p, w);
+	enum rc rc = policy_find(site, t, a, &p, w);
 	if (rc == RC_OK && no_tls)
 		p.level = TLS_NONE;
 	if (rc == RC_OK)
@@ -460,6 +463,8 @@ struct session *session_open(const struct target *t, struct span nexthop, struct
 	if (rc == RC_OK)
 		rc = greeting(s, w);
 	if (rc == RC_OK)
+		pix_detect(s, dl);
+	if (rc == RC_OK)
 		rc = session_hello(s, w);
 	if (rc == RC_OK && dest_detects_loops(t->port) && own_name_in_reply(s)) {
 		log_warning("host %s replied to HELO/EHLO with my own hostname %s", s->relay,
@@ -469,10 +474,10 @@ struct session *session_open(const struct target *t, struct span nexthop, struct
 	}
 	if (rc == RC_OK) {
 		rc = secure(s, t, &p, a, w);
-		*plain_retry = rc == RC_SYNTAX && p.level == TLS_MAY && !has_password(t, nexthop, sender, a);
+		*plain_retry = rc == RC_SYNTAX && p.level == TLS_MAY && !has_password(t, site, dl->sender, a);
 	}
 	if (rc == RC_OK)
-		rc = log_in(s, t, nexthop, sender, a, w);
+		rc = log_in(s, t, site, dl->sender, a, w);
 	if (rc == RC_OK)
 		return s;
 	if (rc == RC_DENIED && s->reply.code >= 400)

@@ -249,6 +249,14 @@ static void read_routing(void)
 	settings.log_tls_status = settings_bool("log_tls_feature_status");
 	settings.dns_filter = read_maps("dns_reply_filter", MAP_FOLD_KEY);
 	lookup_prepare();
+	settings.pix_workarounds = settings_str("pix_workarounds");
+	settings.pix_maps = read_maps("pix_workaround_maps", 0);
+	settings.pix_threshold_s = settings_int("pix_workaround_threshold_time");
+	settings.pix_delay_s = settings_int("pix_workaround_delay_time");
+	settings.service = settings_str("tcp_port");
+	settings.use_srv = conf_str(service_conf(), "use_srv_lookup");
+	settings.srv_fallback = conf_bool(service_conf(), "allow_srv_lookup_fallback");
+	settings.srv_ignore_error = conf_bool(service_conf(), "ignore_srv_lookup_error");
 	settings.balance = settings_bool("balance_inet_protocols");
 	settings.bind_enforce = settings_bool("bind_address_enforce");
 	settings.ignore_mx_error = conf_bool(service_conf(), "ignore_mx_lookup_error");
@@ -271,6 +279,8 @@ static void read_login(void)
 	settings.passwords = read_maps("sasl_password_maps", MAP_FOLD_KEY);
 	if (settings.auth && strcmp(settings_str("sasl_type"), "cyrus") != 0)
 		die("%s: only cyrus is supported", full("sasl_type"));
+	if (settings.auth)
+		login_cache_prepare();
 	if (settings.auth && maps_empty(settings.passwords))
 		log_warning("%s is set, but no password tables are", full("sasl_auth_enable"));
 }

@@ -315,6 +315,8 @@ static enum rc content(struct transaction *t, struct why *w)
 		return rc;
 	if ((rc = send_content(t, w)) != RC_OK)
 		return rc;
+	if (t->s->pix & PIX_DELAY_DOT) /* all of the content has left; the dot comes in a packet of its own */
+		task_sleep_ms(settings.pix_delay_s * 1000);
 	stream_puts(t->s->io, ".\r\n");
 	t->dot_sent = true;
 	return final_replies(t, w);

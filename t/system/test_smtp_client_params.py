@@ -1,10 +1,12 @@
 """Parameters of smtp(8) and lmtp(8) that change what is sent, or what becomes of an answer."""
 import base64
 import socket
+import struct
 import time
 
 import pytest
 
+from fakemaster import Reader, span
 from fakesmtp import EHLO, Server, context
 from test_smtp_client import A, AAAA, BOUNCED, DEFERRED, EXPANDED, MX, RELAYED, SENT, at, client, dns, ip, mx  # noqa: F401
 
@@ -263,3 +265,89 @@ def test_cname_overrides_servername(client):
     answers = dns({("a.test", A): [ip("127.0.0.1")]})
     c = client(peers=answers, main_cf="inet_protocols = ipv4\nsmtp_cname_overrides_servername = yes\n")
     assert c.deliver("[a.test]:%d" % s.port)[0][6] == "a.test[127.0.0.1]:%d" % s.port
+
+
+def test_pix_workarounds(client):
+    """A greeting of asterisks: HELO, and a pause before the dot once the message has waited for some time."""
+    s = Server(GREETING="220 ***************")
+    c = client(main_cf="smtp_pix_workaround_delay_time = 2s\nsmtp_pix_workaround_threshold_time = 100s\n"
+               "smtp_pix_workaround_maps = inline:{127.0.0.7=delay_dotcrlf}\n")
+    began = time.monotonic()
+    assert c.deliver(at(s))[0][0] in (RELAYED, EXPANDED) and s.lines[0].startswith("HELO")
+    assert time.monotonic() - began < 2
+    assert "ABCDEF0123: enabling PIX workarounds: disable_esmtp for 127.0.0.1[127.0.0.1]:%d" % s.port in c.log()
+    began = time.monotonic()
+    c.deliver(at(s), arrival=int((time.time() - 1000) * 1e6))
+    assert time.monotonic() - began >= 2
+    assert ": enabling PIX workarounds: disable_esmtp delay_dotcrlf for " in c.log()
+    other = Server(GREETING="220 ***************", host="127.0.0.7")
+    c.deliver("[127.0.0.7]:%d" % other.port)
+    assert other.lines[0].startswith("EHLO")
+
+
+MAP_LOOKUP, MAP_UPDATE = 60, 61
+
+
+def writer(table):
+    """A stand-in for proxywrite(8)."""
+    def serve(kind, body):
+        r = Reader(body)
+        name, key = r.span().decode(), r.span().decode()
+        assert name == "btree:/cache"
+        if kind == MAP_UPDATE:
+            table[key] = r.span()
+        return struct.pack("<H", 0 if key in table else 1) + span(table.get(key, b""))
+    return serve
+
+
+def test_sasl_auth_cache(client):
+    """What a server refused with 535 is not tried again with the same password; the table holds no password."""
+    table = {}
+    s = Server(keywords=EHLO + ["AUTH PLAIN"], AUTH="535 5.7.8 wrong")
+    c = client(peers={"proxywrite": writer(table)}, main_cf="smtp_sasl_auth_enable = yes\nsmtp_sasl_security_options = noanonymous\n"
+               "smtp_sasl_password_maps = static:user:secret\nsmtp_sasl_auth_cache_name = proxy:btree:/cache\n")
+    first, second = c.deliver(at(s))[0], c.deliver(at(s))[0]
+    assert first[:2] == second[:2] == (DEFERRED, "4.7.8")
+    assert second[2] == "SASL [CACHED] authentication failed; server 127.0.0.1[127.0.0.1] said: 535 5.7.8 wrong"
+    assert len([x for x in s.lines if x.startswith("AUTH")]) == 1
+    assert list(table) == ["127.0.0.1;user"] and b"secret" not in table["127.0.0.1;user"]
+    when, rest = table["127.0.0.1;user"].split(b" ", 1)
+    table["127.0.0.1;user"] = b"%d %s" % (int(when) - 91 * 86400, rest)  # smtp_sasl_auth_cache_time
+    c.deliver(at(s))
+    assert len([x for x in s.lines if x.startswith("AUTH")]) == 2
+
+
+SRV = 33
+
+
+def srv(pref, weight, port, name):
+    return struct.pack(">HHH", pref, weight, port) + b"".join(bytes([len(x)]) + x.encode() for x in name.split(".") if x) + b"\0"
+
+
+def test_use_srv_lookup(client):
+    """RFC 2782: the least priority first, the record's own port; next hops in brackets have no SRV look-up."""
+    s = Server()
+    gone = Server()
+    gone.listener.shutdown(socket.SHUT_RDWR)
+    gone.listener.close()
+    answers = dns({("_submission._tcp.x.test", SRV): [srv(20, 5, s.port, "b.test"), srv(10, 5, gone.port, "a.test")],
+                   ("a.test", A): [ip("127.0.0.1")], ("b.test", A): [ip("127.0.0.1")],
+                   ("_submission._tcp.none.test", SRV): [srv(0, 0, 0, "")], ("_submission._tcp.nx.test", SRV): "nx",
+                   ("_submission._tcp.fail.test", SRV): "fail"})
+    c = client(peers=answers, main_cf="inet_protocols = ipv4\nuse_srv_lookup = submission\n")
+    assert c.deliver("x.test:submission")[0][6] == "b.test[127.0.0.1]:%d" % s.port, c.log()
+    assert "connect to a.test[127.0.0.1]:%d: Connection refused" % gone.port in c.log()
+    assert c.deliver("none.test:submission")[0][:2] == (BOUNCED, "5.4.4")
+    assert c.deliver("nx.test:submission")[0][:2] == (BOUNCED, "5.4.4")
+    assert c.deliver("fail.test:submission")[0][:2] == (DEFERRED, "4.4.3")
+
+
+def test_srv_fallback(client):
+    """allow_srv_lookup_fallback, ignore_srv_lookup_error: as if there were no SRV."""
+    s = Server()
+    answers = dns({("_mine._tcp.nx.test", SRV): "nx", ("_mine._tcp.fail.test", SRV): "fail",
+                   ("nx.test", MX): [mx(1, "a.test")], ("fail.test", MX): [mx(1, "a.test")], ("a.test", A): [ip("127.0.0.1")]})
+    c = client(peers=answers, main_cf="inet_protocols = ipv4\nuse_srv_lookup = mine\nknown_tcp_ports = mine=%d\n"
+               "allow_srv_lookup_fallback = yes\nignore_srv_lookup_error = yes\n" % s.port)
+    assert c.deliver("nx.test:mine")[0][0] == EXPANDED
+    assert c.deliver("fail.test:mine")[0][0] == EXPANDED
