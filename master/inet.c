@@ -3,6 +3,7 @@
 #include "master.h"
 #include "inherit.h"
 #include "log/log.h"
+#include "net/port.h"
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -94,6 +95,12 @@ static enum rc take_host(struct wanted *w, const char *host, const char *port, s
 	struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *list;
 	enum rc rc = RC_OK;
 	size_t taken = w->s->listeners;
+	char number[8];
+	uint16_t known;
+	if (port_parse(span_str(port), &known) == RC_OK) {
+		snprintf(number, sizeof number, "%u", known);
+		port = number;
+	}
 	int failed = getaddrinfo(host, port, &hints, &list);
 	if (failed != 0)
 		return err_set(e, RC_NOTFOUND, "%s:%s: %s", host != NULL ? host : "", port,

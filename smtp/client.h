@@ -7,6 +7,8 @@
  *   transfer.c  MAIL, RCPT, DATA, replies         content.c   the bytes of the message
  *   convert.c   8-bit content for 7-bit peers     generic.c   smtp_generic_maps
  *   checks.c    header and body checks            idle.c      connections kept for more mail
+ *   pix.c       firewalls that hide the greeting  login_cache.c  log-ins that failed before
+ *   lookup.c    questions to the resolver: search list, smtp_dns_reply_filter
  *
  * A delivery is a task; a session belongs to one delivery at a time, or to the idle list. */
 #ifndef CLIENT_H
@@ -34,7 +36,7 @@ struct settings {
 	bool balance, ignore_mx_error, defer_no_mx_address, bind_enforce, always_ehlo, never_ehlo, dummy_auth,
 	    assume_final, probe_data; /* probe_data: probes go on to DATA */
 	bool randomize, skip_5xx_greeting, skip_quit_reply, wrapper, send_xforward, no_convert;
-	int64_t address_limit, session_limit, line_limit;
+	int64_t address_limit, session_limit, line_limit, reply_limit;
 	int64_t connect_s, helo_s, mail_s, rcpt_s, data_init_s, data_xfer_s, data_done_s, rset_s, quit_s,
 	    starttls_s, xforward_s;
 	int64_t cache_s, reuse_s, reuse_count, min_backoff_s;
@@ -45,9 +47,17 @@ struct settings {
 	struct inet_addr *own;	       /* addresses of this host, proxies included */
 	size_t owns;
 	struct own_domains *own_domains;
+	bool dns_defnames, dns_search; /* smtp_dns_resolver_options */
+	bool cname_names, quote_envelope, per_request, log_tls_status;
+	int64_t min_rate; /* bytes a second */
+	struct maps *dns_filter, *pix_maps;
+	const char *pix_workarounds, *use_srv, *service; /* service: smtp_tcp_port as written */
+	int64_t pix_threshold_s, pix_delay_s;
+	bool srv_fallback, srv_ignore_error;
 	struct maps *generic, *tls_policy, *passwords, *ehlo_by_address, *status_filter, *reply_filter;
 	const char *ehlo_discard;
 	bool auth, auth_by_sender, auth_soft_bounce;
+	bool auth_send_authzid;
 	const char *auth_mechanisms, *auth_security, *auth_security_tls, *auth_security_verified;
 	char auth_delimiter; /* between user and password */
 	struct tls_client *tls;
@@ -62,6 +72,13 @@ const char *settings_str(const char *suffix); /* smtp_SUFFIX or lmtp_SUFFIX */
 int64_t settings_int(const char *suffix);
 bool settings_bool(const char *suffix);
 
+/* ---- lookup.c ---- */
+void lookup_prepare(void); /* reads the search list of resolv.conf(5) */
+/* Records of a name, of the hosts file with `hosts`; on failure `w` tells. RC_NOTFOUND, RC_SYNTAX, RC_AGAIN. */
+struct why;
+MUST_CHECK enum rc lookup(struct span name, enum dns_type type, bool hosts, struct arena *a,
+			  struct dns_answer *out, struct why *w);
+
 /* ---- dest.c ---- */
 struct target {
 	struct span host; /* name as looked up, or the literal */
@@ -73,13 +90,14 @@ struct target {
 /* Why something did not work: dsn "4..." or "5..." decides. */
 struct why {
 	char dsn[SMTP_DSN_MAX];
-	char text[600];
+	char text[2400];    /* a reply of line_length_limit bytes and what we say of it */
 	bool best_mx_is_us; /* best_mx_transport takes the mail, where it is set */
 };
 void why_set(struct why *w, const char *dsn, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/* Where to connect, in order. RC_OK, RC_NOTFOUND (w says why, for good) or RC_AGAIN (w, temporary). */
+/* Where to connect, in order. *we_are_mx: this host is among the MX hosts. RC_OK, RC_NOTFOUND (w says why, for good) or
+ * RC_AGAIN (w, temporary). */
 MUST_CHECK enum rc dest_find(struct span nexthop, struct arena *a, struct target **out, size_t *n,
-			     struct why *w);
+			     bool *we_are_mx, struct why *w);
 bool dest_detects_loops(uint16_t port);
 
 /* ---- policy.c ---- */
@@ -92,6 +110,7 @@ struct tls_policy {
 MUST_CHECK enum rc policy_find(struct span nexthop, const struct target *t, struct arena *a,
 			       struct tls_policy *p, struct why *w);
 /* "nexthop", "dot-nexthop", "hostname" and literal names -> names for tls_client_start(). */
+const char *policy_level_name(enum tls_level level);
 size_t policy_names(const struct tls_policy *p, const struct target *t, struct arena *a, struct span **out);
 
 /* ---- session.c ---- */
@@ -111,6 +130,9 @@ size_t policy_names(const struct tls_policy *p, const struct target *t, struct a
 #define FEAT_XFORWARD_IDENT  (1u << 13)
 #define FEAT_XFORWARD_SOURCE (1u << 14)
 
+#define PIX_NO_ESMTP  1u
+#define PIX_DELAY_DOT 2u
+
 struct session {
 	struct stream *io;
 	struct smtp_reply reply;
@@ -120,26 +142,36 @@ struct session {
 	uint64_t size_limit; /* 0: none */
 	char mechanisms[512];
 	bool tls, authenticated, greets_esmtp; /* greets_esmtp: the greeting has the word */
+	enum tls_level level;		       /* of the policy */
+	unsigned pix;			       /* PIX_ */
 	struct tls_info tls_info;
 	unsigned uses;	      /* deliveries begun */
-	bool dirty, unusable; /* needs RSET; not to be used again */
+	bool dirty, unusable; /* needs RSET; dead */
+	bool closing;	      /* the server said 421: not kept for more mail (RFC 5321 section 3.8) */
+	struct span qid;      /* of the delivery it belongs to, for the log */
 	mono_t opened;
 	/* idle.c */
 	struct list link;
 	char *key;
 	struct timer expiry;
 };
-/* Connects and says hello; TLS and log-in as the policy and `sender` demand. NULL with why (and *refused the
- * reply's text for a Diagnostic-Code, "" none). *plain_retry: level may, and the handshake failed. */
-struct session *session_open(const struct target *t, struct span nexthop, struct span sender, bool no_tls,
-			     struct arena *a, struct why *w, bool *plain_retry, struct span *refused);
+struct delivery;
+/* Connects and says hello; TLS and log-in as the policy of the destination `site` and the sender demand. NULL with why
+ * (and *refused the reply's text for a Diagnostic-Code, "" none). *plain_retry: level may, and the handshake failed. */
+struct session *session_open(const struct delivery *dl, const struct target *t, struct span site, bool no_tls,
+			     struct why *w, bool *plain_retry, struct span *refused);
 void session_free(struct session **s); /* closes at once */
 void session_quit(struct session **s); /* QUIT in a task of its own, then closes */
 /* Sends what is buffered and reads one reply. RC_OK whatever the code; else the connection is dead, and w
  * tells. */
 MUST_CHECK enum rc session_reply(struct session *s, int64_t timeout_s, const char *doing, struct why *w);
-/* smtp_reply_read(), each line through smtp_reply_filter. */
-MUST_CHECK enum rc session_read(struct session *s, deadline_t d, struct err *e);
+/* One reply, each line through smtp_reply_filter. Lines that are none of a reply are passed over, lines are cut at
+ * line_length_limit, both with a warning. */
+MUST_CHECK enum rc session_read(struct session *s, int64_t timeout_s, struct err *e);
+/* The reply for logs and reports, at most line_length_limit bytes; in `a`. */
+struct span session_said(const struct session *s, struct arena *a);
+/* The status code of a reply that is no success: its own, or one of its class; "5.5.0" for a class without meaning. */
+void session_dsn(const struct session *s, char dsn[SMTP_DSN_MAX]);
 void session_puts(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "4.4.2 lost connection with ... while DOING", "conversation with ... timed out while DOING" */
 void session_why(struct session *s, enum rc rc, const char *doing, struct why *w);
@@ -153,6 +185,18 @@ void login_prepare(void);
 MUST_CHECK enum rc login_find(struct span nexthop, struct span host, struct span sender, struct arena *a,
 			      struct span *userpass, struct why *w);
 MUST_CHECK enum rc login(struct session *s, struct span userpass, struct arena *a, struct why *w);
+
+/* ---- login_cache.c ---- */
+void login_cache_prepare(void);
+/* True: the server refused this before; `w` tells. */
+bool login_cache_failed(const struct session *s, struct span user, struct span password, struct arena *a,
+			struct why *w);
+/* After a refusal, with the status that came of it. */
+void login_cache_note(const struct session *s, struct span user, struct span password, const char *dsn,
+		      struct arena *a);
+
+/* ---- pix.c ---- */
+void pix_detect(struct session *s, const struct delivery *dl); /* after the greeting */
 
 /* ---- idle.c ---- */
 void idle_put(struct session **s, struct span key); /* takes it over: kept for a moment, or ended */
@@ -176,11 +220,13 @@ void content_close(struct content *c);
 #define CONTENT_BLOCK 65536
 /* The next piece, at most CONTENT_BLOCK bytes; RC_EOF at the end; RC_SYS. Valid until the next call. */
 MUST_CHECK enum rc content_next(struct content *c, struct span *piece, struct err *e);
+/* Whether a byte of it is beyond ASCII. */
+MUST_CHECK enum rc content_is_8bit(struct content *c, bool *out, struct err *e);
 /* All of it, malloc'd: RC_LIMIT past max. */
 MUST_CHECK enum rc content_whole(struct content *c, size_t max, struct buf *out, struct err *e);
 /* Sends the message as DATA wants it, without the final dot: CRLF, dots stuffed, no bare CR or NUL, lines cut
- * at line_limit. `seven`: convert 8-bit parts. errors: RC_SYS of the file has e set; of the stream shows at
- * the next flush. */
+ * at line_limit. `seven`: convert 8-bit parts. errors: RC_SYS of the file has e set, RC_TIMEOUT too slow
+ * (smtp_per_request_deadline); other trouble of the stream shows at the next flush. */
 MUST_CHECK enum rc content_send(struct content *c, struct stream *io, bool seven, struct err *e);
 uint64_t content_wire_bytes(const struct deliver *d, const struct envelope *env); /* for SIZE= */
 /* Tables that change the message as it leaves. In prepare(). */

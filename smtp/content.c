@@ -2,6 +2,8 @@
  * CRLF, a leading dot is doubled, and no CR stands alone. CR and NUL inside a line become blanks, so that no
  * server, however it reads line ends, can find an end of data that is not ours. */
 #include "client.h"
+#include "base/codec.h"
+#include "smtp/data_out.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -93,6 +95,18 @@ enum rc content_whole(struct content *c, size_t max, struct buf *out, struct err
 	return rc == RC_EOF ? RC_OK : rc;
 }
 
+enum rc content_is_8bit(struct content *c, bool *out, struct err *e)
+{
+	struct span piece;
+	enum rc rc = RC_OK;
+	*out = false;
+	content_rewind(c);
+	while (!*out && (rc = content_next(c, &piece, e)) == RC_OK)
+		*out = !span_is_ascii(piece);
+	content_rewind(c);
+	return rc == RC_EOF ? RC_OK : rc;
+}
+
 uint64_t content_wire_bytes(const struct deliver *d, const struct envelope *env)
 {
 	uint64_t n = 0;
@@ -114,78 +128,40 @@ uint64_t content_wire_bytes(const struct deliver *d, const struct envelope *env)
 #define HEADER_MAX (16 * 1024 * 1024)
 
 struct wire {
-	struct stream *io;
-	size_t column; /* bytes of this line that were sent */
-	bool cr;       /* a CR is held back: with LF it ends the line, else it is a blank */
+	struct data_out out;
+	int64_t left_ms; /* smtp_per_request_deadline: what remains of the time; < 0: no such limit */
+	mono_t since;
 };
 
-/* Bytes of one line without CR, LF, NUL. */
-static void put_text(struct wire *w, struct span text)
+/* After a piece of n bytes: it has to leave within what is left of the time, to which the least rate adds something, up to
+ * the whole of it again. */
+static enum rc pace(struct wire *w, size_t n, struct err *e)
 {
-	size_t limit = settings.line_limit > 1 ? (size_t)settings.line_limit : SIZE_MAX;
-	if (text.n == 0)
-		return;
-	if (w->column == 0 && text.p[0] == '.')
-		stream_write(w->io, SPAN("."));
-	while (w->column + text.n > limit) { /* RFC 5321 section 4.5.3.1.6 */
-		size_t fits = limit - w->column;
-		stream_write(w->io, span_head(text, fits));
-		stream_write(w->io, SPAN("\r\n "));
-		text = span_skip(text, fits);
-		w->column = 1;
+	if (w->left_ms < 0)
+		return RC_OK;
+	bool late = stream_flush(w->out.io, deadline_ms(w->left_ms), e) ==
+		    RC_TIMEOUT; /* what else there is shows again */
+	mono_t now = mono_now();
+	int64_t gained = settings.min_rate > 0 ? (int64_t)n * 1000 / settings.min_rate : 0;
+	w->left_ms += gained - mono_diff_ms(now, w->since);
+	w->since = now;
+	if (w->left_ms > settings.data_xfer_s * 1000)
+		w->left_ms = settings.data_xfer_s * 1000;
+	if (w->left_ms < 1)
+		w->left_ms = 1;
+	return late ? RC_TIMEOUT : RC_OK;
+}
+
+static enum rc put_paced(struct wire *w, struct span text, struct err *e)
+{
+	enum rc rc = RC_OK;
+	while (rc == RC_OK && text.n > 0) {
+		struct span piece = span_head(text, CONTENT_BLOCK);
+		data_out(&w->out, piece);
+		rc = pace(w, piece.n, e);
+		text = span_skip(text, piece.n);
 	}
-	stream_write(w->io, text);
-	w->column += text.n;
-}
-
-static void put_cr(struct wire *w)
-{
-	if (w->cr)
-		put_text(w, SPAN(" "));
-	w->cr = false;
-}
-
-/* A piece of a line, which may hold CR and NUL. */
-static void put_line(struct wire *w, struct span line)
-{
-	if (line.n > 0)
-		put_cr(w);
-	while (line.n > 0) {
-		ptrdiff_t cr = span_chr(line, '\r'), nul = span_chr(line, '\0');
-		ptrdiff_t at = cr < 0 ? nul : nul < 0 || cr < nul ? cr : nul;
-		if (at < 0) {
-			put_text(w, line);
-			return;
-		}
-		put_text(w, span_head(line, (size_t)at));
-		if (at == cr && (size_t)at + 1 == line.n) {
-			w->cr = true; /* before LF, or at the end of the block: decided by what follows */
-			return;
-		}
-		put_text(w, SPAN(" "));
-		line = span_skip(line, (size_t)at + 1);
-	}
-}
-
-static void put(struct wire *w, struct span piece)
-{
-	while (piece.n > 0) {
-		ptrdiff_t lf = span_chr(piece, '\n');
-		put_line(w, lf < 0 ? piece : span_head(piece, (size_t)lf));
-		if (lf < 0)
-			return;
-		w->cr = false;
-		stream_write(w->io, SPAN("\r\n"));
-		w->column = 0;
-		piece = span_skip(piece, (size_t)lf + 1);
-	}
-}
-
-static void put_end(struct wire *w)
-{
-	put_cr(w);
-	if (w->column > 0)
-		stream_write(w->io, SPAN("\r\n"));
+	return rc;
 }
 
 static bool header_changes(void)
@@ -216,14 +192,13 @@ static enum rc put_first(struct wire *w, struct span qid, struct span piece, str
 	struct buf header;
 	size_t n = header_length(piece);
 	if (!header_changes() || n == 0 || n > piece.n) {
-		put(w, piece);
-		return RC_OK;
+		return put_paced(w, piece, e);
 	}
 	buf_init(&header, HEADER_MAX);
 	enum rc rc = make_header(qid, span_head(piece, n), &header, e);
 	if (rc == RC_OK) {
-		put(w, buf_span(&header));
-		put(w, span_skip(piece, n));
+		data_out(&w->out, buf_span(&header));
+		rc = put_paced(w, span_skip(piece, n), e);
 	}
 	buf_release(&header);
 	return rc;
@@ -267,15 +242,17 @@ static enum rc send_pieces(struct content *c, struct wire *w, struct err *e)
 	if (rc == RC_OK)
 		rc = put_first(w, c->qid, piece, e);
 	while (rc == RC_OK && (rc = content_next(c, &piece, e)) == RC_OK)
-		put(w, piece);
+		rc = put_paced(w, piece, e);
 	return rc == RC_EOF ? RC_OK : rc;
 }
 
 enum rc content_send(struct content *c, struct stream *io, bool seven, struct err *e)
 {
-	struct wire w = { .io = io };
+	struct wire w = { .out = { .io = io, .line_limit = (size_t)settings.line_limit, .clean = true },
+			  .left_ms = settings.per_request ? settings.data_xfer_s * 1000 : -1,
+			  .since = mono_now() };
 	enum rc rc = seven || checks_of_body() ? send_whole(c, &w, seven, e) : send_pieces(c, &w, e);
 	if (rc == RC_OK)
-		put_end(&w);
+		data_out_end(&w.out);
 	return rc;
 }

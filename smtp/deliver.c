@@ -11,13 +11,12 @@
 /* The course of one request. */
 struct course {
 	struct delivery dl;
-	struct span nexthop, key; /* key: of idle sessions */
+	struct span nexthop, key; /* one or more destinations; key: of idle sessions */
 	struct why last;
 	struct span last_diag;
 	char relay[360]; /* of the log: the last host */
 	char host[256];
 	bool reached; /* some server talked to us */
-	int64_t sessions;
 };
 
 /* ---- results ---- */
@@ -48,6 +47,9 @@ void rcpt_result(struct delivery *dl, struct rcpt *r, enum deliver_status st, st
 			  .rcpt = r->r,
 			  .times = dl->times,
 			  .relay = relay,
+			  .tls = settings.log_tls_status && dl->s != NULL && dl->s->level > TLS_NONE
+				     ? policy_level_name(dl->s->level)
+				     : NULL,
 			  .conn_use = dl->s != NULL ? dl->s->uses : 0,
 			  .dsn = dsn,
 			  .status = dlog_status((enum deliver_status)status, probe),
@@ -99,6 +101,7 @@ static void finish_session(struct course *c)
 static void use_session(struct course *c, struct session *s)
 {
 	c->dl.s = s;
+	s->qid = c->dl.env.qid;
 	s->uses++;
 	c->reached = true;
 	c->dl.times.connected_us = wall_now().us;
@@ -120,16 +123,14 @@ static bool try_idle(struct course *c)
 	return c->dl.open == 0;
 }
 
-static struct session *open_session(struct course *c, const struct target *t)
+static struct session *open_session(struct course *c, struct span site, const struct target *t)
 {
 	bool plain_retry, old = (wall_now().us - c->dl.env.arrival_us) / 1000000 >= settings.min_backoff_s;
 	struct span refused;
-	struct session *s =
-	    session_open(t, c->nexthop, c->dl.sender, false, c->dl.a, &c->last, &plain_retry, &refused);
+	struct session *s = session_open(&c->dl, t, site, false, &c->last, &plain_retry, &refused);
 	if (s == NULL && plain_retry &&
 	    old) /* the first attempts insist on TLS, later ones prefer delivery (RFC 7435) */
-		s = session_open(t, c->nexthop, c->dl.sender, true, c->dl.a, &c->last, &plain_retry,
-				 &refused);
+		s = session_open(&c->dl, t, site, true, &c->last, &plain_retry, &refused);
 	c->last_diag = refused;
 	return s;
 }
@@ -148,17 +149,20 @@ static void note_host(struct course *c, const struct target *t, bool connected)
 		snprintf(c->relay, sizeof c->relay, "%s[%s]:%u", c->host, addr, t->port);
 }
 
-static void try_target(struct course *c, const struct target *t, bool last_of_all)
+/* Where one session is made: `last`, when nothing comes after it. *sessions counts those that got as far as a
+ * transaction. */
+static void try_target(struct course *c, struct span site, const struct target *t, bool last_site,
+		       bool last_host, int64_t *sessions)
 {
-	struct session *s = open_session(c, t);
+	struct session *s = open_session(c, site, t);
 	bool connected = s != NULL || strcmp(c->last.dsn, "4.4.1") != 0;
 	note_host(c, t, connected);
 	c->dl.times.connected_us = wall_now().us;
-	if (connected) {
-		c->reached = true;
-		c->sessions++;
-	}
-	c->dl.final = last_of_all || (settings.session_limit > 0 && c->sessions >= settings.session_limit);
+	c->reached = c->reached || connected;
+	if (s != NULL)
+		++*sessions;
+	c->dl.final =
+	    last_site && (last_host || (settings.session_limit > 0 && *sessions >= settings.session_limit));
 	if (s == NULL) {
 		if (c->last.dsn[0] == '5')
 			fail_without_session(c);
@@ -171,12 +175,9 @@ static void try_target(struct course *c, const struct target *t, bool last_of_al
 	finish_session(c);
 }
 
-static bool done(const struct course *c)
-{
-	return c->dl.open == 0 || (settings.session_limit > 0 && c->sessions >= settings.session_limit);
-}
-
 /* ---- all hosts ---- */
+
+#define SEPARATORS ", \t\r\n" /* between destinations */
 
 /* To qmgr(8): another transport's, not tried here. */
 static void pass_on(struct course *c, struct span transport)
@@ -225,11 +226,16 @@ static size_t limited(struct target *v, size_t n)
 	return settings.balance && limit > 1 ? balanced(v, n, limit) : limit;
 }
 
-static void try_site(struct course *c, struct span site, bool last_site)
+/* False: no other site may be tried. Mail of a domain that this host is an MX of goes to a better one, and nowhere
+ * else: anything else could send it in circles. */
+static bool try_site(struct course *c, struct span site, bool last_site)
 {
 	struct target *v;
 	size_t n;
-	enum rc rc = dest_find(site, c->dl.a, &v, &n, &c->last);
+	bool we_are_mx;
+	int64_t sessions = 0;
+	enum rc rc = dest_find(site, c->dl.a, &v, &n, &we_are_mx, &c->last);
+	last_site = last_site || we_are_mx;
 	c->last_diag = SPAN("");
 	if (rc != RC_OK) {
 		c->relay[0] = '\0';
@@ -239,22 +245,27 @@ static void try_site(struct course *c, struct span site, bool last_site)
 			pass_on(c, span_str(conf_str(service_conf(), "best_mx_transport")));
 		else if (rc == RC_NOTFOUND && last_site)
 			fail_without_session(c);
-		return;
+		return !last_site;
 	}
 	n = limited(v, n);
-	for (size_t i = 0; i < n && !done(c); i++)
-		try_target(c, &v[i], last_site && i + 1 == n);
+	for (size_t i = 0; i < n && c->dl.open > 0; i++) {
+		try_target(c, site, &v[i], last_site, i + 1 == n, &sessions);
+		if (settings.session_limit > 0 && sessions >= settings.session_limit)
+			break;
+	}
+	return !last_site;
 }
 
 static void try_all(struct course *c)
 {
-	struct span rest = span_str(settings.fallback_relay), site, next;
-	bool more = span_next_word(&rest, ", \t\r\n", &next);
-	try_site(c, c->nexthop, !more);
-	while (more && !done(c)) {
+	struct span rest =
+	    span_printf(c->dl.a, SPAN_FMT ", %s", SPAN_ARG(c->nexthop), settings.fallback_relay);
+	struct span site, next;
+	bool more = span_next_word(&rest, SEPARATORS, &next), on = true;
+	while (more && on && c->dl.open > 0) {
 		site = next;
-		more = span_next_word(&rest, ", \t\r\n", &next);
-		try_site(c, site, !more);
+		more = span_next_word(&rest, SEPARATORS, &next);
+		on = try_site(c, site, !more);
 	}
 	if (c->dl.open > 0) {
 		if (c->last.dsn[0] == '\0')

@@ -4,11 +4,11 @@
 #include "client.h"
 #include "base/codec.h"
 #include "log/log.h"
+#include "net/port.h"
 
 #include <stdarg.h>
 
-#define DNS_WAIT_S 100
-#define HOSTS_MAX  30 /* MX records looked at */
+#define HOSTS_MAX 30 /* MX records looked at */
 
 void why_set(struct why *w, const char *dsn, const char *fmt, ...)
 {
@@ -43,37 +43,6 @@ static void add(struct list_of *l, struct span host, const struct inet_addr *add
 
 /* ---- names to addresses ---- */
 
-static const char *type_name(enum dns_type t)
-{
-	return t == DNS_AAAA ? "AAAA" : t == DNS_A ? "A" : "MX";
-}
-
-static enum rc ask(struct span host, enum dns_type type, bool hosts, struct arena *a, struct dns_answer *out,
-		   struct why *w)
-{
-	struct err e;
-	enum rc rc = hosts ? dns_query_hosts(host, type, a, out, deadline_s(DNS_WAIT_S), &e)
-			   : dns_query(host, type, a, out, deadline_s(DNS_WAIT_S), &e);
-	if (rc == RC_OK)
-		return rc;
-	if (rc == RC_NOTFOUND)
-		why_set(w, "5.4.4",
-			"Host or domain name not found. Name service error for name=" SPAN_FMT " type=%s: %s",
-			SPAN_ARG(host), type_name(type),
-			e.sys == 0 ? "Host not found" : "Host found but no data record of requested type");
-	else if (rc == RC_SYNTAX)
-		why_set(w, "5.4.4",
-			"Name service error for name=" SPAN_FMT
-			" type=%s: Malformed or unexpected name server reply",
-			SPAN_ARG(host), type_name(type));
-	else
-		why_set(w, "4.4.3",
-			"Host or domain name not found. Name service error for name=" SPAN_FMT
-			" type=%s: Host not found, try again",
-			SPAN_ARG(host), type_name(type));
-	return rc;
-}
-
 /* Adds the addresses of a host. RC_AGAIN beats RC_NOTFOUND: one family may have failed for now. */
 static enum rc add_family(struct list_of *l, struct span host, uint16_t pref, enum dns_type type,
 			  struct why *w)
@@ -81,11 +50,11 @@ static enum rc add_family(struct list_of *l, struct span host, uint16_t pref, en
 	struct dns_answer answer = { 0 };
 	enum rc rc = RC_NOTFOUND;
 	if (settings.hosts)
-		rc = ask(host, type, true, l->a, &answer, w);
+		rc = lookup(host, type, true, l->a, &answer, w);
 	if (rc != RC_OK && settings.dns)
-		rc = ask(host, type, false, l->a, &answer, w);
+		rc = lookup(host, type, false, l->a, &answer, w);
 	for (size_t i = 0; rc == RC_OK && i < answer.n; i++)
-		add(l, host, &answer.rr[i].addr, pref);
+		add(l, settings.cname_names ? answer.rr[i].name : host, &answer.rr[i].addr, pref);
 	return rc;
 }
 
@@ -164,9 +133,10 @@ static const struct target *find_self(const struct list_of *l)
 }
 
 /* Section 5.1: hosts of our own preference and worse are not for us. */
-static enum rc drop_self(struct list_of *l, struct span domain, struct why *w)
+static enum rc drop_self(struct list_of *l, struct span domain, bool *we_are_mx, struct why *w)
 {
 	const struct target *self = dest_detects_loops(l->port) ? find_self(l) : NULL;
+	*we_are_mx = self != NULL;
 	if (self == NULL)
 		return RC_OK;
 	uint16_t pref = self->pref;
@@ -216,7 +186,7 @@ static enum rc add_domain(struct list_of *l, struct span domain, struct why *w)
 	struct inet_addr literal;
 	if (!settings.dns || inet_addr_parse(domain, &literal) == RC_OK)
 		return add_host(l, domain, 0, w);
-	switch (ask(domain, DNS_MX, false, l->a, &mx, w)) {
+	switch (lookup(domain, DNS_MX, false, l->a, &mx, w)) {
 	case RC_OK:
 		return add_mx(l, &mx, domain, w);
 	case RC_NOTFOUND: /* section 5.1: the implicit MX */
@@ -229,38 +199,97 @@ static enum rc add_domain(struct list_of *l, struct span domain, struct why *w)
 	}
 }
 
+/* ---- SRV (RFC 2782) ---- */
+
+static bool wants_srv(struct span service)
+{
+	struct span rest = span_str(settings.use_srv), w;
+	while (span_next_word(&rest, ", \t\r\n", &w))
+		if (span_eq_ci(w, service))
+			return true;
+	return false;
+}
+
+/* Picks one of the records of the least priority, by weight, and takes it out of the list. */
+static struct dns_rr pick(struct dns_rr *v, size_t *n)
+{
+	uint32_t sum = 0, r;
+	size_t at = 0;
+	uint16_t least = UINT16_MAX;
+	for (size_t i = 0; i < *n; i++)
+		least = v[i].pref < least ? v[i].pref : least;
+	for (size_t i = 0; i < *n; i++)
+		if (v[i].pref == least)
+			sum += v[i].weight + 1U; /* those of weight 0 have a small chance */
+	random_bytes(&r, sizeof r);
+	r %= sum;
+	for (size_t i = 0; i < *n; i++) {
+		if (v[i].pref != least)
+			continue;
+		at = i;
+		if (r < v[i].weight + 1U)
+			break;
+		r -= v[i].weight + 1U;
+	}
+	struct dns_rr out = v[at];
+	v[at] = v[--*n];
+	return out;
+}
+
+static enum rc add_srv_hosts(struct list_of *l, struct dns_answer *srv, struct span name, struct why *w)
+{
+	struct why temporary = { 0 };
+	if (srv->n == 1 && srv->rr[0].target.n == 0) {
+		why_set(w, "5.4.4", "the service " SPAN_FMT " is not offered", SPAN_ARG(name));
+		return RC_NOTFOUND;
+	}
+	for (uint16_t rank = 0; srv->n > 0 && rank < HOSTS_MAX; rank++) {
+		struct dns_rr rr = pick(srv->rr, &srv->n);
+		l->port = rr.port;
+		if (rr.target.n > 0 && add_host(l, rr.target, rank, w) == RC_AGAIN)
+			temporary = *w;
+	}
+	if (l->n > 0)
+		return RC_OK;
+	if (temporary.dsn[0] != '\0')
+		*w = temporary;
+	else if (w->dsn[0] == '\0')
+		why_set(w, "5.4.4", "no usable SRV record for " SPAN_FMT, SPAN_ARG(name));
+	return failed(w);
+}
+
+static enum rc add_domain_srv(struct list_of *l, struct span domain, struct span service, struct why *w)
+{
+	struct span name =
+	    span_printf(l->a, "_" SPAN_FMT "._tcp." SPAN_FMT, SPAN_ARG(service), SPAN_ARG(domain));
+	struct dns_answer srv;
+	enum rc rc = lookup(name, DNS_SRV, false, l->a, &srv, w);
+	if (rc == RC_OK)
+		return add_srv_hosts(l, &srv, name, w);
+	if (rc == RC_NOTFOUND ? !settings.srv_fallback : !settings.srv_ignore_error)
+		return failed(w);
+	log_info("skipping SRV lookup: %s", w->text);
+	return add_domain(l, domain, w);
+}
+
 /* ---- the next hop ---- */
 
 static enum rc take_port(struct span text, uint16_t *port, struct why *w)
 {
-	uint64_t n;
-	if (span_to_u64(text, 65535, &n) == RC_OK && n > 0) {
-		*port = (uint16_t)n;
+	if (port_parse(text, port) == RC_OK)
 		return RC_OK;
-	}
-	static const struct {
-		const char *name;
-		uint16_t port;
-	} known[] = { { "smtp", 25 },
-		      { "lmtp", 24 },
-		      { "submission", 587 },
-		      { "smtps", 465 },
-		      { "submissions", 465 } };
-	for (size_t i = 0; i < ARRAY_LEN(known); i++)
-		if (span_is(text, known[i].name)) {
-			*port = known[i].port;
-			return RC_OK;
-		}
 	why_set(w, "4.3.5", "unknown port in next hop: " SPAN_FMT, SPAN_ARG(text));
 	return RC_AGAIN;
 }
 
-/* "[host]:port", "host:port", "host", "[IPv6]", with *literal for brackets. */
-static enum rc split(struct span nexthop, struct span *host, bool *literal, uint16_t *port, struct why *w)
+/* "[host]:port", "host:port", "host", "[IPv6]", with *literal for brackets; *service: the port as written. */
+static enum rc split(struct span nexthop, struct span *host, bool *literal, uint16_t *port,
+		     struct span *service, struct why *w)
 {
 	struct span rest;
 	ptrdiff_t end;
 	*port = settings.port;
+	*service = span_str(settings.service);
 	*literal = nexthop.n > 0 && nexthop.p[0] == '[';
 	if (*literal) {
 		if ((end = span_chr(nexthop, ']')) < 0) {
@@ -282,7 +311,10 @@ static enum rc split(struct span nexthop, struct span *host, bool *literal, uint
 		why_set(w, "4.3.5", "bad next hop: " SPAN_FMT, SPAN_ARG(nexthop));
 		return RC_AGAIN;
 	}
-	return rest.n > 1 ? take_port(span_skip(rest, 1), port, w) : RC_OK;
+	if (rest.n <= 1)
+		return RC_OK;
+	*service = span_skip(rest, 1);
+	return take_port(*service, port, w);
 }
 
 static void unix_target(struct span path, struct arena *a, struct target **out, size_t *n)
@@ -294,27 +326,32 @@ static void unix_target(struct span path, struct arena *a, struct target **out, 
 	*n = 1;
 }
 
-enum rc dest_find(struct span nexthop, struct arena *a, struct target **out, size_t *n, struct why *w)
+enum rc dest_find(struct span nexthop, struct arena *a, struct target **out, size_t *n, bool *we_are_mx,
+		  struct why *w)
 {
 	struct list_of l = { .a = a };
-	struct span host;
+	struct span host, service;
 	bool literal;
 	w->dsn[0] = '\0';
+	*we_are_mx = false;
 	if (settings.lmtp && span_starts(nexthop, SPAN("unix:"))) {
 		unix_target(span_skip(nexthop, 5), a, out, n);
 		return RC_OK;
 	}
 	if (span_starts(nexthop, SPAN("inet:")))
 		nexthop = span_skip(nexthop, 5);
-	enum rc rc = split(nexthop, &host, &literal, &l.port, w);
+	enum rc rc = split(nexthop, &host, &literal, &l.port, &service, w);
 	if (rc != RC_OK)
 		return rc;
 	l.site = host;
-	rc = literal || settings.lmtp ? add_host(&l, host, 0, w) : add_domain(&l, host, w);
+	if (!literal && settings.dns && wants_srv(service))
+		rc = add_domain_srv(&l, host, service, w);
+	else
+		rc = literal || settings.lmtp ? add_host(&l, host, 0, w) : add_domain(&l, host, w);
 	if (rc != RC_OK)
 		return rc;
 	sort(&l);
-	if ((rc = drop_self(&l, host, w)) != RC_OK)
+	if ((rc = drop_self(&l, host, we_are_mx, w)) != RC_OK)
 		return rc;
 	*out = l.v;
 	*n = l.n;

@@ -10,6 +10,9 @@
 #define CHALLENGES_MAX 20
 #define SASL_BYTES_MAX 12288 /* RFC 4954 section 4: a line of 12,288 octets */
 
+/* The log names the whole opening of a session. */
+#define DOING (settings.lmtp ? "performing the LHLO handshake" : "performing the EHLO handshake")
+
 struct credentials {
 	char *user;
 	sasl_secret_t *secret;
@@ -20,10 +23,10 @@ typedef int (*callback_fn)(void);
 static int give_user(void *context, int id, const char **result, unsigned *len)
 {
 	const struct credentials *c = context;
-	(void)id;
-	*result = c->user;
+	/* The identity to act as: without it the server takes the one that logs in (RFC 4616 section 2). */
+	*result = id == SASL_CB_USER && !settings.auth_send_authzid ? "" : c->user;
 	if (len != NULL)
-		*len = (unsigned)strlen(c->user);
+		*len = (unsigned)strlen(*result);
 	return SASL_OK;
 }
 
@@ -144,11 +147,16 @@ static enum rc cannot(struct session *s, const char *reason, struct why *w)
 	return RC_DENIED;
 }
 
-static enum rc refused(struct session *s, struct arena *a, struct why *w)
+static enum rc refused(struct session *s, struct span user, struct span password, struct arena *a,
+		       struct why *w)
 {
-	bool soft = s->reply.code / 100 == 4 || settings.auth_soft_bounce;
-	why_set(w, soft ? "4.7.8" : "5.7.8", "SASL authentication failed; server %s said: " SPAN_FMT,
-		s->name_addr, SPAN_ARG(smtp_reply_text(&s->reply, a)));
+	char dsn[SMTP_DSN_MAX];
+	session_dsn(s, dsn);
+	if (settings.auth_soft_bounce)
+		dsn[0] = '4';
+	why_set(w, dsn, "SASL authentication failed; server %s said: " SPAN_FMT, s->name_addr,
+		SPAN_ARG(session_said(s, a)));
+	login_cache_note(s, user, password, dsn, a);
 	return RC_DENIED;
 }
 
@@ -184,18 +192,29 @@ static enum rc answer(struct session *s, sasl_conn_t *conn, struct arena *a, str
 	buf_release(&challenge);
 	if (r != SASL_OK && r != SASL_CONTINUE) {
 		stream_puts(s->io, "*\r\n"); /* RFC 4954 section 4: cancels */
-		rc = session_reply(s, settings.mail_s, "performing SASL authentication", w);
+		rc = session_reply(s, settings.mail_s, DOING, w);
 		return rc != RC_OK ? rc : cannot(s, sasl_errstring(r, NULL, NULL), w);
 	}
 	send_line(s, encoded(out, n, a));
-	return session_reply(s, settings.mail_s, "performing SASL authentication", w);
+	return session_reply(s, settings.mail_s, DOING, w);
 }
 
+/* RC_GONE: the server says no. */
 static enum rc converse(struct session *s, sasl_conn_t *conn, struct arena *a, struct why *w)
 {
 	const char *out = NULL, *mechanism = NULL;
 	unsigned n = 0;
-	int r = sasl_client_start(conn, offered(s, a), NULL, &out, &n, &mechanism);
+	const char *list = offered(s, a);
+	if (list[0] == '\0') {
+		log_warning("%s offered no supported AUTH mechanisms: '%s'", s->relay, s->mechanisms);
+		why_set(
+		    w, "4.7.0",
+		    "SASL authentication failed: server %s offered no compatible authentication mechanisms "
+		    "for this type of connection security",
+		    s->name_addr);
+		return RC_DENIED;
+	}
+	int r = sasl_client_start(conn, list, NULL, &out, &n, &mechanism);
 	if (r != SASL_OK && r != SASL_CONTINUE)
 		return cannot(s, r == SASL_NOMECH ? "no mechanism available" : sasl_errstring(r, NULL, NULL),
 			      w);
@@ -205,12 +224,12 @@ static enum rc converse(struct session *s, sasl_conn_t *conn, struct arena *a, s
 	else
 		send_line(s, span_printf(a, "AUTH %s " SPAN_FMT, mechanism,
 					 SPAN_ARG(first.n > 0 ? first : SPAN("="))));
-	enum rc rc = session_reply(s, settings.mail_s, "performing SASL authentication", w);
+	enum rc rc = session_reply(s, settings.mail_s, DOING, w);
 	for (int i = 0; rc == RC_OK && s->reply.code == 334 && i < CHALLENGES_MAX; i++)
 		rc = answer(s, conn, a, w);
 	if (rc != RC_OK)
 		return rc;
-	return s->reply.code / 100 == 2 ? RC_OK : refused(s, a, w);
+	return s->reply.code / 100 == 2 ? RC_OK : RC_GONE;
 }
 
 enum rc login(struct session *s, struct span userpass, struct arena *a, struct why *w)
@@ -218,6 +237,8 @@ enum rc login(struct session *s, struct span userpass, struct arena *a, struct w
 	sasl_conn_t *conn = NULL;
 	struct span user, password = userpass;
 	(void)span_next(&password, settings.auth_delimiter, &user);
+	if (login_cache_failed(s, user, password, a, w))
+		return RC_DENIED;
 	struct credentials c = { .user = arena_cstr(a, user),
 				 .secret = xcalloc(1, sizeof(sasl_secret_t) + password.n + 1) };
 	c.secret->len = password.n;
@@ -239,6 +260,8 @@ enum rc login(struct session *s, struct span userpass, struct arena *a, struct w
 		rc = cannot(s, "SASL library failure", w);
 	else
 		rc = converse(s, conn, a, w);
+	if (rc == RC_GONE)
+		rc = refused(s, user, password, a, w);
 	if (conn != NULL)
 		sasl_dispose(&conn);
 	explicit_bzero(c.secret->data, password.n);

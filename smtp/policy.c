@@ -21,6 +21,14 @@ static bool level_of(struct span word, enum tls_level *out)
 	return false;
 }
 
+const char *policy_level_name(enum tls_level level)
+{
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (words[i].level == level)
+			return words[i].word;
+	return "dane";
+}
+
 /* The next hop as written, then the domain, then ".parent" of it. */
 static enum rc look_up(struct span nexthop, struct span site, struct arena *a, struct span *value,
 		       struct err *e)

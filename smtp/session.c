@@ -57,32 +57,97 @@ static struct span filtered(struct span line, struct arena *a)
 	}
 }
 
-enum rc session_read(struct session *s, deadline_t d, struct err *e)
+static enum rc read_line(struct session *s, struct span *line, deadline_t d, struct err *e)
 {
+	enum rc rc = stream_line(s->io, line, (size_t)settings.reply_limit, NULL, d, e);
+	if (rc != RC_LIMIT)
+		return rc;
+	log_warning("%s: response longer than %lld: " SPAN_FMT "...", s->relay,
+		    (long long)settings.reply_limit, SPAN_ARG(span_head(*line, 30)));
+	return RC_OK;
+}
+
+/* Text that is no reply may be a greeting gone wrong, or replies and commands have come apart: with PIPELINING the
+ * administrator has to know. */
+static void passed_over(const struct session *s, struct span line)
+{
+	if ((s->features & FEAT_PIPELINING) == 0)
+		return;
+	log_warning(SPAN_FMT ": non-%s response from %s: " SPAN_FMT, SPAN_ARG(s->qid),
+		    settings.lmtp ? "LMTP" : "ESMTP", s->relay, SPAN_ARG(span_head(line, 100)));
+	log_warning("if mail for %s is lost or delayed, take PIPELINING out of what it offers with "
+		    "%s_keyword_address_maps",
+		    s->name_addr, settings.lmtp ? "lmtp_discard_lhlo" : "smtp_discard_ehlo");
+}
+
+static void note_length(const struct session *s, bool *noted)
+{
+	if (*noted || (int64_t)s->reply.text.n <= settings.reply_limit)
+		return;
+	*noted = true;
+	log_warning("%s: multi-line response longer than %lld " SPAN_FMT "...", s->relay,
+		    (long long)settings.reply_limit, SPAN_ARG(span_head(buf_span(&s->reply.text), 30)));
+}
+
+/* smtp_per_request_deadline = no: the time is that of each line, as long as there are any. */
+static deadline_t for_next_line(deadline_t d, int64_t timeout_s)
+{
+	return settings.per_request || timeout_s == 0 ? d : deadline_s(timeout_s);
+}
+
+enum rc session_read(struct session *s, int64_t timeout_s, struct err *e)
+{
+	deadline_t d = deadline_s(timeout_s);
 	struct span line;
 	struct arena a;
 	enum rc rc;
+	unsigned strange = 0;
+	bool noted = false;
 	smtp_reply_reset(&s->reply);
 	arena_init(&a);
 	do {
-		if ((rc = stream_line(s->io, &line, SMTP_REPLY_LINE_MAX, NULL, d, e)) != RC_OK)
+		if ((rc = read_line(s, &line, d, e)) != RC_OK)
 			break;
-		if ((rc = smtp_reply_feed(&s->reply, filtered(line, &a))) != RC_OK && rc != RC_AGAIN)
+		line = filtered(line, &a);
+		rc = smtp_reply_feed(&s->reply, line);
+		note_length(s, &noted);
+		if (rc == RC_SYNTAX && strange++ < SMTP_REPLY_LINES) {
+			passed_over(s, line);
+			rc = RC_AGAIN;
+			continue; /* of such lines there is no end: their time does not begin anew */
+		} else if (rc != RC_OK && rc != RC_AGAIN) {
 			err_set(e, rc, "malformed reply: " SPAN_FMT, SPAN_ARG(span_head(line, 100)));
+		}
+		d = for_next_line(d, timeout_s);
 	} while (rc == RC_AGAIN);
 	arena_release(&a);
 	return rc;
 }
 
+struct span session_said(const struct session *s, struct arena *a)
+{
+	return span_head(smtp_reply_text(&s->reply, a), (size_t)settings.reply_limit);
+}
+
+void session_dsn(const struct session *s, char dsn[SMTP_DSN_MAX])
+{
+	unsigned class = s->reply.code / 100;
+	if (class != 4 && class != 5)
+		snprintf(dsn, SMTP_DSN_MAX, "5.5.0");
+	else if (s->reply.dsn[0] != '\0')
+		memcpy(dsn, s->reply.dsn, SMTP_DSN_MAX);
+	else
+		snprintf(dsn, SMTP_DSN_MAX, "%u.0.0", class);
+}
+
 enum rc session_reply(struct session *s, int64_t timeout_s, const char *doing, struct why *w)
 {
 	struct err e;
-	deadline_t d = deadline_s(timeout_s);
-	enum rc rc = s->unusable ? RC_EOF : stream_flush(s->io, d, &e);
+	enum rc rc = s->unusable ? RC_EOF : stream_flush(s->io, deadline_s(timeout_s), &e);
 	if (rc == RC_OK || !s->unusable) /* a server that hangs up may have said why */
-		rc = session_read(s, d, &e);
+		rc = session_read(s, timeout_s, &e);
 	if (rc == RC_OK && s->reply.code == 421)
-		s->unusable = true; /* RFC 5321 section 3.8 */
+		s->closing = true; /* replies to what was sent already may still come */
 	if (rc != RC_OK)
 		session_why(s, rc, doing, w);
 	return rc;
@@ -167,9 +232,14 @@ static void take_arguments(struct session *s, unsigned feature, struct span rest
 {
 	struct span word;
 	uint64_t n;
-	if (feature == FEAT_SIZE && span_next_word(&rest, " \t", &word) &&
-	    span_to_u64(word, UINT64_MAX / 2, &n) == RC_OK)
-		s->size_limit = n;
+	if (feature == FEAT_SIZE && span_next_word(&rest, " \t", &word)) {
+		if (span_to_u64(word, UINT64_MAX / 2, &n) == RC_OK)
+			s->size_limit = n;
+		else
+			log_warning("bad %s SIZE limit \"" SPAN_FMT "\" from %s",
+				    settings.lmtp ? "LHLO" : "EHLO", SPAN_ARG(span_head(word, 100)),
+				    s->relay);
+	}
 	if (feature == FEAT_AUTH) /* several lines with AUTH add up */
 		while (span_next_word(&rest, " \t=", &word)) {
 			size_t have = strlen(s->mechanisms);
@@ -223,12 +293,25 @@ static bool own_name_in_reply(const struct session *s)
 	       span_is_ci(word, settings.myhostname);
 }
 
+static enum rc refused_to_talk(struct session *s, struct why *w)
+{
+	char dsn[SMTP_DSN_MAX];
+	struct arena a;
+	arena_init(&a);
+	session_dsn(s, dsn);
+	why_set(w, dsn, "host %s refused to talk to me: " SPAN_FMT, s->name_addr,
+		SPAN_ARG(session_said(s, &a)));
+	arena_release(&a);
+	s->unusable = true;
+	return RC_DENIED;
+}
+
 enum rc session_hello(struct session *s, struct why *w)
 {
-	struct arena a;
 	enum rc rc;
 	const char *verb = settings.lmtp ? "LHLO" : "EHLO";
-	bool extended = !settings.never_ehlo && (settings.always_ehlo || s->greets_esmtp);
+	bool extended = !settings.never_ehlo && (settings.lmtp || (s->pix & PIX_NO_ESMTP) == 0) &&
+			(settings.always_ehlo || s->greets_esmtp);
 	const char *doing = settings.lmtp ? "performing the LHLO handshake" : "performing the EHLO handshake";
 	s->features = 0;
 	if (extended) {
@@ -238,21 +321,14 @@ enum rc session_hello(struct session *s, struct why *w)
 		if (s->reply.code / 100 == 2)
 			take_features(s);
 	}
-	if (!extended || (s->reply.code / 100 != 2 && !settings.lmtp && !s->unusable)) {
+	if (!extended || (s->reply.code / 100 != 2 && !settings.lmtp && !s->closing)) {
 		session_puts(s, "HELO %s", settings.helo_name); /* RFC 5321 section 3.2 */
 		if ((rc = session_reply(s, settings.helo_s, "performing the HELO handshake", w)) != RC_OK)
 			return rc;
 	}
 	if (s->reply.code / 100 == 2)
 		return RC_OK;
-	arena_init(&a);
-	why_set(w, s->reply.code / 100 == 5 ? "5.0.0" : "4.0.0", "host %s refused to talk to me: " SPAN_FMT,
-		s->name_addr, SPAN_ARG(smtp_reply_text(&s->reply, &a)));
-	if (s->reply.dsn[0] != '\0')
-		memcpy(w->dsn, s->reply.dsn, sizeof w->dsn);
-	arena_release(&a);
-	s->unusable = true;
-	return RC_DENIED;
+	return refused_to_talk(s, w);
 }
 
 /* ---- connecting ---- */
@@ -305,22 +381,14 @@ static bool says_esmtp(const struct session *s)
 
 static enum rc greeting(struct session *s, struct why *w)
 {
-	struct arena a;
 	enum rc rc = session_reply(s, settings.helo_s, "receiving the initial server greeting", w);
 	s->greets_esmtp = rc == RC_OK && says_esmtp(s);
 	if (rc != RC_OK || s->reply.code / 100 == 2)
 		return rc;
-	bool soft = s->reply.code / 100 != 5 || settings.skip_5xx_greeting;
-	arena_init(&a);
-	why_set(w, soft ? "4.0.0" : "5.0.0", "host %s refused to talk to me: " SPAN_FMT, s->name_addr,
-		SPAN_ARG(smtp_reply_text(&s->reply, &a)));
-	if (s->reply.dsn[0] != '\0')
-		memcpy(w->dsn, s->reply.dsn, sizeof w->dsn);
-	if (soft)
+	rc = refused_to_talk(s, w);
+	if (settings.skip_5xx_greeting)
 		w->dsn[0] = '4';
-	arena_release(&a);
-	s->unusable = true;
-	return RC_DENIED;
+	return rc;
 }
 
 /* TLS as the policy wants it, after the first EHLO. */
@@ -361,9 +429,10 @@ static bool has_password(const struct target *t, struct span nexthop, struct spa
 	return settings.auth && login_find(nexthop, t->host, sender, a, &userpass, &w) != RC_NOTFOUND;
 }
 
-struct session *session_open(const struct target *t, struct span nexthop, struct span sender, bool no_tls,
-			     struct arena *a, struct why *w, bool *plain_retry, struct span *refused)
+struct session *session_open(const struct delivery *dl, const struct target *t, struct span site, bool no_tls,
+			     struct why *w, bool *plain_retry, struct span *refused)
 {
+	struct arena *a = dl->a;
 	struct session *s = xcalloc(1, sizeof *s);
 	struct tls_policy p;
 	struct err e;
@@ -374,10 +443,13 @@ struct session *session_open(const struct target *t, struct span nexthop, struct
 	list_init(&s->link);
 	timer_init(&s->expiry, NULL, NULL);
 	s->addr = t->addr;
+	s->qid = dl->env.qid;
 	set_names(s, t);
-	enum rc rc = policy_find(nexthop, t, a, &p, w);
+	enum rc rc = policy_find(site, t, a, &p, w);
 	if (rc == RC_OK && no_tls)
 		p.level = TLS_NONE;
+	if (rc == RC_OK)
+		s->level = p.level;
 	if (rc == RC_OK && make_connection(t, &fd, &e) != RC_OK) {
 		why_set(w, "4.4.1", "connect to %s: %s", s->relay, e.text);
 		log_info("%s", w->text);
@@ -391,6 +463,8 @@ struct session *session_open(const struct target *t, struct span nexthop, struct
 	if (rc == RC_OK)
 		rc = greeting(s, w);
 	if (rc == RC_OK)
+		pix_detect(s, dl);
+	if (rc == RC_OK)
 		rc = session_hello(s, w);
 	if (rc == RC_OK && dest_detects_loops(t->port) && own_name_in_reply(s)) {
 		log_warning("host %s replied to HELO/EHLO with my own hostname %s", s->relay,
@@ -400,14 +474,14 @@ struct session *session_open(const struct target *t, struct span nexthop, struct
 	}
 	if (rc == RC_OK) {
 		rc = secure(s, t, &p, a, w);
-		*plain_retry = rc == RC_SYNTAX && p.level == TLS_MAY && !has_password(t, nexthop, sender, a);
+		*plain_retry = rc == RC_SYNTAX && p.level == TLS_MAY && !has_password(t, site, dl->sender, a);
 	}
 	if (rc == RC_OK)
-		rc = log_in(s, t, nexthop, sender, a, w);
+		rc = log_in(s, t, site, dl->sender, a, w);
 	if (rc == RC_OK)
 		return s;
 	if (rc == RC_DENIED && s->reply.code >= 400)
-		*refused = smtp_reply_text(&s->reply, a);
+		*refused = session_said(s, a);
 	s->unusable = s->unusable || s->io == NULL;
 	session_quit(&s);
 	return NULL;

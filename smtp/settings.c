@@ -1,9 +1,9 @@
 /* settings.c - the parameters, read once; those of LMTP have a prefix of their own. */
 #include "client.h"
 #include "log/log.h"
+#include "net/port.h"
 
 #include <ifaddrs.h>
-#include <netdb.h>
 
 struct settings settings;
 static struct arena arena;
@@ -32,15 +32,10 @@ bool settings_bool(const char *suffix)
 
 static uint16_t read_port(const char *text)
 {
-	uint64_t n;
-	const struct servent *se;
-	if (span_to_u64(span_str(text), 65535, &n) == RC_OK)
-		return (uint16_t)n;
-	if ((se = getservbyname(text, "tcp")) != NULL)
-		return ntohs((uint16_t)se->s_port);
-	if (strcmp(text, "smtp") == 0)
-		return 25;
-	die("%s: unknown port %s", full("tcp_port"), text);
+	uint16_t port;
+	if (port_parse(span_str(text), &port) != RC_OK)
+		die("%s: unknown port %s", full("tcp_port"), text);
+	return port;
 }
 
 static void read_bind(const char *suffix, int family, struct inet_addr *out)
@@ -188,6 +183,7 @@ static void read_limits(void)
 	settings.address_limit = settings_int("mx_address_limit");
 	settings.session_limit = settings_int("mx_session_limit");
 	settings.line_limit = settings_int("line_length_limit");
+	settings.reply_limit = conf_int(service_conf(), "line_length_limit");
 	settings.connect_s = settings_int("connect_timeout");
 	settings.helo_s = settings_int(settings.lmtp ? "lhlo_timeout" : "helo_timeout");
 	settings.mail_s = settings_int("mail_timeout");
@@ -243,6 +239,24 @@ static void read_names(void)
 
 static void read_routing(void)
 {
+	const char *options = settings_str("dns_resolver_options");
+	settings.dns_defnames = has_word(options, "res_defnames");
+	settings.dns_search = has_word(options, "res_dnsrch");
+	settings.cname_names = settings_bool("cname_overrides_servername");
+	settings.quote_envelope = settings_bool("quote_rfc821_envelope");
+	settings.per_request = settings_bool("per_request_deadline");
+	settings.min_rate = settings_int("min_data_rate");
+	settings.log_tls_status = settings_bool("log_tls_feature_status");
+	settings.dns_filter = read_maps("dns_reply_filter", MAP_FOLD_KEY);
+	lookup_prepare();
+	settings.pix_workarounds = settings_str("pix_workarounds");
+	settings.pix_maps = read_maps("pix_workaround_maps", 0);
+	settings.pix_threshold_s = settings_int("pix_workaround_threshold_time");
+	settings.pix_delay_s = settings_int("pix_workaround_delay_time");
+	settings.service = settings_str("tcp_port");
+	settings.use_srv = conf_str(service_conf(), "use_srv_lookup");
+	settings.srv_fallback = conf_bool(service_conf(), "allow_srv_lookup_fallback");
+	settings.srv_ignore_error = conf_bool(service_conf(), "ignore_srv_lookup_error");
 	settings.balance = settings_bool("balance_inet_protocols");
 	settings.bind_enforce = settings_bool("bind_address_enforce");
 	settings.ignore_mx_error = conf_bool(service_conf(), "ignore_mx_lookup_error");
@@ -254,6 +268,7 @@ static void read_login(void)
 	settings.auth = settings_bool("sasl_auth_enable");
 	settings.auth_by_sender = settings_bool("sender_dependent_authentication");
 	settings.auth_soft_bounce = settings_bool("sasl_auth_soft_bounce");
+	settings.auth_send_authzid = conf_bool(service_conf(), "send_cyrus_sasl_authzid");
 	settings.auth_mechanisms = settings_str("sasl_mechanism_filter");
 	settings.auth_security = settings_str("sasl_security_options");
 	settings.auth_security_tls = settings_str("sasl_tls_security_options");
@@ -264,6 +279,8 @@ static void read_login(void)
 	settings.passwords = read_maps("sasl_password_maps", MAP_FOLD_KEY);
 	if (settings.auth && strcmp(settings_str("sasl_type"), "cyrus") != 0)
 		die("%s: only cyrus is supported", full("sasl_type"));
+	if (settings.auth)
+		login_cache_prepare();
 	if (settings.auth && maps_empty(settings.passwords))
 		log_warning("%s is set, but no password tables are", full("sasl_auth_enable"));
 }
@@ -275,6 +292,7 @@ void settings_read(bool lmtp)
 	arena_init(&arena);
 	map_set_remote(true);
 	dlog_set_digits((unsigned)conf_int(service_conf(), "delay_logging_resolution_limit"));
+	port_load_services(); /* next hops name ports, too */
 	read_names();
 	read_limits();
 	read_routing();

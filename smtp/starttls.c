@@ -34,7 +34,6 @@ static enum rc failed(struct session *s, const struct tls_policy *p, enum rc rc,
 {
 	s->unusable = true;
 	if (rc == RC_GONE) {
-		log_info("server certificate verification failed for %s: %s", s->relay, e->text);
 		why_set(w, "4.7.5", "Server certificate not verified");
 		return RC_DENIED;
 	}
@@ -53,13 +52,15 @@ static enum rc failed(struct session *s, const struct tls_policy *p, enum rc rc,
 static enum rc ask(struct session *s, const struct tls_policy *p, struct arena *a, struct why *w)
 {
 	session_puts(s, "STARTTLS");
-	enum rc rc = session_reply(s, settings.starttls_s, "performing the STARTTLS handshake", w);
+	enum rc rc = session_reply(s, settings.starttls_s, "receiving the STARTTLS response", w);
 	if (rc != RC_OK || s->reply.code / 100 == 2)
 		return rc;
-	if (p->level == TLS_MAY && !s->unusable)
+	if (p->level == TLS_MAY && !s->closing)
 		return RC_NOTFOUND;
-	why_set(w, "4.7.4", "TLS is required, but host %s refused to start TLS: " SPAN_FMT, s->name_addr,
-		SPAN_ARG(smtp_reply_text(&s->reply, a)));
+	char dsn[SMTP_DSN_MAX];
+	session_dsn(s, dsn);
+	why_set(w, dsn, "TLS is required, but host %s refused to start TLS: " SPAN_FMT, s->name_addr,
+		SPAN_ARG(session_said(s, a)));
 	return RC_DENIED;
 }
 
@@ -78,6 +79,8 @@ enum rc session_starttls(struct session *s, const struct target *t, const struct
 	}
 	enum rc rc = tls_client_start(settings.tls, s->io, sni, names, n, p->level, p->protocols, p->ciphers,
 				      &s->tls_info, deadline_s(settings.starttls_s), &e);
+	if (rc == RC_GONE)
+		tls_log_unverified(s->relay, &s->tls_info, &e);
 	if (rc == RC_OK || rc == RC_GONE)
 		log_tls(s);
 	if (rc != RC_OK)

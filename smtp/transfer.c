@@ -3,6 +3,7 @@
 #include "client.h"
 #include "base/codec.h"
 #include "log/log.h"
+#include "mime/address.h"
 
 #define WINDOW 100 /* RCPT commands in flight: their replies fit any socket buffer */
 
@@ -30,13 +31,13 @@ static bool ends_at_rcpt(const struct delivery *dl)
 
 static void said(struct transaction *t, const char *command, struct why *w, struct span *diag)
 {
-	const struct smtp_reply *r = &t->s->reply;
 	char dsn[SMTP_DSN_MAX];
-	*diag = smtp_reply_text(r, t->dl->a);
-	/* A code that is neither success nor failure makes no sense here: try again later. */
-	snprintf(dsn, sizeof dsn, "%u.0.0", r->code / 100 == 5 ? 5U : 4U);
-	why_set(w, r->dsn[0] != '\0' && r->dsn[0] != '2' ? r->dsn : dsn,
-		"host %s said: " SPAN_FMT " (in reply to %s)", t->s->name_addr, SPAN_ARG(*diag), command);
+	*diag = session_said(t->s, t->dl->a);
+	session_dsn(t->s, dsn);
+	/* Success is said where it cannot be: 2xx to DATA. */
+	why_set(w, dsn, "%shost %s said: " SPAN_FMT " (in reply to %s)",
+		t->s->reply.code / 100 == 2 ? "Protocol error: " : "", t->s->name_addr, SPAN_ARG(*diag),
+		command);
 }
 
 static void rcpt_fail(struct transaction *t, struct rcpt *r, const char *command)
@@ -59,7 +60,7 @@ static void rcpt_sent(struct transaction *t, struct rcpt *r)
 {
 	const struct smtp_reply *p = &t->s->reply;
 	bool reports = (t->s->features & FEAT_DSN) != 0;
-	struct span text = smtp_reply_text(p, t->dl->a);
+	struct span text = session_said(t->s, t->dl->a);
 	enum deliver_status st = reports ? DS_EXPANDED : settings.assume_final ? DS_SENT : DS_RELAYED;
 	rcpt_result(t->dl, r, st, p->dsn[0] != '\0' ? span_str(p->dsn) : SPAN("2.0.0"), text, text);
 }
@@ -76,13 +77,19 @@ static struct span xtext(struct arena *a, struct span in)
 	return out;
 }
 
+/* smtp_quote_rfc821_envelope = no: for servers that do not know quotes (RFC 5321 section 4.1.2). */
+static struct span path(const struct delivery *dl, struct span addr)
+{
+	return settings.quote_envelope ? addr : address_unquote(dl->a, addr);
+}
+
 static void put_mail(struct transaction *t)
 {
 	const struct envelope *env = &t->dl->env;
 	struct session *s = t->s;
 	struct buf more;
 	buf_init(&more, 4096);
-	if (s->features & FEAT_SIZE) /* RFC 1870 */
+	if ((s->features & FEAT_SIZE) && !t->seven) /* RFC 1870; conversion makes it a guess */
 		(void)buf_printf(&more, " SIZE=%llu", (unsigned long long)content_wire_bytes(t->dl->d, env));
 	if (settings.dummy_auth && s->authenticated) /* RFC 4954 section 5 */
 		(void)buf_puts(&more, " AUTH=<>");
@@ -90,11 +97,11 @@ static void put_mail(struct transaction *t)
 		(void)buf_puts(&more, " BODY=8BITMIME");
 	if ((s->features & FEAT_SMTPUTF8) && (env->flags & ENVF_SMTPUTF8))
 		(void)buf_puts(&more, " SMTPUTF8");
-	if ((s->features & FEAT_DSN) && env->ret != RET_NONE)
-		(void)buf_puts(&more, env->ret == RET_FULL ? " RET=FULL" : " RET=HDRS");
 	if ((s->features & FEAT_DSN) && env->envid.n > 0)
 		(void)buf_printf(&more, " ENVID=" SPAN_FMT, SPAN_ARG(xtext(t->dl->a, env->envid)));
-	session_puts(s, "MAIL FROM:<" SPAN_FMT ">%s", SPAN_ARG(t->dl->sender), buf_cstr(&more));
+	if ((s->features & FEAT_DSN) && env->ret != RET_NONE)
+		(void)buf_puts(&more, env->ret == RET_FULL ? " RET=FULL" : " RET=HDRS");
+	session_puts(s, "MAIL FROM:<" SPAN_FMT ">%s", SPAN_ARG(path(t->dl, t->dl->sender)), buf_cstr(&more));
 	buf_release(&more);
 	s->dirty = true;
 }
@@ -131,10 +138,10 @@ static void put_rcpt(struct transaction *t, const struct rcpt *r)
 	struct buf more;
 	buf_init(&more, 5000);
 	if (t->s->features & FEAT_DSN) {
-		put_notify(&more, r->r->notify);
 		put_orcpt(t, &more, r);
+		put_notify(&more, r->r->notify);
 	}
-	session_puts(t->s, "RCPT TO:<" SPAN_FMT ">%s", SPAN_ARG(r->addr), buf_cstr(&more));
+	session_puts(t->s, "RCPT TO:<" SPAN_FMT ">%s", SPAN_ARG(path(t->dl, r->addr)), buf_cstr(&more));
 	buf_release(&more);
 }
 
@@ -251,7 +258,7 @@ static enum rc send_content(struct transaction *t, struct why *w)
 	stream_set_write_timeout(t->s->io, settings.data_xfer_s);
 	enum rc rc = content_send(&c, t->s->io, t->seven, &e);
 	content_close(&c);
-	if (rc != RC_OK) { /* no dot: what was sent must not become a message */
+	if (rc != RC_OK && rc != RC_TIMEOUT) { /* no dot: what was sent must not become a message */
 		t->s->unusable = true;
 		bool forever = rc == RC_LIMIT || rc == RC_SYNTAX;
 		log_warning(SPAN_FMT ": %s", SPAN_ARG(t->dl->env.qid), e.text);
@@ -259,15 +266,16 @@ static enum rc send_content(struct transaction *t, struct why *w)
 			forever ? e.text : "message content cannot be read");
 		return RC_GONE;
 	}
-	if (stream_flush(t->s->io, deadline_s(settings.data_xfer_s), &e) == RC_OK)
+	if (rc == RC_OK && stream_flush(t->s->io, deadline_s(settings.data_xfer_s), &e) == RC_OK)
 		return RC_OK;
+	rc = e.rc == RC_TIMEOUT ? RC_TIMEOUT : RC_EOF;
 	/* The server may have refused in mid-transfer. */
-	if (session_read(t->s, deadline_s(1), &e) == RC_OK && t->s->reply.code / 100 >= 4) {
+	if (session_read(t->s, 1, &e) == RC_OK && t->s->reply.code / 100 >= 4) {
 		t->s->unusable = true;
 		fail_accepted(t, "end of DATA command");
 		return RC_EOF;
 	}
-	session_why(t->s, e.rc == RC_TIMEOUT ? RC_TIMEOUT : RC_EOF, "sending message body", w);
+	session_why(t->s, rc, "sending message body", w);
 	return RC_EOF;
 }
 
@@ -307,6 +315,8 @@ static enum rc content(struct transaction *t, struct why *w)
 		return rc;
 	if ((rc = send_content(t, w)) != RC_OK)
 		return rc;
+	if (t->s->pix & PIX_DELAY_DOT) /* all of the content has left; the dot comes in a packet of its own */
+		task_sleep_ms(settings.pix_delay_s * 1000);
 	stream_puts(t->s->io, ".\r\n");
 	t->dot_sent = true;
 	return final_replies(t, w);
@@ -398,12 +408,35 @@ static bool impossible(struct transaction *t, struct why *w)
 	return false;
 }
 
+/* 8-bit content for a server that does not take it (RFC 6152 section 3), also when nobody declared it. */
+static enum rc must_convert(const struct delivery *dl, bool *yes)
+{
+	struct content c;
+	struct err e;
+	*yes = false;
+	if (settings.no_convert || (dl->s->features & FEAT_8BITMIME) != 0)
+		return RC_OK;
+	*yes = dl->env.body == BODY_8BITMIME;
+	if (*yes)
+		return RC_OK;
+	content_open(&c, dl->d, dl->env.qid);
+	enum rc rc = content_is_8bit(&c, yes, &e);
+	content_close(&c);
+	if (rc != RC_OK)
+		log_warning(SPAN_FMT ": %s", SPAN_ARG(dl->env.qid), e.text);
+	return rc;
+}
+
 enum rc transfer(struct delivery *dl)
 {
 	struct transaction t = { .dl = dl, .s = dl->s };
 	struct why w;
 	enum rc rc = RC_OK;
-	t.seven = dl->env.body == BODY_8BITMIME && !(dl->s->features & FEAT_8BITMIME) && !settings.no_convert;
+	if ((rc = must_convert(dl, &t.seven)) != RC_OK) {
+		why_set(&w, "4.3.0", "message content cannot be read");
+		delivery_fail(dl, &w, SPAN(""));
+		return RC_OK;
+	}
 	for (size_t i = 0; i < dl->rcpts; i++)
 		dl->rcpt[i].accepted = false;
 	if (impossible(&t, &w)) {

@@ -5,6 +5,7 @@
  * here, or BEFORE_SPEED_BYTES of it, so that slow clients do not keep filters busy. Nothing here ever says 250 by itself. */
 #include "smtpd.h"
 #include "base/codec.h"
+#include "smtp/data_out.h"
 #include "smtp/reply.h"
 
 struct before_queue {
@@ -12,7 +13,8 @@ struct before_queue {
 	struct smtp_reply reply;
 	unsigned offers; /* what its EHLO announced */
 	size_t rcpts;	 /* told */
-	bool in_data, line_started;
+	struct data_out out;
+	bool in_data;
 	struct verdict verdict; /* why it is over */
 };
 
@@ -55,7 +57,9 @@ static bool refused(struct session *s, struct before_queue *b, const char *where
 {
 	struct span text = smtp_reply_text(&b->reply, &s->tx_arena);
 
-	b->verdict = (struct verdict){ (uint16_t)(b->reply.code >= 400 ? b->reply.code : 451), SPAN_NONE,
+	bool failure = b->reply.code >= 400 && b->reply.code < 600;
+
+	b->verdict = (struct verdict){ (uint16_t)(failure ? b->reply.code : 451), SPAN_NONE,
 				       text.n > 4 ? span_skip(text, 4) : SPAN("Error: filter failure") };
 	log_action(s, "proxy-reject", where, SPAN_NONE, arena_printf(&s->tx_arena, SPAN_FMT, SPAN_ARG(text)));
 	return false;
@@ -226,6 +230,7 @@ static bool open_filter(struct session *s, struct before_queue *b)
 	if (endpoint_connect(&conf.before, service_connect, patience(), &fd, &e) != RC_OK)
 		return unreachable(b, e.text);
 	b->io = stream_new(fd);
+	b->out = (struct data_out){ .io = b->io };
 	stream_set_write_timeout(b->io, conf.before_timeout_s);
 	return hello(s, b) && send_xforward(s, b) && send_mail(s, b);
 }
@@ -275,30 +280,13 @@ bool before_data(struct session *s, struct verdict *v)
 	return false;
 }
 
-/* Lines end with LF here, with CRLF there; RFC 5321 section 4.5.2 for the dots. */
-static void put_lines(struct before_queue *b, struct span text)
-{
-	while (text.n > 0) {
-		ptrdiff_t lf = span_chr(text, '\n');
-		struct span line = lf >= 0 ? span_head(text, (size_t)lf) : text;
-
-		if (!b->line_started && line.n > 0 && line.p[0] == '.')
-			stream_puts(b->io, ".");
-		stream_write(b->io, line);
-		b->line_started = lf < 0;
-		if (lf >= 0)
-			stream_puts(b->io, "\r\n");
-		text = span_skip(text, line.n + (lf >= 0));
-	}
-}
-
 bool before_content(struct session *s, struct span text, struct verdict *v)
 {
 	if (!catch_up(s, true)) {
 		*v = s->tx->before->verdict;
 		return false;
 	}
-	put_lines(s->tx->before, text);
+	data_out(&s->tx->before->out, text);
 	return true;
 }
 
@@ -307,8 +295,7 @@ bool before_finish(struct session *s, struct verdict *v, struct span *answer)
 {
 	struct before_queue *b = s->tx->before;
 
-	if (b->line_started)
-		stream_puts(b->io, "\r\n");
+	data_out_end(&b->out);
 	stream_puts(b->io, ".\r\n");
 	if (!command(s, b, 2, "END-OF-MESSAGE")) {
 		*v = b->verdict;

@@ -2,6 +2,7 @@
 #include "finger.h"
 #include "log/log.h"
 #include "net/dns.h"
+#include "net/port.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -24,14 +25,11 @@ struct targets {
 
 static uint16_t port_of(const char *text)
 {
-	uint64_t n;
-	const struct servent *s;
+	uint16_t port;
 
-	if (span_to_u64(span_str(text), 65535, &n) == RC_OK && n > 0)
-		return (uint16_t)n;
-	if ((s = getservbyname(text, "tcp")) == NULL)
+	if (port_parse(span_str(text), &port) != RC_OK)
 		die("unknown service: %s/tcp", text);
-	return ntohs((uint16_t)s->s_port);
+	return port;
 }
 
 void dest_parse(struct finger *f, const char *text)

@@ -1,5 +1,6 @@
 /* cmd/posttls-finger/main.c - posttls-finger(1): what the TLS of a mail server is like. The lines go to stdout. */
 #include "finger.h"
+#include "net/port.h"
 #include "log/log.h"
 #include "service/client.h"
 #include <signal.h>
@@ -259,6 +260,7 @@ static void configure(struct finger *f, const struct later *l)
 		conf_override(f->conf, span_trim(span_head(s, (size_t)eq)),
 			      span_trim(span_skip(s, (size_t)eq + 1)));
 	}
+	port_set_known(span_str(conf_str(f->conf, "known_tcp_ports")));
 	if (f->digest == NULL)
 		f->digest = conf_str(f->conf, "smtp_tls_fingerprint_digest");
 	f->ciphers = ciphers_of(f->conf, l->grade);

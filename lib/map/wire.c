@@ -1,6 +1,7 @@
 /* map/wire.c - connections to tables that are servers. */
 #include "map/wire.h"
 #include "base/list.h"
+#include "net/port.h"
 #include "task/task.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -357,7 +358,15 @@ static enum rc connect_unix(const struct wire *w, struct wire_conn *c, struct er
 static enum rc connect_inet(const struct wire *w, struct wire_conn *c, struct err *e)
 {
 	struct addrinfo want = { .ai_socktype = SOCK_STREAM }, *list, *a;
-	int r = getaddrinfo(w->host, w->port, &want, &list), error = EADDRNOTAVAIL;
+	char number[8];
+	const char *port = w->port;
+	uint16_t known;
+
+	if (port_parse(span_str(w->port), &known) == RC_OK) {
+		snprintf(number, sizeof number, "%u", known);
+		port = number;
+	}
+	int r = getaddrinfo(w->host, port, &want, &list), error = EADDRNOTAVAIL;
 
 	if (r)
 		return err_set(e, RC_SYS, "connect to %s: host or service not found: %s", w->name,

@@ -1,5 +1,6 @@
 /* net/hostport.c - see hostport.h. */
 #include "net/hostport.h"
+#include "net/port.h"
 #include <string.h>
 
 /* Takes "[...]" or what stands before the last ":" off *rest. */
@@ -43,6 +44,10 @@ enum rc hostport_lookup(const char *text, const struct hostport_want *want, stru
 	if (rest.n == 0 || span_cstr(host_text, host, sizeof host) != RC_OK ||
 	    span_cstr(rest, port, sizeof port) != RC_OK)
 		return err_set(e, RC_SYNTAX, "%s: not host:port", text);
+	uint16_t known;
+
+	if (port_parse(rest, &known) == RC_OK)
+		snprintf(port, sizeof port, "%u", known);
 	int failed = getaddrinfo(host_text.n > 0 ? host : NULL, port, &hints, out);
 	if (failed != 0)
 		return err_set(e, RC_NOTFOUND, "%s: %s", text, gai_strerror(failed));

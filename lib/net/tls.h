@@ -44,11 +44,14 @@ struct tls_info {
 	char peer_subject[256], peer_issuer[256], peer_fingerprint[200],
 	    peer_key_fingerprint[200]; /* CNs of client or server certificate; "" none */
 	bool peer_trusted;	       /* the chain leads to a trusted authority */
+	long verify_error;	       /* why not: X509_V_ERR_... of OpenSSL, 0 none */
 	bool peer_verified; /* chain trusted and, client side, a name (or the fingerprint) matched */
 };
 /* Logs a handshake that failed, in the words that log readers know: "SSL_accept error from PEER: -1" and, when OpenSSL
  * has a reason, "warning: TLS library problem: REASON". `rc` and `e` are those of the handshake. */
 void tls_log_failure(bool server, const char *peer, enum rc rc, const struct err *e);
+/* Logs why a server's certificate was not good enough, `e` being the story of tls_client_start(). */
+void tls_log_unverified(const char *peer, const struct tls_info *info, const struct err *e);
 /* Server handshake on `s` (its input must be empty: RC_DENIED). errors RC_TIMEOUT, RC_SYNTAX handshake failed
  * (story: OpenSSL's reason) */
 MUST_CHECK enum rc tls_server_start(struct tls_server *t, struct stream *s, struct tls_info *info,

@@ -1,6 +1,7 @@
 /* net/tls_client.c - the client's side. The chain is always checked, what follows from it depends on the
  * level (RFC 7435 for the opportunistic ones, RFC 6125 section 6 for names). */
 #include "net/tls_int.h"
+#include "log/log.h"
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -62,6 +63,49 @@ static bool fingerprint_matches(const struct tls_client *t, X509 *cert, struct s
 	return false;
 }
 
+/* In the words that log readers know. */
+static const struct known_problem {
+	long error;
+	const char *words; /* NULL: with the issuer's name */
+	bool named;	   /* the line begins with "server" */
+} known_problems[] = {
+	{ X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, NULL, false },
+	{ X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, NULL, false },
+	{ X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, "self-signed certificate", false },
+	{ X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN, "self-signed certificate", false },
+	{ X509_V_ERR_CERT_NOT_YET_VALID, "certificate not yet valid", true },
+	{ X509_V_ERR_CERT_HAS_EXPIRED, "certificate has expired", true },
+	{ X509_V_ERR_INVALID_PURPOSE, "not designated for use as a server certificate", false },
+};
+
+static const struct known_problem *known_problem(long error)
+{
+	for (size_t i = 0; i < ARRAY_LEN(known_problems); i++)
+		if (known_problems[i].error == error)
+			return &known_problems[i];
+	return NULL;
+}
+
+static enum rc untrusted(X509 *cert, long error, struct tls_info *info, struct err *e)
+{
+	const struct known_problem *p = known_problem(error);
+	char issuer[256] = "";
+	info->verify_error = error;
+	if (p == NULL)
+		return err_set(e, RC_GONE, "num=%ld:%s", error, X509_verify_cert_error_string(error));
+	if (p->words != NULL)
+		return err_set(e, RC_GONE, "%s", p->words);
+	X509_NAME_oneline(X509_get_issuer_name(cert), issuer, sizeof issuer);
+	return err_set(e, RC_GONE, "untrusted issuer %s", issuer);
+}
+
+void tls_log_unverified(const char *peer, const struct tls_info *info, const struct err *e)
+{
+	const struct known_problem *p = known_problem(info->verify_error);
+	log_info("%scertificate verification failed for %s: %s", p == NULL || p->named ? "server " : "", peer,
+		 e->text);
+}
+
 static enum rc check_peer(const struct tls_client *t, SSL *ssl, enum tls_level level,
 			  const struct span *names, size_t n, struct tls_info *info, struct err *e)
 {
@@ -78,11 +122,12 @@ static enum rc check_peer(const struct tls_client *t, SSL *ssl, enum tls_level l
 		info->peer_verified = match;
 		return match ? RC_OK : err_set(e, RC_GONE, "Server certificate not verified");
 	}
-	info->peer_verified = match && info->peer_trusted;
-	if (!info->peer_trusted)
-		return err_set(e, RC_GONE, "Server certificate not trusted: %s",
-			       X509_verify_cert_error_string(SSL_get_verify_result(ssl)));
-	return match ? RC_OK : err_set(e, RC_GONE, "Server certificate not verified");
+	bool trusted = info->peer_trusted;
+	info->peer_verified = info->peer_trusted =
+	    match && trusted; /* another's certificate proves nothing */
+	if (!trusted)
+		return untrusted(cert, SSL_get_verify_result(ssl), info, e);
+	return match ? RC_OK : untrusted(cert, X509_V_ERR_HOSTNAME_MISMATCH, info, e);
 }
 
 /* RFC 6066 section 3: names only, no addresses. */

@@ -16,9 +16,10 @@ static const struct {
 	{ "cleanup", "trivial-rewrite qmgr proxymap bounce" },
 	{ "qmgr", "trivial-rewrite bounce cleanup flush verify proxymap *" },
 	{ "trivial-rewrite", "proxymap" },
-	{ "smtp", "resolver tlsmgr proxymap bounce" },
-	{ "lmtp", "resolver tlsmgr proxymap bounce" },
-	{ "relay", "resolver tlsmgr proxymap bounce" },
+	/* proxywrite: smtp_sasl_auth_cache_name */
+	{ "smtp", "resolver tlsmgr proxymap proxywrite bounce" },
+	{ "lmtp", "resolver tlsmgr proxymap proxywrite bounce" },
+	{ "relay", "resolver tlsmgr proxymap proxywrite bounce" },
 	{ "local", "cleanup trivial-rewrite proxymap bounce *" },
 	{ "virtual", "cleanup trivial-rewrite proxymap bounce" },
 	{ "pipe", "cleanup trivial-rewrite proxymap bounce" },

@@ -2,6 +2,7 @@
 #include "service/service.h"
 #include "ipc/ask.h"
 #include "log/log.h"
+#include "net/port.h"
 #include "service/frame.h"
 #include "service/logsetup.h"
 #include <fcntl.h>
@@ -30,6 +31,7 @@ static void load_configuration(struct span *overrides, size_t n)
 			die("bad -o setting: " SPAN_FMT, SPAN_ARG(overrides[i]));
 		conf_override(frame.conf, span_trim(name), span_trim(rest));
 	}
+	port_set_known(span_str(conf_str(frame.conf, "known_tcp_ports")));
 	frame.queue_prefix = conf_str(frame.conf, "queue_directory");
 }
 

@@ -4,7 +4,7 @@
  *   QID: to=<a@b>, orig_to=<c@d>, relay=host[addr]:25, conn_use=2, delay=1.2, delays=0.1/0/0.5/0.6, dsn=2.0.0,
  *   status=sent (250 2.0.0 Ok: queued as X)
  *
- * orig_to is left out when it is the recipient, conn_use when the connection was not used before. */
+ * With smtp_log_tls_feature_status "tls=LEVEL, " stands before dsn. orig_to is left out when it is the recipient, conn_use when the connection was not used before. */
 #ifndef SMTP_DLOG_H
 #define SMTP_DLOG_H
 
@@ -27,6 +27,7 @@ struct dlog {
 	struct dlog_times times;
 	struct span relay;  /* "mx.example[192.0.2.1]:25", "local", "virtual", "none" */
 	unsigned conn_use;  /* deliveries over this connection, this one included; 0 or 1: not said */
+	const char *tls;    /* level of the client's TLS policy; NULL: not said */
 	struct span dsn;    /* "2.0.0" */
 	const char *status; /* dlog_status() or a word of the caller's */
 	struct span reason; /* stands in parentheses; "" gives "()" */

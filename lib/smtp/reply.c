@@ -38,7 +38,7 @@ static void take_dsn(struct smtp_reply *r, struct span text)
 	if (i < text.n && !ascii_isspace(text.p[i]))
 		return;
 	if (text.p[1] == '.' && (unsigned)(text.p[0] - '0') == r->code / 100 && text.p[0] != '3' &&
-	    i < SMTP_DSN_MAX) {
+	    text.p[0] >= '2' && text.p[0] <= '5' && i < SMTP_DSN_MAX) {
 		memcpy(r->dsn, text.p, i);
 		r->dsn[i] = '\0';
 	}
@@ -52,22 +52,19 @@ static void keep(struct smtp_reply *r, struct span line)
 	if (buf_append(&r->text, span_head(line, r->text.max - r->text.n)) != RC_OK)
 		return;
 	for (size_t i = r->lines > 0 ? from + 1 : from; i < r->text.n; i++)
-		if ((unsigned char)r->text.p[i] < ' ' || r->text.p[i] == 0x7f)
-			r->text.p[i] = r->text.p[i] == '\t' ? ' ' : '?';
+		if (((unsigned char)r->text.p[i] < ' ' && r->text.p[i] != '\t') || r->text.p[i] == 0x7f)
+			r->text.p[i] = '?';
 }
 
 enum rc smtp_reply_feed(struct smtp_reply *r, struct span line)
 {
 	if (r->lines >= SMTP_REPLY_LINES)
 		return RC_LIMIT;
-	if (line.n < 3 || line.p[0] < '2' || line.p[0] > '5' || !ascii_isdigit(line.p[1]) ||
-	    !ascii_isdigit(line.p[2]))
+	if (line.n < 3 || !ascii_isdigit(line.p[0]) || !ascii_isdigit(line.p[1]) || !ascii_isdigit(line.p[2]))
 		return RC_SYNTAX;
 	unsigned code = (unsigned)(line.p[0] - '0') * 100 + (unsigned)(line.p[1] - '0') * 10 +
 			(unsigned)(line.p[2] - '0');
 	if (line.n > 3 && line.p[3] != ' ' && line.p[3] != '-')
-		return RC_SYNTAX;
-	if (r->lines > 0 && code / 100 != r->code / 100) /* section 4.2.1: the same code on every line */
 		return RC_SYNTAX;
 	r->code = code;
 	keep(r, line);
@@ -99,9 +96,8 @@ struct span smtp_reply_text(const struct smtp_reply *r, struct arena *a)
 	struct span all = buf_span(&r->text);
 	char *p = arena_cstr(a, all);
 	for (size_t i = 0; i < all.n; i++)
-		if (p[i] == '\n')
-			p[i] = ' ';
-	return span_trim(span_make(p, all.n));
+		p[i] = p[i] == '\n' ? ' ' : p[i] == '\t' ? '?' : p[i];
+	return span_make(p, all.n);
 }
 
 bool smtp_reply_line(const struct smtp_reply *r, size_t i, struct span *out)

@@ -34,7 +34,8 @@ class Server:
         c.close()
 
     def reply(self, c, verb, line, default):
-        r = self.replies.get(line.decode("latin-1"), self.replies.get(verb, default))
+        path = line.decode("latin-1").split("> ")[0].rstrip(">") + ">"  # "RCPT TO:<a@b>", whatever parameters follow
+        r = self.replies.get(path, self.replies.get(verb, default))
         if callable(r):
             r = r(self, c, line)
         if r is None:
@@ -84,6 +85,8 @@ class Server:
                     if self.lmtp:
                         answers = self.replies.get("BODY", ["250 2.0.0 delivered"] * rcpts)
                         for a in answers[:rcpts]:
+                            if a is None:
+                                return
                             c.sendall(a.encode() + b"\r\n")
                     else:
                         self.reply(c, "BODY", b"", "250 2.0.0 Ok: queued as F00")

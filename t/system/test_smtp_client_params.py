@@ -1,10 +1,13 @@
 """Parameters of smtp(8) and lmtp(8) that change what is sent, or what becomes of an answer."""
 import base64
 import socket
+import struct
+import time
 
 import pytest
 
-from fakesmtp import EHLO, Server
+from fakemaster import Reader, span
+from fakesmtp import EHLO, Server, context
 from test_smtp_client import A, AAAA, BOUNCED, DEFERRED, EXPANDED, MX, RELAYED, SENT, at, client, dns, ip, mx  # noqa: F401
 
 MULTI = (b"From: a@example.org\nSubject: top\nX-Gone: 1\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
@@ -98,6 +101,24 @@ def test_login_parameters(client):
     assert any(x.startswith("MAIL FROM:<a@example.org>") and " AUTH=<>" in x for x in s.lines)
 
 
+def test_authzid(client):
+    """send_cyrus_sasl_authzid: RFC 4616 section 2, the identity to act as."""
+    s = Server(keywords=EHLO + ["AUTH PLAIN"], AUTH="235 2.7.0 ok")
+    c = client(main_cf="smtp_sasl_auth_enable = yes\nsmtp_sasl_security_options = noanonymous\nsend_cyrus_sasl_authzid = yes\n"
+               "smtp_sasl_password_maps = static:user:pass\n")
+    c.deliver(at(s))
+    auth = [x for x in s.lines if x.startswith("AUTH ")][0].split()
+    assert base64.b64decode(auth[2]) == b"user\0user\0pass"
+
+
+def test_other_sites_are_not_for_an_mx(client):
+    """A domain that this host is an MX of has better MX hosts or nobody: no other destination, no fall-back relay."""
+    s = Server()
+    answers = dns({("x.test", MX): [mx(10, "me.test")], ("me.test", A): [ip("127.0.0.9")], ("me.test", AAAA): "nx"})
+    c = client(peers=answers, main_cf="smtp_fallback_relay = [127.0.0.1]:%d\n" % s.port)
+    assert c.deliver("x.test")[0][:2] == (BOUNCED, "5.4.6") and s.sessions == 0
+
+
 def test_no_dummy_auth_without_login(client):
     s = Server(keywords=EHLO + ["AUTH PLAIN"])
     c = client(main_cf="smtp_send_dummy_mail_auth = yes\n")
@@ -155,3 +176,178 @@ def test_probe_up_to_data(client, keywords, reply, status, dsn):
     c = client(main_cf="smtp_address_verify_target = data\n")
     r = c.deliver(at(s), flags=1)
     assert r[0][0] in status and r[0][1] == dsn and s.messages == [], c.log()
+
+
+def test_port_names(client):
+    """known_tcp_ports: in next hops, and nothing else is guessed."""
+    s = Server()
+    c = client(main_cf="known_tcp_ports = mine=yours=%d\n" % s.port)
+    assert c.deliver("[127.0.0.1]:yours")[0][0] == EXPANDED
+    assert c.deliver("[127.0.0.1]:theirs")[0][:2] == (DEFERRED, "4.3.5")
+
+
+def test_dns_reply_filter(client):
+    """Records of a table are as if they were not there; when none is left the mail waits."""
+    s = Server()
+    answers = dns({("x.test", MX): [mx(10, "bad.test"), mx(20, "good.test")], ("bad.test", A): [ip("127.0.0.3")],
+                   ("good.test", A): [ip("127.0.0.1")], ("y.test", MX): [mx(10, "bad.test")]})
+    c = client(peers=answers, main_cf="inet_protocols = ipv4\n"
+               "smtp_dns_reply_filter = regexp:{{/^[xy].test. 60 IN MX 10 bad.test.$$/ IGNORE} {/. IN A 192.0.2/ DROP}}\n")
+    assert c.deliver("x.test:%d" % s.port)[0][6] == "good.test[127.0.0.1]:%d" % s.port
+    assert "ignoring DNS RR: x.test. 60 IN MX 10 bad.test." in c.log()
+    assert c.deliver("y.test")[0][:3] == (
+        DEFERRED, "4.7.0", "Error looking up name=y.test type=MX: DNS reply filter drops all results")
+
+
+@pytest.mark.parametrize("options,status", [("", BOUNCED), ("res_dnsrch", EXPANDED), ("res_defnames", EXPANDED)])
+def test_dns_resolver_options(client, monkeypatch, options, status):
+    """The search list of resolv.conf(5), here that of LOCALDOMAIN."""
+    s = Server()
+    monkeypatch.setenv("LOCALDOMAIN", "near.test far.test")
+    answers = dns({("host", MX): "nx", ("host", A): "nx", ("host.near.test", MX): [mx(10, "a.test")], ("a.test", A): [ip("127.0.0.1")]})
+    c = client(peers=answers, main_cf="inet_protocols = ipv4\nsmtp_dns_resolver_options = %s\n" % options)
+    assert c.deliver("host:%d" % s.port)[0][0] == status, c.log()
+
+
+@pytest.mark.parametrize("yes,path", [("yes", '<"a b"@example.net>'), ("no", "<a b@example.net>")])
+def test_quote_rfc821_envelope(client, yes, path):
+    s = Server()
+    c = client(main_cf="smtp_quote_rfc821_envelope = %s\n" % yes)
+    c.deliver(at(s), rcpts=('"a b"@example.net',))
+    assert s.lines[2] == "RCPT TO:" + path
+
+
+@pytest.mark.parametrize("yes,status", [("yes", DEFERRED), ("no", EXPANDED)])
+def test_per_request_deadline(client, yes, status):
+    """A reply that comes line by line, each in time, but not all of them."""
+    def slowly(server, conn, line):
+        for _ in range(3):
+            conn.sendall(b"250-x\r\n")
+            time.sleep(1.2)
+        return "250 ok"
+    s = Server(MAIL=slowly)
+    c = client(main_cf="smtp_mail_timeout = 3s\nsmtp_per_request_deadline = %s\n" % yes)
+    assert c.deliver(at(s))[0][0] == status
+
+
+def test_min_data_rate(client, tmp_path):
+    """A server that reads too slowly for smtp_min_data_rate, but never stops."""
+    def slow(server, conn, line):
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        conn.sendall(b"354 go\r\n")
+        for _ in range(100):
+            if not conn.recv(1000):
+                break
+            time.sleep(0.2)
+        return None
+    s = Server(DATA=slow, keywords=[])
+    c = client(main_cf="smtp_data_xfer_timeout = 2s\nsmtp_per_request_deadline = yes\nsmtp_min_data_rate = 1000000\n")
+    began = time.monotonic()
+    (tmp_path / "large").write_bytes(b"Subject: x\n\n" + (b"y" * 76 + b"\n") * 200000)
+    with open(tmp_path / "large", "rb") as f:
+        c.send(at(s), b"", ("b@example.net",), fd=f.fileno())
+        r = c.result()
+    assert r[0][0] == DEFERRED and "timed out while sending message body" in r[0][2], r
+    assert time.monotonic() - began < 9
+
+
+def test_tls_level_in_the_log(client, tmp_path):
+    """smtp_log_tls_feature_status."""
+    tls, _, _ = context(str(tmp_path))
+    s = Server(keywords=EHLO + ["STARTTLS"], tls=tls)
+    c = client(main_cf="smtp_tls_security_level = encrypt\n")
+    c.deliver(at(s))
+    assert ", tls=encrypt, dsn=2.0.0, status=sent" in c.log()
+
+
+def test_cname_overrides_servername(client):
+    s = Server()
+    answers = dns({("a.test", A): [ip("127.0.0.1")]})
+    c = client(peers=answers, main_cf="inet_protocols = ipv4\nsmtp_cname_overrides_servername = yes\n")
+    assert c.deliver("[a.test]:%d" % s.port)[0][6] == "a.test[127.0.0.1]:%d" % s.port
+
+
+def test_pix_workarounds(client):
+    """A greeting of asterisks: HELO, and a pause before the dot once the message has waited for some time."""
+    s = Server(GREETING="220 ***************")
+    c = client(main_cf="smtp_pix_workaround_delay_time = 2s\nsmtp_pix_workaround_threshold_time = 100s\n"
+               "smtp_pix_workaround_maps = inline:{127.0.0.7=delay_dotcrlf}\n")
+    began = time.monotonic()
+    assert c.deliver(at(s))[0][0] in (RELAYED, EXPANDED) and s.lines[0].startswith("HELO")
+    assert time.monotonic() - began < 2
+    assert "ABCDEF0123: enabling PIX workarounds: disable_esmtp for 127.0.0.1[127.0.0.1]:%d" % s.port in c.log()
+    began = time.monotonic()
+    c.deliver(at(s), arrival=int((time.time() - 1000) * 1e6))
+    assert time.monotonic() - began >= 2
+    assert ": enabling PIX workarounds: disable_esmtp delay_dotcrlf for " in c.log()
+    other = Server(GREETING="220 ***************", host="127.0.0.7")
+    c.deliver("[127.0.0.7]:%d" % other.port)
+    assert other.lines[0].startswith("EHLO")
+
+
+MAP_LOOKUP, MAP_UPDATE = 60, 61
+
+
+def writer(table):
+    """A stand-in for proxywrite(8)."""
+    def serve(kind, body):
+        r = Reader(body)
+        name, key = r.span().decode(), r.span().decode()
+        assert name == "btree:/cache"
+        if kind == MAP_UPDATE:
+            table[key] = r.span()
+        return struct.pack("<H", 0 if key in table else 1) + span(table.get(key, b""))
+    return serve
+
+
+def test_sasl_auth_cache(client):
+    """What a server refused with 535 is not tried again with the same password; the table holds no password."""
+    table = {}
+    s = Server(keywords=EHLO + ["AUTH PLAIN"], AUTH="535 5.7.8 wrong")
+    c = client(peers={"proxywrite": writer(table)}, main_cf="smtp_sasl_auth_enable = yes\nsmtp_sasl_security_options = noanonymous\n"
+               "smtp_sasl_password_maps = static:user:secret\nsmtp_sasl_auth_cache_name = proxy:btree:/cache\n")
+    first, second = c.deliver(at(s))[0], c.deliver(at(s))[0]
+    assert first[:2] == second[:2] == (DEFERRED, "4.7.8")
+    assert second[2] == "SASL [CACHED] authentication failed; server 127.0.0.1[127.0.0.1] said: 535 5.7.8 wrong"
+    assert len([x for x in s.lines if x.startswith("AUTH")]) == 1
+    assert list(table) == ["127.0.0.1;user"] and b"secret" not in table["127.0.0.1;user"]
+    when, rest = table["127.0.0.1;user"].split(b" ", 1)
+    table["127.0.0.1;user"] = b"%d %s" % (int(when) - 91 * 86400, rest)  # smtp_sasl_auth_cache_time
+    c.deliver(at(s))
+    assert len([x for x in s.lines if x.startswith("AUTH")]) == 2
+
+
+SRV = 33
+
+
+def srv(pref, weight, port, name):
+    return struct.pack(">HHH", pref, weight, port) + b"".join(bytes([len(x)]) + x.encode() for x in name.split(".") if x) + b"\0"
+
+
+def test_use_srv_lookup(client):
+    """RFC 2782: the least priority first, the record's own port; next hops in brackets have no SRV look-up."""
+    s = Server()
+    gone = Server()
+    gone.listener.shutdown(socket.SHUT_RDWR)
+    gone.listener.close()
+    answers = dns({("_submission._tcp.x.test", SRV): [srv(20, 5, s.port, "b.test"), srv(10, 5, gone.port, "a.test")],
+                   ("a.test", A): [ip("127.0.0.1")], ("b.test", A): [ip("127.0.0.1")],
+                   ("_submission._tcp.none.test", SRV): [srv(0, 0, 0, "")], ("_submission._tcp.nx.test", SRV): "nx",
+                   ("_submission._tcp.fail.test", SRV): "fail"})
+    c = client(peers=answers, main_cf="inet_protocols = ipv4\nuse_srv_lookup = submission\n")
+    assert c.deliver("x.test:submission")[0][6] == "b.test[127.0.0.1]:%d" % s.port, c.log()
+    assert "connect to a.test[127.0.0.1]:%d: Connection refused" % gone.port in c.log()
+    assert c.deliver("none.test:submission")[0][:2] == (BOUNCED, "5.4.4")
+    assert c.deliver("nx.test:submission")[0][:2] == (BOUNCED, "5.4.4")
+    assert c.deliver("fail.test:submission")[0][:2] == (DEFERRED, "4.4.3")
+
+
+def test_srv_fallback(client):
+    """allow_srv_lookup_fallback, ignore_srv_lookup_error: as if there were no SRV."""
+    s = Server()
+    answers = dns({("_mine._tcp.nx.test", SRV): "nx", ("_mine._tcp.fail.test", SRV): "fail",
+                   ("nx.test", MX): [mx(1, "a.test")], ("fail.test", MX): [mx(1, "a.test")], ("a.test", A): [ip("127.0.0.1")]})
+    c = client(peers=answers, main_cf="inet_protocols = ipv4\nuse_srv_lookup = mine\nknown_tcp_ports = mine=%d\n"
+               "allow_srv_lookup_fallback = yes\nignore_srv_lookup_error = yes\n" % s.port)
+    assert c.deliver("nx.test:mine")[0][0] == EXPANDED
+    assert c.deliver("fail.test:mine")[0][0] == EXPANDED
