@@ -14,14 +14,15 @@ HAVE = os.getuid() == 0 and os.path.exists(os.path.join(DAEMONS, "master")) and 
 
 
 class Peer:
-    """peer = Peer(dir, main={...}); peer.start(); ...; peer.stop(). The attributes are those of instance.Instance."""
+    """peer = Peer(dir, main={...}); peer.start(); ...; peer.stop(). The attributes are those of instance.Instance. `resolver`: the address of the
+    DNS server that it asks (port 53), and nobody else on this machine."""
 
-    def __init__(self, base, main=None, listen=("smtp",), master=(), host="127.0.0.1"):
+    def __init__(self, base, main=None, listen=("smtp",), master=(), host="127.0.0.1", resolver=None):
         self.base, self.host = os.path.abspath(base), host
         self.config, self.queue, self.data, self.mail = (os.path.join(self.base, d) for d in ("etc", "queue", "data", "mail"))
         self.maillog = os.path.join(self.base, "maillog")
         self.port = dict(zip(listen, free_ports(len(listen), host)))
-        self.extra_master = list(master)
+        self.extra_master, self.resolver = list(master), resolver
         self.main = {
             "compatibility_level": "3.6",
             "queue_directory": self.queue,
@@ -73,9 +74,13 @@ class Peer:
 
     def start(self):
         self.write_config()
-        r = self.command("postfix", "-c", self.config, "start")
+        args = [os.path.join(COMMANDS, "postfix"), "-c", self.config, "start"]
+        if self.resolver:
+            where = self.write("resolv.conf", f"nameserver {self.resolver}\n")
+            args = ["unshare", "-m", "sh", "-c", f"mount --bind {where} /etc/resolv.conf && exec {' '.join(args)}"]
+        r = subprocess.run(args, env=dict(os.environ, MAIL_CONFIG=self.config), stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
         if r.returncode != 0:
-            raise RuntimeError(r.stderr.decode())
+            raise RuntimeError(r.stderr.decode() + self.log())
         end = time.monotonic() + 20
         for port in self.port.values():
             while True:

@@ -1,22 +1,10 @@
 """smtpd(8) beside Debian's: the same main.cf, the same DNS, the same dialogues; every reply must be the same, byte for byte, but for
 queue ids (exceptions: LATER)."""
-import os
-import pwd
-import re
-import shutil
-import signal
-import socket
-import subprocess
-import time
-
 import pytest
 
-from instance import Dns, Instance, scratch
+from beside import Beside, NEEDS, differences, log_differences
 
-SBIN = "/usr/lib/postfix/sbin"
-NET = f"127.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 256}"  # loopback addresses of this run: no port of it is anybody else's
-pytestmark = pytest.mark.skipif(os.getuid() != 0 or not os.path.exists(SBIN + "/smtpd") or shutil.which("dnsmasq") is None or
-                                shutil.which("unshare") is None, reason="needs root, Debian's postfix, dnsmasq and unshare")
+pytestmark = NEEDS
 
 RECORDS = """
 host-record=mx.good.test,192.0.2.10
@@ -65,6 +53,7 @@ MAIN = {
     "mail here }, { dsn4.test = error:4.7.1 odd }, { retry.test = retry:come back }, { retry4.test = retry:4.2.1 busy in May }, { retry5.test = retry:5.2.1 odd }, "
     "{ bare.test = error: }, { bareretry.test = retry: }, { dest.test = error:5.1.1 nobody }, { noise.test = error:5.1.x noise }, { gone@localhost = error:5.1.6 moved }, "
     "{ bob+err@localhost = error:plus }, { e@alias.test = error:alias }, { v@box.test = smtp:[127.0.0.1]:9 }, { ok@relay.test = smtp:[127.0.0.1]:9 }, { e@relay.test = retry:relay } }", "mail_name": "Postfix",
+    "smtpd_sasl_mechanism_filter": "plain, login",
 }
 
 H = "EHLO client.good.test"
@@ -244,144 +233,17 @@ CASES = {
 LATER = {("defers", 2, 4): "450 4.1.2 <a@nx.test>: Recipient address rejected: Domain not found"}
 
 
-class Debian:
-    """A private instance of Debian's Postfix, whose resolver is `dns`."""
-
-    def __init__(self, base, main, services, dns_host):
-        self.base, self.main, self.services, self.dns_host = base, main, services, dns_host
-        self.port = {name: 20001 + n for n, name in enumerate(services)}
-        self.proc = None
-
-    def start(self):
-        q, etc, data = (os.path.join(self.base, d) for d in ("queue", "etc", "data"))
-        uid, gid = pwd.getpwnam("postfix")[2:4]
-        for d, mode in [(q, 0o755), (etc, 0o755), (data, 0o700)]:
-            os.makedirs(d)
-            os.chmod(d, mode)
-        os.chown(data, uid, gid)
-        drop = subprocess.run(["getent", "group", "postdrop"], stdout=subprocess.PIPE, check=True).stdout.split(b":")[2]
-        for d in "active bounce corrupt defer deferred flush hold incoming private saved trace maildrop public".split():
-            os.makedirs(os.path.join(q, d))
-            os.chown(os.path.join(q, d), uid, int(drop) if d in ("maildrop", "public") else -1)
-            os.chmod(os.path.join(q, d), {"maildrop": 0o1730, "public": 0o2710}.get(d, 0o700))
-        os.makedirs(os.path.join(q, "pid"))
-        own = {"config_directory": etc, "queue_directory": q, "data_directory": data, "daemon_directory": SBIN, "maillog_file": f"{self.base}/maillog",
-               "maillog_file_prefixes": self.base, "mail_owner": "postfix", "setgid_group": "postdrop"}
-        with open(os.path.join(etc, "main.cf"), "w", encoding="utf-8") as f:
-            f.write("".join(f"{k} = {v}\n" for k, v in {**own, **self.main}.items()))
-        with open(os.path.join(etc, "master.cf"), "w", encoding="utf-8") as f:
-            for line in ("pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr", "rewrite unix - - n - - trivial-rewrite",
-                         "tlsmgr unix - - n 1000? 1 tlsmgr",
-                         "bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce", "verify unix - - n - 1 verify", "flush unix n - n 1000? 0 flush",
-                         "proxymap unix - - n - - proxymap", "smtp unix - - n - - smtp", "relay unix - - n - - smtp", "error unix - - n - - error",
-                         "retry unix - - n - - error", "discard unix - - n - - discard", "local unix - n n - - local", "virtual unix - n n - - virtual",
-                         "anvil unix - - n - 1 anvil", "postlog unix-dgram n - n - 1 postlogd"):
-                f.write(line + "\n")
-            for name, opts in self.services.items():
-                f.write(f"{NET}.1:{self.port[name]} inet n - n - - smtpd" + "".join(f"\n  -o {{ {k} = {v} }}" for k, v in opts.items()) + "\n")
-        resolv = os.path.join(self.base, "resolv.conf")
-        with open(resolv, "w", encoding="ascii") as f:
-            f.write(f"nameserver {self.dns_host}\n")
-        self.proc = subprocess.Popen(["unshare", "-m", "sh", "-c", f"mount --bind {resolv} /etc/resolv.conf && exec {SBIN}/master -c {etc} -d"],
-                                     stdin=subprocess.DEVNULL, env={"PATH": os.environ["PATH"], "MAIL_CONFIG": etc}, start_new_session=True)
-        end = time.monotonic() + 20
-        for p in self.port.values():
-            while True:
-                try:
-                    socket.create_connection((NET + ".1", p), 1).close()
-                    break
-                except OSError:
-                    if time.monotonic() > end or self.proc.poll() is not None:
-                        raise RuntimeError("Debian's master did not start") from None
-                    time.sleep(0.02)
-
-    def stop(self):
-        if self.proc:
-            os.killpg(self.proc.pid, signal.SIGTERM)
-            self.proc.wait()
-
-
-class LowDns(Dns):
-    """On the port that libresolv asks."""
-
-    def start(self):
-        self.port = 53
-        return super().start()
-
-
-class Talk:
-    def __init__(self, host, port):
-        self.s = socket.create_connection((host, port), 30)
-        self.s.settimeout(30)
-        self.buf = b""
-
-    def reply(self):
-        lines = []
-        while True:
-            while b"\n" not in self.buf:
-                try:
-                    more = self.s.recv(65536)
-                except ConnectionResetError:
-                    more = b""
-                if not more:
-                    return "\n".join(lines + ["<closed>"])
-                self.buf += more
-            line, self.buf = self.buf.split(b"\n", 1)
-            lines.append(line.decode("utf-8", "replace").rstrip("\r"))
-            if lines[-1][3:4] != "-":
-                return "\n".join(lines)
-
-    def say(self, what):
-        raw = what[1] if isinstance(what, tuple) else (what + "\r\n").encode()
-        try:
-            self.s.sendall(raw)
-        except OSError:
-            pass
-        return self.reply()
-
-
-def run(host, port, dialogue):
-    t = Talk(host, port)
-    out = [t.reply()]
-    for step in dialogue:
-        if out[-1].endswith("<closed>"):
-            break
-        out.append(t.say(step))
-    t.s.close()
-    return [re.sub(r"AUTH [A-Z0-9 -]+", "AUTH MECHANISMS", re.sub(r"queued as \w+", "queued as ID", o)) for o in out]
-
-
 @pytest.fixture(scope="module")
 def both():
-    base = scratch("postern-debian.")
-    dns = LowDns(base, RECORDS, NET + ".53").start()
-    services = {name: opts for name, (opts, _) in CASES.items()}
-    theirs = Debian(os.path.join(base, "debian"), MAIN, services, dns.host)
-    ours = Instance(os.path.join(base, "ours"), listen=(), host=NET + ".2", main={**MAIN, "resolver_nameservers": f"{dns.host}:53", "maillog_file_prefixes": base})
-    ours.port = dict(theirs.port)
-    ours.extra_master = [f"{NET}.2:{ours.port[n]} inet n - n - - smtpd" + "".join(f"\n  -o {{ {k} = {v} }}" for k, v in o.items()) for n, o in services.items()]
-    try:
-        theirs.start()
-        ours.start()
-        for p in ours.port.values():
-            ours.wait_port(p)
-        yield theirs, ours
-    finally:
-        theirs.stop()
-        ours.stop()
-        dns.stop()
-        shutil.rmtree(base, ignore_errors=True)
+    with Beside(MAIN, {name: opts for name, (opts, _) in CASES.items()}, records=RECORDS) as b:
+        yield b
 
 
 @pytest.mark.parametrize("case", list(CASES))
 def test_replies_are_those_of_debian(both, case):
-    theirs, ours = both
     wrong = []
     for n, d in enumerate(CASES[case][1]):
-        a, b = run(NET + ".1", theirs.port[case], d), run(NET + ".2", ours.port[case], d)
-        for k in range(max(len(a), len(b))):
-            x, y = (v[k] if k < len(v) else "(none)" for v in (a, b))
-            if x != y and LATER.get((case, n, k)) != y:
-                said = "(greeting)" if k == 0 else d[k - 1]
-                wrong.append(f"{case} {n}.{k} {said if isinstance(said, str) else said[1][:40]!r}  [{d[0] if isinstance(d[0], str) else ''} | {d[1] if len(d) > 1 else ''}]\n   theirs {x}\n   ours   {y}")
+        (theirs, their_log), (ours, our_log) = (side.run(case, d, log=True) for side in both.sides)
+        wrong += differences(f"{case} {n}", d, theirs, ours, lambda k, y, n=n: LATER.get((case, n, k)) == y)
+        wrong += log_differences(f"{case} {n}", their_log, our_log)
     assert not wrong, "\n" + "\n".join(wrong)
