@@ -204,6 +204,10 @@ enum outcome rules_run(struct session *s, struct check *c, const struct rule_lis
 	for (size_t i = 0; i < l->n; i++) {
 		enum outcome o;
 
+		if (s->tx != NULL && s->tx->discard) { /* nobody is told of what does not exist */
+			c->depth--;
+			return PERMIT_ALL;
+		}
 		c->warn_only = outer || l->rule[i].warn;
 		c->subject = subject;
 		c->class = class;
@@ -276,8 +280,12 @@ enum outcome rules_run_text(struct session *s, struct check *c, struct span text
 			r = *known;
 			r.warn = warned;
 		} else if (def == NULL || def->arg != ARG_NONE) {
-			log_warning("access table %s: \"" SPAN_FMT "\" cannot be used in a result", table,
-				    SPAN_ARG(word));
+			if (def == NULL)
+				log_warning("unknown smtpd restriction: \"" SPAN_FMT "\"", SPAN_ARG(word));
+			else
+				log_warning("access table %s: " SPAN_FMT " cannot be used in a result: name a "
+					    "restriction class instead",
+					    table, SPAN_ARG(word));
 			return restrict_config_error(c);
 		}
 		o = rules_run(s, c, &one);
@@ -293,7 +301,7 @@ enum outcome run_class(struct session *s, struct check *c, const struct rule *r)
 enum outcome run_unknown_name(struct session *s, struct check *c, const struct rule *r)
 {
 	(void)s;
-	log_warning("unknown or unusable smtpd restriction: \"" SPAN_FMT "\"", SPAN_ARG(r->arg));
+	log_warning("unknown smtpd restriction: \"" SPAN_FMT "\"", SPAN_ARG(r->arg));
 	return restrict_config_error(c);
 }
 
@@ -366,10 +374,13 @@ enum outcome restrict_defer_if_permit(struct session *s, struct check *c, const 
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (!c->warn_only && s->defer_if_permit.code == 0)
-		s->defer_if_permit =
-		    (struct verdict){ 450, span_dup(c->a, span_str(dsn)),
-				      span_printf(c->a, "<" SPAN_FMT ">: %s", SPAN_ARG(c->subject), text) };
+	struct verdict v = { 450, span_dup(c->a, span_str(dsn)),
+			     span_printf(c->a, "<" SPAN_FMT ">: %s", SPAN_ARG(c->subject), text) };
+
+	if (c->warn_only)
+		log_action(s, "reject_warning", s->where, c->rcpt, verdict_text(c, &v));
+	else if (s->defer_if_permit.code == 0)
+		s->defer_if_permit = v;
 	return DUNNO;
 }
 
@@ -596,6 +607,8 @@ bool check_end_of_data(struct session *s, struct verdict *v)
 	if (conf.restrict_at[AT_END_OF_DATA]->n == 0 || run_last(s, &c) != REJECT)
 		return true;
 	*v = c.verdict;
+	if (v->code == 0) /* HANGUP */
+		return false;
 	log_action(s, "reject", s->where, c.rcpt, verdict_text(&c, &c.verdict));
 	return false;
 }

@@ -56,6 +56,7 @@ static const char *fitting_detail(const char *class, unsigned detail)
 
 struct span restrict_fitting_dsn(const char *class, struct span dsn, struct arena *a)
 {
+	struct span fits;
 	uint64_t detail;
 	const char *other;
 
@@ -63,8 +64,11 @@ struct span restrict_fitting_dsn(const char *class, struct span dsn, struct aren
 	    span_to_u64(span_skip(dsn, 4), 999, &detail) != RC_OK)
 		return dsn;
 	other = fitting_detail(class, (unsigned)detail);
-	return other != NULL ? span_printf(a, "%c.1.%s", dsn.p[0], other)
-			     : span_printf(a, "%c.0.0", dsn.p[0]);
+	fits = other != NULL ? span_printf(a, "%c.1.%s", dsn.p[0], other) : span_printf(a, "%c.0.0", dsn.p[0]);
+	if (!span_eq(fits, dsn))
+		log_info("mapping DSN status " SPAN_FMT " into %s status " SPAN_FMT, SPAN_ARG(dsn), class,
+			 SPAN_ARG(fits));
+	return fits;
 }
 
 /* "[dsn] text" of a table behind a code; bare: "5.7.1 <subject>: class rejected: text". */
@@ -137,7 +141,7 @@ static enum outcome act_defer_if_reject(const struct action *a)
 
 static enum outcome act_discard(const struct action *a)
 {
-	if (a->c->warn_only || a->s->tx == NULL)
+	if (a->s->tx == NULL)
 		return DUNNO;
 	log_it(a, "discard", "triggers DISCARD action");
 	a->s->tx->discard = true;
@@ -146,7 +150,7 @@ static enum outcome act_discard(const struct action *a)
 
 static enum outcome act_hold(const struct action *a)
 {
-	if (a->c->warn_only || a->s->tx == NULL || a->s->tx->hold)
+	if (a->s->tx == NULL || a->s->tx->hold)
 		return DUNNO;
 	log_it(a, "hold", "triggers HOLD action");
 	a->s->tx->hold = true;
@@ -155,7 +159,7 @@ static enum outcome act_hold(const struct action *a)
 
 static enum outcome act_filter(const struct action *a)
 {
-	if (a->c->warn_only || a->s->tx == NULL)
+	if (a->s->tx == NULL)
 		return DUNNO;
 	if (span_chr(a->text, ':') < 0 || a->text.n > 500) {
 		log_warning("access table: FILTER needs transport:destination");
@@ -168,7 +172,7 @@ static enum outcome act_filter(const struct action *a)
 
 static enum outcome act_redirect(const struct action *a)
 {
-	if (a->c->warn_only || a->s->tx == NULL)
+	if (a->s->tx == NULL)
 		return DUNNO;
 	if (!address_valid(a->text, conf.smtputf8)) {
 		log_warning("access table: REDIRECT needs an address");
@@ -183,16 +187,16 @@ static enum outcome act_bcc(const struct action *a)
 {
 	struct transaction *tx = a->s->tx;
 
-	if (a->c->warn_only || tx == NULL || tx->bccs >= 100)
+	if (tx == NULL || tx->bccs >= 100)
 		return DUNNO;
 	if (!address_valid(a->text, conf.smtputf8)) {
 		log_warning("access table: BCC needs an address");
 		return DUNNO;
 	}
+	log_trigger(a, "bcc", "BCC");
 	for (size_t i = 0; i < tx->bccs; i++)
 		if (span_eq(tx->bcc[i], a->text))
 			return DUNNO;
-	log_trigger(a, "bcc", "BCC");
 	if (tx->bccs == tx->bcc_cap)
 		tx->bcc = arena_grow(&a->s->tx_arena, tx->bcc, tx->bccs, &tx->bcc_cap, sizeof(*tx->bcc));
 	tx->bcc[tx->bccs++] = span_dup(&a->s->tx_arena, a->text);
@@ -203,7 +207,7 @@ static enum outcome act_prepend(const struct action *a)
 {
 	struct transaction *tx = a->s->tx;
 
-	if (a->c->warn_only || tx == NULL)
+	if (tx == NULL)
 		return DUNNO;
 	if (span_chr(a->text, ':') <= 0 || tx->prepend.n > 8000) {
 		log_warning("access table: PREPEND needs headername: headervalue");

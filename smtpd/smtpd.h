@@ -124,7 +124,6 @@ struct transaction {
 	struct mail_params mail;
 	struct env_rcpt *rcpt;
 	size_t rcpts, rcpt_cap, rcpt_bytes, overshoot;
-	uint64_t chunk_bytes; /* of BDAT so far, as they came */
 	struct qid qid;	      /* from the first accepted recipient on */
 	int64_t arrival_us;
 	/* what access tables said */
@@ -178,6 +177,7 @@ struct session {
 	bool auth_excepted;
 	/* TLS */
 	struct tls_info *tls; /* NULL: clear text */
+	bool tls_refused;     /* for the certificate that it showed, or not */
 	/* delayed verdicts of restrictions */
 	struct verdict defer_if_permit, defer_if_reject; /* code 0: none; of the check that runs */
 	struct verdict wish[3]; /* defer_if_permit of client, HELO, sender, when they are judged at once */
@@ -197,6 +197,8 @@ const char *session_client(const struct session *s); /* "name[addr]"; in the ses
 void transaction_end(struct session *s);
 /* Before commands that say who the client is (XCLIENT). */
 void session_identify(struct session *s);
+/* By name and address; false for an empty list. */
+bool session_in_list(const struct session *s, struct match_list *l);
 /* Reads one line of an exchange inside a command (AUTH). false: the connection is over. */
 bool session_line(struct session *s, struct span *line, size_t max);
 bool session_lost(struct session *s, enum rc rc); /* logs why; always false */
@@ -235,6 +237,8 @@ void command_log_counts(const struct session *s, struct buf *out);
 
 /* ---- cmd_*.c: each returns whether it counts as done ---- */
 bool cmd_helo(struct session *s, struct span arg);
+/* For logs, headers and tables: what no host name holds becomes '?'. */
+struct span neutral_name(struct arena *a, struct span name);
 bool cmd_ehlo(struct session *s, struct span arg);
 bool cmd_lhlo(struct session *s, struct span arg);
 bool cmd_mail(struct session *s, struct span arg);
@@ -252,6 +256,11 @@ bool cmd_xclient(struct session *s, struct span arg);
 bool cmd_xforward(struct session *s, struct span arg);
 /* Reads an address of a command: the path as given in, the address in external form out. NULL, or a reply. */
 const char *take_path(struct session *s, struct span path, bool utf8, bool null_ok, struct span *out);
+/* The warning that goes with such a refusal; `text` as the client sent it. log_strict: when `said`, a reply of
+ * params_path(), is one. */
+void log_bad_address(struct session *s, const char *verb, struct span text);
+void log_strict(struct session *s, const char *verb, const char *said, struct span arg);
+struct span bracketed(struct session *s, struct span path);
 bool tls_start(struct session *s);
 bool auth_offered(const struct session *s);
 /* " PLAIN LOGIN" of what is announced now; "" none. */
@@ -288,8 +297,9 @@ struct content *content_open(struct session *s, bool chunked);
 /* Takes bytes off *in: all, or those up to the end mark. */
 void content_feed(struct session *s, struct content *c, struct span *in);
 struct data_scan *content_scan(struct content *c);
-/* As RFC 1870 section 5 counts: line ends are two octets. */
+/* As RFC 1870 section 5 counts: line ends are two octets. The total counts the end that the last line may still get. */
 uint64_t content_bytes(const struct content *c);
+uint64_t content_total(const struct content *c);
 /* Hands the message to cleanup(8); frees. The verdict's code is 0 when it is on stable storage. */
 struct verdict content_submit(struct session *s, struct content **c);
 void content_abort(struct session *s, struct content **c);

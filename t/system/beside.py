@@ -27,7 +27,7 @@ class LowDns(Dns):
 class Talk:
     def __init__(self, host, port, wrapped=False):
         self.s = socket.create_connection((host, port), 30)
-        self.s.settimeout(30)
+        self.s.settimeout(8)
         self.buf = b""
         if wrapped:
             self.tls()
@@ -43,7 +43,9 @@ class Talk:
             while b"\n" not in self.buf:
                 try:
                     more = self.s.recv(65536)
-                except (ConnectionResetError, ssl.SSLError):
+                except TimeoutError:
+                    return "\n".join(lines + ["<silent>", "<closed>"])
+                except OSError:
                     more = b""
                 if not more:
                     return "\n".join(lines + ["<closed>"])
@@ -79,6 +81,7 @@ def plain(text):
 
 def plain_log(line):
     line = re.sub(r"^(warning: |NOQUEUE: )?[0-9A-F]{8,}: ", r"\1ID: ", line)
+    line = re.sub(r"(error:\w+:SSL routines::[^:]*:).*", r"\1", line)
     line = re.sub(r"orig_queue_id=[0-9A-F]{8,}", "orig_queue_id=ID", plain(line))
     return line.replace(NET + ".2", NET + ".1")
 
@@ -91,6 +94,8 @@ class Side:
 
     def new_lines(self):
         """What smtpd logged since the last call."""
+        if not os.path.exists(self.mta.maillog):
+            return []
         with open(self.mta.maillog, "rb") as f:
             f.seek(self.at)
             new = f.read()
@@ -154,11 +159,11 @@ class Beside:
         theirs = peer.Peer(os.path.join(self.base, "debian"), main=self.main, listen=(), host=NET + ".1", resolver=self.dns.host, master=self.lines(1, port))
         ours = Instance(os.path.join(self.base, "ours"), listen=(), host=NET + ".2", master=self.lines(2, port), main={
             **self.main, "resolver_nameservers": f"{self.dns.host}:53", "maillog_file_prefixes": self.base, **self.ours_only})
-        theirs.port = ours.port = port
         self.sides = Side(theirs), Side(ours)
         try:
             theirs.start()
             ours.start()
+            theirs.port = ours.port = port
             for side in self.sides:
                 side.settle()
         except Exception:
