@@ -90,6 +90,5 @@ bool cmd_starttls(struct session *s, struct span arg)
 	/* RFC 3207 section 4.2: what the client said before is forgotten. */
 	s->helo = SPAN_NONE;
 	s->sasl_user = s->sasl_method = SPAN_NONE;
-	s->esmtp = false;
 	return tls_start(s) || s->tls_refused; /* STARTTLS itself is done, though the client is sent away */
 }

@@ -620,6 +620,7 @@ bool check_etrn(struct session *s, struct span domain)
 	bool ok = true;
 
 	arena_init(&a);
+	s->etrn = domain;
 	if (conf.delay_reject)
 		ok = (run_client(s, &c) != REJECT && run_helo(s, &c) != REJECT) || refuse(s, &c);
 	c.stage = AT_ETRN;
@@ -627,6 +628,7 @@ bool check_etrn(struct session *s, struct span domain)
 	c.class = "Etrn command";
 	if (ok)
 		ok = run_last(s, &c) != REJECT || refuse(s, &c);
+	s->etrn = SPAN_NONE;
 	arena_release(&a);
 	return ok;
 }

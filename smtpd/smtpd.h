@@ -158,6 +158,7 @@ struct session {
 	struct forward fwd;
 	/* the conversation */
 	struct span helo;
+	struct span etrn;     /* the domain of the ETRN that runs */
 	struct span rcpt_now; /* of the command that runs; for footers */
 	bool esmtp, greeted;
 	const char *where;		 /* the last command, for the log */

@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -141,16 +142,16 @@ class Side:
 
 
 class Beside:
-    """with Beside(main, {service: -o settings}, records=[dnsmasq lines]) as b: b.sides is (theirs, ours). "<side>" in the settings is the last
-    part of the address of a server that each side has for itself: 1 of theirs, 2 of ours."""
+    """with Beside(main, {service: -o settings}, records=[dnsmasq lines]) as b: b.sides is (theirs, ours). "<port>" in the settings is the
+    port of a server that each side has for itself: ports[0] of theirs, ports[1] of ours."""
 
-    def __init__(self, main, services, records=(), master=(), ours=None):
+    def __init__(self, main, services, records=(), ports=(0, 0)):
         main = {"inet_interfaces": "all", **main}
-        self.main, self.services, self.records, self.master, self.ours_only = main, services, records, list(master), ours or {}
+        self.main, self.services, self.records, self.ports = main, services, records, ports
 
     def lines(self, side, port):
-        return [f"{NET}.{side}:{port[n]} inet n - n - - smtpd" + "".join(f"\n  -o {{ {k} = {v.replace('<side>', str(side))} }}" for k, v in o.items())
-                for n, o in self.services.items()] + self.master
+        return [f"{NET}.{side}:{port[n]} inet n - n - - smtpd" + "".join(f"\n  -o {{ {k} = {v.replace('<port>', str(self.ports[side - 1]))} }}" for k, v in o.items())
+                for n, o in self.services.items()]
 
     def __enter__(self):
         self.base = scratch("postern-debian.")
@@ -158,18 +159,23 @@ class Beside:
         port = {name: 20001 + n for n, name in enumerate(self.services)}
         theirs = peer.Peer(os.path.join(self.base, "debian"), main=self.main, listen=(), host=NET + ".1", resolver=self.dns.host, master=self.lines(1, port))
         ours = Instance(os.path.join(self.base, "ours"), listen=(), host=NET + ".2", master=self.lines(2, port), main={
-            **self.main, "resolver_nameservers": f"{self.dns.host}:53", "maillog_file_prefixes": self.base, **self.ours_only})
+            **self.main, "resolver_nameservers": f"{self.dns.host}:53", "maillog_file_prefixes": self.base})
         self.sides = Side(theirs), Side(ours)
         try:
             theirs.start()
             ours.start()
             theirs.port = ours.port = port
-            for side in self.sides:
-                side.settle()
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(Side.settle, self.sides))
         except Exception:
             self.__exit__()
             raise
         return self
+
+    def run(self, *args, **kw):
+        """Both sides at a time: [theirs, ours]."""
+        with ThreadPoolExecutor(2) as pool:
+            return [f.result() for f in [pool.submit(s.run, *args, **kw) for s in self.sides]]
 
     def __exit__(self, *exc):
         for s in self.sides:

@@ -154,9 +154,8 @@ CASES = {
     "authrates": ({**AUTH, "smtpd_client_auth_rate_limit": "2", **COUNTED}, [[H, "AUTH FOO", "AUTH PLAIN " + b64("\0x\0y"), PLAIN, PLAIN, "AUTH"]]),
     "tlsrates": ({**TLS, "smtpd_client_new_tls_session_rate_limit": "1", **COUNTED}, [[H, "STARTTLS", ("tls",), H], [H, "STARTTLS", ("tls",), H]]),
     "connections": ({"smtpd_client_connection_rate_limit": "3", **COUNTED}, [["NOOP"], ["NOOP"], ["NOOP"], ["NOOP"]]),
-    "discards2": ({"smtpd_discard_ehlo_keywords": "pipelining size vrfy etrn starttls auth xclient xforward", **TLS, **AUTH}, [[H, "HELO x"]]),
-    "discards3": ({"smtpd_discard_ehlo_keywords": "8bitmime dsn smtputf8 chunking enhancedstatuscodes", **TLS, **AUTH}, [[H, "HELO x"]]),
-    "discards": ({"smtpd_discard_ehlo_keywords": "pipelining size vrfy etrn starttls auth xclient xforward enhancedstatuscodes 8bitmime dsn smtputf8 chunking xverp", **TLS, **AUTH}, [[H, "HELO x"]]),
+    "discards": ({"smtpd_discard_ehlo_keywords": "pipelining size vrfy etrn starttls auth xclient xforward", **TLS, **AUTH}, [[H, "HELO x"]]),
+    "discards2": ({"smtpd_discard_ehlo_keywords": "8bitmime dsn chunking", **TLS, **AUTH}, [[H, "HELO x"]]),
     "helos": ({}, [["EHLO x", "HELO y", M, "RCPT TO:<no@localhost>"], ["HELO y", M, "EHLO x", "RCPT TO:<no@localhost>", M, "RCPT TO:<no@localhost>"]]),
 }
 KNOWN = {}
@@ -178,7 +177,7 @@ def both(tmp_path_factory):
 def test_dialogues_are_those_of_debian(both, case):
     wrong = []
     for n, d in enumerate(CASES[case][1]):
-        (theirs, their_log), (ours, our_log) = (side.run(case, d, log=True, wrapped=case == "wrapped") for side in both.sides)
+        (theirs, their_log), (ours, our_log) = both.run(case, d, log=True, wrapped=case == "wrapped")
         wrong += differences(f"{case} {n}", d, theirs, ours)
         wrong += log_differences(f"{case} {n}", their_log, our_log)
     assert not wrong, "\n" + "\n".join(wrong)
