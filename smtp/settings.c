@@ -178,8 +178,7 @@ static void read_tls(void)
 		.fingerprint_digest = settings_str("tls_fingerprint_digest"),
 		.verify_depth = (int)settings_int("tls_scert_verifydepth"),
 	};
-	tls_prepare();
-	if (tls_client_new(&c, &settings.tls, &e) != RC_OK)
+	if (tls_prepare(service_conf(), &e) != RC_OK || tls_client_new(&c, &settings.tls, &e) != RC_OK)
 		die("%s", e.text);
 }
 

@@ -230,7 +230,8 @@ bool cmd_bdat(struct session *s, struct span arg)
 		return false;
 	}
 	if (s->bdat_failed) {
-		if (chunk_refused(s, &ch)) /* a transaction that is there has no content: MAIL begins another */
+		if (chunk_refused(s,
+				  &ch)) /* a transaction that is there has no content: MAIL begins another */
 			reply(s, "551 5.0.0 Discarded %llu bytes after earlier error",
 			      (unsigned long long)ch.bytes);
 		return false;
@@ -243,7 +244,8 @@ bool cmd_bdat(struct session *s, struct span arg)
 	if (conf.message_size_limit > 0 &&
 	    (ch.bytes > (uint64_t)conf.message_size_limit ||
 	     content_bytes(s->tx->content) + ch.bytes > (uint64_t)conf.message_size_limit)) {
-		log_warning("%s: BDAT request from %s exceeds message size limit", s->tx->qid.s, session_client(s));
+		log_warning("%s: BDAT request from %s exceeds message size limit", s->tx->qid.s,
+			    session_client(s));
 		if (chunk_refused(s, &ch)) {
 			reply(s, "552 5.3.4 Chunk exceeds message size limit");
 			transaction_end(s);

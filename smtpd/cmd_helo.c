@@ -4,21 +4,13 @@
 static const struct {
 	const char *name;
 	unsigned bit;
-} keywords[] = { { "8bitmime", KW_8BITMIME },
-		 { "auth", KW_AUTH },
-		 { "etrn", KW_ETRN },
-		 { "pipelining", KW_PIPELINING },
-		 { "size", KW_SIZE },
-		 { "vrfy", KW_VRFY },
-		 { "xclient", KW_XCLIENT },
-		 { "xforward", KW_XFORWARD },
-		 { "starttls", KW_STARTTLS },
-		 { "enhancedstatuscodes", KW_ESC },
-		 { "dsn", KW_DSN },
-		 { "smtputf8", KW_SMTPUTF8 },
-		 { "chunking", KW_CHUNKING },
-		 { "xverp", KW_XVERP },
-		 { "silent-discard", KW_SILENT } };
+} keywords[] = {
+	{ "8bitmime", KW_8BITMIME },	   { "auth", KW_AUTH },		{ "etrn", KW_ETRN },
+	{ "pipelining", KW_PIPELINING },   { "size", KW_SIZE },		{ "vrfy", KW_VRFY },
+	{ "xclient", KW_XCLIENT },	   { "xforward", KW_XFORWARD }, { "starttls", KW_STARTTLS },
+	{ "enhancedstatuscodes", KW_ESC }, { "dsn", KW_DSN },		{ "smtputf8", KW_SMTPUTF8 },
+	{ "chunking", KW_CHUNKING },	   { "xverp", KW_XVERP },	{ "silent-discard", KW_SILENT }
+};
 
 unsigned ehlo_keyword(struct span name)
 {

@@ -124,6 +124,8 @@ bool cmd_mail(struct session *s, struct span arg)
 		transaction_end(s);
 		return false;
 	}
+	if (!conf.delay_open)
+		transaction_name(s);
 	reply(s, "250 2.1.0 Ok");
 	return true;
 }

@@ -36,10 +36,11 @@ static void log_origin(const struct session *s, char *text, size_t size)
 		(void)snprintf(id, sizeof(id), ", orig_queue_id=" SPAN_FMT, SPAN_ARG(f->ident));
 	if (known(f->addr))
 		(void)snprintf(addr, sizeof(addr), "[" SPAN_FMT "]", SPAN_ARG(f->addr));
-	(void)snprintf(text, size, "%s, orig_client=" SPAN_FMT "%s", id, SPAN_ARG(span_head(f->name, 300)), addr);
+	(void)snprintf(text, size, "%s, orig_client=" SPAN_FMT "%s", id, SPAN_ARG(span_head(f->name, 300)),
+		       addr);
 }
 
-static void name_message(struct session *s)
+void transaction_name(struct session *s)
 {
 	char login[700] = "", first[700] = "";
 
@@ -66,7 +67,7 @@ static void add(struct session *s, struct span addr, const struct rcpt_params *p
 	tx->rcpt[tx->rcpts++] = (struct env_rcpt){ .addr = addr, .orcpt = p->orcpt, .notify = p->notify };
 	tx->rcpt_bytes += addr.n + p->orcpt.n + PER_RCPT;
 	if (tx->qid.s[0] == '\0')
-		name_message(s);
+		transaction_name(s);
 }
 
 static bool too_many(struct session *s)

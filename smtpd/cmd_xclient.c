@@ -169,9 +169,9 @@ struct identity {
 
 static struct identity identity_of(const struct session *s)
 {
-	return (struct identity){ s->name,	  s->rname,	 s->addr,	s->local_addr, s->helo, s->sasl_user,
-				  s->sasl_method, s->name_code,	 s->rname_code, s->port,       s->local_port,
-				  s->ip,	  s->esmtp };
+	return (struct identity){ s->name,	 s->rname,	 s->addr,      s->local_addr, s->helo,
+				  s->sasl_user,	 s->sasl_method, s->name_code, s->rname_code, s->port,
+				  s->local_port, s->ip,		 s->esmtp };
 }
 
 static void identity_restore(struct session *s, const struct identity *i)

@@ -188,6 +188,35 @@ bool rules_guard(const struct rule_list *l)
 
 /* ---- running ---- */
 
+void log_permit(struct session *s, struct check *c, const char *action, const char *from)
+{
+	struct err e;
+
+	if (match_list_empty(conf.log_permits) ||
+	    match_domain(conf.log_permits, span_str(action), &e) != RC_OK)
+		return;
+	log_action(s, "permit", s->where, c->rcpt,
+		   arena_printf(c->a, "action=%s for %s=" SPAN_FMT " %s", action, c->class,
+				SPAN_ARG(c->subject), from));
+}
+
+/* What a restriction that permits has judged: the client, the recipient, or what its list is about. */
+static void log_permitted(struct session *s, struct check *c, const struct restriction *def)
+{
+	struct check of = *c;
+
+	if (def->arg == ARG_TABLE || def->arg == ARG_SERVICE || strncmp(def->name, "permit", 6) != 0)
+		return; /* a table speaks for itself (access_result()), a class through what is in it */
+	if (strstr(def->name, "_destination") != NULL || strstr(def->name, "_backup") != NULL) {
+		of.class = "Recipient address";
+		of.subject = c->rcpt;
+	} else if (def->name[6] != '\0') {
+		of.class = "Client host";
+		of.subject = span_printf(c->a, "%s", session_client(s));
+	}
+	log_permit(s, &of, def->name, "");
+}
+
 enum outcome rules_run(struct session *s, struct check *c, const struct rule_list *l)
 {
 	bool outer = c->warn_only;
@@ -212,6 +241,8 @@ enum outcome rules_run(struct session *s, struct check *c, const struct rule_lis
 		c->subject = subject;
 		c->class = class;
 		o = l->rule[i].def->run(s, c, &l->rule[i]);
+		if (o == PERMIT)
+			log_permitted(s, c, l->rule[i].def);
 		c->warn_only = outer;
 		if (o == REJECT && s->defer_if_reject.code != 0 && c->verdict.code >= 500)
 			c->verdict = s->defer_if_reject;
@@ -283,7 +314,8 @@ enum outcome rules_run_text(struct session *s, struct check *c, struct span text
 			if (def == NULL)
 				log_warning("unknown smtpd restriction: \"" SPAN_FMT "\"", SPAN_ARG(word));
 			else
-				log_warning("access table %s: " SPAN_FMT " cannot be used in a result: name a "
+				log_warning("access table %s: " SPAN_FMT
+					    " cannot be used in a result: name a "
 					    "restriction class instead",
 					    table, SPAN_ARG(word));
 			return restrict_config_error(c);
@@ -530,6 +562,10 @@ static enum outcome run_all_for_rcpt(struct session *s, struct check *c)
 	if ((o = run_rcpt_list(s, c, conf.relay_first ? AT_RECIPIENT : AT_RELAY)) == REJECT ||
 	    o == PERMIT_ALL)
 		return o;
+	if (s->defer_if_permit.code != 0) { /* comes true before anything is told of the recipient */
+		c->verdict = s->defer_if_permit;
+		return REJECT;
+	}
 	if (conf.reject_unlisted_rcpt) {
 		c->stage = AT_RECIPIENT;
 		c->subject = c->rcpt;

@@ -9,7 +9,7 @@ struct action {
 	struct check *c;
 	struct span text; /* behind the action's word */
 	struct span subject;
-	const char *class;
+	const char *class, *source; /* source: the table's name */
 };
 
 static const char *story(const struct action *a, const char *otherwise)
@@ -64,7 +64,8 @@ struct span restrict_fitting_dsn(const char *class, struct span dsn, struct aren
 	    span_to_u64(span_skip(dsn, 4), 999, &detail) != RC_OK)
 		return dsn;
 	other = fitting_detail(class, (unsigned)detail);
-	fits = other != NULL ? span_printf(a, "%c.1.%s", dsn.p[0], other) : span_printf(a, "%c.0.0", dsn.p[0]);
+	fits =
+	    other != NULL ? span_printf(a, "%c.1.%s", dsn.p[0], other) : span_printf(a, "%c.0.0", dsn.p[0]);
 	if (!span_eq(fits, dsn))
 		log_info("mapping DSN status " SPAN_FMT " into %s status " SPAN_FMT, SPAN_ARG(dsn), class,
 			 SPAN_ARG(fits));
@@ -90,7 +91,7 @@ static enum outcome refuse(const struct action *a, int64_t code, const char *dsn
 
 static enum outcome act_ok(const struct action *a)
 {
-	(void)a;
+	log_permit(a->s, a->c, "OK", arena_printf(a->c->a, "from %s", a->source));
 	return PERMIT;
 }
 
@@ -263,7 +264,7 @@ static bool all_digits(struct span w)
 enum outcome access_result(struct session *s, struct check *c, struct span value, const char *source,
 			   struct span subject, const char *class)
 {
-	struct action a = { .s = s, .c = c, .subject = subject, .class = class };
+	struct action a = { .s = s, .c = c, .subject = subject, .class = class, .source = source };
 	struct span word = SPAN_NONE, rest = value;
 	uint64_t code = 0;
 
@@ -276,7 +277,7 @@ enum outcome access_result(struct session *s, struct check *c, struct span value
 		if (span_is_ci(word, actions[i].word))
 			return actions[i].run(&a);
 	if (all_digits(span_trim(value)))
-		return PERMIT; /* made by tools that build tables of networks */
+		return act_ok(&a); /* made by tools that build tables of networks */
 	if (word.n == 3 && (word.p[0] == '4' || word.p[0] == '5') && span_to_u64(word, 599, &code) == RC_OK)
 		return refuse(&a, (int64_t)code, code >= 500 ? "5.7.1" : "4.7.1", "Access denied");
 	return rules_run_text(s, c, value, source);

@@ -158,7 +158,8 @@ static void put_security(struct buf *b, const struct session *s)
 {
 	put(b, "sasl_method", s->sasl_method);
 	put(b, "sasl_username", s->sasl_user);
-	put(b, "sasl_sender", s->tx != NULL && !span_is(s->tx->mail.auth, "<>") ? s->tx->mail.auth : SPAN_NONE);
+	put(b, "sasl_sender",
+	    s->tx != NULL && !span_is(s->tx->mail.auth, "<>") ? s->tx->mail.auth : SPAN_NONE);
 	put(b, "ccert_subject", s->tls != NULL ? span_str(s->tls->peer_subject) : SPAN_NONE);
 	put(b, "ccert_issuer", s->tls != NULL ? span_str(s->tls->peer_issuer) : SPAN_NONE);
 	put(b, "ccert_fingerprint", s->tls != NULL ? span_str(s->tls->peer_fingerprint) : SPAN_NONE);
@@ -175,9 +176,11 @@ static void make_request(struct session *s, struct check *c, const struct policy
 	struct transaction *tx = s->tx;
 	char instance[60] = "";
 
-	if (tx != NULL && strcmp(s->where, "MAIL") != 0) /* the message is not begun before that is accepted */
+	if (tx != NULL &&
+	    strcmp(s->where, "MAIL") != 0) /* the message is not begun before that is accepted */
 		(void)snprintf(instance, sizeof(instance), "%lx.%llx.%zx.0", (long)getpid(),
-		       (unsigned long long)(tx != NULL ? tx->arrival_us : 0), tx != NULL ? tx->rcpts : 0);
+			       (unsigned long long)(tx != NULL ? tx->arrival_us : 0),
+			       tx != NULL ? tx->rcpts : 0);
 	put(b, "request", SPAN("smtpd_access_policy"));
 	put(b, "protocol_state", span_str(protocol_state(s, c)));
 	put(b, "protocol_name", span_str(session_proto(s)));

@@ -30,6 +30,17 @@ static struct match_list *list(const char *name, bool parents)
 	return l;
 }
 
+/* Of words. */
+static struct match_list *exact(const char *name)
+{
+	struct match_list *l;
+	struct err e;
+
+	if (match_list_open(name, span_str(str(name)), MATCH_EXACT, &l, &e) != RC_OK)
+		die("%s", e.text);
+	return l;
+}
+
 static struct maps *tables(const char *name, struct span value)
 {
 	struct maps *m;
@@ -213,6 +224,9 @@ static void load_protocol(void)
 	conf.bare_lf_except = list("smtpd_forbid_bare_newline_exclusions", false);
 	conf.reject_footer = conf_raw(service_conf(), "smtpd_reject_footer");
 	conf.footer_maps = texts("smtpd_reject_footer_maps");
+	conf.delay_open = yes("smtpd_delay_open_until_valid_rcpt");
+	conf.debug_peers =
+	    list("debug_peer_list", has_word("parent_domain_matches_subdomains", "debug_peer_list"));
 	conf.reject_filter = texts("smtpd_reject_filter_maps");
 	conf.command_filter = texts("smtpd_command_filter");
 	conf.delimiter = str("recipient_delimiter");
@@ -338,11 +352,7 @@ static const char *auth_path(void)
 /* "!name" refuses a mechanism, "static:rest" lets the others pass; the first that matches decides. */
 static void load_mech_filter(void)
 {
-	struct err e;
-
-	if (match_list_open("smtpd_sasl_mechanism_filter", span_str(str("smtpd_sasl_mechanism_filter")),
-			    MATCH_EXACT, &conf.mech_filter, &e) != RC_OK)
-		die("%s", e.text);
+	conf.mech_filter = exact("smtpd_sasl_mechanism_filter");
 }
 
 static void load_auth(void)
@@ -412,7 +422,6 @@ static void load_tls(void)
 	conf.tls_loglevel = level_of(str("smtpd_tls_loglevel"));
 	if (conf.tls == TLS_NONE)
 		return;
-	tls_prepare();
 	c.protocols = str(conf.tls == TLS_ENCRYPT ? "smtpd_tls_mandatory_protocols" : "smtpd_tls_protocols");
 	c.ciphers = cipher_list(conf.tls == TLS_ENCRYPT);
 	c.eecdh = str("tls_eecdh_auto_curves");
@@ -423,7 +432,7 @@ static void load_tls(void)
 	c.fingerprint_digest = str("smtpd_tls_fingerprint_digest");
 	c.preempt = yes("tls_preempt_cipherlist");
 	c.sni = str("tls_server_sni_maps")[0] != '\0';
-	if (tls_server_new(&c, &conf.tls_server, &e) != RC_OK)
+	if (tls_prepare(service_conf(), &e) != RC_OK || tls_server_new(&c, &conf.tls_server, &e) != RC_OK)
 		die("%s", e.text);
 }
 
@@ -445,6 +454,7 @@ static void load_restrictions(void)
 	conf.mynetworks = list("mynetworks", has_word("parent_domain_matches_subdomains", "mynetworks"));
 	conf.backup_networks = list("permit_mx_backup_networks", has_word("parent_domain_matches_subdomains",
 									  "permit_mx_backup_networks"));
+	conf.log_permits = exact("smtpd_log_access_permit_actions");
 	conf.show_table = yes("show_user_unknown_table_name");
 	conf.delay_reject = yes("smtpd_delay_reject");
 	conf.notice_classes = transcript_classes();

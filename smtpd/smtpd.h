@@ -56,7 +56,8 @@ struct smtpd_conf {
 	bool reject_unlisted_rcpt, reject_unlisted_sender, relay_first, forbid_unauth_pipe;
 	enum bare_lf bare_lf;
 	int64_t bare_lf_code;
-	bool strict_utf8;
+	bool strict_utf8,
+	    delay_open;	 /* delay_open: a message has no queue id before its first good recipient */
 	bool show_table; /* show_user_unknown_table_name */
 	const char *reject_footer, *delimiter, *null_key;
 	unsigned discard_ehlo; /* bits of ehlo keywords */
@@ -94,7 +95,7 @@ struct smtpd_conf {
 	int64_t before_timeout_s;
 	/* lists and tables */
 	struct match_list *mynetworks, *xclient, *xforward, *verp_clients, *bare_lf_except, *auth_except,
-	    *limit_except, *local_ip, *mech_filter, *backup_networks;
+	    *limit_except, *local_ip, *mech_filter, *backup_networks, *log_permits, *debug_peers;
 	struct maps *command_filter, *footer_maps, *reject_filter;
 	const char *verp_delims, *verp_filter;
 	struct own_domains *own;
@@ -124,7 +125,7 @@ struct transaction {
 	struct mail_params mail;
 	struct env_rcpt *rcpt;
 	size_t rcpts, rcpt_cap, rcpt_bytes, overshoot;
-	struct qid qid;	      /* from the first accepted recipient on */
+	struct qid qid; /* from the first accepted recipient on */
 	int64_t arrival_us;
 	/* what access tables said */
 	bool hold, discard;
@@ -184,6 +185,7 @@ struct session {
 	struct verdict wish[3]; /* defer_if_permit of client, HELO, sender, when they are judged at once */
 	/* the transcript */
 	struct buf said;
+	bool traced;		      /* debug_peer_list: every line is logged */
 	unsigned said_lines, trouble; /* trouble: bits of transcript.h */
 	bool policy, quiet;	      /* the next reply is one of a restriction; no notice is sent */
 	const char *ended_by;	      /* NULL: QUIT */
@@ -244,6 +246,8 @@ bool cmd_ehlo(struct session *s, struct span arg);
 bool cmd_lhlo(struct session *s, struct span arg);
 bool cmd_mail(struct session *s, struct span arg);
 bool cmd_rcpt(struct session *s, struct span arg);
+/* The message gets its queue id, and the log the line that says whose it is. */
+void transaction_name(struct session *s);
 bool cmd_data(struct session *s, struct span arg);
 bool cmd_bdat(struct session *s, struct span arg);
 bool cmd_rset(struct session *s, struct span arg);

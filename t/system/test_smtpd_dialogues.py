@@ -13,7 +13,7 @@ pytestmark = NEEDS
 ALL = os.environ.get("POSTERN_ALL_DIALOGUES")
 
 MAIN = {
-    "myhostname": "mail.example.test", "mydomain": "example.test", "mydestination": "localhost, mail.example.test", "mynetworks": "192.0.2.0/28",
+    "myhostname": "mail.example.test", "mydomain": "example.test", "mydestination": "localhost, mail.example.test", "mynetworks": "192.0.2.0/28", "relay_domains": "relay.test",
     "compatibility_level": "3.6", "local_recipient_maps": "inline:{ bob=x, ann=x }", "alias_maps": "", "alias_database": "", "smtputf8_enable": "yes",
     "smtpd_authorized_xclient_hosts": "127.0.0.1", "smtpd_authorized_xforward_hosts": "127.0.0.1", "smtpd_error_sleep_time": "0",
     "smtpd_hard_error_limit": "1000", "smtpd_junk_command_limit": "1000", "smtpd_peername_lookup": "no", "inet_protocols": "all", "message_size_limit": "100000",
@@ -156,6 +156,16 @@ CASES = {
     "connections": ({"smtpd_client_connection_rate_limit": "3", **COUNTED}, [["NOOP"], ["NOOP"], ["NOOP"], ["NOOP"]]),
     "discards": ({"smtpd_discard_ehlo_keywords": "pipelining size vrfy etrn starttls auth xclient xforward", **TLS, **AUTH}, [[H, "HELO x"]]),
     "discards2": ({"smtpd_discard_ehlo_keywords": "8bitmime dsn chunking", **TLS, **AUTH}, [[H, "HELO x"]]),
+    "permits": ({"smtpd_log_access_permit_actions": "static:all", "smtpd_client_restrictions": "permit_mynetworks", "smtpd_helo_restrictions": "check_helo_access inline:{ client.test=OK }",
+                 "smtpd_sender_restrictions": "check_sender_access inline:{ a@good.test=OK, b@good.test=permit_mynetworks }", "smtpd_data_restrictions": "permit",
+                 "smtpd_end_of_data_restrictions": "permit"}, [["XCLIENT ADDR=192.0.2.5", H, M, R, D, END, "MAIL FROM:<b@good.test>", R], [H, M, R, "VRFY bob"], ["HELO other.test", M, R]]),
+    "permits2": ({**AUTH, "smtpd_log_access_permit_actions": "permit_mynetworks, check_recipient_access, permit_sasl_authenticated", "smtpd_client_restrictions": "permit_mynetworks",
+                  "smtpd_recipient_restrictions": "permit_inet_interfaces, check_recipient_access inline:{ bob@localhost=OK, ann@localhost=200 }, permit_auth_destination, reject"},
+                 [["XCLIENT ADDR=192.0.2.5", H, M, R, "RCPT TO:<ann@localhost>"], [H, PLAIN, M, R]]),
+    "permits3": ({"smtpd_log_access_permit_actions": "static:all", "smtpd_recipient_restrictions": "permit_auth_destination, reject", "smtpd_relay_restrictions": "permit_mx_backup, permit_inet_interfaces, reject",
+                  "smtpd_etrn_restrictions": "permit", "smtpd_delay_reject": "no", "smtpd_client_restrictions": "permit_sasl_authenticated", "smtpd_helo_restrictions": "permit_inet_interfaces"},
+                 [[H, M, R, "ETRN relay.test"]]),
+    "delayopen": ({"smtpd_delay_open_until_valid_rcpt": "no"}, [[H, M, "RCPT TO:<no@localhost>", R, "RSET", M, D, "RSET", "MAIL FROM:<b@good.test> SIZE=9999999"], [H, PLAIN, "XFORWARD NAME=x.test ADDR=1.2.3.4", M]]),
     "helos": ({}, [["EHLO x", "HELO y", M, "RCPT TO:<no@localhost>"], ["HELO y", M, "EHLO x", "RCPT TO:<no@localhost>", M, "RCPT TO:<no@localhost>"]]),
 }
 KNOWN = {}
