@@ -1,6 +1,7 @@
 /* settings.c - the parameters, read once; those of LMTP have a prefix of their own. */
 #include "client.h"
 #include "log/log.h"
+#include "map/dns_filter.h"
 
 #include <ifaddrs.h>
 #include <netdb.h>
@@ -285,6 +286,8 @@ void settings_read(bool lmtp)
 	settings.generic = read_maps("generic_maps", MAP_FOLD_KEY);
 	settings.status_filter = read_maps("delivery_status_filter", 0);
 	settings.reply_filter = read_maps("reply_filter", 0);
+	if (dns_filter_open(full("dns_reply_filter"), span_str(settings_str("dns_reply_filter")), &e) != RC_OK)
+		die("%s", e.text);
 	settings.ehlo_by_address =
 	    read_maps(lmtp ? "discard_lhlo_keyword_address_maps" : "discard_ehlo_keyword_address_maps", 0);
 	settings.ehlo_discard = settings_str(lmtp ? "discard_lhlo_keywords" : "discard_ehlo_keywords");

@@ -1,6 +1,7 @@
 /* settings.c - main.cf as smtpd reads it: once, in prepare(). */
 #include "restrict.h"
 #include "transcript.h"
+#include "map/dns_filter.h"
 #include "net/interfaces.h"
 
 struct smtpd_conf conf;
@@ -446,11 +447,14 @@ static void load_restrictions(void)
 		[AT_RECIPIENT] = "smtpd_recipient_restrictions",     [AT_DATA] = "smtpd_data_restrictions",
 		[AT_END_OF_DATA] = "smtpd_end_of_data_restrictions", [AT_ETRN] = "smtpd_etrn_restrictions",
 	};
+	struct err e;
 
 	conf.access_parents = has_word("parent_domain_matches_subdomains", "smtpd_access_maps");
 	conf.null_key = str("smtpd_null_access_lookup_key");
 	conf.rbl_reply = conf_raw(service_conf(), "default_rbl_reply");
 	conf.rbl_reply_maps = tables("rbl_reply_maps", span_str(str("rbl_reply_maps")));
+	if (dns_filter_open("smtpd_dns_reply_filter", span_str(str("smtpd_dns_reply_filter")), &e) != RC_OK)
+		die("%s", e.text);
 	conf.mynetworks = list("mynetworks", has_word("parent_domain_matches_subdomains", "mynetworks"));
 	conf.backup_networks = list("permit_mx_backup_networks", has_word("parent_domain_matches_subdomains",
 									  "permit_mx_backup_networks"));

@@ -189,6 +189,10 @@ CASES = {
     "rbl2": ({**r(client="reject_rbl_client bl.test"), "rbl_reply_maps": "inline:{ { bl.test = $$rbl_code 5.7.9 no; $$rbl_class [$$rbl_what] in $$rbl_domain$${rbl_reason?; $$rbl_reason} from $$client_name $$client_address $$helo_name $$sender $$recipient } }"}, clients(*XS)),
     "rbl3": ({**r(client="permit_rhswl_client rhs.test, reject_rbl_client bl.test=127.0.0.9", recipient="reject"), "default_rbl_reply": "$rbl_code Sorry $rbl_what", "maps_rbl_reject_code": "450"}, clients(*XS)),
     "rblmaps": ({**r(client="reject_maps_rbl"), "maps_rbl_domains": "wl.test, bl.test"}, clients(*XS[:4])),
+    "dnsfilter": ({"smtpd_dns_reply_filter": "pcre:{ { /^good\\.test\\. [0-9]+ IN MX 10 mx\\.good\\.test\\.$$/ ignore } { /^dangling/ IGNORE } { /^a-only\\.test\\. [0-9]+ IN A 192\\.0\\.2\\.12$$/ IGNORE } "
+                   "{ /^v6\\.test\\. .* AAAA 2001:db8::5$$/ IGNORE } { /^9\\.2\\.0\\.192\\.bl\\.test\\. .* TXT listed for/ IGNORE } { /^8\\.2\\.0\\.192\\.bl\\.test\\. .* A/ IGNORE } }",
+                   **r(sender="reject_unknown_sender_domain", client="reject_rbl_client bl.test", helo="reject_unknown_helo_hostname")},
+                  senders("a@good.test", "a@dangling.test", "a@a-only.test", "a@v6.test", "a@spam.test") + clients(*XS[:4]) + helos("a-only.test", "v6.test", "mx.good.test")),
     "client": (r(client="reject_unknown_client_hostname"), clients(*XS)),
     "client2": ({**r(client="reject_unknown_reverse_client_hostname"), "unknown_client_reject_code": "550"}, clients(*XS)),
     "client3": ({**r(client="reject_unknown_client_hostname"), "unknown_client_reject_code": "554", "smtpd_delay_reject": "no"}, clients(*XS)),
