@@ -8,7 +8,7 @@
  *   convert.c   8-bit content for 7-bit peers     generic.c   smtp_generic_maps
  *   checks.c    header and body checks            idle.c      connections kept for more mail
  *   pix.c       firewalls that hide the greeting  login_cache.c  log-ins that failed before
- *   lookup.c    questions to the resolver: search list, smtp_dns_reply_filter
+ *   lookup.c    questions to the resolver, and the search list
  *
  * A delivery is a task; a session belongs to one delivery at a time, or to the idle list. */
 #ifndef CLIENT_H
@@ -50,7 +50,7 @@ struct settings {
 	bool dns_defnames, dns_search; /* smtp_dns_resolver_options */
 	bool cname_names, quote_envelope, per_request, log_tls_status;
 	int64_t min_rate; /* bytes a second */
-	struct maps *dns_filter, *pix_maps;
+	struct maps *pix_maps;
 	const char *pix_workarounds, *use_srv, *service; /* service: smtp_tcp_port as written */
 	int64_t pix_threshold_s, pix_delay_s;
 	bool srv_fallback, srv_ignore_error;

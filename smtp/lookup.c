@@ -1,7 +1,5 @@
-/* lookup.c - what the client asks DNS: with the search list where smtp_dns_resolver_options wants it, and without the
- * records that smtp_dns_reply_filter ignores. */
+/* lookup.c - what the client asks DNS, with the search list where smtp_dns_resolver_options wants it. */
 #include "client.h"
-#include "log/log.h"
 
 #include <resolv.h>
 
@@ -39,67 +37,6 @@ static const char *type_name(enum dns_type t)
 	}
 }
 
-/* ---- the filter ---- */
-
-/* The record as smtp_dns_reply_filter is asked: "name. ttl IN type [preference] value". */
-static struct span record_text(const struct dns_rr *rr, struct arena *a)
-{
-	char addr[INET_TEXT_MAX];
-	struct span head =
-	    span_printf(a, SPAN_FMT ". %u IN %s", SPAN_ARG(rr->name), rr->ttl, type_name(rr->type));
-	switch (rr->type) {
-	case DNS_MX:
-		return span_printf(a, SPAN_FMT " %u " SPAN_FMT ".", SPAN_ARG(head), rr->pref,
-				   SPAN_ARG(rr->target));
-	case DNS_SRV:
-		return span_printf(a, SPAN_FMT " %u %u %u " SPAN_FMT ".", SPAN_ARG(head), rr->pref,
-				   rr->weight, rr->port, SPAN_ARG(rr->target));
-	default:
-		inet_addr_text(&rr->addr, addr);
-		return span_printf(a, SPAN_FMT " %s", SPAN_ARG(head), addr);
-	}
-}
-
-/* RC_OK: stays; RC_NOTFOUND: ignored; RC_AGAIN: the table failed, or says what nobody understands. */
-static enum rc filter_one(const struct dns_rr *rr, struct arena *a)
-{
-	struct span text = record_text(rr, a), value, word;
-	struct err e;
-	switch (maps_lookup(settings.dns_filter, text, a, &value, &e)) {
-	case RC_NOTFOUND:
-		return RC_OK;
-	case RC_OK:
-		break;
-	default:
-		log_warning("%s", e.text);
-		return RC_AGAIN;
-	}
-	if (span_next_word(&value, " \t", &word) && span_is_ci(word, "IGNORE")) {
-		log_info("ignoring DNS RR: " SPAN_FMT, SPAN_ARG(text));
-		return RC_NOTFOUND;
-	}
-	log_warning("DNS reply filter: unknown action for " SPAN_FMT, SPAN_ARG(text));
-	return RC_AGAIN;
-}
-
-static enum rc filter(struct dns_answer *answer, struct arena *a)
-{
-	size_t keep = 0;
-	if (maps_empty(settings.dns_filter))
-		return RC_OK;
-	for (size_t i = 0; i < answer->n; i++) {
-		enum rc rc = filter_one(&answer->rr[i], a);
-		if (rc == RC_AGAIN)
-			return rc;
-		if (rc == RC_OK)
-			answer->rr[keep++] = answer->rr[i];
-	}
-	answer->n = keep;
-	return keep > 0 ? RC_OK : RC_NOTFOUND;
-}
-
-/* ---- the question ---- */
-
 static enum rc query(struct span name, enum dns_type type, bool hosts, struct arena *a,
 		     struct dns_answer *out, struct err *e)
 {
@@ -130,7 +67,10 @@ static void tell(struct why *w, enum rc rc, struct span name, enum dns_type type
 	const char *what = rc != RC_NOTFOUND ? "Host not found, try again"
 			   : e->sys == 0     ? "Host not found"
 					     : "Host found but no data record of requested type";
-	if (rc == RC_SYNTAX)
+	if (rc == RC_DENIED) /* smtp_dns_reply_filter left nothing */
+		why_set(w, "4.7.0", "Error looking up name=" SPAN_FMT " type=%s: %s", SPAN_ARG(name),
+			type_name(type), e->text);
+	else if (rc == RC_SYNTAX)
 		why_set(w, "5.4.4",
 			"Name service error for name=" SPAN_FMT
 			" type=%s: Malformed or unexpected name server reply",
@@ -146,13 +86,7 @@ enum rc lookup(struct span name, enum dns_type type, bool hosts, struct arena *a
 {
 	struct err e;
 	enum rc rc = hosts ? query(name, type, true, a, out, &e) : query_search(name, type, a, out, &e);
-	if (rc != RC_OK) {
+	if (rc != RC_OK)
 		tell(w, rc, name, type, &e);
-		return rc == RC_NOTFOUND || rc == RC_SYNTAX ? rc : RC_AGAIN;
-	}
-	if (hosts || (rc = filter(out, a)) == RC_OK)
-		return RC_OK;
-	why_set(w, "4.7.0", "Error looking up name=" SPAN_FMT " type=%s: %s", SPAN_ARG(name), type_name(type),
-		rc == RC_NOTFOUND ? "DNS reply filter drops all results" : "DNS reply filter error");
-	return RC_AGAIN;
+	return rc == RC_OK || rc == RC_NOTFOUND || rc == RC_SYNTAX ? rc : RC_AGAIN;
 }

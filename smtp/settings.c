@@ -1,6 +1,7 @@
 /* settings.c - the parameters, read once; those of LMTP have a prefix of their own. */
 #include "client.h"
 #include "log/log.h"
+#include "map/dns_filter.h"
 #include "net/port.h"
 
 #include <ifaddrs.h>
@@ -173,8 +174,7 @@ static void read_tls(void)
 		.fingerprint_digest = settings_str("tls_fingerprint_digest"),
 		.verify_depth = (int)settings_int("tls_scert_verifydepth"),
 	};
-	tls_prepare();
-	if (tls_client_new(&c, &settings.tls, &e) != RC_OK)
+	if (tls_prepare(service_conf(), &e) != RC_OK || tls_client_new(&c, &settings.tls, &e) != RC_OK)
 		die("%s", e.text);
 }
 
@@ -247,7 +247,6 @@ static void read_routing(void)
 	settings.per_request = settings_bool("per_request_deadline");
 	settings.min_rate = settings_int("min_data_rate");
 	settings.log_tls_status = settings_bool("log_tls_feature_status");
-	settings.dns_filter = read_maps("dns_reply_filter", MAP_FOLD_KEY);
 	lookup_prepare();
 	settings.pix_workarounds = settings_str("pix_workarounds");
 	settings.pix_maps = read_maps("pix_workaround_maps", 0);
@@ -304,6 +303,9 @@ void settings_read(bool lmtp)
 	settings.generic = read_maps("generic_maps", MAP_FOLD_KEY);
 	settings.status_filter = read_maps("delivery_status_filter", 0);
 	settings.reply_filter = read_maps("reply_filter", 0);
+	if (dns_filter_open(full("dns_reply_filter"), span_str(settings_str("dns_reply_filter")), &e) !=
+	    RC_OK)
+		die("%s", e.text);
 	settings.ehlo_by_address =
 	    read_maps(lmtp ? "discard_lhlo_keyword_address_maps" : "discard_ehlo_keyword_address_maps", 0);
 	settings.ehlo_discard = settings_str(lmtp ? "discard_lhlo_keywords" : "discard_ehlo_keywords");

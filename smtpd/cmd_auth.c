@@ -72,36 +72,37 @@ static bool mech_offered(struct session *s, struct span mech)
 
 static void log_failure(struct session *s, struct span mech, struct span reason, struct span user)
 {
-	if (user.n > 0)
-		log_warning(
-		    "%s: SASL " SPAN_FMT " authentication failed: " SPAN_FMT ", sasl_username=" SPAN_FMT,
+	if (user.n == 0)
+		user = SPAN("(unavailable)");
+	log_warning("%s: SASL " SPAN_FMT " authentication failed: " SPAN_FMT ", sasl_username=" SPAN_FMT,
 		    session_client(s), SPAN_ARG(mech), SPAN_ARG(reason), SPAN_ARG(span_head(user, 200)));
-	else
-		log_warning("%s: SASL " SPAN_FMT " authentication failed: " SPAN_FMT, session_client(s),
-			    SPAN_ARG(mech), SPAN_ARG(reason));
+}
+
+static bool refuse(struct session *s, struct span mech, struct span reason, struct span user)
+{
+	log_failure(s, mech, reason, user);
+	reply(s, "535 5.7.8 Error: authentication failed: " SPAN_FMT, SPAN_ARG(reason));
+	return false;
 }
 
 static bool failed(struct session *s, struct span mech, const struct auth_outcome *o, const struct err *e)
 {
-	if (o->status == AUTH_TEMP) {
-		log_failure(s, mech, o->reason.n > 0 ? o->reason : span_str(e->text), o->user);
-		reply(
-		    s, "454 4.7.0 Temporary authentication failure: " SPAN_FMT,
-		    SPAN_ARG(o->reason.n > 0 ? o->reason : SPAN("Connection lost to authentication server")));
-		return false;
+	struct span reason = o->reason.n > 0 ? o->reason : SPAN("(reason unavailable)");
+
+	if (o->status != AUTH_TEMP)
+		return refuse(s, mech, reason, o->user);
+	if (e->text[0] != '\0') { /* no answer at all */
+		log_warning("authentication service: %s", e->text);
+		reason = SPAN("Connection lost to authentication server");
 	}
-	log_failure(s, mech, o->reason.n > 0 ? o->reason : SPAN("authentication failure"), o->user);
-	reply(s, "535 5.7.8 Error: authentication failed: " SPAN_FMT, SPAN_ARG(o->reason));
+	log_failure(s, mech, reason, o->user);
+	reply(s, "454 4.7.0 Temporary authentication failure: " SPAN_FMT, SPAN_ARG(reason));
 	return false;
 }
 
 static bool succeeded(struct session *s, struct span mech, struct span user)
 {
-	char *upper = arena_cstr(&s->arena, mech);
-
-	for (char *p = upper; *p; p++)
-		*p = ascii_upper(*p);
-	s->sasl_method = span_str(upper);
+	s->sasl_method = span_dup(&s->arena, mech); /* as the client wrote it */
 	s->sasl_user = span_dup(&s->arena, user);
 	reply(s, "235 2.7.0 Authentication successful");
 	return true;
@@ -138,6 +139,12 @@ static bool cancelled(struct dialog *d, const char *text)
 	return false;
 }
 
+static bool malformed(struct dialog *d, struct span reason)
+{
+	authclient_cancel(&d->x);
+	return refuse(d->s, d->mech, reason, SPAN_NONE);
+}
+
 /* One base64 line of the client, decoded into `out`; false: the reply is sent or the connection lost. */
 static bool read_response(struct dialog *d, struct buf *out)
 {
@@ -148,11 +155,14 @@ static bool read_response(struct dialog *d, struct buf *out)
 		return false;
 	}
 	if (line.p == NULL) /* RFC 4954 section 4: 500 5.5.6 */
-		return cancelled(d, "500 5.5.6 Error: authentication exchange line is too long");
-	if (span_is(line, "*"))
+		return cancelled(d, "500 5.5.6 SASL response limit exceeded");
+	if (span_is(line, "*")) {
+		log_warning("%s: SASL " SPAN_FMT " authentication aborted", session_client(d->s),
+			    SPAN_ARG(d->mech));
 		return cancelled(d, "501 5.7.0 Authentication aborted");
+	}
 	if (base64_decode(out, line) != RC_OK)
-		return cancelled(d, "501 5.5.2 Error: malformed authentication response");
+		return malformed(d, SPAN("Invalid base64 data in continued response"));
 	return true;
 }
 
@@ -221,7 +231,7 @@ static bool authenticate(struct session *s, struct span mech, bool has_initial, 
 	d.mech = span_dup(&d.a, mech);
 	buf_init(&b, AUTH_DATA_MAX);
 	if (has_initial && !span_is(text, "=") && base64_decode(&b, text) != RC_OK)
-		reply(s, "501 5.5.2 Error: malformed authentication response");
+		ok = malformed(&d, SPAN("Invalid base64 data in initial response"));
 	else
 		ok = run(&d, has_initial, buf_span(&b));
 	if (b.n > 0)
@@ -235,24 +245,25 @@ bool cmd_auth(struct session *s, struct span arg)
 {
 	struct span mech, initial = SPAN_NONE, more;
 
-	if (!conf.auth || s->auth_excepted || (s->discard_ehlo & KW_AUTH)) {
+	/* smtpd_sasl_exceptions_networks hides AUTH; who says it nonetheless is heard. */
+	if (!conf.auth || (conf.auth_tls_only && s->tls == NULL) || (s->discard_ehlo & KW_AUTH)) {
 		reply(s, "503 5.5.1 Error: authentication not enabled");
 		return false;
 	}
-	if (s->helo.n == 0 || !s->esmtp) {
-		reply(s, "503 5.5.1 Error: send EHLO first");
+	if (conf.helo_required && s->helo.n == 0) {
+		reply(s, "503 5.5.1 Error: send HELO/EHLO first");
 		return false;
 	}
 	if (s->tx != NULL) {
 		reply(s, "503 5.5.1 Error: MAIL transaction in progress");
 		return false;
 	}
-	if (!auth_offered(s)) {
-		reply(s, "538 5.7.11 Encryption required for requested authentication mechanism");
-		return false;
-	}
 	if (s->sasl_user.n > 0) {
 		reply(s, "503 5.5.1 Error: already authenticated");
+		return false;
+	}
+	if (!limit_event(s, LIMIT_AUTH)) {
+		reply(s, "450 4.7.1 Error: too many AUTH commands from " SPAN_FMT, SPAN_ARG(s->addr));
 		return false;
 	}
 	if (!span_next_word(&arg, " \t", &mech) ||
@@ -260,14 +271,7 @@ bool cmd_auth(struct session *s, struct span arg)
 		reply(s, "501 5.5.4 Syntax: AUTH mechanism");
 		return false;
 	}
-	if (!limit_event(s, LIMIT_AUTH)) {
-		reply(s, "450 4.7.1 Error: too many AUTH commands from " SPAN_FMT, SPAN_ARG(s->addr));
-		return false;
-	}
-	if (!mech_offered(s, mech)) {
-		log_failure(s, span_head(mech, 40), SPAN("Invalid authentication mechanism"), SPAN_NONE);
-		reply(s, "535 5.7.8 Error: authentication failed: Invalid authentication mechanism");
-		return false;
-	}
+	if (!mech_offered(s, mech))
+		return refuse(s, span_head(mech, 40), SPAN("Invalid authentication mechanism"), SPAN_NONE);
 	return authenticate(s, mech, initial.n > 0, initial);
 }

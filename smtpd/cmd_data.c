@@ -22,14 +22,14 @@ static bool refuse(struct session *s, const struct verdict *v)
 	return false;
 }
 
-static bool bare_lf_refused(struct session *s)
+static bool bare_lf_refused(struct session *s, const char *where)
 {
 	const struct transaction *tx = s->tx;
 	char text[200];
 
 	if (!content_scan(tx->content)->bare_lf || s->lenient_lf || conf.bare_lf < BARE_LF_NOTE)
 		return false;
-	log_action(s, conf.bare_lf == BARE_LF_REJECT ? "reject" : "info", "END-OF-MESSAGE",
+	log_action(s, conf.bare_lf == BARE_LF_REJECT ? "reject" : "info", where,
 		   tx->rcpts == 1 ? tx->rcpt[0].addr : SPAN_NONE, "bare <LF> received");
 	if (conf.bare_lf != BARE_LF_REJECT)
 		return false;
@@ -45,12 +45,12 @@ static bool finish(struct session *s)
 {
 	struct verdict v = { 0 };
 	struct qid qid = s->tx->qid;
-	uint64_t bytes = s->tx->chunk_bytes;
+	uint64_t bytes = content_total(s->tx->content);
 	bool chunked = s->tx->bdat;
 	char text[100];
 
 	s->where = "END-OF-MESSAGE";
-	if (bare_lf_refused(s))
+	if (bare_lf_refused(s, s->where))
 		return false;
 	if (!check_end_of_data(s, &v))
 		return refuse(s, &v);
@@ -190,7 +190,7 @@ static bool read_chunk(struct session *s, struct content *c, uint64_t n)
 }
 
 /* The chunk is read and forgotten, and so is the message: whoever refused one piece never gets a message of
- * the rest. */
+ * the rest. The last chunk ends that. */
 static bool chunk_refused(struct session *s, const struct chunk *ch)
 {
 	if (ch->bytes > (uint64_t)INT64_MAX / 2 ||
@@ -199,7 +199,10 @@ static bool chunk_refused(struct session *s, const struct chunk *ch)
 		transaction_end(s);
 		return false;
 	}
-	return read_chunk(s, NULL, ch->bytes);
+	if (!read_chunk(s, NULL, ch->bytes))
+		return false;
+	s->bdat_failed = !ch->last;
+	return true;
 }
 
 static bool first_chunk(struct session *s)
@@ -216,9 +219,9 @@ bool cmd_bdat(struct session *s, struct span arg)
 	struct chunk ch;
 
 	if (!chunk_parse(arg, &ch)) { /* how much would follow nobody knows */
-		log_warning("%s: malformed BDAT command syntax from %s: BDAT " SPAN_FMT,
+		log_warning("%s: malformed BDAT command syntax from %s: BDAT%s" SPAN_FMT,
 			    s->tx != NULL && s->tx->qid.s[0] ? s->tx->qid.s : "NOQUEUE", session_client(s),
-			    SPAN_ARG(span_head(arg, 100)));
+			    arg.n > 0 ? " " : "", SPAN_ARG(span_head(arg, 100)));
 		reply(s, "521 5.5.4 Syntax: BDAT count [LAST]");
 		return false;
 	}
@@ -227,33 +230,43 @@ bool cmd_bdat(struct session *s, struct span arg)
 		return false;
 	}
 	if (s->bdat_failed) {
-		if (chunk_refused(s, &ch))
+		if (chunk_refused(s,
+				  &ch)) /* a transaction that is there has no content: MAIL begins another */
 			reply(s, "551 5.0.0 Discarded %llu bytes after earlier error",
 			      (unsigned long long)ch.bytes);
 		return false;
 	}
 	if ((s->tx == NULL || !s->tx->bdat) && !first_chunk(s)) {
-		s->bdat_failed = true;
 		if (!s->hangup && chunk_refused(s, &ch))
 			transaction_end(s);
 		return false;
 	}
 	if (conf.message_size_limit > 0 &&
 	    (ch.bytes > (uint64_t)conf.message_size_limit ||
-	     content_bytes(s->tx->content) + ch.bytes > (uint64_t)conf.message_size_limit + (1 << 16))) {
-		log_action(s, "reject", "BDAT", SPAN_NONE, "552 5.3.4 Chunk exceeds message size limit");
+	     content_bytes(s->tx->content) + ch.bytes > (uint64_t)conf.message_size_limit)) {
+		log_warning("%s: BDAT request from %s exceeds message size limit", s->tx->qid.s,
+			    session_client(s));
 		if (chunk_refused(s, &ch)) {
 			reply(s, "552 5.3.4 Chunk exceeds message size limit");
 			transaction_end(s);
-			s->bdat_failed = true;
 		}
+		return false;
+	}
+	if (ch.bytes == 0 && !ch.last) {
+		log_warning("%s: null BDAT request from %s", s->tx->qid.s, session_client(s));
+		reply(s, "551 5.7.1 Null BDAT request");
+		transaction_end(s);
+		s->bdat_failed = true;
 		return false;
 	}
 	if (!read_chunk(s, s->tx->content, ch.bytes))
 		return false;
-	s->tx->chunk_bytes += ch.bytes;
 	if (ch.last)
 		return finish(s);
+	if (bare_lf_refused(s, "BDAT content")) {
+		s->bdat_failed = true;
+		return false;
+	}
 	reply(s, "250 2.0.0 Ok: %llu bytes", (unsigned long long)ch.bytes);
 	return true;
 }

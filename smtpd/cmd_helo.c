@@ -4,21 +4,13 @@
 static const struct {
 	const char *name;
 	unsigned bit;
-} keywords[] = { { "pipelining", KW_PIPELINING },
-		 { "size", KW_SIZE },
-		 { "vrfy", KW_VRFY },
-		 { "etrn", KW_ETRN },
-		 { "starttls", KW_STARTTLS },
-		 { "auth", KW_AUTH },
-		 { "xclient", KW_XCLIENT },
-		 { "xforward", KW_XFORWARD },
-		 { "xverp", KW_XVERP },
-		 { "enhancedstatuscodes", KW_ESC },
-		 { "8bitmime", KW_8BITMIME },
-		 { "dsn", KW_DSN },
-		 { "smtputf8", KW_SMTPUTF8 },
-		 { "chunking", KW_CHUNKING },
-		 { "silent-discard", KW_SILENT } };
+} keywords[] = {
+	{ "8bitmime", KW_8BITMIME },	   { "auth", KW_AUTH },		{ "etrn", KW_ETRN },
+	{ "pipelining", KW_PIPELINING },   { "size", KW_SIZE },		{ "vrfy", KW_VRFY },
+	{ "xclient", KW_XCLIENT },	   { "xforward", KW_XFORWARD }, { "starttls", KW_STARTTLS },
+	{ "enhancedstatuscodes", KW_ESC }, { "dsn", KW_DSN },		{ "smtputf8", KW_SMTPUTF8 },
+	{ "chunking", KW_CHUNKING },	   { "xverp", KW_XVERP },	{ "silent-discard", KW_SILENT }
+};
 
 unsigned ehlo_keyword(struct span name)
 {
@@ -26,13 +18,6 @@ unsigned ehlo_keyword(struct span name)
 		if (span_is_ci(name, keywords[i].name))
 			return keywords[i].bit;
 	return 0;
-}
-
-static bool trusted(const struct session *s, struct match_list *l)
-{
-	struct err e;
-
-	return !match_list_empty(l) && match_host(l, s->name, s->addr, &e) == RC_OK;
 }
 
 /* Also after HELO, and SIZE and BODY also when they are not announced: clients exist that use what they were not offered,
@@ -43,11 +28,10 @@ unsigned extensions(const struct session *s)
 
 	return EXT_SIZE | EXT_8BITMIME | (off & KW_DSN ? 0 : EXT_DSN) | (auth_offered(s) ? EXT_AUTH : 0) |
 	       (!conf.smtputf8 || (off & KW_SMTPUTF8) ? 0 : EXT_SMTPUTF8) |
-	       (trusted(s, conf.verp_clients) && !(off & KW_XVERP) ? EXT_XVERP : 0);
+	       (session_in_list(s, conf.verp_clients) && !(off & KW_XVERP) ? EXT_XVERP : 0);
 }
 
-/* For logs, headers and tables: what no host name holds becomes '?'. */
-static struct span neutral(struct arena *a, struct span name)
+struct span neutral_name(struct arena *a, struct span name)
 {
 	char *p = arena_cstr(a, span_head(name, 255));
 	size_t n = span_head(name, 255).n;
@@ -65,7 +49,7 @@ static bool hello(struct session *s, struct span arg, bool esmtp)
 	struct span former = s->helo;
 
 	transaction_end(s);
-	s->esmtp = esmtp;
+	s->fwd = (struct forward){ .name = SPAN_NONE };
 	s->bdat_failed = false;
 	s->wish[1] = (struct verdict){ 0 };
 	if (!conf.delay_reject) { /* judged as it came */
@@ -77,8 +61,9 @@ static bool hello(struct session *s, struct span arg, bool esmtp)
 	}
 	if (!span_eq(former, arg) &&
 	    s->arena.used_bytes < 64 * 1024) /* a client that greets for ever gets no memory */
-		former = neutral(&s->arena, arg);
+		former = neutral_name(&s->arena, arg);
 	s->helo = former;
+	s->esmtp |= esmtp; /* what was told in EHLO holds after a HELO, too */
 	return true;
 }
 
@@ -136,7 +121,7 @@ static void list_extensions(struct session *s, struct buf *b)
 	if (conf.tls != TLS_NONE && s->tls == NULL)
 		announce(s, b, KW_STARTTLS, "STARTTLS");
 	announce_auth(s, b);
-	if (trusted(s, conf.xclient))
+	if (session_in_list(s, conf.xclient))
 		announce(s, b, KW_XCLIENT,
 			 "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT");
 	if (s->may_xforward)
@@ -151,6 +136,22 @@ static void list_extensions(struct session *s, struct buf *b)
 	announce(s, b, KW_CHUNKING, "CHUNKING");
 }
 
+static void log_discarded(const struct session *s)
+{
+	struct buf b;
+
+	if (s->discard_ehlo == 0 || (s->discard_ehlo & KW_SILENT))
+		return;
+	buf_init(&b, 300);
+	for (size_t i = 0; i < ARRAY_LEN(keywords); i++)
+		if (s->discard_ehlo & keywords[i].bit)
+			(void)buf_printf(&b, " %s", keywords[i].name);
+	for (size_t i = 0; i < b.n; i++)
+		b.p[i] = ascii_upper(b.p[i]);
+	log_info("discarding EHLO keywords:%s", buf_cstr(&b));
+	buf_release(&b);
+}
+
 static bool extended(struct session *s, struct span arg, const char *syntax)
 {
 	struct buf b;
@@ -162,6 +163,7 @@ static bool extended(struct session *s, struct span arg, const char *syntax)
 	if (!hello(s, arg, true))
 		return false;
 	buf_init(&b, 1024);
+	log_discarded(s);
 	(void)buf_printf(&b, "250 %s", conf.myhostname);
 	list_extensions(s, &b);
 	reply(s, "%s", buf_cstr(&b));

@@ -19,15 +19,34 @@ const char *take_path(struct session *s, struct span path, bool utf8, bool null_
 		return "syntax"; /* a program would take it for an option */
 	if (!conf.resolve_numeric_domain && domain_is_numeric(address_split(*out).domain))
 		return "syntax";
+	*out = address_quote(&s->tx_arena, address_unquote(&s->tx_arena, *out)); /* quoted where it must be */
 	return NULL;
+}
+
+void log_bad_address(struct session *s, const char *verb, struct span text)
+{
+	log_warning("Illegal address syntax from %s in %s command: " SPAN_FMT, session_client(s), verb,
+		    SPAN_ARG(span_head(text, 200)));
+}
+
+struct span bracketed(struct session *s, struct span path)
+{
+	return span_printf(&s->tx_arena, "<" SPAN_FMT ">", SPAN_ARG(path));
 }
 
 static bool bad_sender(struct session *s, struct span path)
 {
-	log_warning("Illegal address syntax from %s in MAIL command: <" SPAN_FMT ">", session_client(s),
-		    SPAN_ARG(span_head(path, 200)));
+	log_bad_address(s, "MAIL", bracketed(s, path));
 	reply(s, "501 5.1.7 Bad sender address syntax");
 	return false;
+}
+
+void log_strict(struct session *s, const char *verb, const char *said, struct span arg)
+{
+	struct span path = span_trim(span_skip(arg, (size_t)(span_chr(arg, ':') + 1)));
+
+	if (strstr(said, "address syntax") != NULL && !span_starts(path, SPAN("<")))
+		log_bad_address(s, verb, path);
 }
 
 static bool refuse(struct session *s, const char *text)
@@ -71,11 +90,8 @@ static bool accept_sender(struct session *s, struct span path, struct span param
 	if (conf.message_size_limit > 0 && tx->mail.size > (uint64_t)conf.message_size_limit)
 		return refuse(s, "552 5.3.4 Message size exceeds fixed limit");
 	if (!limit_event(s, LIMIT_MAIL)) {
-		char text[700];
-
-		(void)snprintf(text, sizeof(text), "450 4.7.1 Error: too much mail from " SPAN_FMT,
-			       SPAN_ARG(s->addr));
-		return refuse(s, text);
+		reply(s, "450 4.7.1 Error: too much mail from " SPAN_FMT, SPAN_ARG(s->addr));
+		return false;
 	}
 	return conf.delay_reject || check_sender(s);
 }
@@ -98,6 +114,7 @@ bool cmd_mail(struct session *s, struct span arg)
 		return false;
 	}
 	if ((bad = params_path(arg, "FROM:", conf.strict_envelopes, &path, &params)) != NULL) {
+		log_strict(s, "MAIL", bad, arg);
 		reply(s, "%s", bad);
 		return false;
 	}
@@ -107,6 +124,8 @@ bool cmd_mail(struct session *s, struct span arg)
 		transaction_end(s);
 		return false;
 	}
+	if (!conf.delay_open)
+		transaction_name(s);
 	reply(s, "250 2.1.0 Ok");
 	return true;
 }

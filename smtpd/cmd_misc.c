@@ -48,6 +48,7 @@ bool cmd_vrfy(struct session *s, struct span arg)
 		return false;
 	}
 	if (take_path(s, path, conf.smtputf8, false, &addr) != NULL) {
+		log_bad_address(s, "VRFY", said);
 		reply(s, "501 5.1.3 Bad recipient address syntax");
 		return false;
 	}

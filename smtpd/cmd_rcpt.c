@@ -8,8 +8,7 @@
 
 static bool bad_recipient(struct session *s, struct span path)
 {
-	log_warning("Illegal address syntax from %s in RCPT command: <" SPAN_FMT ">", session_client(s),
-		    SPAN_ARG(span_head(path, 200)));
+	log_bad_address(s, "RCPT", bracketed(s, path));
 	reply(s, "501 5.1.3 Bad recipient address syntax");
 	return false;
 }
@@ -20,7 +19,28 @@ static bool has_room(const struct transaction *tx, struct span path)
 	       tx->rcpt_bytes + path.n + ORCPT_TEXT_MAX + PER_RCPT < ENVELOPE_BYTES;
 }
 
-static void name_message(struct session *s)
+static bool known(struct span v)
+{
+	return v.n > 0 && !span_is(v, "unknown");
+}
+
+/* ", orig_queue_id=ID, orig_client=name[addr]" of what XFORWARD told. */
+static void log_origin(const struct session *s, char *text, size_t size)
+{
+	const struct forward *f = &s->fwd;
+	char id[300] = "", addr[INET_TEXT_MAX + 2] = "";
+
+	if (f->name.n == 0 && f->addr.n == 0)
+		return;
+	if (known(f->ident))
+		(void)snprintf(id, sizeof(id), ", orig_queue_id=" SPAN_FMT, SPAN_ARG(f->ident));
+	if (known(f->addr))
+		(void)snprintf(addr, sizeof(addr), "[" SPAN_FMT "]", SPAN_ARG(f->addr));
+	(void)snprintf(text, size, "%s, orig_client=" SPAN_FMT "%s", id, SPAN_ARG(span_head(f->name, 300)),
+		       addr);
+}
+
+void transaction_name(struct session *s)
 {
 	char login[700] = "", first[700] = "";
 
@@ -28,11 +48,7 @@ static void name_message(struct session *s)
 	if (s->sasl_user.n > 0)
 		(void)snprintf(login, sizeof(login), ", sasl_method=" SPAN_FMT ", sasl_username=" SPAN_FMT,
 			       SPAN_ARG(s->sasl_method), SPAN_ARG(span_head(s->sasl_user, 500)));
-	if (s->fwd.name.n > 0 || s->fwd.addr.n > 0)
-		(void)snprintf(first, sizeof(first),
-			       ", orig_queue_id=" SPAN_FMT ", orig_client=" SPAN_FMT "[" SPAN_FMT "]",
-			       SPAN_ARG(s->fwd.ident), SPAN_ARG(span_head(s->fwd.name, 300)),
-			       SPAN_ARG(s->fwd.addr));
+	log_origin(s, first, sizeof(first));
 	log_info("%s: client=%s%s%s", s->tx->qid.s, session_client(s), login, first);
 	EVENT("message", EV_TEXT("queue_id", qid_span(&s->tx->qid)), EV_TEXT("client_name", s->name),
 	      EV_TEXT("client_address", s->addr), EV_TEXT("helo", s->helo),
@@ -51,7 +67,7 @@ static void add(struct session *s, struct span addr, const struct rcpt_params *p
 	tx->rcpt[tx->rcpts++] = (struct env_rcpt){ .addr = addr, .orcpt = p->orcpt, .notify = p->notify };
 	tx->rcpt_bytes += addr.n + p->orcpt.n + PER_RCPT;
 	if (tx->qid.s[0] == '\0')
-		name_message(s);
+		transaction_name(s);
 }
 
 static bool too_many(struct session *s)
@@ -74,6 +90,7 @@ bool cmd_rcpt(struct session *s, struct span arg)
 	}
 	if ((bad = params_path(arg, "TO:", conf.strict_envelopes, &path, &rest)) != NULL ||
 	    (bad = params_rcpt(rest, extensions(s), &s->tx_arena, &p)) != NULL) {
+		log_strict(s, "RCPT", bad, arg);
 		reply(s, "%s", bad);
 		return false;
 	}
@@ -86,12 +103,7 @@ bool cmd_rcpt(struct session *s, struct span arg)
 		return false;
 	}
 	if (!limit_event(s, LIMIT_RCPT)) {
-		char text[200];
-
-		(void)snprintf(text, sizeof(text), "450 4.7.1 Error: too many recipients from " SPAN_FMT,
-			       SPAN_ARG(s->addr));
-		log_action(s, "reject", "RCPT", addr, text);
-		reply(s, "%s", text);
+		reply(s, "450 4.7.1 Error: too many recipients from " SPAN_FMT, SPAN_ARG(s->addr));
 		return false;
 	}
 	if (!check_rcpt(s, addr, "RCPT"))

@@ -46,15 +46,17 @@ bool tls_start(struct session *s)
 	if (conf.tls_loglevel > 0)
 		log_tls(s);
 	if (!info->reused && !limit_event(s, LIMIT_TLS)) {
-		reply(s, "421 4.7.0 %s Error: too many new TLS sessions from " SPAN_FMT, conf.myhostname,
-		      SPAN_ARG(s->addr));
+		reply(s, "421 4.7.0 %s Error: too many new TLS sessions from %s", conf.myhostname,
+		      session_client(s));
 		return false;
 	}
 	if (conf.tls_req && !info->peer_trusted) {
-		log_info("NOQUEUE: abort: TLS from %s: %s", session_client(s),
-			 info->peer_fingerprint[0] ? "Client certificate not trusted"
-						   : "No client certificate presented");
-		reply(s, "421 4.7.1 %s Error: TLS client authentication failed", conf.myhostname);
+		const char *why = info->peer_fingerprint[0] ? "Client certificate not trusted"
+							    : "No client certificate presented";
+
+		log_info("NOQUEUE: abort: TLS from %s: %s", session_client(s), why);
+		reply(s, "421 4.7.1 %s Error: %s", conf.myhostname, why);
+		s->tls_refused = true;
 		return false;
 	}
 	return true;
@@ -64,10 +66,6 @@ bool cmd_starttls(struct session *s, struct span arg)
 {
 	if (arg.n > 0) {
 		reply(s, "501 5.5.4 Syntax: STARTTLS");
-		return false;
-	}
-	if (!s->esmtp) {
-		reply(s, "502 5.5.1 Error: command not implemented");
 		return false;
 	}
 	if (s->tls != NULL) {
@@ -92,6 +90,5 @@ bool cmd_starttls(struct session *s, struct span arg)
 	/* RFC 3207 section 4.2: what the client said before is forgotten. */
 	s->helo = SPAN_NONE;
 	s->sasl_user = s->sasl_method = SPAN_NONE;
-	s->esmtp = false;
-	return tls_start(s);
+	return tls_start(s) || s->tls_refused; /* STARTTLS itself is done, though the client is sent away */
 }

@@ -11,13 +11,6 @@ struct attr {
 	bool none, temp;
 };
 
-static bool trusted(const struct session *s, struct match_list *l)
-{
-	struct err e;
-
-	return !match_list_empty(l) && match_host(l, s->name, s->addr, &e) == RC_OK;
-}
-
 /* Takes the next NAME=value off *rest, decoded into the session's arena. NULL: fine; else the reply. */
 static const char *next_attr(struct session *s, struct span *rest, struct attr *out, bool *end)
 {
@@ -29,12 +22,14 @@ static const char *next_attr(struct session *s, struct span *rest, struct attr *
 	*end = !span_next_word(rest, " \t", &word);
 	if (*end)
 		return NULL;
-	if ((eq = span_chr(word, '=')) <= 0)
+	if ((eq = span_chr(word, '=')) < 0)
 		return "501 5.5.4 Error: attribute=value expected";
 	*out = (struct attr){ .name = span_head(word, (size_t)eq) };
 	v = span_skip(word, (size_t)eq + 1);
 	if (v.n == 0)
 		return "501 5.5.4 Error: attribute=value expected";
+	if (v.n > VALUE_MAX)
+		return "501 5.5.4 Error: attribute value too long";
 	buf_init(&b, VALUE_MAX);
 	ok = xtext_decode(&b, v) == RC_OK;
 	for (size_t i = 0; ok && i < b.n; i++)
@@ -88,7 +83,8 @@ static const char *x_addr(struct session *s, const struct attr *a)
 		s->ip.family = AF_UNSPEC;
 		return NULL;
 	}
-	if (inet_addr_parse(a->value, &s->ip) != RC_OK)
+	if ((span_chr(a->value, ':') >= 0 && !span_starts_ci(a->value, SPAN("IPv6:"))) ||
+	    inet_addr_parse(a->value, &s->ip) != RC_OK)
 		return bad(s, "ADDR", a->value);
 	inet_addr_text(&s->ip, text);
 	s->addr = span_str(arena_strdup(&s->arena, text));
@@ -127,7 +123,7 @@ static const char *x_destaddr(struct session *s, const struct attr *a)
 
 static const char *x_helo(struct session *s, const struct attr *a)
 {
-	s->helo = a->none ? SPAN_NONE : a->value;
+	s->helo = a->none ? SPAN_NONE : neutral_name(&s->arena, a->value);
 	return NULL;
 }
 
@@ -162,9 +158,43 @@ static const char *x_set(struct session *s, const struct attr *a)
 			    SPAN_ARG(span_head(a->name, 50)));
 }
 
+/* Who the client is, as far as XCLIENT can say: all of a command counts, or nothing. */
+struct identity {
+	struct span name, rname, addr, local_addr, helo, sasl_user, sasl_method;
+	uint16_t name_code, rname_code;
+	unsigned port, local_port;
+	struct inet_addr ip;
+	bool esmtp;
+};
+
+static struct identity identity_of(const struct session *s)
+{
+	return (struct identity){ s->name,	 s->rname,	 s->addr,      s->local_addr, s->helo,
+				  s->sasl_user,	 s->sasl_method, s->name_code, s->rname_code, s->port,
+				  s->local_port, s->ip,		 s->esmtp };
+}
+
+static void identity_restore(struct session *s, const struct identity *i)
+{
+	s->name = i->name;
+	s->rname = i->rname;
+	s->addr = i->addr;
+	s->local_addr = i->local_addr;
+	s->helo = i->helo;
+	s->sasl_user = i->sasl_user;
+	s->sasl_method = i->sasl_method;
+	s->name_code = i->name_code;
+	s->rname_code = i->rname_code;
+	s->port = i->port;
+	s->local_port = i->local_port;
+	s->ip = i->ip;
+	s->esmtp = i->esmtp;
+}
+
 /* After a change the session is as new: 220 and the restrictions of a client that connects. */
 bool cmd_xclient(struct session *s, struct span arg)
 {
+	struct identity before = identity_of(s);
 	const char *text = NULL;
 	struct attr a;
 	bool end = false;
@@ -173,27 +203,28 @@ bool cmd_xclient(struct session *s, struct span arg)
 		reply(s, "503 5.5.1 Error: MAIL transaction in progress");
 		return false;
 	}
-	if (!trusted(s, conf.xclient)) {
-		reply(s, "550 5.7.0 Error: insufficient authorization");
-		return false;
-	}
 	if (arg.n == 0) {
 		reply(s, "501 5.5.4 Syntax: XCLIENT attribute=value...");
 		return false;
 	}
-	limit_disconnect(s);
+	if (!session_in_list(s, conf.xclient)) {
+		reply(s, "550 5.7.0 Error: insufficient authorization");
+		return false;
+	}
 	s->helo = SPAN_NONE;
 	s->esmtp = false;
-	s->fwd = (struct forward){ .name = SPAN_NONE };
-	s->wish[0] = s->wish[1] = (struct verdict){ 0 };
 	while (text == NULL && !end)
 		if ((text = next_attr(s, &arg, &a, &end)) == NULL && !end)
 			text = x_set(s, &a);
 	if (text != NULL) {
+		identity_restore(s, &before);
 		reply(s, "%s", text);
 		transaction_end(s);
 		return false;
 	}
+	limit_disconnect(s);
+	s->fwd = (struct forward){ .name = SPAN_NONE };
+	s->wish[0] = s->wish[1] = (struct verdict){ 0 };
 	session_identify(s);
 	if (!limit_connect(s))
 		return false;
@@ -218,6 +249,7 @@ static const char *f_set(struct session *s, struct forward *f, const struct attr
 		{ "PORT", offsetof(struct forward, port) }, { "PROTO", offsetof(struct forward, proto) },
 		{ "HELO", offsetof(struct forward, helo) }, { "IDENT", offsetof(struct forward, ident) }
 	};
+	bool none = a->none && !a->temp; /* a name is known or not, here */
 	struct inet_addr ip;
 	uint64_t port;
 
@@ -227,15 +259,15 @@ static const char *f_set(struct session *s, struct forward *f, const struct attr
 		f->local = span_is_ci(a->value, "LOCAL");
 		return NULL;
 	}
-	if (span_is_ci(a->name, "NAME") && !a->none && !domain_valid(a->value, conf.smtputf8))
+	if (span_is_ci(a->name, "NAME") && !none && !domain_valid(a->value, conf.smtputf8))
 		return bad(s, "NAME", a->value);
-	if (span_is_ci(a->name, "PORT") && !a->none && span_to_u64(a->value, 65535, &port) != RC_OK)
+	if (span_is_ci(a->name, "PORT") && !none && span_to_u64(a->value, 65535, &port) != RC_OK)
 		return bad(s, "PORT", a->value);
-	if (span_is_ci(a->name, "ADDR") && !a->none && inet_addr_parse(a->value, &ip) != RC_OK)
+	if (span_is_ci(a->name, "ADDR") && !none && inet_addr_parse(a->value, &ip) != RC_OK)
 		return bad(s, "ADDR", a->value);
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
 		if (span_is_ci(a->name, fields[i].name)) {
-			memcpy((char *)f + fields[i].at, a->none ? &SPAN("unknown") : &a->value,
+			memcpy((char *)f + fields[i].at, none ? &SPAN("unknown") : &a->value,
 			       sizeof(struct span));
 			return NULL;
 		}
@@ -254,12 +286,12 @@ bool cmd_xforward(struct session *s, struct span arg)
 		reply(s, "503 5.5.1 Error: MAIL transaction in progress");
 		return false;
 	}
-	if (!s->may_xforward) {
-		reply(s, "550 5.7.0 Error: insufficient authorization");
-		return false;
-	}
 	if (arg.n == 0) {
 		reply(s, "501 5.5.4 Syntax: XFORWARD attribute=value...");
+		return false;
+	}
+	if (!s->may_xforward) {
+		reply(s, "550 5.7.0 Error: insufficient authorization");
 		return false;
 	}
 	while (text == NULL && !end)

@@ -6,6 +6,7 @@
 #define CLEAR 4u  /* allowed before TLS where TLS is demanded (RFC 3207 section 4) */
 #define LAST  8u  /* ends a pipelined group (RFC 2920 section 3.1) */
 #define JUNK  16u /* does nothing for mail: counted, smtpd_junk_command_limit */
+#define ANEW  32u /* success begins the session anew: Postfix counts it as tried only */
 #define BOTH  (SMTP | LMTP)
 
 static const struct command {
@@ -16,7 +17,7 @@ static const struct command {
 	{ "HELO", "helo", SMTP | CLEAR | LAST | JUNK, cmd_helo },
 	{ "EHLO", "ehlo", SMTP | CLEAR | LAST | JUNK, cmd_ehlo },
 	{ "LHLO", "lhlo", LMTP | CLEAR | LAST | JUNK, cmd_lhlo },
-	{ "XCLIENT", "xclient", BOTH | CLEAR, cmd_xclient },
+	{ "XCLIENT", "xclient", BOTH | CLEAR | ANEW, cmd_xclient },
 	{ "XFORWARD", "xforward", BOTH, cmd_xforward },
 	{ "STARTTLS", "starttls", BOTH | CLEAR | LAST, cmd_starttls },
 	{ "AUTH", "auth", BOTH, cmd_auth },
@@ -104,14 +105,13 @@ static bool run_unknown(struct session *s, struct span verb, struct span line)
 	s->where = "UNKNOWN";
 	if (forbidden(s, verb, line))
 		return false;
-	if (listed(conf.noop_cmd, conf.noops, verb)) {
+	if (listed(conf.noop_cmd, conf.noops, verb)) { /* in no count */
 		s->where = "NOOP";
+		s->tried[UNKNOWN]--;
+		s->done[UNKNOWN]--;
 		return cmd_noop(s, SPAN_NONE);
 	}
-	if (conf.tls == TLS_ENCRYPT && s->tls == NULL)
-		reply(s, "530 5.7.0 Must issue a STARTTLS command first");
-	else
-		reply(s, "500 5.5.2 Error: command not recognized");
+	reply(s, "500 5.5.2 Error: command not recognized");
 	return false;
 }
 
@@ -139,10 +139,10 @@ void command_run(struct session *s, struct span line)
 		ok = run_unknown(s, verb, line);
 	else
 		ok = run_known(s, &commands[row], span_trim(rest));
-	if (ok)
-		s->done[row]++;
-	else
+	if (!ok)
 		s->errors++;
+	else if (row == UNKNOWN || !(commands[row].flags & ANEW))
+		s->done[row]++;
 }
 
 void command_log_counts(const struct session *s, struct buf *out)

@@ -32,6 +32,11 @@ uint64_t content_bytes(const struct content *c)
 	return c->bytes + c->scan.lines;
 }
 
+uint64_t content_total(const struct content *c)
+{
+	return content_bytes(c) + (data_scan_in_line(&c->scan) ? 2 : 0);
+}
+
 struct content *content_open(struct session *s, bool chunked)
 {
 	struct content *c = xcalloc(1, sizeof(*c));
@@ -152,7 +157,7 @@ static void too_big(struct session *s, struct content *c)
 {
 	struct verdict v = { 552, SPAN("5.3.4"), SPAN("Error: message file too big") };
 
-	log_action(s, "reject", s->where, SPAN_NONE, "552 5.3.4 Message size exceeds fixed limit");
+	log_warning("%s: queue file size limit exceeded", s->tx->qid.s);
 	refuse(c, v.code, v.dsn, v.text);
 }
 

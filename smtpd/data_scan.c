@@ -134,13 +134,18 @@ size_t data_scan(struct data_scan *s, struct span in, char *out, size_t *made)
 	return i;
 }
 
+bool data_scan_in_line(const struct data_scan *s)
+{
+	return s->at == TEXT || s->at == TEXT_CR;
+}
+
 size_t data_scan_finish(struct data_scan *s, char *out)
 {
 	struct output o = { out, 0 };
 
 	if (s->at == TEXT_CR)
 		put(&o, "\r", 1);
-	if (s->at == TEXT || s->at == TEXT_CR)
+	if (data_scan_in_line(s))
 		end_line(s, &o);
 	s->at = LINE_CRLF;
 	return o.n;

@@ -27,4 +27,6 @@ size_t data_scan(struct data_scan *s, struct span in, char *out, size_t *made);
  * DATA_SCAN_EXTRA bytes. */
 size_t data_scan_finish(struct data_scan *s, char *out);
 
+bool data_scan_in_line(const struct data_scan *s); /* the last line has no end yet */
+
 #endif

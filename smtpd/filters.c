@@ -21,7 +21,8 @@ struct span command_filter(struct session *s, struct span line, struct arena *a)
 
 	if (!replaced(conf.command_filter, "smtpd_command_filter", line, a, &text))
 		return line;
-	log_debug("%s: command replaced: " SPAN_FMT, session_client(s), SPAN_ARG(span_head(text, 200)));
+	log_info("%s: replacing command \"" SPAN_FMT "\" with \"" SPAN_FMT "\"", session_client(s),
+		 SPAN_ARG(span_head(line, 100)), SPAN_ARG(span_head(text, 200)));
 	return text;
 }
 

@@ -8,7 +8,9 @@ static bool excepted(const struct session *s)
 {
 	struct err e;
 
-	return s->conn->peer_len == 0 || match_host(conf.limit_except, s->name, s->addr, &e) == RC_OK;
+	/* Who may say XCLIENT speaks for others, each of whom is counted then. */
+	return s->conn->peer_len == 0 || session_in_list(s, conf.xclient) ||
+	       match_host(conf.limit_except, s->name, s->addr, &e) == RC_OK;
 }
 
 /* Whoever has a network has all its addresses: it counts as one client. */

@@ -137,8 +137,13 @@ void reply_verdict(struct session *s, const struct verdict *v)
 		reply(s, "%u " SPAN_FMT, v->code, SPAN_ARG(v->text));
 }
 
-void log_action(struct session *s, const char *what, const char *where, struct span rcpt, const char *text)
+void log_action(struct session *s, const char *what, const char *where, struct span rcpt, const char *said)
 {
+	char text[REPLY_MAX];
+
+	(void)snprintf(text, sizeof(text), "%s", said);
+	if (code_of(text) > 0)
+		soften(text);
 	char from[ENV_ADDR_MAX + 16] = "", to[ENV_ADDR_MAX + 16] = "", helo[300] = "";
 
 	if (s->tx != NULL)

@@ -188,6 +188,35 @@ bool rules_guard(const struct rule_list *l)
 
 /* ---- running ---- */
 
+void log_permit(struct session *s, struct check *c, const char *action, const char *from)
+{
+	struct err e;
+
+	if (match_list_empty(conf.log_permits) ||
+	    match_domain(conf.log_permits, span_str(action), &e) != RC_OK)
+		return;
+	log_action(s, "permit", s->where, c->rcpt,
+		   arena_printf(c->a, "action=%s for %s=" SPAN_FMT " %s", action, c->class,
+				SPAN_ARG(c->subject), from));
+}
+
+/* What a restriction that permits has judged: the client, the recipient, or what its list is about. */
+static void log_permitted(struct session *s, struct check *c, const struct restriction *def)
+{
+	struct check of = *c;
+
+	if (def->arg == ARG_TABLE || def->arg == ARG_SERVICE || strncmp(def->name, "permit", 6) != 0)
+		return; /* a table speaks for itself (access_result()), a class through what is in it */
+	if (strstr(def->name, "_destination") != NULL || strstr(def->name, "_backup") != NULL) {
+		of.class = "Recipient address";
+		of.subject = c->rcpt;
+	} else if (def->name[6] != '\0') {
+		of.class = "Client host";
+		of.subject = span_printf(c->a, "%s", session_client(s));
+	}
+	log_permit(s, &of, def->name, "");
+}
+
 enum outcome rules_run(struct session *s, struct check *c, const struct rule_list *l)
 {
 	bool outer = c->warn_only;
@@ -204,10 +233,16 @@ enum outcome rules_run(struct session *s, struct check *c, const struct rule_lis
 	for (size_t i = 0; i < l->n; i++) {
 		enum outcome o;
 
+		if (s->tx != NULL && s->tx->discard) { /* nobody is told of what does not exist */
+			c->depth--;
+			return PERMIT_ALL;
+		}
 		c->warn_only = outer || l->rule[i].warn;
 		c->subject = subject;
 		c->class = class;
 		o = l->rule[i].def->run(s, c, &l->rule[i]);
+		if (o == PERMIT)
+			log_permitted(s, c, l->rule[i].def);
 		c->warn_only = outer;
 		if (o == REJECT && s->defer_if_reject.code != 0 && c->verdict.code >= 500)
 			c->verdict = s->defer_if_reject;
@@ -276,8 +311,13 @@ enum outcome rules_run_text(struct session *s, struct check *c, struct span text
 			r = *known;
 			r.warn = warned;
 		} else if (def == NULL || def->arg != ARG_NONE) {
-			log_warning("access table %s: \"" SPAN_FMT "\" cannot be used in a result", table,
-				    SPAN_ARG(word));
+			if (def == NULL)
+				log_warning("unknown smtpd restriction: \"" SPAN_FMT "\"", SPAN_ARG(word));
+			else
+				log_warning("access table %s: " SPAN_FMT
+					    " cannot be used in a result: name a "
+					    "restriction class instead",
+					    table, SPAN_ARG(word));
 			return restrict_config_error(c);
 		}
 		o = rules_run(s, c, &one);
@@ -293,7 +333,7 @@ enum outcome run_class(struct session *s, struct check *c, const struct rule *r)
 enum outcome run_unknown_name(struct session *s, struct check *c, const struct rule *r)
 {
 	(void)s;
-	log_warning("unknown or unusable smtpd restriction: \"" SPAN_FMT "\"", SPAN_ARG(r->arg));
+	log_warning("unknown smtpd restriction: \"" SPAN_FMT "\"", SPAN_ARG(r->arg));
 	return restrict_config_error(c);
 }
 
@@ -366,10 +406,13 @@ enum outcome restrict_defer_if_permit(struct session *s, struct check *c, const 
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (!c->warn_only && s->defer_if_permit.code == 0)
-		s->defer_if_permit =
-		    (struct verdict){ 450, span_dup(c->a, span_str(dsn)),
-				      span_printf(c->a, "<" SPAN_FMT ">: %s", SPAN_ARG(c->subject), text) };
+	struct verdict v = { 450, span_dup(c->a, span_str(dsn)),
+			     span_printf(c->a, "<" SPAN_FMT ">: %s", SPAN_ARG(c->subject), text) };
+
+	if (c->warn_only)
+		log_action(s, "reject_warning", s->where, c->rcpt, verdict_text(c, &v));
+	else if (s->defer_if_permit.code == 0)
+		s->defer_if_permit = v;
 	return DUNNO;
 }
 
@@ -519,6 +562,10 @@ static enum outcome run_all_for_rcpt(struct session *s, struct check *c)
 	if ((o = run_rcpt_list(s, c, conf.relay_first ? AT_RECIPIENT : AT_RELAY)) == REJECT ||
 	    o == PERMIT_ALL)
 		return o;
+	if (s->defer_if_permit.code != 0) { /* comes true before anything is told of the recipient */
+		c->verdict = s->defer_if_permit;
+		return REJECT;
+	}
 	if (conf.reject_unlisted_rcpt) {
 		c->stage = AT_RECIPIENT;
 		c->subject = c->rcpt;
@@ -596,6 +643,8 @@ bool check_end_of_data(struct session *s, struct verdict *v)
 	if (conf.restrict_at[AT_END_OF_DATA]->n == 0 || run_last(s, &c) != REJECT)
 		return true;
 	*v = c.verdict;
+	if (v->code == 0) /* HANGUP */
+		return false;
 	log_action(s, "reject", s->where, c.rcpt, verdict_text(&c, &c.verdict));
 	return false;
 }
@@ -607,6 +656,7 @@ bool check_etrn(struct session *s, struct span domain)
 	bool ok = true;
 
 	arena_init(&a);
+	s->etrn = domain;
 	if (conf.delay_reject)
 		ok = (run_client(s, &c) != REJECT && run_helo(s, &c) != REJECT) || refuse(s, &c);
 	c.stage = AT_ETRN;
@@ -614,6 +664,7 @@ bool check_etrn(struct session *s, struct span domain)
 	c.class = "Etrn command";
 	if (ok)
 		ok = run_last(s, &c) != REJECT || refuse(s, &c);
+	s->etrn = SPAN_NONE;
 	arena_release(&a);
 	return ok;
 }

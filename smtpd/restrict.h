@@ -45,6 +45,8 @@ extern const struct restriction restrictions[]; /* ends with .name == NULL */
 struct rule_list *rules_read(const char *param, struct span text, unsigned depth);
 bool rules_guard(const struct rule_list *l); /* holds one that keeps strangers from relaying */
 enum outcome rules_run(struct session *s, struct check *c, const struct rule_list *l);
+/* smtpd_log_access_permit_actions: the line for what c->subject was let through by; `from`: "from TABLE", or "". */
+void log_permit(struct session *s, struct check *c, const char *action, const char *from);
 /* The list of names in an access result. */
 enum outcome rules_run_text(struct session *s, struct check *c, struct span text, const char *table);
 

@@ -9,7 +9,7 @@ struct action {
 	struct check *c;
 	struct span text; /* behind the action's word */
 	struct span subject;
-	const char *class;
+	const char *class, *source; /* source: the table's name */
 };
 
 static const char *story(const struct action *a, const char *otherwise)
@@ -56,6 +56,7 @@ static const char *fitting_detail(const char *class, unsigned detail)
 
 struct span restrict_fitting_dsn(const char *class, struct span dsn, struct arena *a)
 {
+	struct span fits;
 	uint64_t detail;
 	const char *other;
 
@@ -63,8 +64,12 @@ struct span restrict_fitting_dsn(const char *class, struct span dsn, struct aren
 	    span_to_u64(span_skip(dsn, 4), 999, &detail) != RC_OK)
 		return dsn;
 	other = fitting_detail(class, (unsigned)detail);
-	return other != NULL ? span_printf(a, "%c.1.%s", dsn.p[0], other)
-			     : span_printf(a, "%c.0.0", dsn.p[0]);
+	fits =
+	    other != NULL ? span_printf(a, "%c.1.%s", dsn.p[0], other) : span_printf(a, "%c.0.0", dsn.p[0]);
+	if (!span_eq(fits, dsn))
+		log_info("mapping DSN status " SPAN_FMT " into %s status " SPAN_FMT, SPAN_ARG(dsn), class,
+			 SPAN_ARG(fits));
+	return fits;
 }
 
 /* "[dsn] text" of a table behind a code; bare: "5.7.1 <subject>: class rejected: text". */
@@ -86,7 +91,7 @@ static enum outcome refuse(const struct action *a, int64_t code, const char *dsn
 
 static enum outcome act_ok(const struct action *a)
 {
-	(void)a;
+	log_permit(a->s, a->c, "OK", arena_printf(a->c->a, "from %s", a->source));
 	return PERMIT;
 }
 
@@ -137,7 +142,7 @@ static enum outcome act_defer_if_reject(const struct action *a)
 
 static enum outcome act_discard(const struct action *a)
 {
-	if (a->c->warn_only || a->s->tx == NULL)
+	if (a->s->tx == NULL)
 		return DUNNO;
 	log_it(a, "discard", "triggers DISCARD action");
 	a->s->tx->discard = true;
@@ -146,7 +151,7 @@ static enum outcome act_discard(const struct action *a)
 
 static enum outcome act_hold(const struct action *a)
 {
-	if (a->c->warn_only || a->s->tx == NULL || a->s->tx->hold)
+	if (a->s->tx == NULL || a->s->tx->hold)
 		return DUNNO;
 	log_it(a, "hold", "triggers HOLD action");
 	a->s->tx->hold = true;
@@ -155,7 +160,7 @@ static enum outcome act_hold(const struct action *a)
 
 static enum outcome act_filter(const struct action *a)
 {
-	if (a->c->warn_only || a->s->tx == NULL)
+	if (a->s->tx == NULL)
 		return DUNNO;
 	if (span_chr(a->text, ':') < 0 || a->text.n > 500) {
 		log_warning("access table: FILTER needs transport:destination");
@@ -168,7 +173,7 @@ static enum outcome act_filter(const struct action *a)
 
 static enum outcome act_redirect(const struct action *a)
 {
-	if (a->c->warn_only || a->s->tx == NULL)
+	if (a->s->tx == NULL)
 		return DUNNO;
 	if (!address_valid(a->text, conf.smtputf8)) {
 		log_warning("access table: REDIRECT needs an address");
@@ -183,16 +188,16 @@ static enum outcome act_bcc(const struct action *a)
 {
 	struct transaction *tx = a->s->tx;
 
-	if (a->c->warn_only || tx == NULL || tx->bccs >= 100)
+	if (tx == NULL || tx->bccs >= 100)
 		return DUNNO;
 	if (!address_valid(a->text, conf.smtputf8)) {
 		log_warning("access table: BCC needs an address");
 		return DUNNO;
 	}
+	log_trigger(a, "bcc", "BCC");
 	for (size_t i = 0; i < tx->bccs; i++)
 		if (span_eq(tx->bcc[i], a->text))
 			return DUNNO;
-	log_trigger(a, "bcc", "BCC");
 	if (tx->bccs == tx->bcc_cap)
 		tx->bcc = arena_grow(&a->s->tx_arena, tx->bcc, tx->bccs, &tx->bcc_cap, sizeof(*tx->bcc));
 	tx->bcc[tx->bccs++] = span_dup(&a->s->tx_arena, a->text);
@@ -203,7 +208,7 @@ static enum outcome act_prepend(const struct action *a)
 {
 	struct transaction *tx = a->s->tx;
 
-	if (a->c->warn_only || tx == NULL)
+	if (tx == NULL)
 		return DUNNO;
 	if (span_chr(a->text, ':') <= 0 || tx->prepend.n > 8000) {
 		log_warning("access table: PREPEND needs headername: headervalue");
@@ -259,7 +264,7 @@ static bool all_digits(struct span w)
 enum outcome access_result(struct session *s, struct check *c, struct span value, const char *source,
 			   struct span subject, const char *class)
 {
-	struct action a = { .s = s, .c = c, .subject = subject, .class = class };
+	struct action a = { .s = s, .c = c, .subject = subject, .class = class, .source = source };
 	struct span word = SPAN_NONE, rest = value;
 	uint64_t code = 0;
 
@@ -272,7 +277,7 @@ enum outcome access_result(struct session *s, struct check *c, struct span value
 		if (span_is_ci(word, actions[i].word))
 			return actions[i].run(&a);
 	if (all_digits(span_trim(value)))
-		return PERMIT; /* made by tools that build tables of networks */
+		return act_ok(&a); /* made by tools that build tables of networks */
 	if (word.n == 3 && (word.p[0] == '4' || word.p[0] == '5') && span_to_u64(word, 599, &code) == RC_OK)
 		return refuse(&a, (int64_t)code, code >= 500 ? "5.7.1" : "4.7.1", "Access denied");
 	return rules_run_text(s, c, value, source);

@@ -157,6 +157,9 @@ static enum rc listed(const struct dnsbl *d, struct span name, struct check *c, 
 	struct err e;
 	enum rc rc = dns_query(name, DNS_A, c->a, &ans, deadline_s(WHERE_S), &e);
 
+	if (rc != RC_OK && rc != RC_NOTFOUND)
+		log_warning(SPAN_FMT ": RBL lookup error: Error looking up name=" SPAN_FMT " type=A: %s",
+			    SPAN_ARG(name), SPAN_ARG(name), rc == RC_DENIED ? e.text : "Host not found, try again");
 	if (rc != RC_OK)
 		return rc;
 	for (size_t i = 0; i < ans.n; i++)
@@ -197,7 +200,11 @@ static struct span reason_of(struct span name, struct check *c)
 	struct dns_answer ans;
 	struct err e;
 
-	if (dns_query(name, DNS_TXT, c->a, &ans, deadline_s(WHERE_S), &e) != RC_OK || ans.n == 0)
+	enum rc rc = dns_query(name, DNS_TXT, c->a, &ans, deadline_s(WHERE_S), &e);
+
+	if (rc == RC_DENIED) /* smtpd_dns_reply_filter */
+		log_warning(SPAN_FMT ": TXT lookup error: %s", SPAN_ARG(name), e.text);
+	if (rc != RC_OK || ans.n == 0)
 		return SPAN_NONE;
 	return span_head(ans.rr[0].data, 300);
 }
@@ -248,7 +255,6 @@ enum outcome run_dnsbl(struct session *s, struct check *c, const struct rule *r)
 	case RC_NOTFOUND:
 		return DUNNO;
 	default:
-		log_warning(SPAN_FMT ": RBL lookup error", SPAN_ARG(name));
 		/* An allow list that cannot be asked must not lead to a refusal for good. */
 		if ((r->def->which == DNSWL_CLIENT || r->def->which == RHSWL_CLIENT) &&
 		    s->defer_if_reject.code == 0)

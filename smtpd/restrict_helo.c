@@ -77,7 +77,9 @@ enum outcome run_unknown_helo(struct session *s, struct check *c, const struct r
 		struct err e;
 		enum rc rc = dns_query(s->helo, types[i], c->a, &ans, deadline_s(60), &e);
 
-		if (rc == RC_OK)
+		if (rc == RC_DENIED) /* smtpd_dns_reply_filter */
+			log_warning(SPAN_FMT ": address or MX lookup error: %s", SPAN_ARG(s->helo), e.text);
+		if (rc == RC_OK || rc == RC_DENIED)
 			return DUNNO;
 		trouble |= rc != RC_NOTFOUND && rc != RC_SYNTAX;
 	}

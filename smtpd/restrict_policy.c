@@ -158,7 +158,8 @@ static void put_security(struct buf *b, const struct session *s)
 {
 	put(b, "sasl_method", s->sasl_method);
 	put(b, "sasl_username", s->sasl_user);
-	put(b, "sasl_sender", SPAN_NONE);
+	put(b, "sasl_sender",
+	    s->tx != NULL && !span_is(s->tx->mail.auth, "<>") ? s->tx->mail.auth : SPAN_NONE);
 	put(b, "ccert_subject", s->tls != NULL ? span_str(s->tls->peer_subject) : SPAN_NONE);
 	put(b, "ccert_issuer", s->tls != NULL ? span_str(s->tls->peer_issuer) : SPAN_NONE);
 	put(b, "ccert_fingerprint", s->tls != NULL ? span_str(s->tls->peer_fingerprint) : SPAN_NONE);
@@ -173,16 +174,19 @@ static void put_security(struct buf *b, const struct session *s)
 static void make_request(struct session *s, struct check *c, const struct policy *p, struct buf *b)
 {
 	struct transaction *tx = s->tx;
-	char instance[60];
+	char instance[60] = "";
 
-	(void)snprintf(instance, sizeof(instance), "%lx.%llx.%zx.0", (long)getpid(),
-		       (unsigned long long)(tx != NULL ? tx->arrival_us : 0), tx != NULL ? tx->rcpts : 0);
+	if (tx != NULL &&
+	    strcmp(s->where, "MAIL") != 0) /* the message is not begun before that is accepted */
+		(void)snprintf(instance, sizeof(instance), "%lx.%llx.%zx.0", (long)getpid(),
+			       (unsigned long long)(tx != NULL ? tx->arrival_us : 0),
+			       tx != NULL ? tx->rcpts : 0);
 	put(b, "request", SPAN("smtpd_access_policy"));
 	put(b, "protocol_state", span_str(protocol_state(s, c)));
 	put(b, "protocol_name", span_str(session_proto(s)));
 	put_client(b, s);
-	put(b, "sender", tx != NULL ? tx->sender : SPAN_NONE);
-	put(b, "recipient", c->rcpt);
+	put(b, "sender", tx != NULL ? address_unquote(c->a, tx->sender) : SPAN_NONE);
+	put(b, "recipient", address_unquote(c->a, c->rcpt));
 	put_number(b, "recipient_count", tx != NULL && c->stage >= AT_DATA ? tx->rcpts : 0);
 	put(b, "queue_id", tx != NULL ? qid_span(&tx->qid) : SPAN_NONE);
 	put(b, "instance", span_str(instance));
@@ -190,7 +194,7 @@ static void make_request(struct session *s, struct check *c, const struct policy
 		   tx == NULL		 ? 0
 		   : tx->content != NULL ? content_bytes(tx->content)
 					 : tx->mail.size);
-	put(b, "etrn_domain", c->stage == AT_ETRN ? c->subject : SPAN_NONE);
+	put(b, "etrn_domain", s->etrn);
 	put(b, "stress", span_str(conf_str(service_conf(), "stress")));
 	put_security(b, s);
 	put(b, "policy_context", span_str(p->context));
@@ -199,10 +203,12 @@ static void make_request(struct session *s, struct check *c, const struct policy
 	(void)buf_putc(b, '\n');
 }
 
+/* "action=" alone asks for nothing. */
 static enum rc read_action(struct stream *io, struct arena *a, struct span *action, deadline_t d,
 			   struct err *e)
 {
 	struct span line;
+	bool seen = false;
 	enum rc rc;
 
 	*action = SPAN_NONE;
@@ -210,9 +216,11 @@ static enum rc read_action(struct stream *io, struct arena *a, struct span *acti
 		if ((rc = stream_line(io, &line, REPLY_LINE_MAX, NULL, d, e)) != RC_OK)
 			return rc;
 		if (line.n == 0)
-			return action->n > 0 ? RC_OK : err_set(e, RC_SYNTAX, "no action in the answer");
-		if (span_starts(line, SPAN("action=")))
+			return seen ? RC_OK : err_set(e, RC_SYNTAX, "no action in the answer");
+		if (span_starts(line, SPAN("action="))) {
 			*action = span_dup(a, span_trim(span_skip(line, 7)));
+			seen = true;
+		}
 	}
 	return err_set(e, RC_LIMIT, "answer too long");
 }
@@ -290,7 +298,8 @@ enum outcome run_policy(struct session *s, struct check *c, const struct rule *r
 		if (i > 0)
 			task_sleep_ms(p->retry_delay_s * 1000);
 		if ((rc = ask_once(p, buf_span(&b), c->a, &action, &e)) != RC_OK)
-			log_warning("problem talking to server %s: %s", p->to.name, e.text);
+			log_warning("problem talking to server %s: %s",
+				    p->to.name + (strncmp(p->to.name, "inet:", 5) == 0 ? 5 : 0), e.text);
 	}
 	if (rc != RC_OK)
 		action = span_str(p->default_action);

@@ -6,13 +6,16 @@
 #define HOSTS_MAX 100 /* looked at for one name */
 
 enum kind { KIND_A, KIND_MX, KIND_NS };
+static const char *const kind_names[] = { [KIND_A] = "A", [KIND_MX] = "MX", [KIND_NS] = "NS" };
 enum about { OF_CLIENT, OF_REVERSE, OF_HELO, OF_SENDER, OF_RCPT };
 
 struct inquiry {
 	struct session *s;
 	struct check *c;
 	struct maps *maps;
+	enum kind kind;
 	struct span name;    /* a domain, or a literal with brackets; "" nothing to ask about */
+	struct span asked;   /* the same, or the whole address: for the log */
 	struct span subject; /* of replies */
 	const char *class;
 };
@@ -45,6 +48,7 @@ static void find_name(struct inquiry *q, enum about about)
 		q->class = "Recipient address";
 		break;
 	}
+	q->asked = q->subject;
 	if (q->subject.n > 0)
 		q->name = address_split(q->subject).domain;
 	q->subject = address_unquote(q->c->a, q->subject);
@@ -90,16 +94,25 @@ static enum outcome ask_host(struct inquiry *q, struct span host)
 	struct span value = SPAN_NONE;
 	enum rc rc = access_find_name(q->maps, host, q->c->a, &value);
 	enum outcome o = found(q, rc, value);
+	bool exists = false, any = false;
 
 	for (size_t t = 0; t < ARRAY_LEN(types) && o == DUNNO; t++) {
 		struct dns_answer ans;
 		struct err e;
 
-		if (dns_query(host, types[t], q->c->a, &ans, deadline_s(WAIT_S), &e) != RC_OK)
+		rc = dns_query(host, types[t], q->c->a, &ans, deadline_s(WAIT_S), &e);
+		exists |= rc == RC_NOTFOUND && e.sys == 1;
+		if (rc != RC_OK)
 			continue;
+		any |= ans.n > 0;
 		for (size_t i = 0; i < ans.n && o == DUNNO; i++)
 			o = ask_address(q, &ans.rr[i].addr);
 	}
+	if (o == DUNNO && !any && q->kind != KIND_A)
+		log_warning("Unable to look up %s host " SPAN_FMT " for %s " SPAN_FMT ": %s",
+			    kind_names[q->kind], SPAN_ARG(span_head(host, 255)), q->class,
+			    SPAN_ARG(span_head(q->subject, 255)),
+			    exists ? "No address associated with hostname" : "Name or service not known");
 	return o;
 }
 
@@ -134,7 +147,7 @@ static enum rc find_servers(struct inquiry *q, struct dns_answer *ans, struct er
 enum outcome run_server_access(struct session *s, struct check *c, const struct rule *r)
 {
 	enum kind kind = (unsigned)r->def->which / 10;
-	struct inquiry q = { .s = s, .c = c, .maps = r->maps };
+	struct inquiry q = { .s = s, .c = c, .maps = r->maps, .kind = kind };
 	struct dns_answer ans = { .n = 0 };
 	enum outcome o = DUNNO;
 	struct err e = { .sys = 0 };
@@ -151,11 +164,13 @@ enum outcome run_server_access(struct session *s, struct check *c, const struct 
 		return ask_host(&q, q.name);
 	rc = kind == KIND_NS ? find_servers(&q, &ans, &e)
 			     : dns_query(q.name, DNS_MX, c->a, &ans, deadline_s(WAIT_S), &e);
-	if (kind == KIND_MX && rc == RC_NOTFOUND && e.sys == 1) /* RFC 5321 section 5.1: its own mail host */
+	if (kind == KIND_MX && rc == RC_NOTFOUND) /* RFC 5321 section 5.1: its own mail host */
 		return ask_host(&q, q.name);
-	if (rc != RC_OK && rc != RC_NOTFOUND)
-		log_warning("Unable to look up %s host for " SPAN_FMT ": %s", kind == KIND_NS ? "NS" : "MX",
-			    SPAN_ARG(span_head(q.name, 255)), e.text);
+	if (rc != RC_OK)
+		log_warning("Unable to look up %s host for " SPAN_FMT ": %s", kind_names[kind],
+			    SPAN_ARG(span_head(rc == RC_NOTFOUND && q.asked.n > 0 ? q.asked : q.name, 255)),
+			    rc == RC_NOTFOUND ? "Host found but no data record of requested type"
+					      : "Host not found, try again");
 	for (size_t i = 0; i < ans.n && i < HOSTS_MAX && o == DUNNO; i++)
 		if (ans.rr[i].target.n > 0) /* "" is the null MX */
 			o = ask_host(&q, ans.rr[i].target);

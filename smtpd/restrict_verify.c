@@ -44,10 +44,10 @@ enum outcome run_unverified(struct session *s, struct check *c, const struct rul
 	if (v.status == DELIVERABLE)
 		return DUNNO;
 	text = conf.unverified[rcpt].reason;
-	if (text[0] == '\0')
-		text = arena_printf(c->a, "un%s address: " SPAN_FMT,
-				    v.status == UNDELIVERABLE ? "deliverable" : "verified",
-				    SPAN_ARG(span_head(v.text, 250)));
+	text = arena_printf(c->a, "un%s address: " SPAN_FMT,
+			    v.status == UNDELIVERABLE && conf.unverified[rcpt].reject >= 500 ? "deliverable"
+											     : "verified",
+			    SPAN_ARG(text[0] != '\0' ? span_str(text) : span_head(v.text, 250)));
 	if (v.status == UNDELIVERABLE)
 		return restrict_reject(s, c, conf.unverified[rcpt].reject, dsn, "%s address rejected: %s",
 				       who, text);

@@ -49,6 +49,8 @@ void transaction_end(struct session *s)
 		content_abort(s, &s->tx->content);
 	if (s->tx != NULL)
 		before_end(&s->tx->before);
+	if (s->tx != NULL) /* XFORWARD tells of one transaction */
+		s->fwd = (struct forward){ .name = SPAN_NONE };
 	s->tx = NULL;
 	s->defer_if_permit = s->defer_if_reject = s->wish[2] = (struct verdict){ 0 };
 	arena_release(&s->tx_arena); /* an idle session holds no memory */
@@ -76,7 +78,7 @@ bool session_lost(struct session *s, enum rc rc)
 	if (s->tx != NULL && s->tx->content != NULL)
 		log_info("lost connection after %s (%llu bytes) from %s", s->where,
 			 (unsigned long long)content_bytes(s->tx->content), session_client(s));
-	else
+	else if (strcmp(s->where, "END-OF-MESSAGE") != 0) /* clients that do without QUIT are many */
 		log_info("lost connection after %s from %s", s->where, session_client(s));
 	return false;
 }
@@ -137,25 +139,24 @@ void session_drain(void)
 
 /* ---- lines ---- */
 
-static void log_bare_lf(struct session *s, const char *where, bool reject)
-{
-	char text[600];
-
-	(void)snprintf(text, sizeof(text), "%s", session_client(s));
-	log_info("NOQUEUE: %s: %s from %s: bare <LF> received; proto=%s helo=<" SPAN_FMT ">",
-		 reject ? "reject" : "info", where, text, session_proto(s), SPAN_ARG(s->helo));
-}
-
 /* smtpd_forbid_bare_newline: true when the session ends here. */
 static bool bare_lf_ends(struct session *s)
 {
+	bool reject = conf.bare_lf == BARE_LF_REJECT;
+
 	if (s->lenient_lf || conf.bare_lf < BARE_LF_NOTE)
 		return false;
-	log_bare_lf(s, s->where, conf.bare_lf == BARE_LF_REJECT);
-	if (conf.bare_lf != BARE_LF_REJECT)
+	log_action(s, reject ? "reject" : "info", s->where, SPAN_NONE, "bare <LF> received");
+	if (!reject)
 		return false;
 	reply(s, "%d 5.5.2 %s Error: bare <LF> received", (int)conf.bare_lf_code, conf.myhostname);
 	return s->hangup = true;
+}
+
+static void log_too_long(struct session *s, struct span line, int64_t max)
+{
+	log_warning("%s: request longer than %lld: " SPAN_FMT "...", session_client(s), (long long)max,
+		    SPAN_ARG(span_head(line, 30)));
 }
 
 bool session_line(struct session *s, struct span *line, size_t max)
@@ -164,9 +165,10 @@ bool session_line(struct session *s, struct span *line, size_t max)
 	bool crlf;
 	enum rc rc = stream_line(s->io, line, max, &crlf, session_deadline(), &e);
 
-	if (rc == RC_LIMIT)
+	if (rc == RC_LIMIT) {
+		log_too_long(s, *line, (int64_t)max);
 		*line = span_make(NULL, 0);
-	else if (rc != RC_OK)
+	} else if (rc != RC_OK)
 		return session_lost(s, rc);
 	return rc == RC_LIMIT || crlf || !bare_lf_ends(s);
 }
@@ -224,8 +226,7 @@ static bool one_command(struct session *s)
 	rc = stream_line(s->io, &line, (size_t)conf.line_length_limit, &crlf, session_deadline(), &e);
 	if (rc == RC_LIMIT) {
 		s->idle = false;
-		log_warning("%s: request longer than %lld: " SPAN_FMT "...", session_client(s),
-			    (long long)conf.line_length_limit, SPAN_ARG(span_head(line, 30)));
+		log_too_long(s, line, conf.line_length_limit);
 		reply(s, "500 5.5.2 Error: line too long");
 		s->errors++;
 		return true;
@@ -233,6 +234,8 @@ static bool one_command(struct session *s)
 	if (rc != RC_OK)
 		return session_lost(s, rc);
 	s->idle = false;
+	while (line.n > 0 && line.p[line.n - 1] == '\r')
+		line.n--; /* CR CR LF, as some clients end their lines */
 	transcript_in(s, line);
 	if (!crlf && bare_lf_ends(s))
 		return false;
@@ -357,7 +360,7 @@ static void find_name(struct session *s)
 	arena_release(&s->tx_arena);
 }
 
-static bool in_list(const struct session *s, struct match_list *l)
+bool session_in_list(const struct session *s, struct match_list *l)
 {
 	struct err e;
 
@@ -385,8 +388,9 @@ static void find_discarded(struct session *s)
 
 void session_identify(struct session *s)
 {
-	s->lenient_lf = conf.bare_lf == BARE_LF_ALLOW || in_list(s, conf.bare_lf_except);
-	s->auth_excepted = in_list(s, conf.auth_except);
+	s->lenient_lf = conf.bare_lf == BARE_LF_ALLOW || session_in_list(s, conf.bare_lf_except);
+	s->auth_excepted = session_in_list(s, conf.auth_except);
+	s->traced = session_in_list(s, conf.debug_peers);
 	find_discarded(s);
 }
 
@@ -422,7 +426,7 @@ void session_serve(struct service_conn *c)
 	      EV_NUMBER("client_port", s->port), EV_TEXT("server_address", s->local_addr),
 	      EV_NUMBER("server_port", s->local_port));
 	session_identify(s);
-	s->may_xforward = in_list(s, conf.xforward);
+	s->may_xforward = session_in_list(s, conf.xforward);
 	if (!s->hangup && (!conf.tls_wrapper || tls_start(s))) {
 		greet(s);
 		converse(s);

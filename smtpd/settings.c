@@ -1,6 +1,7 @@
 /* settings.c - main.cf as smtpd reads it: once, in prepare(). */
 #include "restrict.h"
 #include "transcript.h"
+#include "map/dns_filter.h"
 #include "net/interfaces.h"
 
 struct smtpd_conf conf;
@@ -26,6 +27,17 @@ static struct match_list *list(const char *name, bool parents)
 	struct err e;
 
 	if (match_list_open(name, span_str(str(name)), parents ? MATCH_PARENT : 0, &l, &e) != RC_OK)
+		die("%s", e.text);
+	return l;
+}
+
+/* Of words. */
+static struct match_list *exact(const char *name)
+{
+	struct match_list *l;
+	struct err e;
+
+	if (match_list_open(name, span_str(str(name)), MATCH_EXACT, &l, &e) != RC_OK)
 		die("%s", e.text);
 	return l;
 }
@@ -213,6 +225,9 @@ static void load_protocol(void)
 	conf.bare_lf_except = list("smtpd_forbid_bare_newline_exclusions", false);
 	conf.reject_footer = conf_raw(service_conf(), "smtpd_reject_footer");
 	conf.footer_maps = texts("smtpd_reject_footer_maps");
+	conf.delay_open = yes("smtpd_delay_open_until_valid_rcpt");
+	conf.debug_peers =
+	    list("debug_peer_list", has_word("parent_domain_matches_subdomains", "debug_peer_list"));
 	conf.reject_filter = texts("smtpd_reject_filter_maps");
 	conf.command_filter = texts("smtpd_command_filter");
 	conf.delimiter = str("recipient_delimiter");
@@ -338,11 +353,7 @@ static const char *auth_path(void)
 /* "!name" refuses a mechanism, "static:rest" lets the others pass; the first that matches decides. */
 static void load_mech_filter(void)
 {
-	struct err e;
-
-	if (match_list_open("smtpd_sasl_mechanism_filter", span_str(str("smtpd_sasl_mechanism_filter")),
-			    MATCH_EXACT, &conf.mech_filter, &e) != RC_OK)
-		die("%s", e.text);
+	conf.mech_filter = exact("smtpd_sasl_mechanism_filter");
 }
 
 static void load_auth(void)
@@ -412,7 +423,6 @@ static void load_tls(void)
 	conf.tls_loglevel = level_of(str("smtpd_tls_loglevel"));
 	if (conf.tls == TLS_NONE)
 		return;
-	tls_prepare();
 	c.protocols = str(conf.tls == TLS_ENCRYPT ? "smtpd_tls_mandatory_protocols" : "smtpd_tls_protocols");
 	c.ciphers = cipher_list(conf.tls == TLS_ENCRYPT);
 	c.eecdh = str("tls_eecdh_auto_curves");
@@ -423,7 +433,7 @@ static void load_tls(void)
 	c.fingerprint_digest = str("smtpd_tls_fingerprint_digest");
 	c.preempt = yes("tls_preempt_cipherlist");
 	c.sni = str("tls_server_sni_maps")[0] != '\0';
-	if (tls_server_new(&c, &conf.tls_server, &e) != RC_OK)
+	if (tls_prepare(service_conf(), &e) != RC_OK || tls_server_new(&c, &conf.tls_server, &e) != RC_OK)
 		die("%s", e.text);
 }
 
@@ -437,14 +447,18 @@ static void load_restrictions(void)
 		[AT_RECIPIENT] = "smtpd_recipient_restrictions",     [AT_DATA] = "smtpd_data_restrictions",
 		[AT_END_OF_DATA] = "smtpd_end_of_data_restrictions", [AT_ETRN] = "smtpd_etrn_restrictions",
 	};
+	struct err e;
 
 	conf.access_parents = has_word("parent_domain_matches_subdomains", "smtpd_access_maps");
 	conf.null_key = str("smtpd_null_access_lookup_key");
 	conf.rbl_reply = conf_raw(service_conf(), "default_rbl_reply");
 	conf.rbl_reply_maps = tables("rbl_reply_maps", span_str(str("rbl_reply_maps")));
+	if (dns_filter_open("smtpd_dns_reply_filter", span_str(str("smtpd_dns_reply_filter")), &e) != RC_OK)
+		die("%s", e.text);
 	conf.mynetworks = list("mynetworks", has_word("parent_domain_matches_subdomains", "mynetworks"));
 	conf.backup_networks = list("permit_mx_backup_networks", has_word("parent_domain_matches_subdomains",
 									  "permit_mx_backup_networks"));
+	conf.log_permits = exact("smtpd_log_access_permit_actions");
 	conf.show_table = yes("show_user_unknown_table_name");
 	conf.delay_reject = yes("smtpd_delay_reject");
 	conf.notice_classes = transcript_classes();

@@ -56,7 +56,8 @@ struct smtpd_conf {
 	bool reject_unlisted_rcpt, reject_unlisted_sender, relay_first, forbid_unauth_pipe;
 	enum bare_lf bare_lf;
 	int64_t bare_lf_code;
-	bool strict_utf8;
+	bool strict_utf8,
+	    delay_open;	 /* delay_open: a message has no queue id before its first good recipient */
 	bool show_table; /* show_user_unknown_table_name */
 	const char *reject_footer, *delimiter, *null_key;
 	unsigned discard_ehlo; /* bits of ehlo keywords */
@@ -94,7 +95,7 @@ struct smtpd_conf {
 	int64_t before_timeout_s;
 	/* lists and tables */
 	struct match_list *mynetworks, *xclient, *xforward, *verp_clients, *bare_lf_except, *auth_except,
-	    *limit_except, *local_ip, *mech_filter, *backup_networks;
+	    *limit_except, *local_ip, *mech_filter, *backup_networks, *log_permits, *debug_peers;
 	struct maps *command_filter, *footer_maps, *reject_filter;
 	const char *verp_delims, *verp_filter;
 	struct own_domains *own;
@@ -124,8 +125,7 @@ struct transaction {
 	struct mail_params mail;
 	struct env_rcpt *rcpt;
 	size_t rcpts, rcpt_cap, rcpt_bytes, overshoot;
-	uint64_t chunk_bytes; /* of BDAT so far, as they came */
-	struct qid qid;	      /* from the first accepted recipient on */
+	struct qid qid; /* from the first accepted recipient on */
 	int64_t arrival_us;
 	/* what access tables said */
 	bool hold, discard;
@@ -159,6 +159,7 @@ struct session {
 	struct forward fwd;
 	/* the conversation */
 	struct span helo;
+	struct span etrn;     /* the domain of the ETRN that runs */
 	struct span rcpt_now; /* of the command that runs; for footers */
 	bool esmtp, greeted;
 	const char *where;		 /* the last command, for the log */
@@ -178,11 +179,13 @@ struct session {
 	bool auth_excepted;
 	/* TLS */
 	struct tls_info *tls; /* NULL: clear text */
+	bool tls_refused;     /* for the certificate that it showed, or not */
 	/* delayed verdicts of restrictions */
 	struct verdict defer_if_permit, defer_if_reject; /* code 0: none; of the check that runs */
 	struct verdict wish[3]; /* defer_if_permit of client, HELO, sender, when they are judged at once */
 	/* the transcript */
 	struct buf said;
+	bool traced;		      /* debug_peer_list: every line is logged */
 	unsigned said_lines, trouble; /* trouble: bits of transcript.h */
 	bool policy, quiet;	      /* the next reply is one of a restriction; no notice is sent */
 	const char *ended_by;	      /* NULL: QUIT */
@@ -197,6 +200,8 @@ const char *session_client(const struct session *s); /* "name[addr]"; in the ses
 void transaction_end(struct session *s);
 /* Before commands that say who the client is (XCLIENT). */
 void session_identify(struct session *s);
+/* By name and address; false for an empty list. */
+bool session_in_list(const struct session *s, struct match_list *l);
 /* Reads one line of an exchange inside a command (AUTH). false: the connection is over. */
 bool session_line(struct session *s, struct span *line, size_t max);
 bool session_lost(struct session *s, enum rc rc); /* logs why; always false */
@@ -235,10 +240,14 @@ void command_log_counts(const struct session *s, struct buf *out);
 
 /* ---- cmd_*.c: each returns whether it counts as done ---- */
 bool cmd_helo(struct session *s, struct span arg);
+/* For logs, headers and tables: what no host name holds becomes '?'. */
+struct span neutral_name(struct arena *a, struct span name);
 bool cmd_ehlo(struct session *s, struct span arg);
 bool cmd_lhlo(struct session *s, struct span arg);
 bool cmd_mail(struct session *s, struct span arg);
 bool cmd_rcpt(struct session *s, struct span arg);
+/* The message gets its queue id, and the log the line that says whose it is. */
+void transaction_name(struct session *s);
 bool cmd_data(struct session *s, struct span arg);
 bool cmd_bdat(struct session *s, struct span arg);
 bool cmd_rset(struct session *s, struct span arg);
@@ -252,6 +261,11 @@ bool cmd_xclient(struct session *s, struct span arg);
 bool cmd_xforward(struct session *s, struct span arg);
 /* Reads an address of a command: the path as given in, the address in external form out. NULL, or a reply. */
 const char *take_path(struct session *s, struct span path, bool utf8, bool null_ok, struct span *out);
+/* The warning that goes with such a refusal; `text` as the client sent it. log_strict: when `said`, a reply of
+ * params_path(), is one. */
+void log_bad_address(struct session *s, const char *verb, struct span text);
+void log_strict(struct session *s, const char *verb, const char *said, struct span arg);
+struct span bracketed(struct session *s, struct span path);
 bool tls_start(struct session *s);
 bool auth_offered(const struct session *s);
 /* " PLAIN LOGIN" of what is announced now; "" none. */
@@ -288,8 +302,9 @@ struct content *content_open(struct session *s, bool chunked);
 /* Takes bytes off *in: all, or those up to the end mark. */
 void content_feed(struct session *s, struct content *c, struct span *in);
 struct data_scan *content_scan(struct content *c);
-/* As RFC 1870 section 5 counts: line ends are two octets. */
+/* As RFC 1870 section 5 counts: line ends are two octets. The total counts the end that the last line may still get. */
 uint64_t content_bytes(const struct content *c);
+uint64_t content_total(const struct content *c);
 /* Hands the message to cleanup(8); frees. The verdict's code is 0 when it is on stable storage. */
 struct verdict content_submit(struct session *s, struct content **c);
 void content_abort(struct session *s, struct content **c);

@@ -43,7 +43,8 @@ void handshake_prepare(struct finger *f)
 {
 	struct err e;
 
-	tls_prepare();
+	if (tls_prepare(f->conf, &e) != RC_OK)
+		die("%s", e.text);
 	if ((f->ctx = tls_ctx_new(TLS_client_method(), &e)) == NULL)
 		die("%s", e.text);
 	SSL_CTX_set_verify(f->ctx, SSL_VERIFY_NONE, NULL); /* judged below: a bad certificate is shown, too */

@@ -51,8 +51,7 @@ static void prepare_tls(const struct conf *c)
 	}
 	snprintf(chain, sizeof(chain), "%sd", login_set.conf->protocol);
 	t.chain = chain;
-	tls_prepare();
-	if (tls_server_new(&t, &login_set.tls, &e) != RC_OK)
+	if (tls_prepare(c, &e) != RC_OK || tls_server_new(&t, &login_set.tls, &e) != RC_OK)
 		die("%s", e.text);
 }
 

@@ -247,10 +247,19 @@ static enum rc query(struct dns_query q, enum dns_type type, struct arena *a, st
 	}
 }
 
+static enum rc (*answer_filter)(struct dns_answer *ans, struct arena *a, struct err *e);
+
+void dns_set_filter(enum rc (*filter)(struct dns_answer *ans, struct arena *a, struct err *e))
+{
+	answer_filter = filter;
+}
+
 enum rc dns_query(struct span name, enum dns_type type, struct arena *a, struct dns_answer *out, deadline_t d,
 		  struct err *e)
 {
-	return query((struct dns_query){ .name = name, .qtype = (uint16_t)type }, type, a, out, d, e);
+	enum rc rc = query((struct dns_query){ .name = name, .qtype = (uint16_t)type }, type, a, out, d, e);
+
+	return rc == RC_OK && answer_filter != NULL ? answer_filter(out, a, e) : rc;
 }
 
 enum rc dns_query_hosts(struct span name, enum dns_type type, struct arena *a, struct dns_answer *out,

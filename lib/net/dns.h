@@ -46,6 +46,9 @@ MUST_CHECK enum rc dns_query_hosts(struct span name, enum dns_type type, struct 
 /* The hosts file, then DNS: how a host looks up names for itself. */
 MUST_CHECK enum rc dns_query_native(struct span name, enum dns_type type, struct arena *a,
 				    struct dns_answer *out, deadline_t d, struct err *e);
+/* Looks at each answer of dns_query() before the caller does, and may take records out of it; what it returns is the result.
+ * The tables that it needs are a layer above (map/dns_filter.h). */
+void dns_set_filter(enum rc (*filter)(struct dns_answer *ans, struct arena *a, struct err *e));
 /* From a raw answer (the fuzz target's entrance). Follows CNAMEs inside the answer. */
 MUST_CHECK enum rc dns_parse(struct span message, enum dns_type type, struct arena *a, struct dns_answer *out,
 			     struct err *e);

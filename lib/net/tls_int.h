@@ -32,6 +32,15 @@ void tls_certs_init(struct tls_certs *c, const char *chain, SSL_CTX *(*make)(voi
 /* A context to use now, with a reference of the caller's. Waits for tlsmgr. */
 MUST_CHECK enum rc tls_certs_get(struct tls_certs *c, SSL_CTX **out, deadline_t d, struct err *e);
 
+/* ---- tls_library.c: set by tls_prepare() ---- */
+#define TLS_TICKET_KEY 32 /* bytes of a ticket key that the cipher may use */
+extern struct tls_library {
+	uint64_t options; /* SSL_OP_ bits of every context */
+	const EVP_CIPHER *ticket_cipher;
+	bool no_tickets;
+	bool multiple_labels; /* "*.example" stands for a.b.example, too */
+} tls_library;
+
 /* ---- tls_common.c ---- */
 SSL_CTX *tls_ctx_new(const SSL_METHOD *method, struct err *e); /* options and modes that all contexts share */
 /* ">=TLSv1.2", "<=TLSv1.2", "!SSLv2, !SSLv3", "TLSv1.2 TLSv1.3" (postconf(5), smtpd_tls_protocols). */

@@ -10,7 +10,7 @@
 #include <openssl/evp.h>
 
 #define TICKET_NAME	16
-#define TICKET_AES	32
+#define TICKET_AES	TLS_TICKET_KEY
 #define TICKET_MAC	32
 #define TICKET_BYTES	(TICKET_NAME + TICKET_AES + TICKET_MAC) /* ipc/proto.h, struct tls_ticket_keys_reply */
 #define TICKET_RETRY_MS 60000
@@ -88,8 +88,8 @@ static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
 			return 0;
 		memcpy(name, t->current, TICKET_NAME);
 		random_bytes(iv, 16);
-		return EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, t->current + TICKET_NAME, iv) ==
-				   1 &&
+		return EVP_EncryptInit_ex(cipher, tls_library.ticket_cipher, NULL, t->current + TICKET_NAME,
+					  iv) == 1 &&
 			       set_mac(mac, t->current + TICKET_NAME + TICKET_AES) == 1
 			   ? 1
 			   : -1;
@@ -99,7 +99,7 @@ static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
 	const unsigned char *key = now ? t->current : t->previous;
 	if (!now && !before)
 		return 0;
-	if (EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key + TICKET_NAME, iv) != 1 ||
+	if (EVP_DecryptInit_ex(cipher, tls_library.ticket_cipher, NULL, key + TICKET_NAME, iv) != 1 ||
 	    set_mac(mac, key + TICKET_NAME + TICKET_AES) != 1)
 		return -1;
 	return now ? 1 : 2;
@@ -301,7 +301,7 @@ enum rc tls_server_start(struct tls_server *t, struct stream *s, struct tls_info
 		return rc;
 	}
 	SSL_set_accept_state(ssl);
-	if (!t->have_current || t->conf.no_tickets) {
+	if (!t->have_current || t->conf.no_tickets || tls_library.no_tickets) {
 		SSL_set_options(ssl, SSL_OP_NO_TICKET);
 		SSL_set_num_tickets(ssl, 0);
 	}

@@ -4,6 +4,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 
 import pytest
 
@@ -62,8 +63,12 @@ def world():
                    f"check_ccert_access inline:{{ {{ {fingerprint(made['friend'][0])} = 450 4.7.9 not you }} }}, permit"},
         "badca": {**ask, "smtpd_tls_CAfile": "/nonexistent/ca.pem", "smtpd_recipient_restrictions": "permit_tls_all_clientcerts, reject"},
         "rate": {"smtpd_client_new_tls_session_rate_limit": "1", "smtpd_client_event_limit_exceptions": ""},
+        "noticket": {"tls_ssl_options": "no_ticket, 0x4"}, "noticket2": {"tls_session_ticket_cipher": ""}, "ticket": {"tls_session_ticket_cipher": "aes-128-cbc"},
+        "config": {"tls_config_file": os.path.join(base, "openssl.cnf"), "tls_config_name": "mail"},
         "required": {**ask, "smtpd_tls_req_ccert": "yes", "smtpd_tls_security_level": "encrypt"},
     }
+    with open(os.path.join(base, "openssl.cnf"), "w", encoding="ascii") as f:
+        f.write("openssl_conf = other\nmail = modules\n[other]\n[modules]\nssl_conf = kinds\n[kinds]\nsystem_default = limits\n[limits]\nMaxProtocol = TLSv1.2\n")
     sni = os.path.join(base, "sni")
     with open(sni, "w", encoding="ascii") as f:
         f.write(f"one.example.test {chain['one.example.test']}\n.example.org {chain['wild.example.org']}\n")
@@ -141,7 +146,6 @@ def test_a_table_that_was_made_anew_is_used(world):
         t = Tls(world, "plain", "new.example.test")
         if t.subject() == "one.example.test":
             break
-        import time
         time.sleep(0.1)
     assert t.subject() == "one.example.test"
     assert Tls(world, "plain").subject() == "mail.example.test"
@@ -166,7 +170,7 @@ def test_certificate_demanded(world):
 
 def test_new_sessions_are_counted(world):
     assert Tls(world, "rate").rcpt() == "250 2.1.5 Ok"
-    assert Tls(world, "rate").reply() == "421 4.7.0 mail.example.test Error: too many new TLS sessions from 127.0.0.1"
+    assert Tls(world, "rate").reply() == "421 4.7.0 mail.example.test Error: too many new TLS sessions from unknown[127.0.0.1]"
 
 
 def test_trace_field_tells_of_the_certificate(world):
@@ -181,3 +185,33 @@ def test_trace_field_tells_of_the_certificate(world):
         assert line in out, out
     world.wait_log("Trusted TLS connection established from")
     world.wait_log("Untrusted TLS connection established from")
+
+
+@pytest.mark.parametrize("service, tickets, version", [("plain", 1, "TLSv1.3"), ("ticket", 1, "TLSv1.3"), ("noticket", None, "TLSv1.3"), ("noticket2", 0, "TLSv1.3"), ("config", 1, "TLSv1.2")])
+def test_the_library_as_main_cf_wants_it(world, service, tickets, version):
+    """tls_ssl_options, tls_session_ticket_cipher, tls_config_file and tls_config_name."""
+    t = Tls(world, service)
+    assert t.rcpt() == "250 2.1.5 Ok"
+    assert t.s.version() == version
+    if tickets is not None:
+        assert bool(t.s.session and t.s.session.has_ticket) == bool(tickets)
+
+
+@pytest.mark.parametrize("name, value", [("tls_ssl_options", "no_such_option"), ("tls_config_file", "/nonexistent/openssl.cnf"), ("tls_config_file", "relative"),
+                                         ("tls_session_ticket_cipher", "aes-256-gcm")])
+def test_what_the_library_cannot_do_is_refused(world, name, value):
+    """The service does not start; which value it was stands in the log."""
+    i = Instance(scratch("postern-smtpd-tls."), main={**world.main, name: value, "maillog_file": None, "maillog_file_prefixes": None})
+    i.main.update(queue_directory=i.queue, data_directory=i.data, config_directory=i.config, maillog_file=i.maillog, maillog_file_prefixes=os.path.dirname(i.base))
+    try:
+        i.start(wait=False)
+        for _ in range(100):
+            try:
+                socket.create_connection((i.host, i.port["smtp"]), 5).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        i.wait_log(f"fatal: .*{name}")
+    finally:
+        i.stop()
+        i.remove()

@@ -290,7 +290,10 @@ static int setup(void **state)
 		return -1;
 	close(fd);
 	loop_init();
-	tls_prepare();
+	struct err e;
+
+	if (tls_prepare(NULL, &e) != RC_OK)
+		return -1;
 	ipc_set_ask(fake);
 	return 0;
 }

@@ -1,0 +1,77 @@
+"""An authentication server as Dovecot's, played by the test: it knows one password, and a mechanism that does as it is told."""
+import base64
+
+from fakeservers import Server, read_line
+
+GREETING = ("VERSION\t1\t2\n"
+            "MECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\nMECH\tCRAM-MD5\tdictionary\tactive\nMECH\tANONYMOUS\tanonymous\n"
+            "MECH\tSECRET\tprivate\nMECH\tSCRIPT\n"
+            "SPID\t1\nCUID\t1\nCOOKIE\t0123456789abcdef0123456789abcdef\nDONE\n").encode()
+
+
+def b64(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+class AuthServer(Server):
+    def __init__(self):
+        super().__init__(read_line, None)
+
+    def serve(self, s):
+        talk = Exchanges()
+        f = s.makefile("rb")
+        try:
+            s.sendall(GREETING)
+            while (line := read_line(f)) is not None:
+                s.sendall(talk.reply(line))
+        except OSError:
+            pass
+        s.close()
+
+
+class Exchanges:
+    """Those of one connection. PLAIN and LOGIN know "good" with password "pass". SCRIPT does what its responses say: "more TEXT" is a challenge, "ok USER",
+    "fail", "fail NAME=VALUE;...": the end."""
+
+    def __init__(self):
+        self.talks = {}
+
+    def reply(self, line):
+        word, *rest = line.decode().split("\t")
+        if word == "AUTH":
+            number, mech, *params = rest
+            mech = mech.upper()
+            resp = [p[5:] for p in params if p.startswith("resp=")]
+            self.talks[number] = [mech]
+            return self.step(number, base64.b64decode(resp[0]).decode("utf-8", "replace") if resp else None).encode()
+        if word == "CONT":
+            return self.step(rest[0], base64.b64decode(rest[1]).decode("utf-8", "replace")).encode()
+        return b""
+
+    def step(self, number, data):
+        talk = self.talks[number]
+        mech = talk[0]
+        if data is None:
+            return self.more(number, {"LOGIN": "Username:", "CRAM-MD5": "<1.2@x>"}.get(mech, ""))
+        talk.append(data)
+        if mech == "PLAIN":
+            return self.end(number, data.split("\0")[-2:] == ["good", "pass"], data.split("\0")[-2] if "\0" in data else None)
+        if mech == "LOGIN":
+            return self.more(number, "Password:") if len(talk) == 2 else self.end(number, talk[1:] == ["good", "pass"], talk[1])
+        if mech == "SCRIPT":
+            return self.script(number, data)
+        return self.end(number, mech == "ANONYMOUS", "anonymous")
+
+    def more(self, number, text):
+        return f"CONT\t{number}\t{b64(text)}\n"
+
+    def end(self, number, ok, user):
+        return f"{'OK' if ok else 'FAIL'}\t{number}" + (f"\tuser={user}" if user else "") + "\n"
+
+    def script(self, number, data):
+        word, _, rest = data.partition(" ")
+        if word == "more":
+            return self.more(number, rest)
+        if word == "ok":
+            return self.end(number, True, rest)
+        return f"FAIL\t{number}" + "".join("\t" + w for w in rest.split(";") if w) + "\n"
