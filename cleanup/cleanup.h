@@ -15,7 +15,7 @@
 
 /* ---- settings.c: main.cf, read once ---- */
 struct settings {
-	const char *myhostname, *always_bcc, *undisclosed, *content_delimiter;
+	const char *myhostname, *myorigin, *always_bcc, *undisclosed, *content_delimiter;
 	int64_t message_size_limit, header_size_limit, hopcount_limit, body_checks_limit, nesting_limit,
 	    queue_minfree;
 	int64_t boundary_limit, token_limit, duplicate_limit;

@@ -72,6 +72,7 @@ void settings_load(void)
 
 	settings = (struct settings){
 		.myhostname = conf_str(c, "myhostname"),
+		.myorigin = conf_str(c, "myorigin"),
 		.always_bcc = conf_str(c, "always_bcc"),
 		.undisclosed = conf_str(c, "undisclosed_recipients_header"),
 		.content_delimiter = conf_str(c, "recipient_delimiter"),
