@@ -1,6 +1,7 @@
 /* submit.c - one message from its submission to its reply. 250 (code 0) is said when it is on stable storage,
  * not before. */
 #include "cleanup.h"
+#include "queue/msgsize.h"
 
 #define HEADER_AREA (2 << 20) /* of a large message: a longer header is none */
 
@@ -105,13 +106,31 @@ static void set_up(struct job *j, struct ipc_call *call, const struct cleanup_su
 	take_content(j, call, q);
 }
 
-static uint64_t message_bytes(const struct job *j)
+/* The size that is logged. Of a message in a file the body is counted when it is read for its checksum. */
+static void count(struct job *j)
 {
-	uint64_t n = j->header_changed ? j->new_header.n : j->body_off;
+	bool in_file = j->file != NULL && j->content.n == 0;
+	struct msgsize m = { 0 };
 
-	for (size_t i = 0; i < j->pieces; i++)
-		n += j->piece[i].fresh ? j->piece[i].text.n : j->piece[i].len;
-	return n;
+	j->count_from = UINT64_MAX;
+	if (j->header_changed)
+		msgsize_add(&m, buf_span(&j->new_header));
+	else
+		msgsize_add(&m, span_head(in_file ? j->header : j->content, (size_t)j->body_off));
+	if (in_file && j->pieces == 1 && !j->piece[0].fresh &&
+	    j->piece[0].off + j->piece[0].len == j->content_bytes) {
+		j->count_from = j->piece[0].off;
+	} else if (in_file) { /* checks have cut it up: the lines of what was in it are left out */
+		for (size_t i = 0; i < j->pieces; i++)
+			m.bytes += j->piece[i].fresh ? j->piece[i].text.n : j->piece[i].len;
+	} else {
+		for (size_t i = 0; i < j->pieces; i++)
+			msgsize_add(&m, j->piece[i].fresh
+					    ? j->piece[i].text
+					    : span_head(span_skip(j->content, (size_t)j->piece[i].off),
+							(size_t)j->piece[i].len));
+	}
+	j->env.size = m.bytes;
 }
 
 static void process(struct job *j)
@@ -136,7 +155,7 @@ static void process(struct job *j)
 	if (job_refused(j) || j->discard)
 		return;
 	job_late_recipients(j);
-	j->env.size = message_bytes(j);
+	count(j);
 	if (j->hold)
 		j->env.flags |= ENVF_HOLD;
 	if (!job_refused(j))

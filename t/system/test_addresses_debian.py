@@ -126,6 +126,7 @@ MAIN = {
     "strict_rfc821_envelopes": "no",
     "delay_warning_time": "0",
     "notify_classes": "",
+    "smtp_line_length_limit": "0",
     "disable_mime_output_conversion": "yes",
 }
 
@@ -386,6 +387,8 @@ def message(ident, address):
 # Lists whose lines have to be broken anew: the addresses grow when their domain is added.
 FOLDED = ("From: a\r\nTo: " + ", ".join("u" * n for n in range(1, 40)) + "\r\nCc: " + ",".join(f"\"N, {n}\" <{'v' * n}>" for n in range(1, 30)) +
           "\r\nReply-To: one@far.test,\r\n two (c, d),\r\n\tthree@far.test,four\r\nSubject: x\r\nMessage-ID: <fold@case>\r\nDate: Sat, 28 Nov 2026 10:00:00 +0000\r\n\r\nbody\r\n")
+# Lengths of the lines of messages: where Postfix counts a line end as one octet more, and messages that do not fit into memory.
+SIZES = [[0], [127], [128], [2047], [2048], [2049], [5000], [10] * 100, [130] * 20, [60] * 3000, [150] * 4000]
 SUBMITTED = b"""From: Local One <local1>
 To: old, name+x (who), Group: one@valias.test, "a b"@far.test;, user@host
 Cc: u@a.corp.test, user%far.test, short
@@ -468,6 +471,17 @@ def arrived(sink):
     return out
 
 
+def counted(log, sink):
+    """size= of the messages of SIZES beyond what arrived: how lines are counted."""
+    out = {}
+    for sender, _, text in sink.got:
+        m = re.search(rb"^Message-ID: <(size-\d+)@case>\r$", text, re.M)
+        if m:
+            qid = re.search(r": (\w+): message-id=<%s@case>$" % m.group(1).decode(), log, re.M).group(1)
+            out[m.group(1).decode()] = int(re.search(r": %s: from=<.*>, size=(\d+)," % qid, log).group(1)) - len(text)
+    return out
+
+
 def quiet(system):
     """Waits until the queue holds nothing that is on its way."""
     until = time.monotonic() + 60
@@ -485,13 +499,16 @@ def run(system, sink):
         for i, a in enumerate(ADDRESSES):
             replies[f"{context}-{i}"] = s.send(f"{context}-{i}", a)
     s.say("QUIT")
+    for n, lines in enumerate(SIZES):
+        text = f"From: a@far.test\r\nTo: b@far.test\r\nDate: Sat, 28 Nov 2026 10:00:00 +0000\r\nMessage-ID: <size-{n}@case>\r\n\r\n" + "".join("x" * k + "\r\n" for k in lines)
+        Session(system.port["smtp"]).send(f"size-{n}", "user@far.test", text)
     Session(system.port["smtp"]).send("fold", "user", FOLDED)
     r = system.command("sendmail", "-t", "-i", "-f", "local1", input=SUBMITTED)
     assert r.returncode == 0, r.stderr.decode()
     system.command("postqueue", "-f")
     wait_for(lambda: len(re.findall(r"message-id=<sendmail@case>", system.log())) > 0)
     quiet(system)
-    return replies, arrived(sink), outcome(system.log())
+    return replies, arrived(sink), outcome(system.log()), counted(system.log(), sink)
 
 
 @pytest.fixture(scope="module")
@@ -523,6 +540,11 @@ def both():
 def test_same_by_hand(both, case):
     ours, theirs = ({"arrived": r[1].get(case), "log": r[2].get(case)} for r in both)
     assert ours["arrived"] and ours == theirs
+
+
+def test_same_size(both):
+    ours, theirs = (r[3] for r in both)
+    assert len(ours) == len(SIZES) and ours == theirs
 
 
 def cases():
