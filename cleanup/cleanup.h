@@ -22,6 +22,7 @@ struct settings {
 	bool add_missing, original_recipient, replace_cr, soft_bounce;
 	bool from_obsolete;	       /* header_from_format */
 	struct span full_name_charset; /* full_name_encoding_charset; "": names go as they are */
+	bool force_7bit;	       /* force_mime_input_conversion */
 	bool mime, detect_8bit;	       /* !disable_mime_input_processing, detect_8bit_encoding_header */
 	bool strict_headers, strict_body,
 	    strict_domain;   /* strict_7bit_headers, _8bitmime_body, _mime_encoding_domain */

@@ -1,6 +1,7 @@
 /* submit.c - one message from its submission to its reply. 250 (code 0) is said when it is on stable storage,
  * not before. */
 #include "cleanup.h"
+#include "mime/convert.h"
 #include "queue/msgsize.h"
 
 #define HEADER_AREA (2 << 20) /* of a large message: a longer header is none */
@@ -49,19 +50,48 @@ static void read_header(struct job *j)
 	}
 }
 
+static bool read_whole(struct job *j, struct err *e)
+{
+	char *p = arena_alloc(&j->a, (size_t)j->content_bytes + 1);
+
+	if (large_read(j->file, 0, p, (size_t)j->content_bytes, e) != RC_OK)
+		return false;
+	j->content = span_make(p, (size_t)j->content_bytes);
+	large_drop(&j->file);
+	return true;
+}
+
 /* What fits a slot is handled as if it had come in memory; the file that was streamed into never gets a name. */
 static void take_into_memory(struct job *j)
 {
-	char *p;
-	struct err e;
+	struct err e; /* read_header() meets the same trouble, and tells it */
 
-	if (!store_wants_copy(j, j->content_bytes))
+	if (store_wants_copy(j, j->content_bytes))
+		(void)read_whole(j, &e);
+}
+
+/* force_mime_input_conversion: before anything looks at the content. What cannot be converted stays as it is. */
+static void make_7bit(struct job *j)
+{
+	struct err e = { .text = "" };
+	struct buf b;
+
+	if (j->file != NULL && (j->content_bytes > CONVERT_MAX || !read_whole(j, &e))) {
+		log_warning("%s: not converted to 7 bits: %s", j->qid.s,
+			    e.text[0] != '\0' ? e.text : "message too large to convert");
 		return;
-	p = arena_alloc(&j->a, (size_t)j->content_bytes + 1);
-	if (large_read(j->file, 0, p, (size_t)j->content_bytes, &e) != RC_OK)
-		return; /* read_header() meets the same trouble, and tells it */
-	j->content = span_make(p, (size_t)j->content_bytes);
-	large_drop(&j->file);
+	}
+	if (span_is_ascii(j->content))
+		return;
+	buf_init(&b, 4ULL * CONVERT_MAX);
+	if (convert_7bit(j->content, true, &b, &e) == RC_OK) {
+		j->content = span_dup(&j->a, buf_span(&b));
+		j->content_bytes = j->content.n;
+		j->env.body = BODY_7BIT;
+	} else {
+		log_warning("%s: not converted to 7 bits: %s", j->qid.s, e.text);
+	}
+	buf_release(&b);
 }
 
 static void take_content(struct job *j, struct ipc_call *call, const struct cleanup_submit *q)
@@ -139,6 +169,8 @@ static void process(struct job *j)
 		job_refuse(j, 552, "5.3.4", "Error: message file too big");
 		return;
 	}
+	if (settings.force_7bit)
+		make_7bit(j);
 	if (j->file != NULL)
 		read_header(j);
 	else if (chars_wanted(j)) {
