@@ -15,13 +15,14 @@
 
 /* ---- settings.c: main.cf, read once ---- */
 struct settings {
-	const char *myhostname, *always_bcc, *undisclosed, *content_delimiter;
+	const char *myhostname, *myorigin, *always_bcc, *undisclosed, *content_delimiter;
 	int64_t message_size_limit, header_size_limit, hopcount_limit, body_checks_limit, nesting_limit,
 	    queue_minfree;
 	int64_t boundary_limit, token_limit, duplicate_limit;
 	bool add_missing, original_recipient, replace_cr, soft_bounce;
 	bool from_obsolete;	       /* header_from_format */
 	struct span full_name_charset; /* full_name_encoding_charset; "": names go as they are */
+	bool force_7bit;	       /* force_mime_input_conversion */
 	bool mime, detect_8bit;	       /* !disable_mime_input_processing, detect_8bit_encoding_header */
 	bool strict_headers, strict_body,
 	    strict_domain;   /* strict_7bit_headers, _8bitmime_body, _mime_encoding_domain */
@@ -67,6 +68,7 @@ struct job {
 	uint64_t body_off;
 	struct piece *piece;
 	size_t pieces, piece_cap;
+	uint64_t count_from; /* whose lines are counted when the file is complete: the content from here on */
 	struct span recip_log; /* first recipient, for log lines */
 	/* bcc and redirect of checks */
 	struct span *add_rcpt;

@@ -9,7 +9,9 @@
 /* One address to ask about and where it stands in its field. */
 struct place {
 	size_t field;
-	struct span at; /* part of the field's text */
+	struct span at;	  /* part of the field's text */
+	struct span addr; /* what it says */
+	bool put;	  /* also when the address stays the same */
 	struct span now;
 };
 
@@ -18,24 +20,11 @@ struct places {
 	size_t n, cap;
 };
 
-/* The address as written, without the comments and blanks that may surround it. */
-static struct span bare(struct span raw)
+/* "user"@x and a..b@x: quotes that are not needed go, those that are come. */
+static bool quotes_wrong(struct span local)
 {
-	size_t n = 0;
-	bool quoted = false;
-
-	raw = span_trim(raw);
-	for (; n < raw.n; n++) {
-		char c = raw.p[n];
-
-		if (c == '\\' && n + 1 < raw.n)
-			n++;
-		else if (c == '"')
-			quoted = !quoted;
-		else if (!quoted && (ascii_isspace(c) || c == '('))
-			break;
-	}
-	return span_head(raw, n);
+	return local.n == 0 || local.p[0] == '"' || local.p[0] == '.' || local.p[local.n - 1] == '.' ||
+	       span_find(local, SPAN("..")) >= 0;
 }
 
 static bool needs_asking(struct span addr)
@@ -44,15 +33,22 @@ static bool needs_asking(struct span addr)
 
 	if (addr.n == 0 || addr.n > ENV_ADDR_MAX)
 		return false;
-	if (settings.header_rewrite || parts.domain.n == 0)
+	if (settings.header_rewrite || parts.domain.n == 0 || addr.p[0] == '@' || quotes_wrong(parts.local))
 		return true;
 	if (parts.domain.p[0] == '[')
 		return false;
 	/* user@host gets $mydomain when append_dot_mydomain says so; final dots and the like are put right */
 	return span_chr(parts.domain, '.') < 0 || parts.domain.p[parts.domain.n - 1] == '.' ||
-	       (parts.local.n > 0 && parts.local.p[0] != '"' &&
-		(span_chr(parts.local, '%') >= 0 || span_chr(parts.local, '!') >= 0 ||
-		 span_chr(parts.local, '@') >= 0));
+	       span_chr(parts.local, '%') >= 0 || span_chr(parts.local, '!') >= 0 ||
+	       span_chr(parts.local, '@') >= 0;
+}
+
+/* Where a mailbox stands in its field: the route in front of it belongs to it. */
+static struct span extent(const struct mailbox *m)
+{
+	if (m->route.n == 0)
+		return m->raw;
+	return span_make(m->route.p, (size_t)(m->raw.p - m->route.p) + m->raw.n);
 }
 
 static void collect(struct job *j, const struct out_field *f, size_t index, struct places *out)
@@ -66,15 +62,19 @@ static void collect(struct job *j, const struct out_field *f, size_t index, stru
 	(void)address_list_parse(span_skip(f->text, (size_t)colon + 1), &j->a, (size_t)settings.token_limit,
 				 &box, &n);
 	for (size_t i = 0; i < n; i++) {
-		struct span at = bare(box[i].raw);
+		struct span addr, at = extent(&box[i]);
 
-		if (box[i].group_start || box[i].group_end || !needs_asking(at))
+		if (box[i].group_start || box[i].group_end || box[i].malformed ||
+		    (box[i].local.n == 0 && box[i].domain.n == 0))
+			continue;
+		addr = mailbox_address(&j->a, &box[i]);
+		if (!needs_asking(box[i].route.n > 0 ? at : addr))
 			continue;
 		if (at.p < f->text.p || at.p + at.n > f->text.p + f->text.n)
 			continue; /* not where it was read from: leave it */
 		if (out->n == out->cap)
 			out->v = arena_grow(&j->a, out->v, out->n, &out->cap, sizeof(*out->v));
-		out->v[out->n++] = (struct place){ index, at, at };
+		out->v[out->n++] = (struct place){ index, at, addr, box[i].route.n > 0, addr };
 	}
 }
 
@@ -89,7 +89,7 @@ static bool ask(struct job *j, unsigned role, struct place *v, size_t n)
 	enum rc rc;
 
 	for (size_t i = 0; i < n; i++)
-		item[i].addr = v[i].at;
+		item[i].addr = v[i].addr;
 	rc = service_request("rewrite", true, IPC_ROUTER_REWRITE, &q, &r, &j->a, deadline_s(100), &e);
 	if (rc != RC_OK || r.code != 0 || r.addrs.n != n) {
 		if (rc != RC_OK)
@@ -114,14 +114,16 @@ static void put_back(struct job *j, struct out_field *v, const struct places *pl
 		for (; i < pl->n && &v[pl->v[i].field] == f; i++) {
 			const struct place *p = &pl->v[i];
 
-			changed |= !span_eq(p->at, p->now);
+			if (!p->put && span_eq(p->addr, p->now))
+				continue;
+			changed = true;
 			(void)buf_append(&b, span_make(rest.p, (size_t)(p->at.p - rest.p)));
 			(void)buf_append(&b, p->now);
 			rest = span_skip(rest, (size_t)(p->at.p + p->at.n - rest.p));
 		}
 		(void)buf_append(&b, rest);
 		if (changed && buf_ok(&b)) {
-			f->text = span_dup(&j->a, buf_span(&b));
+			f->text = header_fold_list(&j->a, buf_span(&b));
 			j->header_changed = true;
 		}
 		buf_release(&b);

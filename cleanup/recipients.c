@@ -18,7 +18,8 @@ static bool is_plain(struct span addr)
 	struct address p = address_split(addr);
 
 	if (p.local.n == 0 || p.domain.n == 0 || p.domain.p[0] == '.' || p.domain.p[p.domain.n - 1] == '.' ||
-	    span_chr(p.domain, '.') < 0)
+	    span_chr(p.domain, '.') < 0 || p.local.p[0] == '.' || p.local.p[p.local.n - 1] == '.' ||
+	    span_find(p.local, SPAN("..")) >= 0)
 		return false;
 	for (size_t i = 0; i < p.local.n; i++)
 		if (!ascii_isalnum(p.local.p[i]) && strchr("+-_.=", p.local.p[i]) == NULL)
@@ -260,6 +261,15 @@ static void run(struct job *j)
 	j->env.rcpts = (struct ipc_list){ l.v, l.n };
 }
 
+/* Mail in the name of MAILER-DAEMON is what it says: notices, which nobody is told of when they fail. */
+static void name_null_sender(struct job *j)
+{
+	struct address sender = address_split(j->env.sender);
+
+	if (span_is_ci(sender.local, "MAILER-DAEMON") && span_is_ci(sender.domain, settings.myorigin))
+		j->env.sender = SPAN_NONE;
+}
+
 void job_expand(struct job *j)
 {
 	if (j->env.rcpts.n > 0)
@@ -267,6 +277,7 @@ void job_expand(struct job *j)
 	find_copies(j);
 	if (!job_refused(j))
 		run(j);
+	name_null_sender(j);
 	if (!job_refused(j) && j->env.rcpts.n == 0)
 		job_refuse(j, 550, "5.1.0", "Error: no recipients specified");
 }

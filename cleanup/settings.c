@@ -72,6 +72,7 @@ void settings_load(void)
 
 	settings = (struct settings){
 		.myhostname = conf_str(c, "myhostname"),
+		.myorigin = conf_str(c, "myorigin"),
 		.always_bcc = conf_str(c, "always_bcc"),
 		.undisclosed = conf_str(c, "undisclosed_recipients_header"),
 		.content_delimiter = conf_str(c, "recipient_delimiter"),
@@ -86,6 +87,8 @@ void settings_load(void)
 		.full_name_charset = span_str(conf_str(c, "full_name_encoding_charset")),
 		.from_obsolete = strcmp(conf_str(c, "header_from_format"), "obsolete") == 0,
 		.mime = !conf_bool(c, "disable_mime_input_processing"),
+		.force_7bit = conf_bool(c, "force_mime_input_conversion") &&
+			      !conf_bool(c, "disable_mime_input_processing"),
 		.detect_8bit = conf_bool(c, "detect_8bit_encoding_header"),
 		.strict_headers = conf_bool(c, "strict_7bit_headers") || conf_bool(c, "strict_8bitmime"),
 		.strict_body = conf_bool(c, "strict_8bitmime_body") || conf_bool(c, "strict_8bitmime"),

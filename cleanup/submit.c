@@ -1,6 +1,8 @@
 /* submit.c - one message from its submission to its reply. 250 (code 0) is said when it is on stable storage,
  * not before. */
 #include "cleanup.h"
+#include "mime/convert.h"
+#include "queue/msgsize.h"
 
 #define HEADER_AREA (2 << 20) /* of a large message: a longer header is none */
 
@@ -48,19 +50,48 @@ static void read_header(struct job *j)
 	}
 }
 
+static bool read_whole(struct job *j, struct err *e)
+{
+	char *p = arena_alloc(&j->a, (size_t)j->content_bytes + 1);
+
+	if (large_read(j->file, 0, p, (size_t)j->content_bytes, e) != RC_OK)
+		return false;
+	j->content = span_make(p, (size_t)j->content_bytes);
+	large_drop(&j->file);
+	return true;
+}
+
 /* What fits a slot is handled as if it had come in memory; the file that was streamed into never gets a name. */
 static void take_into_memory(struct job *j)
 {
-	char *p;
-	struct err e;
+	struct err e; /* read_header() meets the same trouble, and tells it */
 
-	if (!store_wants_copy(j, j->content_bytes))
+	if (store_wants_copy(j, j->content_bytes))
+		(void)read_whole(j, &e);
+}
+
+/* force_mime_input_conversion: before anything looks at the content. What cannot be converted stays as it is. */
+static void make_7bit(struct job *j)
+{
+	struct err e = { .text = "" };
+	struct buf b;
+
+	if (j->file != NULL && (j->content_bytes > CONVERT_MAX || !read_whole(j, &e))) {
+		log_warning("%s: not converted to 7 bits: %s", j->qid.s,
+			    e.text[0] != '\0' ? e.text : "message too large to convert");
 		return;
-	p = arena_alloc(&j->a, (size_t)j->content_bytes + 1);
-	if (large_read(j->file, 0, p, (size_t)j->content_bytes, &e) != RC_OK)
-		return; /* read_header() meets the same trouble, and tells it */
-	j->content = span_make(p, (size_t)j->content_bytes);
-	large_drop(&j->file);
+	}
+	if (span_is_ascii(j->content))
+		return;
+	buf_init(&b, 4ULL * CONVERT_MAX);
+	if (convert_7bit(j->content, true, &b, &e) == RC_OK) {
+		j->content = span_dup(&j->a, buf_span(&b));
+		j->content_bytes = j->content.n;
+		j->env.body = BODY_7BIT;
+	} else {
+		log_warning("%s: not converted to 7 bits: %s", j->qid.s, e.text);
+	}
+	buf_release(&b);
 }
 
 static void take_content(struct job *j, struct ipc_call *call, const struct cleanup_submit *q)
@@ -105,13 +136,31 @@ static void set_up(struct job *j, struct ipc_call *call, const struct cleanup_su
 	take_content(j, call, q);
 }
 
-static uint64_t message_bytes(const struct job *j)
+/* The size that is logged. Of a message in a file the body is counted when it is read for its checksum. */
+static void count(struct job *j)
 {
-	uint64_t n = j->header_changed ? j->new_header.n : j->body_off;
+	bool in_file = j->file != NULL && j->content.n == 0;
+	struct msgsize m = { 0 };
 
-	for (size_t i = 0; i < j->pieces; i++)
-		n += j->piece[i].fresh ? j->piece[i].text.n : j->piece[i].len;
-	return n;
+	j->count_from = UINT64_MAX;
+	if (j->header_changed)
+		msgsize_add(&m, buf_span(&j->new_header));
+	else
+		msgsize_add(&m, span_head(in_file ? j->header : j->content, (size_t)j->body_off));
+	if (in_file && j->pieces == 1 && !j->piece[0].fresh &&
+	    j->piece[0].off + j->piece[0].len == j->content_bytes) {
+		j->count_from = j->piece[0].off;
+	} else if (in_file) { /* checks have cut it up: the lines of what was in it are left out */
+		for (size_t i = 0; i < j->pieces; i++)
+			m.bytes += j->piece[i].fresh ? j->piece[i].text.n : j->piece[i].len;
+	} else {
+		for (size_t i = 0; i < j->pieces; i++)
+			msgsize_add(&m, j->piece[i].fresh
+					    ? j->piece[i].text
+					    : span_head(span_skip(j->content, (size_t)j->piece[i].off),
+							(size_t)j->piece[i].len));
+	}
+	j->env.size = m.bytes;
 }
 
 static void process(struct job *j)
@@ -120,6 +169,8 @@ static void process(struct job *j)
 		job_refuse(j, 552, "5.3.4", "Error: message file too big");
 		return;
 	}
+	if (settings.force_7bit)
+		make_7bit(j);
 	if (j->file != NULL)
 		read_header(j);
 	else if (chars_wanted(j)) {
@@ -136,7 +187,7 @@ static void process(struct job *j)
 	if (job_refused(j) || j->discard)
 		return;
 	job_late_recipients(j);
-	j->env.size = message_bytes(j);
+	count(j);
 	if (j->hold)
 		j->env.flags |= ENVF_HOLD;
 	if (!job_refused(j))

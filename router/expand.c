@@ -51,23 +51,7 @@ static enum rc find_alias(struct expansion *x, struct span addr, struct span *va
 /* `ext` holds its delimiter. */
 static struct span with_extension(struct expansion *x, struct span addr, struct span ext)
 {
-	struct address parts = address_split(addr);
-
-	if (!ext.n || !router.ext_virtual || !parts.domain.n)
-		return addr;
-	return span_printf(x->a, SPAN_FMT SPAN_FMT "@" SPAN_FMT, SPAN_ARG(parts.local), SPAN_ARG(ext),
-			   SPAN_ARG(parts.domain));
-}
-
-/* External form without comments and blanks. Quotes stay where they were written: "a%b"@c is no route. */
-static struct span as_written(struct expansion *x, const struct mailbox *m)
-{
-	if (span_chr(m->raw, ' ') < 0 && span_chr(m->raw, '\t') < 0 && span_chr(m->raw, '(') < 0)
-		return m->raw;
-	if (!m->domain.n)
-		return address_quote(x->a, m->local);
-	return address_quote(
-	    x->a, span_printf(x->a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(m->local), SPAN_ARG(m->domain)));
+	return ext.n && router.ext_virtual ? router_add_extension(addr, ext, x->a) : addr;
 }
 
 /* Depth first with a stack of its own: an alias file decides how deep it gets, not the machine stack. */
@@ -93,7 +77,8 @@ static void push_targets(struct expansion *x, struct span value, struct span ext
 			to = span_printf(x->a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(address_split(of->addr).local),
 					 SPAN_ARG(box[i].domain));
 		else
-			to = with_extension(x, rewrite_address(true, as_written(x, &box[i]), x->a), ext);
+			to = with_extension(x, rewrite_address(true, mailbox_address(x->a, &box[i]), x->a),
+					    ext);
 		if (span_eq_ci(to, of->addr)) {
 			*self = true;
 			continue;

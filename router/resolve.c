@@ -146,6 +146,7 @@ static enum rc classify(const struct routes *v, struct span sender, struct span 
 		    probe_sender_is(service_conf(), r->rcpt, wall_s(wall_now()))) {
 			r->transport = SPAN("discard"); /* where notices of notices end */
 			r->nexthop = SPAN("undeliverable postmaster notification discarded");
+			r->final = true;
 			return RC_OK;
 		}
 		apply_transport(span_str(v->local_transport), r, domain);
@@ -215,6 +216,7 @@ static enum rc check_relocated(struct span addr, struct arena *a, struct resolve
 	rc = maps_find_addr(router.relocated, address_unquote(a, addr), FORMS_ADDR, router.delimiter, ours,
 			    false, a, &value, &ext, e);
 	if (rc == RC_OK) {
+		r->moved = true;
 		r->transport = span_str(conf_str(service_conf(), "error_service_name"));
 		r->nexthop =
 		    span_printf(a, "5.1.6 %s" SPAN_FMT, router.relocated_prefix ? "User has moved to " : "",
@@ -256,7 +258,7 @@ static struct span with_names(struct span addr, struct arena *a, struct err *e)
 static void bad_syntax(struct resolved *r)
 {
 	r->transport = span_str(conf_str(service_conf(), "error_service_name"));
-	r->nexthop = SPAN("5.1.3 Bad recipient address syntax");
+	r->nexthop = SPAN("5.1.3 bad address syntax");
 }
 
 void resolve_address(struct span sender, struct span addr, bool probe, struct arena *a, struct resolved *r)
@@ -285,8 +287,13 @@ void resolve_address(struct span sender, struct span addr, bool probe, struct ar
 		bad_syntax(r);
 		return;
 	}
-	if (classify(v, sender, domain, a, r, &e) == RC_AGAIN ||
-	    override_transport(v->transport, addr, domain, a, r, &e) == RC_AGAIN ||
+	if (classify(v, sender, domain, a, r, &e) == RC_AGAIN) {
+		trouble(r, a, "address resolution", &e);
+		return;
+	}
+	if (r->final)
+		return;
+	if (override_transport(v->transport, addr, domain, a, r, &e) == RC_AGAIN ||
 	    check_relocated(addr, a, r, &e) == RC_AGAIN)
 		trouble(r, a, "address resolution", &e);
 }

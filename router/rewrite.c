@@ -1,6 +1,7 @@
 /* router/rewrite.c - addresses in standard form (the rules of ADDRESS_REWRITING: source routes, bang paths,
  * percent hack, incomplete domains), then canonical tables and masquerading. */
 #include "router.h"
+#include "log/log.h"
 #include "service/service.h"
 
 /* "@a,@b:user@c" -> "user@c" */
@@ -11,68 +12,87 @@ static struct span without_route(struct span addr)
 	return colon < 0 ? addr : span_skip(addr, (size_t)colon + 1);
 }
 
-static bool is_quoted(struct span local)
+/* An address without '@': "site!user" and "user%site" name a domain in other ways; quotes take that meaning away.
+ */
+static void other_forms(struct address_loose *l)
 {
-	return local.n && local.p[0] == '"';
+	struct span all = l->local;
+
+	if (l->has_at)
+		return;
+	if (router.swap_bangpath && l->bang >= 0) {
+		l->local = span_skip(all, (size_t)l->bang + 1);
+		l->domain = span_head(all, (size_t)l->bang);
+	} else if (router.percent_hack && l->percent >= 0) {
+		l->local = span_head(all, (size_t)l->percent);
+		l->domain = span_skip(all, (size_t)l->percent + 1);
+	} else {
+		return;
+	}
+	l->has_at = true;
 }
 
-/* An address without '@': "site!user" and "user%site" name a domain in other ways. */
-static struct span other_forms(struct span addr, struct arena *a)
+/* "user@host." is complete, "user@host" gets its domain. `parent`: of the context, "" none. */
+static struct span complete_domain(struct span domain, const char *parent, struct arena *a)
 {
-	ptrdiff_t at;
+	size_t n = domain.n;
 
-	if (is_quoted(addr) || address_split(addr).domain.n)
-		return addr;
-	if (router.swap_bangpath && (at = span_chr(addr, '!')) > 0)
-		return span_printf(a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(span_skip(addr, (size_t)at + 1)),
-				   SPAN_ARG(span_head(addr, (size_t)at)));
-	if (router.percent_hack && (at = span_rchr(addr, '%')) > 0)
-		return span_printf(a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(span_head(addr, (size_t)at)),
-				   SPAN_ARG(span_skip(addr, (size_t)at + 1)));
-	return addr;
+	if (n > 1 && domain.p[n - 1] == '.' && domain.p[n - 2] != '.')
+		return span_head(domain, n - 1);
+	if (n == 0 || !*parent || domain.p[0] == '[' || span_chr(domain, '.') >= 0)
+		return domain;
+	return span_printf(a, SPAN_FMT ".%s", SPAN_ARG(domain), parent);
 }
 
 struct span rewrite_address(bool local, struct span addr, struct arena *a)
 {
 	const char *origin =
 	    local ? (router.append_at_myorigin ? router.myorigin : "") : router.remote_domain;
-	struct address parts;
-	size_t n;
+	const char *parent =
+	    local ? (router.append_dot_mydomain ? router.mydomain : "") : router.remote_domain;
+	struct address_loose l;
 
 	if (addr.n == 0)
 		return addr;
-	addr = other_forms(without_route(addr), a);
-	parts = address_split(addr);
-	if (parts.domain.n == 0) { /* "user@" stays what it is: no address */
-		if (*origin && addr.p[addr.n - 1] != '@')
-			addr = span_printf(a, SPAN_FMT "@%s", SPAN_ARG(addr), origin);
-		return address_external(a, addr);
-	}
-	n = parts.domain.n;
-	if (n > 1 && parts.domain.p[n - 1] == '.' && parts.domain.p[n - 2] != '.')
-		addr.n--; /* the root's dot: complete already */
-	else if (local && router.append_dot_mydomain && *router.mydomain && parts.domain.p[0] != '[' &&
-		 span_chr(parts.domain, '.') < 0)
-		addr = span_printf(a, SPAN_FMT ".%s", SPAN_ARG(addr), router.mydomain);
-	return address_external(a, addr);
+	address_read(without_route(addr), a, &l);
+	other_forms(&l);
+	if (l.has_at) /* "user@" stays what it is: no address */
+		return address_join(a, l.local, complete_domain(l.domain, parent, a));
+	return *origin ? address_join(a, l.local, span_str(origin)) : address_quote_local(a, l.local);
 }
 
-/* The result of a canonical or virtual look-up is an address that may lack its domain ("@other" keeps the
- * local part). */
+struct span router_add_extension(struct span addr, struct span ext, struct arena *a)
+{
+	struct address parts = address_split(addr);
+	struct span local = address_unquote(a, parts.local);
+
+	local = span_printf(a, SPAN_FMT SPAN_FMT, SPAN_ARG(local), SPAN_ARG(ext));
+	return parts.domain.n ? address_join(a, local, parts.domain) : address_quote_local(a, local);
+}
+
+/* A canonical table has one address for one; of several the first is taken. */
+static struct span first_address(struct span value, struct span addr, struct arena *a)
+{
+	struct mailbox *box;
+	size_t n;
+
+	(void)address_list_parse(value, a, 2, &box, &n);
+	if (n == 0 || box[0].group_start || box[0].group_end)
+		return span_trim(value);
+	if (n > 1)
+		log_warning("multi-valued canonical_maps entry for " SPAN_FMT, SPAN_ARG(addr));
+	return mailbox_address(a, &box[0]);
+}
+
+/* The result of a canonical look-up is an address that may lack its domain ("@other" keeps the local part). */
 static struct span complete_result(struct span value, struct span addr, struct span ext, struct arena *a)
 {
-	struct address parts;
-
-	value = span_trim(value);
-	parts = address_split(value);
+	value = first_address(value, addr, a);
 	if (value.n && value.p[0] == '@')
 		value =
 		    span_printf(a, SPAN_FMT SPAN_FMT, SPAN_ARG(address_split(addr).local), SPAN_ARG(value));
-	else if (ext.n && router.ext_canonical && parts.domain.n)
-		value = span_printf(a, SPAN_FMT SPAN_FMT "@" SPAN_FMT, SPAN_ARG(parts.local), SPAN_ARG(ext),
-				    SPAN_ARG(parts.domain));
 	else if (ext.n && router.ext_canonical)
-		value = span_printf(a, SPAN_FMT SPAN_FMT, SPAN_ARG(value), SPAN_ARG(ext));
+		value = router_add_extension(value, ext, a);
 	return rewrite_address(true, value, a);
 }
 

@@ -52,6 +52,8 @@ enum rc router_domain_local(struct span domain, struct err *e);
 	(MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT | MAPS_FIND_LOCALPART |                  \
 	 MAPS_FIND_AT_DOMAIN)
 struct span rewrite_address(bool local, struct span addr, struct arena *a);
+/* With an extension, whose delimiter is included. */
+struct span router_add_extension(struct span addr, struct span ext, struct arena *a);
 /* canonical tables and masquerading for one ROLE_; `addr` in standard form. RC_AGAIN: a table failed. */
 enum rc rewrite_mapped(unsigned role, struct span addr, struct arena *a, struct span *out, struct err *e);
 
@@ -60,6 +62,8 @@ struct resolved {
 	enum addr_class class;
 	struct span transport, nexthop, rcpt;
 	bool routed;   /* the local part asks for another hop */
+	bool final;    /* no table says otherwise: notices of notices end here */
+	bool moved;    /* relocated_maps knows where to */
 	uint16_t code; /* 0, 451, or 5xx with dsn and text */
 	struct span dsn, text;
 };

@@ -49,8 +49,8 @@ static bool is_dsn(struct span word)
  * nothing: their table decides. */
 static bool to_error(const struct resolved *r)
 {
-	return r->class != AC_VIRTUAL_ALIAS &&
-	       (span_is(r->transport, "error") || span_is(r->transport, "retry"));
+	return r->moved || (r->class != AC_VIRTUAL_ALIAS &&
+			    (span_is(r->transport, "error") || span_is(r->transport, "retry")));
 }
 
 /* The next hop says why; without a status in it there is none in the answer. */
@@ -72,7 +72,7 @@ static enum rc find_recipient(const struct resolved *r, struct router_validate_r
 			      struct err *e)
 {
 	struct address parts = address_split(r->rcpt);
-	struct maps *any[] = { router.rcpt_canonical, router.canonical, router.valias, router.relocated };
+	struct maps *any[] = { router.rcpt_canonical, router.canonical, router.valias };
 	bool ours = r->class == AC_LOCAL;
 	enum rc rc;
 
@@ -116,7 +116,7 @@ void answer_validate(struct ipc_call *call, const void *request)
 	out.nexthop = r.nexthop;
 	if (r.code == 0 && span_is(r.transport, conf_str(service_conf(), "error_service_name")) &&
 	    r.class != AC_VIRTUAL_ALIAS && span_starts(r.nexthop, SPAN("5.1.3"))) {
-		out.code = 553;
+		out.code = 501;
 		out.dsn = SPAN("5.1.3");
 		out.text = SPAN("Bad recipient address syntax");
 	} else if (r.code == 0 && !q->skip_known) {

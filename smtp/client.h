@@ -17,6 +17,7 @@
 #include "ipc/proto.h"
 #include "map/map.h"
 #include "map/own_domains.h"
+#include "mime/convert.h"
 #include "mime/header.h"
 #include "net/dns.h"
 #include "net/tls.h"
@@ -237,8 +238,6 @@ MUST_CHECK enum rc checks_header(struct span qid, struct span header, struct are
 				 struct err *e);
 /* The other ones, on what comes after it. */
 MUST_CHECK enum rc checks_message(struct span qid, struct span message, struct buf *out, struct err *e);
-/* Makes 7-bit content of an 8-bit message (RFC 6152 section 3): leaf parts become quoted-printable. */
-MUST_CHECK enum rc convert_7bit(struct span message, struct buf *out, struct err *e);
 /* Through smtp_generic_maps; the address itself when there is nothing to say. RC_AGAIN: table trouble. */
 MUST_CHECK enum rc generic_address(struct span addr, struct arena *a, struct span *out, struct err *e);
 MUST_CHECK enum rc generic_header(struct span header, struct arena *a, struct buf *out, struct err *e);

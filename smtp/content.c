@@ -204,8 +204,6 @@ static enum rc put_first(struct wire *w, struct span qid, struct span piece, str
 	return rc;
 }
 
-#define CONVERT_MAX (128 * 1024 * 1024)
-
 /* What must see the whole message: 7-bit conversion, checks of parts and bodies. */
 static enum rc send_whole(struct content *c, struct wire *w, bool seven, struct err *e)
 {
@@ -214,7 +212,7 @@ static enum rc send_whole(struct content *c, struct wire *w, bool seven, struct 
 	struct span message = buf_span(&whole);
 	buf_init(&converted, 4ULL * CONVERT_MAX);
 	buf_init(&checked, 4ULL * CONVERT_MAX);
-	if (rc == RC_OK && seven && (rc = convert_7bit(message, &converted, e)) == RC_OK)
+	if (rc == RC_OK && seven && (rc = convert_7bit(message, false, &converted, e)) == RC_OK)
 		message = buf_span(&converted);
 	if (rc == RC_OK && checks_of_body() && (rc = checks_message(c->qid, message, &checked, e)) == RC_OK)
 		message = buf_span(&checked);

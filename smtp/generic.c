@@ -73,32 +73,42 @@ static bool holds_addresses(struct span name)
 	return false;
 }
 
-/* Each address is replaced where it stands; display names, comments and folding stay. */
+/* Each address is replaced where it stands; display names and comments stay. */
 static enum rc rewrite(const struct header_field *f, struct arena *a, struct buf *out, struct err *e)
 {
 	struct mailbox *v;
 	size_t n;
 	const char *at = f->all.p, *end = f->all.p + f->all.n;
+	struct span field = f->all;
+	struct buf b;
 	enum rc rc = address_list_parse(f->body, a, ADDRESSES_MAX, &v, &n);
 	if (rc != RC_OK && n == 0) {
 		(void)buf_append(out, f->all);
 		return RC_OK;
 	}
+	buf_init(&b, out->max);
 	for (size_t i = 0; i < n; i++) {
 		struct span raw = v[i].raw, to;
-		if (raw.n == 0 || raw.p < at || raw.p + raw.n > end)
+		if (raw.n == 0 || v[i].malformed || raw.p < at || raw.p + raw.n > end)
 			continue;
 		struct span addr = address_quote(
 		    a, span_printf(a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(v[i].local), SPAN_ARG(v[i].domain)));
-		if ((rc = generic_address(addr, a, &to, e)) != RC_OK)
+		if ((rc = generic_address(addr, a, &to, e)) != RC_OK) {
+			buf_release(&b);
 			return rc;
+		}
 		if (span_eq(to, addr))
 			continue;
-		(void)buf_append(out, span_make(at, (size_t)(raw.p - at)));
-		(void)buf_append(out, to);
+		(void)buf_append(&b, span_make(at, (size_t)(raw.p - at)));
+		(void)buf_append(&b, to);
 		at = raw.p + raw.n;
 	}
-	(void)buf_append(out, span_make(at, (size_t)(end - at)));
+	if (at != f->all.p) {
+		(void)buf_append(&b, span_make(at, (size_t)(end - at)));
+		field = header_fold_list(a, buf_span(&b));
+	}
+	(void)buf_append(out, field);
+	buf_release(&b);
 	return RC_OK;
 }
 

@@ -3,24 +3,49 @@
 #include "base/codec.h"
 #include "queue/verp.h"
 
-/* strict_rfc821_envelopes no: "user" without domain is completed later; what breaks the grammar is refused
- * here. */
-const char *take_path(struct session *s, struct span path, bool utf8, bool null_ok, struct span *out)
+/* RFC 5321 grammar; unless strict_rfc821_envelopes says so, also what can only be meant one way: first."last"@x, a@b@x.
+ */
+static enum rc read_path(struct span path, bool utf8, struct arena *a, struct span *out)
 {
+	struct address_loose l;
 	bool routed;
 
+	if (address_parse_path(path, utf8, a, out, &routed) == RC_OK) {
+		*out = address_quote(a, address_unquote(a, *out)); /* quotes where they are needed */
+		return RC_OK;
+	}
+	if (conf.strict_envelopes || path.p[0] == '@')
+		return RC_SYNTAX;
+	address_read(path, a, &l);
+	if (!l.has_at || l.doubtful || !address_valid(address_join(a, l.local, l.domain), utf8))
+		return RC_SYNTAX;
+	*out = address_join(a, l.local, l.domain);
+	return RC_OK;
+}
+
+/* Routing in the local part (user%elsewhere@here) may lead to what is no address. */
+static bool leads_astray(struct span addr, struct arena *a)
+{
+	struct span local = address_split(addr).local;
+	struct router_validate_reply v;
+
+	if (span_chr(local, '%') < 0 && span_chr(local, '!') < 0 && span_chr(local, '@') < 0)
+		return false;
+	return ask_router(SPAN_NONE, addr, true, a, &v) == RC_OK && v.code == 501;
+}
+
+const char *take_path(struct session *s, struct span path, bool utf8, bool null_ok, struct span *out)
+{
 	*out = SPAN_NONE;
 	if (path.n == 0)
 		return null_ok ? NULL : "syntax";
-	if (path.n > ENV_ADDR_MAX - 256 ||
-	    address_parse_path(path, utf8, &s->tx_arena, out, &routed) != RC_OK)
+	if (path.n > ENV_ADDR_MAX - 256 || read_path(path, utf8, &s->tx_arena, out) != RC_OK)
 		return "syntax";
 	if (!conf.allow_min_user && out->n > 0 && out->p[0] == '-')
 		return "syntax"; /* a program would take it for an option */
 	if (!conf.resolve_numeric_domain && domain_is_numeric(address_split(*out).domain))
 		return "syntax";
-	*out = address_quote(&s->tx_arena, address_unquote(&s->tx_arena, *out)); /* quoted where it must be */
-	return NULL;
+	return leads_astray(*out, &s->tx_arena) ? "syntax" : NULL;
 }
 
 void log_bad_address(struct session *s, const char *verb, struct span text)

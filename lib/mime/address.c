@@ -192,17 +192,22 @@ struct span address_unquote(struct arena *a, struct span external)
 	return span_make(p, n + external.n - q);
 }
 
-struct span address_quote(struct arena *a, struct span internal)
+/* RFC 5321 4.1.2 Dot-string: what needs no quotes. */
+static bool is_dot_string(struct span s)
 {
-	ptrdiff_t at = span_rchr(internal, '@');
-	struct span local = at < 0 ? internal : span_head(internal, (size_t)at);
-	struct span rest = at < 0 ? SPAN_NONE : span_skip(internal, (size_t)at);
+	if (s.n == 0 || s.p[0] == '.' || s.p[s.n - 1] == '.' || s.p[0] == '"')
+		return false;
+	return local_length(s, true) == s.n && span_find(s, SPAN("..")) < 0;
+}
+
+struct span address_quote_local(struct arena *a, struct span local)
+{
 	size_t n = 0;
 	char *p;
 
-	if (local.n && local.p[0] != '"' && local_length(local, true) == local.n)
-		return internal;
-	p = arena_alloc(a, 2 * local.n + 2 + rest.n);
+	if (is_dot_string(local))
+		return local;
+	p = arena_alloc(a, 2 * local.n + 2);
 	p[n++] = '"';
 	for (size_t i = 0; i < local.n; i++) {
 		if (local.p[i] == '"' || local.p[i] == '\\')
@@ -210,16 +215,20 @@ struct span address_quote(struct arena *a, struct span internal)
 		p[n++] = local.p[i];
 	}
 	p[n++] = '"';
-	if (rest.n)
-		memcpy(p + n, rest.p, rest.n);
-	return span_make(p, n + rest.n);
+	return span_make(p, n);
 }
 
-struct span address_external(struct arena *a, struct span addr)
+struct span address_quote(struct arena *a, struct span internal)
 {
-	struct span local = address_split(addr).local;
+	ptrdiff_t at = span_rchr(internal, '@');
+	struct span local = at < 0 ? internal : span_head(internal, (size_t)at);
 
-	return quoted_length(local, true) == local.n && local.n ? addr : address_quote(a, addr);
+	if (is_dot_string(local))
+		return internal;
+	local = address_quote_local(a, local);
+	return at < 0 ? local
+		      : span_printf(a, SPAN_FMT SPAN_FMT, SPAN_ARG(local),
+				    SPAN_ARG(span_skip(internal, (size_t)at)));
 }
 
 /* Names that mail systems look up whole: a delimiter of '-' must not split them. */

@@ -18,11 +18,24 @@ struct address address_split(struct span addr);
  * case. */
 MUST_CHECK enum rc address_parse_path(struct span text, bool utf8, struct arena *a, struct span *out,
 				      bool *routed);
-bool address_valid(struct span addr, bool utf8);		    /* local@domain in external form */
-struct span address_unquote(struct arena *a, struct span external); /* "a b"@x -> a b@x */
-struct span address_quote(struct arena *a, struct span internal);   /* the reverse; only where needed */
-/* What people write, quoted or not, in external form: a whole quoted local part stays. */
-struct span address_external(struct arena *a, struct span addr);
+bool address_valid(struct span addr, bool utf8);		     /* local@domain in external form */
+struct span address_unquote(struct arena *a, struct span external);  /* "a b"@x -> a b@x */
+struct span address_quote(struct arena *a, struct span internal);    /* the reverse; only where needed */
+struct span address_quote_local(struct arena *a, struct span local); /* of a local part without domain */
+
+/* What tables, command lines and header fields hold, read as leniently as Postfix does, which repairs: quoted
+ * strings and backslashes anywhere, an '@' too many (it is the local part's), white space at the ends, around
+ * operators and in the domain, a quote or a literal that does not end. Never fails; the result may be no address. */
+struct address_loose {
+	struct span local;  /* internal form */
+	struct span domain; /* "" also when nothing stands behind the '@' */
+	bool has_at;	    /* an '@' outside quotes was there */
+	bool doubtful;	    /* outside quotes: white space between words, or one of ,;<>() */
+	ptrdiff_t bang,
+	    percent; /* first '!' and last '%' outside quotes in local, -1 none; may lie behind its end */
+};
+void address_read(struct span text, struct arena *a, struct address_loose *out);
+struct span address_join(struct arena *a, struct span local, struct span domain); /* internal: external */
 bool domain_valid(struct span domain,
 		  bool utf8);		       /* LDH labels, no empty ones, at most 253 bytes; no literals */
 bool domain_literal_valid(struct span domain); /* [192.0.2.1], [IPv6:...] */
@@ -42,8 +55,11 @@ struct mailbox {
 	struct span local; /* internal form */
 	struct span domain;
 	struct span raw;	     /* the addr-spec as written: for rewriting in place */
+	bool malformed;		     /* not to be touched: nobody knows where it ends */
 	bool group_start, group_end; /* IMAP ENVELOPE wants them: display holds the name at the start */
 };
+/* Its address in external form: as written, or without the comments and the white space that stand inside. */
+struct span mailbox_address(struct arena *a, const struct mailbox *m);
 /* Takes what is well formed; RC_SYNTAX when something was not (what could be read is still in the list, up to
  * `max`). */
 enum rc address_list_parse(struct span text, struct arena *a, size_t max, struct mailbox **out, size_t *n);

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 
 #define COMMENT_DEPTH_MAX 32
+#define AT_MAX		  16 /* in one address; its local part is copied for each */
 
 struct cursor {
 	struct span s;
@@ -13,7 +14,8 @@ struct cursor {
 	struct span comment; /* the last one of the mailbox at hand, as written, without its parentheses */
 	struct buf words;    /* display name, then local part, of the mailbox at hand; internal form */
 	bool in_group;
-	bool bad; /* something was not well formed */
+	bool bad;  /* something was not well formed */
+	bool lost; /* and so that the end of the mailbox at hand is a guess */
 };
 
 static bool at_end(const struct cursor *c)
@@ -69,6 +71,23 @@ static bool is_word_char(char ch) /* atext, dots, and 8-bit bytes as they occur 
 	return (unsigned char)ch > 0x20 && ch != 0x7f && !strchr("()<>[]:;@\\,\"", ch);
 }
 
+/* A backslash before something: it belongs into quotes, but takes the special's meaning away here, too. */
+static bool at_pair(const struct cursor *c)
+{
+	return peek(c) == '\\' && c->i + 1 < c->s.n && !ascii_isspace(c->s.p[c->i + 1]);
+}
+
+static void take_atom(struct cursor *c)
+{
+	for (; !at_end(c) && (is_word_char(peek(c)) || at_pair(c)); c->i++) {
+		if (at_pair(c)) {
+			c->bad = true;
+			c->i++;
+		}
+		(void)buf_putc(&c->words, peek(c));
+	}
+}
+
 /* A quoted string into `words` without its quotes. */
 static void take_quoted(struct cursor *c)
 {
@@ -84,7 +103,7 @@ static void take_quoted(struct cursor *c)
 		if (ch != '\r' && ch != '\n')
 			(void)buf_putc(&c->words, ch);
 	}
-	c->bad = true; /* it never ended */
+	c->bad = c->lost = true; /* it never ended */
 }
 
 /* How take_words() treats white space and comments between two words that no dot joins. */
@@ -106,7 +125,7 @@ static void take_words(struct cursor *c, enum between how)
 
 		skip_cfws(c);
 		ch = peek(c);
-		if (at_end(c) || (ch != '"' && !is_word_char(ch)))
+		if (at_end(c) || (ch != '"' && !is_word_char(ch) && !at_pair(c)))
 			return;
 		if (how == BTW_SPACE) {
 			if (any && c->i > before)
@@ -125,8 +144,7 @@ static void take_words(struct cursor *c, enum between how)
 		if (quoted)
 			take_quoted(c);
 		else
-			while (!at_end(c) && is_word_char(peek(c)))
-				(void)buf_putc(&c->words, c->s.p[c->i++]);
+			take_atom(c);
 		c->word_end = c->i;
 	}
 }
@@ -140,7 +158,7 @@ static struct span take_domain(struct cursor *c)
 		while (!at_end(c) && peek(c) != ']')
 			(void)buf_putc(&c->words, c->s.p[c->i++]);
 		if (at_end(c))
-			c->bad = true;
+			c->bad = c->lost = true;
 		else
 			(void)buf_putc(&c->words, c->s.p[c->i++]);
 		c->word_end = c->i;
@@ -151,7 +169,7 @@ static struct span take_domain(struct cursor *c)
 	return span_dup(c->a, buf_span(&c->words));
 }
 
-/* "local@domain" at the cursor; an address without '@' has domain "". */
+/* "local@domain" at the cursor; an address without '@' has domain "". Of several '@' the last one counts. */
 static void take_addr_spec(struct cursor *c, struct mailbox *m)
 {
 	size_t start;
@@ -160,13 +178,40 @@ static void take_addr_spec(struct cursor *c, struct mailbox *m)
 	start = c->word_end = c->i;
 	take_words(c, BTW_KEEP);
 	m->local = span_dup(c->a, buf_span(&c->words));
-	if (peek(c) == '@') {
+	for (unsigned n = 0; peek(c) == '@' && n < AT_MAX; n++) {
+		if (n > 0)
+			m->local =
+			    span_printf(c->a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(m->local), SPAN_ARG(m->domain));
 		c->word_end = ++c->i;
 		m->domain = take_domain(c);
-		c->bad |= m->domain.n == 0;
+		c->bad |= m->domain.n == 0 || n > 0;
 	}
 	m->raw = span_make(c->s.p + start, c->word_end - start);
 	c->bad |= m->local.n == 0;
+}
+
+/* "@a,@b:" up to and with its colon, the length of the obsolete route at the cursor; 0 none. */
+static size_t route_length(const struct cursor *c)
+{
+	for (size_t i = c->i; i < c->s.n && peek(c) == '@'; i++) {
+		char ch = c->s.p[i];
+
+		if (ch == ':')
+			return i + 1 - c->i;
+		if (strchr(">;\"( \t\r\n", ch) || (ch == ',' && (i + 1 == c->s.n || c->s.p[i + 1] != '@')))
+			return 0;
+	}
+	return 0;
+}
+
+static void take_route(struct cursor *c, struct mailbox *m)
+{
+	size_t n = route_length(c);
+
+	if (n == 0)
+		return;
+	m->route = span_make(c->s.p + c->i, n - 1);
+	c->i += n;
 }
 
 /* "<@a,@b:local@domain>" with the cursor at '<'. */
@@ -174,19 +219,11 @@ static void take_angle(struct cursor *c, struct mailbox *m)
 {
 	c->i++;
 	skip_cfws(c);
-	if (peek(c) == '@') { /* obsolete route */
-		size_t start = c->i;
-
-		while (!at_end(c) && peek(c) != ':' && peek(c) != '>')
-			c->i++;
-		m->route = span_make(c->s.p + start, c->i - start);
-		if (peek(c) == ':')
-			c->i++;
-	}
+	take_route(c, m);
 	if (peek(c) != '>')
 		take_addr_spec(c, m);
 	if (peek(c) != '>') {
-		c->bad = true;
+		c->bad = c->lost = true;
 		while (!at_end(c) && peek(c) != '>' && peek(c) != ',')
 			c->i++;
 	}
@@ -236,6 +273,7 @@ static void take_element(struct cursor *c, struct list_out *o)
 	skip_cfws(c);
 	start = c->i;
 	c->comment = SPAN_NONE;
+	c->lost = false;
 	take_words(c, BTW_SPACE);
 	phrase = span_dup(c->a, buf_span(&c->words));
 	if (!(m = list_add(c, o))) {
@@ -246,6 +284,7 @@ static void take_element(struct cursor *c, struct list_out *o)
 	case '<':
 		m->display = phrase;
 		take_angle(c, m);
+		m->malformed = c->lost;
 		return;
 	case ':':
 		c->i++;
@@ -256,7 +295,10 @@ static void take_element(struct cursor *c, struct list_out *o)
 		return;
 	default:
 		c->i = start;
+		take_route(c, m); /* only in angle brackets by the grammar */
+		c->bad |= m->route.n > 0;
 		take_addr_spec(c, m);
+		m->malformed = c->lost;
 		m->comment = comment_text(c);
 	}
 }
@@ -314,4 +356,13 @@ enum rc address_list_parse(struct span text, struct arena *a, size_t max, struct
 	*out = o.v;
 	*n = o.n;
 	return c.bad ? RC_SYNTAX : RC_OK;
+}
+
+struct span mailbox_address(struct arena *a, const struct mailbox *m)
+{
+	for (size_t i = 0; i < m->raw.n; i++)
+		if (ascii_isspace(m->raw.p[i]) || m->raw.p[i] == '(')
+			return m->domain.n ? address_join(a, m->local, m->domain)
+					   : address_quote_local(a, m->local);
+	return m->raw;
 }

@@ -107,3 +107,57 @@ struct span header_unfold(struct arena *a, struct span body)
 	}
 	return span_trim(span_make(p, n));
 }
+
+#define LINE_TARGET 69 /* RFC 5322 2.1.1 wants 78 at most */
+
+/* The next element of an address list: to the comma behind it, outside of quotes, comments and routes. */
+static size_t element_length(struct span s)
+{
+	unsigned depth = 0;
+	bool quoted = false;
+
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+
+		if (c == '\\')
+			i++;
+		else if (c == '"' && depth == 0)
+			quoted = !quoted;
+		else if (!quoted && c == '(')
+			depth++;
+		else if (!quoted && c == ')' && depth > 0)
+			depth--;
+		else if (!quoted && depth == 0 && c == ',')
+			return i + 1;
+	}
+	return s.n;
+}
+
+struct span header_fold_list(struct arena *a, struct span text)
+{
+	size_t line = 0;
+	struct span out, end, whole = text;
+	struct buf b;
+
+	text = span_trim(text);
+	end = span_skip(whole, (size_t)(text.p + text.n - whole.p));
+	buf_init(&b, 3 * text.n + 16);
+	while (text.n > 0) {
+		struct span el = span_trim(span_head(text, element_length(text)));
+
+		text = span_trim(span_skip(text, element_length(text)));
+		if (line > 0 && line + 1 + el.n > LINE_TARGET) {
+			(void)buf_puts(&b, "\n\t");
+			line = 0;
+		} else if (line > 0) {
+			(void)buf_putc(&b, ' ');
+			line++;
+		}
+		(void)buf_append(&b, el);
+		line += el.n - (size_t)(span_rchr(el, '\n') + 1);
+	}
+	(void)buf_append(&b, end);
+	out = span_dup(a, buf_span(&b));
+	buf_release(&b);
+	return out;
+}

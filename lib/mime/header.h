@@ -24,6 +24,8 @@ size_t header_length_stored(struct span message);
 enum rc header_find(struct span header, const char *name, struct header_field *f);
 /* Body with foldings undone (CRLF WSP -> WSP) and trimmed. */
 struct span header_unfold(struct arena *a, struct span body);
+/* A whole field that holds a list of addresses, its lines broken anew behind commas. The line end stays as it is. */
+struct span header_fold_list(struct arena *a, struct span field);
 /* RFC 2047 words decoded to UTF-8 (charsets through iconv; unknown ones leave the word as it is). At most 64
  * KiB out. */
 struct span header_decode(struct arena *a, struct span unfolded);

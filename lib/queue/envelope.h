@@ -58,7 +58,7 @@ struct envelope {
 	uint16_t ret, body;
 	struct span envid;	/* xtext-decoded */
 	struct span message_id; /* for the log; with its angle brackets */
-	uint64_t size;		/* content bytes as logged (CRLF counted as LF) */
+	uint64_t size;		/* of the content as it is logged (queue/msgsize.h) */
 	uint16_t hops;		/* Received: fields seen */
 	/* where it came from: XFORWARD/XCLIENT names, for agents, filters, pipe(8) macros and logs; "" unknown */
 	struct span client_name, client_addr, client_port, helo, protocol;

@@ -1,6 +1,7 @@
 /* queue/qfile.c - building, reading and marking one image (qfile.h). */
 #include "queue/qheader.h"
 #include "base/codec.h"
+#include "queue/msgsize.h"
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -147,10 +148,25 @@ static bool replace_cr(char *p, size_t n)
 	return any;
 }
 
+/* What is done with the content while it is read for its checksum. */
+struct on_the_way {
+	bool fix_cr;
+	uint64_t count_from; /* UINT64_MAX: nothing is counted */
+	struct msgsize size;
+};
+
+static void count_chunk(struct on_the_way *w, uint64_t at, struct span chunk)
+{
+	if (at + chunk.n > w->count_from)
+		msgsize_add(&w->size,
+			    span_skip(chunk, at < w->count_from ? (size_t)(w->count_from - at) : 0));
+}
+
 /* Checksum of a range of the file, and stray CR made spaces on the way. */
-static enum rc sum_range(int fd, int64_t off, uint64_t n, bool fix_cr, uint32_t *crc, struct err *e)
+static enum rc sum_range(int fd, int64_t off, uint64_t n, struct on_the_way *w, uint32_t *crc, struct err *e)
 {
 	char *chunk = xmalloc(CHUNK);
+	uint64_t at = 0;
 	enum rc rc = RC_OK;
 
 	while (n > 0 && rc == RC_OK) {
@@ -158,9 +174,11 @@ static enum rc sum_range(int fd, int64_t off, uint64_t n, bool fix_cr, uint32_t 
 
 		if ((rc = pread_all(fd, chunk, now, off, e)) != RC_OK)
 			break;
-		if (fix_cr && replace_cr(chunk, now))
+		if (w->fix_cr && replace_cr(chunk, now))
 			rc = pwrite_all(fd, chunk, now, off, e);
 		*crc = crc32c(*crc, span_make(chunk, now));
+		count_chunk(w, at, span_make(chunk, now));
+		at += now;
 		off += (int64_t)now;
 		n -= now;
 	}
@@ -169,8 +187,11 @@ static enum rc sum_range(int fd, int64_t off, uint64_t n, bool fix_cr, uint32_t 
 }
 
 enum rc qimage_complete(int fd, const struct envelope *env, uint64_t content_bytes, struct span inserts,
-			const struct qextent *extent, size_t extents, bool stray_cr, struct err *e)
+			const struct qextent *extent, size_t extents, bool stray_cr, uint64_t count_from,
+			struct err *e)
 {
+	struct envelope sized = *env;
+	struct on_the_way way = { .fix_cr = stray_cr, .count_from = count_from };
 	struct arena a;
 	struct qheader h;
 	struct tail t;
@@ -182,14 +203,15 @@ enum rc qimage_complete(int fd, const struct envelope *env, uint64_t content_byt
 		err_set(e, rc, "no queue id");
 		goto done;
 	}
-	if ((rc = sum_range(fd, QFILE_CONTENT_OFF, content_bytes, stray_cr, &h.content_crc, e)) != RC_OK)
+	if ((rc = sum_range(fd, QFILE_CONTENT_OFF, content_bytes, &way, &h.content_crc, e)) != RC_OK)
 		goto done;
+	sized.size += way.size.bytes;
 	h.content_crc = crc32c(h.content_crc, inserts);
 	h.content_bytes = content_bytes + inserts.n;
 	if (inserts.n > 0 && (rc = pwrite_all(fd, inserts.p, inserts.n,
 					      (int64_t)(QFILE_CONTENT_OFF + content_bytes), e)) != RC_OK)
 		goto done;
-	if ((rc = build_tail(env, extent, extents, &h, &a, &t)) != RC_OK) {
+	if ((rc = build_tail(&sized, extent, extents, &h, &a, &t)) != RC_OK) {
 		err_set(e, rc, "the envelope is too large");
 		goto done;
 	}
@@ -200,7 +222,7 @@ enum rc qimage_complete(int fd, const struct envelope *env, uint64_t content_byt
 		goto done;
 	}
 	page = arena_alloc(&a, PAGE);
-	build_first_page(&h, env, page);
+	build_first_page(&h, &sized, page);
 	rc = pwrite_all(fd, page, PAGE, 0, e);
 done:
 	arena_release(&a);
@@ -303,6 +325,7 @@ static enum rc read_envelope(int fd, int64_t base, const struct qheader *h, stru
 enum rc qimage_read(int fd, int64_t base, uint64_t max_bytes, bool check_content, struct arena *a,
 		    struct qimage *out, struct err *e)
 {
+	struct on_the_way way = { .count_from = UINT64_MAX };
 	struct qheader h;
 	struct stat st;
 	uint32_t crc = 0;
@@ -335,7 +358,7 @@ enum rc qimage_read(int fd, int64_t base, uint64_t max_bytes, bool check_content
 	out->log_off = h.log_off;
 	if (!check_content)
 		return RC_OK;
-	rc = sum_range(fd, base + QFILE_CONTENT_OFF, h.content_bytes, false, &crc, e);
+	rc = sum_range(fd, base + QFILE_CONTENT_OFF, h.content_bytes, &way, &crc, e);
 	if (rc == RC_OK && crc != h.content_crc)
 		rc = err_set(e, RC_SYNTAX, "the checksum of the content is wrong");
 	return rc;

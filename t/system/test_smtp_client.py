@@ -398,7 +398,7 @@ def test_generic_maps(client):
     c = client(main_cf="smtp_generic_maps = inline:{a@example.org=world@example.com}\n")
     c.deliver(at(s), content=b"From: \"A\" <a@example.org> (c)\nTo: b@example.net,\n a@example.org\n\na@example.org\n")
     assert s.lines[1].startswith("MAIL FROM:<world@example.com>")
-    assert s.messages[0] == (b"From: \"A\" <world@example.com> (c)\r\nTo: b@example.net,\r\n world@example.com\r\n\r\n"
+    assert s.messages[0] == (b"From: \"A\" <world@example.com> (c)\r\nTo: b@example.net, world@example.com\r\n\r\n"
                              b"a@example.org\r\n")
 
 

@@ -119,13 +119,65 @@ static void quoting_goes_both_ways(void **state)
 	static const char *const pair[][2] = { { "a b@c", "\"a b\"@c" },     { "a\"b@c", "\"a\\\"b\"@c" },
 					       { "a\\b@c", "\"a\\\\b\"@c" }, { "a@b@c", "\"a@b\"@c" },
 					       { "a.b@c", "a.b@c" },	     { "@c", "\"\"@c" },
-					       { "a,b@c", "\"a,b\"@c" } };
+					       { "a,b@c", "\"a,b\"@c" },     { "a..b@c", "\"a..b\"@c" } };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(pair); i++) {
 		assert_true(span_is(address_quote(&a, span_str(pair[i][0])), pair[i][1]));
 		assert_true(span_is(address_unquote(&a, span_str(pair[i][1])), pair[i][0]));
 	}
+}
+
+static void what_people_write_is_read_leniently(void **state)
+{
+	static const struct {
+		const char *text, *external;
+		bool has_at, doubtful;
+	} t[] = {
+		{ "a.b@c", "a.b@c", true, false },
+		{ "\"plain\"@c", "plain@c", true, false },
+		{ "\"a\\b\"@c", "ab@c", true, false },
+		{ "\"a b\"@c", "\"a b\"@c", true, false },
+		{ "first.\"la st\"@c", "\"first.la st\"@c", true, false },
+		{ "a\\@b@c", "\"a@b\"@c", true, false },
+		{ "a@b@c", "\"a@b\"@c", true, false },
+		{ "a..b@c", "\"a..b\"@c", true, false },
+		{ ".a@c", "\".a\"@c", true, false },
+		{ "a.@c", "\"a.\"@c", true, false },
+		{ " a @ c . d ", "a@c.d", true, false },
+		{ "a b@c", "\"a b\"@c", true, true },
+		{ "\"a\"b@c", "\"a b\"@c", true, true },
+		{ "a@[192.0.2.1", "a@[192.0.2.1]", true, false },
+		{ "\"never@ends", "\"never@ends\"@", false, false },
+		{ "a,b@c", "\"a,b\"@c", true, true },
+		{ "@c", "\"\"@c", true, false },
+		{ "a@", "a@", true, false },
+		{ "back\\", "back@", false, false },
+	};
+	struct address_loose l;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+		struct span got;
+
+		address_read(span_str(t[i].text), &a, &l);
+		got = address_join(&a, l.local, l.domain);
+		if (!span_is(got, t[i].external) || l.has_at != t[i].has_at || l.doubtful != t[i].doubtful)
+			fail_msg("%s: " SPAN_FMT " %d %d", t[i].text, SPAN_ARG(got), l.has_at, l.doubtful);
+	}
+}
+
+static void operators_count_outside_quotes(void **state)
+{
+	struct address_loose l;
+
+	(void)state;
+	address_read(SPAN("a!b%c!d%e"), &a, &l);
+	assert_true(l.bang == 1 && l.percent == 7);
+	address_read(SPAN("\"a!b\"c%\"d%e\""), &a, &l);
+	assert_true(l.bang == -1 && l.percent == 5);
+	address_read(SPAN("!a"), &a, &l);
+	assert_true(l.bang == 0 && l.percent == -1);
 }
 
 static void extension_is_split_at_the_first_delimiter(void **state)
@@ -241,6 +293,8 @@ int main(void)
 		cmocka_unit_test(path_takes_utf8_only_when_allowed),
 		cmocka_unit_test(split_is_at_the_last_at_outside_quotes),
 		cmocka_unit_test(quoting_goes_both_ways),
+		cmocka_unit_test(what_people_write_is_read_leniently),
+		cmocka_unit_test(operators_count_outside_quotes),
 		cmocka_unit_test(extension_is_split_at_the_first_delimiter),
 		cmocka_unit_test(domains_are_ldh_labels),
 		cmocka_unit_test(json_schema_addresses),

@@ -75,10 +75,28 @@ static void malformed_lists_are_told_and_never_join_words(void **state)
 		{ "a@b (open", "||a|b;" },
 		{ "g: h: a@b;;", "{g;{h;||a|b;};};" },
 		{ "\"a\"b@c", "||ab|c;" },
+		{ "a@b@c", "||a@b|c;" },
+		{ "@x,@y:a@b", "|@x,@y|a|b;" },
+		{ "@x (c), Group: @y;", "|||x;{Group;|||y;};" }, /* no route: that would swallow the group */
+		{ "a\\@b@c", "||a@b|c;" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(t); i++)
 		assert_string_equal(read_list(t[i][0], RC_SYNTAX), t[i][1]);
+}
+
+/* Whose end is a guess is not to be replaced in place. */
+static void mailboxes_without_end_are_marked(void **state)
+{
+	static const char *const lost[] = { "\"never ends", "a@[1.2.3.4", "<a:b@c>", "<a@b c@d>", "<a,b@c>" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(lost); i++) {
+		(void)read_list(lost[i], RC_SYNTAX);
+		assert_true(v[0].malformed);
+	}
+	(void)read_list("a@b c@d", RC_SYNTAX);
+	assert_false(v[0].malformed);
 }
 
 static void raw_is_the_address_alone(void **state)
@@ -137,6 +155,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(well_formed_lists),
 		cmocka_unit_test(malformed_lists_are_told_and_never_join_words),
+		cmocka_unit_test(mailboxes_without_end_are_marked),
 		cmocka_unit_test(raw_is_the_address_alone),
 		cmocka_unit_test(list_stops_at_max),
 		cmocka_unit_test(hostile_lists_cost_linear_memory),

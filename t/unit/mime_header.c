@@ -25,6 +25,19 @@ static void fields_come_whole(void **state)
 	assert_true(span_is(rest, "body: x\r\n"));
 }
 
+/* RFC 5322 section 2.1.1: lists are broken behind commas, never inside of what is quoted. */
+static void lists_are_folded(void **state)
+{
+	(void)state;
+	assert_true(span_is(header_fold_list(&a, SPAN("To: a@b,c@d\n")), "To: a@b, c@d\n"));
+	assert_true(span_is(
+	    header_fold_list(
+		&a,
+		SPAN("To: \"x, y\" <one@some.example.org> (a, b),\r\n \"z\" <another@some.example.org>\r\n")),
+	    "To: \"x, y\" <one@some.example.org> (a, b),\n\t\"z\" <another@some.example.org>\r\n"));
+	assert_true(span_is(header_fold_list(&a, SPAN("To:\n")), "To:\n"));
+}
+
 /* RFC 2047 sections 2 and 5: 75 bytes a word, no character split, and decoding gives the text back. */
 static void words_are_written(void **state)
 {
@@ -97,6 +110,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fields_come_whole),
+		cmocka_unit_test(lists_are_folded),
 		cmocka_unit_test(words_are_written),
 		cmocka_unit_test(header_ends_without_empty_line),
 		cmocka_unit_test(find_folds_case_and_takes_the_first),

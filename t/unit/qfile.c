@@ -147,14 +147,14 @@ static void complete_with_extents(void **st)
 	(void)st;
 	arena_init(&a);
 	assert_int_equal(pwrite(fd, "abcd\refghiTOO MUCH", 18, QFILE_CONTENT_OFF), 18);
-	assert_int_equal(qimage_complete(fd, &env, 10, SPAN("NEW\n"), x, 2, true, &e), RC_OK);
+	assert_int_equal(qimage_complete(fd, &env, 10, SPAN("NEW\n"), x, 2, true, UINT64_MAX, &e), RC_OK);
 	assert_int_equal(qimage_read(fd, 0, INT64_MAX, true, &a, &im, &e), RC_OK);
 	assert_int_equal(im.content_bytes, 7);
 	assert_int_equal(qimage_pread(fd, 0, &im, 0, back, 7, &e), RC_OK);
 	assert_string_equal(back, "NEW\ncd ");
 	assert_int_equal(qimage_pread(fd, 0, &im, 6, back, 2, &e), RC_EOF);
 	x[1].off = QFILE_CONTENT_OFF + 14; /* past the end: refused when read */
-	assert_int_equal(qimage_complete(fd, &env, 10, SPAN("NEW\n"), x, 2, true, &e), RC_OK);
+	assert_int_equal(qimage_complete(fd, &env, 10, SPAN("NEW\n"), x, 2, true, UINT64_MAX, &e), RC_OK);
 	assert_int_equal(qimage_read(fd, 0, INT64_MAX, true, &a, &im, &e), RC_SYNTAX);
 	arena_release(&a);
 	close(fd);

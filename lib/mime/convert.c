@@ -1,7 +1,8 @@
-/* convert.c - an 8-bit message for a server that takes 7 bits only (RFC 6152 section 3): leaf parts with
+/* mime/convert.c - an 8-bit message for a server that takes 7 bits only (RFC 6152 section 3): leaf parts with
  * 8-bit bytes become quoted-printable (RFC 2045 section 6.7), the encodings of what holds them become 7bit.
  * The rest stays byte for byte. */
-#include "client.h"
+#include "mime/convert.h"
+#include "mime/header.h"
 #include "mime/mime.h"
 
 #define QP_LINE 76
@@ -16,6 +17,7 @@ struct edits {
 	size_t n, cap;
 	struct arena *a;
 	struct span message;
+	bool declared; /* only what says so of itself */
 };
 
 static bool has_8bit(struct span s)
@@ -60,7 +62,7 @@ static enum rc edit_part(struct edits *x, const struct mime_part *p, struct err 
 			rc = edit_part(x, c, e);
 		return rc;
 	}
-	if (!has_8bit(body))
+	if (!has_8bit(body) || (x->declared && !wide))
 		return RC_OK;
 	if (span_is_ci(p->type, "message") || span_is_ci(p->type, "multipart")) /* RFC 2045 section 6.4 */
 		return err_set(e, RC_LIMIT, "8-bit content that cannot be converted");
@@ -107,12 +109,12 @@ static void quote(struct buf *out, struct span body)
 	}
 }
 
-enum rc convert_7bit(struct span message, struct buf *out, struct err *e)
+enum rc convert_7bit(struct span message, bool declared, struct buf *out, struct err *e)
 {
 	struct arena a;
 	size_t at = 0;
 	arena_init(&a);
-	struct edits x = { .a = &a, .message = message };
+	struct edits x = { .a = &a, .message = message, .declared = declared };
 	enum rc rc = edit_part(&x, mime_parse(message, &a), e);
 	for (size_t i = 0; rc == RC_OK && i < x.n; i++) { /* in the order of the message: the walk is */
 		if (x.v[i].off < at || x.v[i].off + x.v[i].len > message.n) {
