@@ -103,6 +103,22 @@ def test_builds_with_the_same_warnings(place):
     same(place, "postalias", "al", code=0)
 
 
+@pytest.mark.parametrize("kind", ["btree", "lmdb"])
+def test_order_of_the_source(place, kind):
+    """Such tables are made in the order of their keys: of equal keys the first of the source counts, with -r the last, and all others are told."""
+    (place / "src").write_text("z 1\nB 2\na 3\nb 4\nC x\n c\nbad\nZ 5\nb 6\n")
+    for options, told, want in (("", ["b", "b", "z"], "a\t3 b\t2 c\tx c z\t1"), ("-r", [], "a\t3 b\t6 c\tx c z\t5"), ("-w", [], "a\t3 b\t2 c\tx c z\t1"),
+                                ("-f", ["b"], "B\t2 C\tx c Z\t5 a\t3 b\t4 z\t1")):
+        code, _, messages = run(OURS, place, "postmap", *options.split(), f"{kind}:src")
+        suffix = "src.db" if kind == "btree" else "lmdb:src"
+        want_told = ["warning: src, line 7: expected format: key whitespace value"] + [f'warning: {suffix}: duplicate entry: "{k}"' for k in told]
+        assert code == 0 and messages == want_told
+        assert " ".join(listing(OURS, place, "postmap", f"{kind}:src")) == want
+        if HAVE_THEIRS:
+            theirs = run(THEIRS, place, "postmap", *options.split(), f"{kind}:src")[2]
+            assert sorted(theirs) == sorted(messages) and " ".join(listing(THEIRS, place, "postmap", f"{kind}:src")) == want
+
+
 def listing(programs, place, tool, table):
     code, out, _ = run(programs, place, tool, "-s", table)
     assert code == 0
