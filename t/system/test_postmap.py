@@ -198,13 +198,13 @@ def test_queries(place):
 @pytest.mark.parametrize("key", ["aax", "abx", "neg", "NEG", "foo", "1", "23", "24", "9", "39", "3"])
 @pytest.mark.parametrize("kind", ["regexp", "pcre"])
 def test_patterns(place, kind, key):
-    same(place, "postmap", "-q", key, f"{kind}:re", messages=False)
+    same(place, "postmap", "-q", key, f"{kind}:re")
 
 
 @pytest.mark.parametrize("key,value", [("10.1.1.1", "ten"), ("192.168.1.7", "seven"), ("192.168.1.8", "lan"), ("2001:db8::5", "six"),
                                        ("2001:db9::1", None), ("8.8.8.8", "notlan"), ("foo", None), ("[10.1.1.1]", None)])
 def test_cidr(place, key, value):
-    same(place, "postmap", "-q", key, "cidr:ci", messages=False, code=0 if value else 1, out=value + "\n" if value else "")
+    same(place, "postmap", "-q", key, "cidr:ci", code=0 if value else 1, out=value + "\n" if value else "")
 
 
 def test_changes(place):
