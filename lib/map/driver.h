@@ -89,6 +89,9 @@ MUST_CHECK enum rc map_driver_find(struct span type, const struct map_driver **o
 MUST_CHECK enum rc map_module_load(struct span type, const struct map_driver **out, const char **suffix,
 				   struct err *e);
 
+/* The shared object that the text of a dynamicmaps.cf names for `type`; false: none, or one whose name does not fit. */
+bool map_module_named(struct span text, struct span type, char *object, size_t size);
+
 /* A type that the lookup daemon alone asks, so that nobody else holds its library and its passwords. Tells by
  * name: nothing is loaded. */
 bool map_type_is_database(struct span type);

@@ -1,5 +1,6 @@
 /* map/memcache.c - memcache:/file (memcache_table(5)): a memcached server, and behind it, if the file names one, a table
- * that does not forget. The file has the form of main.cf. */
+ * that does not forget. The file has the form of main.cf; memcache:name has its settings in main.cf itself, as name_memcache and
+ * so on. */
 #include "conf/conf.h"
 #include "log/log.h"
 #include "map/driver.h"
@@ -70,18 +71,25 @@ static enum rc take_named(struct memcache *c, const char *name, struct span text
 	return RC_OK;
 }
 
+static enum rc take_defaults(struct memcache *c, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	c->limits.attempts = 2;
+	for (size_t i = 0; i < ARRAY_LEN(settings) && rc == RC_OK; i++)
+		rc = take(c, &settings[i], span_str(settings[i].def), e);
+	return rc;
+}
+
 static enum rc read_settings(struct memcache *c, struct span text, struct err *e)
 {
 	const char *name, *raw;
 	struct conf *conf;
 	unsigned line;
 	size_t pos = 0;
-	enum rc rc = RC_OK;
+	enum rc rc = conf_parse(text, c->file.path, "", &conf, e);
 
-	c->limits.attempts = 2;
-	for (size_t i = 0; i < ARRAY_LEN(settings) && rc == RC_OK; i++)
-		rc = take(c, &settings[i], span_str(settings[i].def), e);
-	if (rc != RC_OK || (rc = conf_parse(text, c->file.path, "", &conf, e)) != RC_OK)
+	if (rc != RC_OK)
 		return rc;
 	while (rc == RC_OK && conf_next(conf, &pos, &name, &raw, &line))
 		if ((rc = take_named(c, name, span_str(raw), e)) != RC_OK)
@@ -103,6 +111,44 @@ static enum rc read_file(struct map *m, struct memcache *c, struct err *e)
 	else
 		err_prefix(e, "%s", c->file.path);
 	buf_release(&text);
+	return rc;
+}
+
+static bool is_setting(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+		if (!strcmp(settings[i].name, name))
+			return true;
+	return !strcmp(name, "max_try");
+}
+
+static enum rc take_main(struct memcache *c, struct span prefix, const struct conf *main_cf, struct err *e)
+{
+	const char *name, *raw;
+	struct span value;
+	unsigned line;
+	size_t pos = 0;
+	enum rc rc = RC_OK;
+
+	while (rc == RC_OK && conf_next(main_cf, &pos, &name, &raw, &line)) {
+		if (!span_starts(span_str(name), prefix) || !is_setting(name + prefix.n))
+			continue;
+		if ((rc = conf_expand(main_cf, span_str(raw), &c->arena, &value, e)) == RC_OK)
+			rc = take_named(c, name + prefix.n, value, e);
+		if (rc != RC_OK)
+			err_prefix(e, "%s, line %u: %s", c->file.path, line, name);
+	}
+	return rc;
+}
+
+static enum rc read_main(struct map *m, struct memcache *c, struct err *e)
+{
+	struct conf *main_cf = NULL;
+	enum rc rc = map_file_open(&c->file, span_printf(&c->arena, "%s/main.cf", map_config_dir()), e);
+
+	if (rc == RC_OK && (rc = conf_load(map_config_dir(), &main_cf, e)) == RC_OK)
+		rc = take_main(c, span_printf(&c->arena, SPAN_FMT "_", SPAN_ARG(m->arg)), main_cf, e);
+	conf_free(&main_cf);
 	return rc;
 }
 
@@ -141,7 +187,9 @@ static enum rc open_memcache(struct map *m, struct err *e)
 
 	arena_init(&c->arena);
 	map_file_init(&c->file);
-	if ((rc = read_file(m, c, e)) == RC_OK)
+	if ((rc = take_defaults(c, e)) == RC_OK)
+		rc = *m->arg.p == '/' || *m->arg.p == '.' ? read_file(m, c, e) : read_main(m, c, e);
+	if (rc == RC_OK)
 		rc = open_parts(m, c, e);
 	if (rc == RC_OK)
 		m->state = c;

@@ -167,6 +167,13 @@ def test_missing_module_and_types(place):
     place.inst.write("dynamicmaps.cf", "# type so function\nmysql postfix-mysql.so dict_mysql_open\nfrob\tpostern-frob.so\tx\n")
     err = place.inst.command("postmap", "-q", "k", "frob:/x").stderr.decode()
     assert re.search("unsupported dictionary type: frob: the module .*/postern-frob.so that dynamicmaps.cf names is not installed", err)
+    meta = os.path.join(place.base, "meta")
+    os.makedirs(meta + "/dynamicmaps.cf.d")
+    with open(meta + "/dynamicmaps.cf.d/x.cf", "w", encoding="ascii") as f:
+        f.write("frob /nowhere/frob.so\n")
+    place.inst.main["meta_directory"] = meta
+    place.inst.write_config()
+    assert "the module /nowhere/frob.so that dynamicmaps.cf names" in place.inst.command("postmap", "-q", "k", "frob:/x").stderr.decode()
     assert "unsupported dictionary type: nix" in place.inst.command("postmap", "-q", "k", "nix:/x").stderr.decode()
 
 
