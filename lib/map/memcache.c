@@ -98,12 +98,12 @@ static enum rc read_settings(struct memcache *c, struct span text, struct err *e
 	return rc;
 }
 
-static enum rc read_file(struct map *m, struct memcache *c, struct err *e)
+static enum rc read_file(struct span path, struct memcache *c, struct err *e)
 {
 	struct buf text;
 	enum rc rc;
 
-	if ((rc = map_file_open(&c->file, m->arg, e)) != RC_OK)
+	if ((rc = map_file_open(&c->file, path, e)) != RC_OK)
 		return rc;
 	buf_init(&text, FILE_MAX);
 	if ((rc = map_read_all(c->file.fd, &text, e)) == RC_OK)
@@ -141,15 +141,33 @@ static enum rc take_main(struct memcache *c, struct span prefix, const struct co
 	return rc;
 }
 
-static enum rc read_main(struct map *m, struct memcache *c, struct err *e)
+static enum rc read_main(struct span name, struct memcache *c, struct err *e)
 {
 	struct conf *main_cf = NULL;
 	enum rc rc = map_file_open(&c->file, span_printf(&c->arena, "%s/main.cf", map_config_dir()), e);
 
 	if (rc == RC_OK && (rc = conf_load(map_config_dir(), &main_cf, e)) == RC_OK)
-		rc = take_main(c, span_printf(&c->arena, SPAN_FMT "_", SPAN_ARG(m->arg)), main_cf, e);
+		rc = take_main(c, span_printf(&c->arena, SPAN_FMT "_", SPAN_ARG(name)), main_cf, e);
 	conf_free(&main_cf);
 	return rc;
+}
+
+static struct memcache *memcache_new(void)
+{
+	struct memcache *c = xcalloc(1, sizeof *c);
+
+	arena_init(&c->arena);
+	map_file_init(&c->file);
+	return c;
+}
+
+static enum rc read_all(struct span arg, struct memcache *c, struct err *e)
+{
+	enum rc rc = take_defaults(c, e);
+
+	if (rc != RC_OK)
+		return rc;
+	return *arg.p == '/' || *arg.p == '.' ? read_file(arg, c, e) : read_main(arg, c, e);
 }
 
 static void release(struct memcache *c)
@@ -182,13 +200,9 @@ static enum rc open_parts(struct map *m, struct memcache *c, struct err *e)
 
 static enum rc open_memcache(struct map *m, struct err *e)
 {
-	struct memcache *c = xcalloc(1, sizeof *c);
-	enum rc rc;
+	struct memcache *c = memcache_new();
+	enum rc rc = read_all(m->arg, c, e);
 
-	arena_init(&c->arena);
-	map_file_init(&c->file);
-	if ((rc = take_defaults(c, e)) == RC_OK)
-		rc = *m->arg.p == '/' || *m->arg.p == '.' ? read_file(m, c, e) : read_main(m, c, e);
 	if (rc == RC_OK)
 		rc = open_parts(m, c, e);
 	if (rc == RC_OK)
@@ -196,6 +210,17 @@ static enum rc open_memcache(struct map *m, struct err *e)
 	else
 		release(c);
 	return rc;
+}
+
+struct span memcache_backup(struct span arg, struct arena *a)
+{
+	struct memcache *c = memcache_new();
+	struct span name = SPAN_NONE;
+
+	if (arg.n && read_all(arg, c, NULL) == RC_OK && c->backup_name.n)
+		name = span_dup(a, c->backup_name);
+	release(c);
+	return name;
 }
 
 static void close_memcache(struct map *m)
