@@ -1,6 +1,7 @@
 /* proxywrite - the one writer of tables that several processes share (proxymap(8)). */
 #include "log/log.h"
 #include "map/driver.h"
+#include "map/servers.h"
 #include "service/service.h"
 #include "tables.h"
 #include <sys/stat.h>
@@ -39,15 +40,27 @@ static void make_one(struct span name, uid_t root)
 	}
 }
 
+static void make_word(struct span word)
+{
+	struct arena a;
+
+	arena_init(&a);
+	for (unsigned depth = 0; word.n && depth < MAP_DEPTH_MAX; depth++) {
+		while (span_starts(word, SPAN("proxy:")))
+			word = span_skip(word, 6);
+		make_one(word, geteuid());
+		word = span_starts(word, SPAN("memcache:")) ? memcache_backup(span_skip(word, 9), &a)
+							    : SPAN_NONE;
+	}
+	arena_release(&a);
+}
+
 static void make_missing(const struct conf *c)
 {
 	struct span rest = span_str(conf_str(c, "proxy_write_maps")), word;
 
-	while (map_word_next(&rest, &word, NULL) == RC_OK) {
-		while (span_starts(word, SPAN("proxy:")))
-			word = span_skip(word, 6);
-		make_one(word, geteuid());
-	}
+	while (map_word_next(&rest, &word, NULL) == RC_OK)
+		make_word(word);
 }
 
 static struct service proxywrite;

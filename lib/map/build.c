@@ -3,6 +3,7 @@
 #include "base/codec.h"
 #include "log/log.h"
 #include "map/alias.h"
+#include "map/batch.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #define DEFAULT_MODE 0644
+#define BATCH_MAX    (8u << 20) /* pairs that are brought into order at a time */
 
 /* ---- the file that replaces another ---- */
 struct map_edit {
@@ -249,7 +251,10 @@ struct build {
 	struct map *map;
 	const char *source; /* for messages */
 	const char *table;
-	struct arena line; /* for the life of a line */
+	struct span text;
+	struct batch *batch; /* pairs that wait for their order; NULL: they are written as they come */
+	struct arena kept;   /* what of them does not stand in the text */
+	struct arena line;   /* for the life of a line */
 	struct err e;
 };
 
@@ -283,16 +288,48 @@ static enum rc encode_files(struct build *b, struct span *value)
 	return rc == RC_NOTFOUND ? err_set(&b->e, RC_SYNTAX, "%s", strerror(ENOENT)) : rc;
 }
 
-static enum rc store(struct build *b, struct span key, struct span value)
+static void tell_duplicate(void *arg, struct span key)
 {
+	const struct build *b = arg;
+
+	if (!b->o->ignore_dups && !b->o->replace)
+		log_warning("%s: duplicate entry: \"" SPAN_FMT "\"", b->table, SPAN_ARG(key));
+}
+
+static enum rc store_now(void *arg, struct span key, struct span value)
+{
+	struct build *b = arg;
 	enum rc rc = b->o->replace ? map_put(b->map, key, value, &b->e) : map_add(b->map, key, value, &b->e);
 
-	if (rc != RC_DENIED)
-		return rc;
-	if (!b->o->ignore_dups)
-		log_warning("%s: duplicate entry: \"" SPAN_FMT "\"", b->table,
-			    SPAN_ARG(b->o->no_fold ? key : map_fold(&b->line, key)));
-	return RC_OK;
+	if (rc == RC_DENIED)
+		tell_duplicate(b, key);
+	return rc == RC_DENIED ? RC_OK : rc;
+}
+
+static enum rc store_batch(struct build *b)
+{
+	enum rc rc = b->batch ? batch_drain(b->batch, b->o->replace, tell_duplicate, store_now, b) : RC_OK;
+
+	arena_reset(&b->kept);
+	return rc;
+}
+
+/* What stands in the text as it is needs no copy. */
+static struct span keep(struct build *b, struct span s)
+{
+	bool in_text = s.p >= b->text.p && s.p < b->text.p + b->text.n;
+
+	return in_text ? s : span_dup(&b->kept, s);
+}
+
+static enum rc store(struct build *b, struct span key, struct span value)
+{
+	if (!b->o->no_fold)
+		key = map_fold(&b->line, key);
+	if (!b->batch)
+		return store_now(b, key, value);
+	batch_add(b->batch, keep(b, key), keep(b, value));
+	return batch_count(b->batch) == BATCH_MAX ? store_batch(b) : RC_OK;
 }
 
 static enum rc build_line(struct build *b, struct span text, unsigned line)
@@ -324,7 +361,6 @@ static enum rc build_line(struct build *b, struct span text, unsigned line)
 static enum rc store_marks(struct build *b)
 {
 	char stamp[32], host[HOST_NAME_MAX + 1] = "";
-	unsigned flags = b->map->flags;
 	enum rc rc;
 
 	snprintf(stamp, sizeof stamp, "%010lld", (long long)time(NULL));
@@ -332,12 +368,9 @@ static enum rc store_marks(struct build *b)
 		snprintf(host, sizeof host, "%s", b->o->host);
 	else
 		gethostname(host, sizeof host - 1);
-	if ((rc = map_put(b->map, SPAN("@"), SPAN("@"), &b->e)) != RC_OK)
-		return rc;
-	b->map->flags &= ~(unsigned)MAP_FOLD_KEY;
-	if ((rc = map_put(b->map, SPAN("YP_LAST_MODIFIED"), span_str(stamp), &b->e)) == RC_OK)
+	if ((rc = map_put(b->map, SPAN("@"), SPAN("@"), &b->e)) == RC_OK &&
+	    (rc = map_put(b->map, SPAN("YP_LAST_MODIFIED"), span_str(stamp), &b->e)) == RC_OK)
 		rc = map_put(b->map, SPAN("YP_MASTER_NAME"), span_str(host), &b->e);
-	b->map->flags = flags;
 	return rc;
 }
 
@@ -357,7 +390,7 @@ static enum rc fill(struct map_edit *ed, const struct build_options *o, struct s
 		    const char *source, struct err *e)
 {
 	char table[PATH_MAX];
-	struct build b = { .o = o, .map = ed->map, .source = source, .table = table };
+	struct build b = { .o = o, .map = ed->map, .source = source, .table = table, .text = text };
 	struct map_lines lines;
 	struct span line;
 	unsigned number;
@@ -365,14 +398,22 @@ static enum rc fill(struct map_edit *ed, const struct build_options *o, struct s
 
 	name_for_messages(ed, path, table, sizeof table);
 	map_fold_unicode(o->utf8);
+	ed->map->flags &= ~(unsigned)MAP_FOLD_KEY; /* done by store(), once */
+	if ((ed->map->drv->flags & MD_SORTED) && (ed->map->flags & MAP_CREATE))
+		b.batch = batch_new();
 	arena_init(&b.line);
+	arena_init(&b.kept);
 	map_lines_init(&lines, text, source);
 	while (rc == RC_OK && map_lines_next(&lines, &line, &number))
 		rc = build_line(&b, line, number);
+	if (rc == RC_OK)
+		rc = store_batch(&b);
 	if (rc == RC_OK && o->aliases)
 		rc = store_marks(&b);
+	batch_free(&b.batch);
 	map_lines_release(&lines);
 	arena_release(&b.line);
+	arena_release(&b.kept);
 	if (rc != RC_OK && e)
 		*e = b.e;
 	return rc;

@@ -45,33 +45,44 @@ static void skip_blanks(struct span *s)
 		*s = span_skip(*s, 1);
 }
 
-/* "!network" off *text. */
-static bool take_network(const struct cidr *c, struct span *text, unsigned line, struct rule *r)
+static struct span take_word(struct span *text)
 {
 	struct span word;
-	struct err e;
 	size_t n = 0;
 
-	for (; text->n && *text->p == '!'; skip_blanks(text)) {
-		r->negate = !r->negate;
-		*text = span_skip(*text, 1);
-	}
 	while (n < text->n && !ascii_isspace(text->p[n]))
 		n++;
 	word = span_head(*text, n);
 	*text = span_trim(span_skip(*text, n));
+	return word;
+}
+
+/* The "!"s before a network off *text. */
+static bool take_negation(struct span *text)
+{
+	bool negate = false;
+
+	for (; text->n && *text->p == '!'; skip_blanks(text)) {
+		negate = !negate;
+		*text = span_skip(*text, 1);
+	}
+	return negate;
+}
+
+static bool parse_network(const struct cidr *c, struct span word, unsigned line, struct rule *r)
+{
+	struct err e;
+
 	if (!word.n)
 		return complain(c, line, "no address pattern");
-	if (inet_net_parse(word, &r->net, &e) != RC_OK)
-		return complain(c, line, e.text);
-	return true;
+	return inet_net_parse(word, &r->net, &e) == RC_OK || complain(c, line, e.text);
 }
 
 static void parse_match(struct cidr *c, struct span text, unsigned line)
 {
-	struct rule r = { .kind = RULE_MATCH, .line = line };
+	struct rule r = { .kind = RULE_MATCH, .line = line, .negate = take_negation(&text) };
 
-	if (!take_network(c, &text, line, &r))
+	if (!parse_network(c, take_word(&text), line, &r))
 		return;
 	if (!text.n) {
 		complain(c, line, "no lookup result");
@@ -81,34 +92,33 @@ static void parse_match(struct cidr *c, struct span text, unsigned line)
 	*add_rule(c, RULE_MATCH, line) = r;
 }
 
+/* All that follows is the network. */
 static void parse_if(struct cidr *c, struct span text, unsigned line)
 {
 	struct rule r = { .kind = RULE_IF, .line = line };
 
 	skip_blanks(&text);
+	r.negate = take_negation(&text);
 	if (c->nopen == NEST_MAX) {
 		complain(c, line, "IF nested too deeply");
 		return;
 	}
-	if (!take_network(c, &text, line, &r))
+	if (!parse_network(c, span_trim(text), line, &r))
 		return;
-	if (text.n)
-		log_warning("cidr map %s, line %u: ignoring extra text after IF statement: \"" SPAN_FMT "\"",
-			    c->name, line, SPAN_ARG(text));
 	*add_rule(c, RULE_IF, line) = r;
 	c->open[c->nopen++] = c->n - 1;
 }
 
 static void parse_endif(struct cidr *c, struct span text, unsigned line)
 {
-	if (span_trim(text).n)
-		log_warning("cidr map %s, line %u: ignoring extra text after ENDIF", c->name, line);
-	if (!c->nopen) {
-		log_warning("cidr map %s, line %u: ignoring ENDIF without matching IF", c->name, line);
-		return;
+	if (span_trim(text).n) {
+		complain(c, line, "garbage after ENDIF");
+	} else if (!c->nopen) {
+		complain(c, line, "ENDIF without IF");
+	} else {
+		add_rule(c, RULE_ENDIF, line);
+		c->rules[c->open[--c->nopen]].end = c->n - 1;
 	}
-	add_rule(c, RULE_ENDIF, line);
-	c->rules[c->open[--c->nopen]].end = c->n - 1;
 }
 
 static bool keyword(struct span text, const char *word)

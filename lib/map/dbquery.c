@@ -152,41 +152,70 @@ static struct span part_of(char c, const struct parts *value, const struct parts
 	}
 }
 
-/* The quote that is open after the byte at `c` of SQL text, when it was `open` before. */
-static char quote_after(const char *text, const char *c, char open, unsigned kind)
+/* ---- where in SQL a value stands ---- */
+static bool is_quote(char c)
 {
-	bool after_backslash = kind != DB_PGSQL && kind != DB_SQLITE && open && c > text && c[-1] == '\\' &&
-			       !(c > text + 1 && c[-2] == '\\');
+	return c == '\'' || c == '"' || c == '`';
+}
 
-	if (!(*c == '\'' || *c == '"' || *c == '`') || after_backslash)
-		return open;
-	if (open)
-		return *c == open || (open == 'E' && *c == '\'') ? 0 : open;
-	if (kind == DB_PGSQL && *c == '\'' && c > text && (c[-1] == 'E' || c[-1] == 'e') &&
-	    (c - 1 == text || !ascii_isalnum(c[-2])))
-		return 'E';
-	return *c;
+/* Within such a quote a backslash takes the meaning from what follows. */
+static bool has_escapes(char open, unsigned kind)
+{
+	return kind == DB_MYSQL ? open == '\'' || open == '"' : kind == DB_PGSQL && open == 'E';
+}
+
+static bool after_backslash(const char *text, const char *c)
+{
+	size_t n = 0;
+
+	while (c > text && *--c == '\\')
+		n++;
+	return n % 2;
+}
+
+static char opens(const char *text, const char *c, unsigned kind)
+{
+	bool e = kind == DB_PGSQL && *c == '\'' && c > text && (c[-1] == 'E' || c[-1] == 'e') &&
+		 (c - 1 == text || !ascii_isalnum(c[-2]));
+
+	return e ? 'E' : *c;
+}
+
+/* Goes over the byte at `c`, and over the second one of a quote that is doubled within itself: how many. */
+static size_t follow(const char *text, const char *c, unsigned kind, char *open)
+{
+	if (!is_quote(*c))
+		return 1;
+	if (!*open)
+		return *open = opens(text, c, kind), 1;
+	if (*c != (*open == 'E' ? '\'' : *open) || (has_escapes(*open, kind) && after_backslash(text, c)))
+		return 1;
+	if (c[1] == *c)
+		return 2;
+	*open = 0;
+	return 1;
 }
 
 /* `kind`: of SQL, whose quotes are followed; 0: other text. */
 static enum rc expand(const char *text, const struct parts *value, const struct parts *key, unsigned kind,
 		      db_quote_fn *quote, void *arg, struct buf *out, struct err *e)
 {
-	char inside = 0;
+	char open = 0;
 	enum rc rc;
 
 	for (const char *c = text; *c; c++) {
 		if (*c != '%' || c[1] == '%') {
-			if (kind)
-				inside = quote_after(text, c, inside, kind);
-			(void)buf_putc(out, *c);
-			c += *c == '%';
+			size_t n = kind ? follow(text, c, kind, &open) : 1;
+			(void)buf_append(out, span_make(c, n));
+			c += *c == '%' ? 1 : n - 1;
 			continue;
 		}
+		/* What a backslash before it would do to its first byte no escaping foresees. */
+		bool safe = !has_escapes(open, kind) || !after_backslash(text, c);
 		struct span part = part_of(*++c, value, key);
 		if (!quote)
 			(void)buf_append(out, part);
-		else if ((rc = quote(arg, inside, part, out, e)) != RC_OK)
+		else if ((rc = quote(arg, safe ? open : 0, part, out, e)) != RC_OK)
 			return rc;
 	}
 	return buf_ok(out) ? RC_OK : err_set(e, RC_LIMIT, "text too long");

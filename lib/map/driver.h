@@ -21,7 +21,8 @@
 #define MD_LIGHT 16 /* never becomes remote, even inside others; costs nothing to open */
 #define MD_SERVER                                                                                            \
 	32 /* asks over a socket: every process that has a way to proxymap(8) asks that one instead */
-#define MD_UNSAFE 64 /* neither server nor connection prove who they are: MAP_NO_UNAUTH refuses it */
+#define MD_UNSAFE 64  /* neither server nor connection prove who they are: MAP_NO_UNAUTH refuses it */
+#define MD_SORTED 128 /* a new file is made fastest when keys come in ascending order of their bytes */
 
 #define MAP_SOURCE_MAX (1u << 30) /* bytes of a text source */
 #define MAP_VALUE_MAX  102400	  /* bytes of a result: what fits a reply of proxymap(8) */
@@ -87,6 +88,9 @@ MUST_CHECK enum rc map_driver_find(struct span type, const struct map_driver **o
 				   struct err *e);
 MUST_CHECK enum rc map_module_load(struct span type, const struct map_driver **out, const char **suffix,
 				   struct err *e);
+
+/* The shared object that the text of a dynamicmaps.cf names for `type`; false: none, or one whose name does not fit. */
+bool map_module_named(struct span text, struct span type, char *object, size_t size);
 
 /* A type that the lookup daemon alone asks, so that nobody else holds its library and its passwords. Tells by
  * name: nothing is loaded. */

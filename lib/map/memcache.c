@@ -1,5 +1,6 @@
 /* map/memcache.c - memcache:/file (memcache_table(5)): a memcached server, and behind it, if the file names one, a table
- * that does not forget. The file has the form of main.cf. */
+ * that does not forget. The file has the form of main.cf; memcache:name has its settings in main.cf itself, as name_memcache and
+ * so on. */
 #include "conf/conf.h"
 #include "log/log.h"
 #include "map/driver.h"
@@ -70,18 +71,25 @@ static enum rc take_named(struct memcache *c, const char *name, struct span text
 	return RC_OK;
 }
 
+static enum rc take_defaults(struct memcache *c, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	c->limits.attempts = 2;
+	for (size_t i = 0; i < ARRAY_LEN(settings) && rc == RC_OK; i++)
+		rc = take(c, &settings[i], span_str(settings[i].def), e);
+	return rc;
+}
+
 static enum rc read_settings(struct memcache *c, struct span text, struct err *e)
 {
 	const char *name, *raw;
 	struct conf *conf;
 	unsigned line;
 	size_t pos = 0;
-	enum rc rc = RC_OK;
+	enum rc rc = conf_parse(text, c->file.path, "", &conf, e);
 
-	c->limits.attempts = 2;
-	for (size_t i = 0; i < ARRAY_LEN(settings) && rc == RC_OK; i++)
-		rc = take(c, &settings[i], span_str(settings[i].def), e);
-	if (rc != RC_OK || (rc = conf_parse(text, c->file.path, "", &conf, e)) != RC_OK)
+	if (rc != RC_OK)
 		return rc;
 	while (rc == RC_OK && conf_next(conf, &pos, &name, &raw, &line))
 		if ((rc = take_named(c, name, span_str(raw), e)) != RC_OK)
@@ -90,12 +98,12 @@ static enum rc read_settings(struct memcache *c, struct span text, struct err *e
 	return rc;
 }
 
-static enum rc read_file(struct map *m, struct memcache *c, struct err *e)
+static enum rc read_file(struct span path, struct memcache *c, struct err *e)
 {
 	struct buf text;
 	enum rc rc;
 
-	if ((rc = map_file_open(&c->file, m->arg, e)) != RC_OK)
+	if ((rc = map_file_open(&c->file, path, e)) != RC_OK)
 		return rc;
 	buf_init(&text, FILE_MAX);
 	if ((rc = map_read_all(c->file.fd, &text, e)) == RC_OK)
@@ -104,6 +112,62 @@ static enum rc read_file(struct map *m, struct memcache *c, struct err *e)
 		err_prefix(e, "%s", c->file.path);
 	buf_release(&text);
 	return rc;
+}
+
+static bool is_setting(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+		if (!strcmp(settings[i].name, name))
+			return true;
+	return !strcmp(name, "max_try");
+}
+
+static enum rc take_main(struct memcache *c, struct span prefix, const struct conf *main_cf, struct err *e)
+{
+	const char *name, *raw;
+	struct span value;
+	unsigned line;
+	size_t pos = 0;
+	enum rc rc = RC_OK;
+
+	while (rc == RC_OK && conf_next(main_cf, &pos, &name, &raw, &line)) {
+		if (!span_starts(span_str(name), prefix) || !is_setting(name + prefix.n))
+			continue;
+		if ((rc = conf_expand(main_cf, span_str(raw), &c->arena, &value, e)) == RC_OK)
+			rc = take_named(c, name + prefix.n, value, e);
+		if (rc != RC_OK)
+			err_prefix(e, "%s, line %u: %s", c->file.path, line, name);
+	}
+	return rc;
+}
+
+static enum rc read_main(struct span name, struct memcache *c, struct err *e)
+{
+	struct conf *main_cf = NULL;
+	enum rc rc = map_file_open(&c->file, span_printf(&c->arena, "%s/main.cf", map_config_dir()), e);
+
+	if (rc == RC_OK && (rc = conf_load(map_config_dir(), &main_cf, e)) == RC_OK)
+		rc = take_main(c, span_printf(&c->arena, SPAN_FMT "_", SPAN_ARG(name)), main_cf, e);
+	conf_free(&main_cf);
+	return rc;
+}
+
+static struct memcache *memcache_new(void)
+{
+	struct memcache *c = xcalloc(1, sizeof *c);
+
+	arena_init(&c->arena);
+	map_file_init(&c->file);
+	return c;
+}
+
+static enum rc read_all(struct span arg, struct memcache *c, struct err *e)
+{
+	enum rc rc = take_defaults(c, e);
+
+	if (rc != RC_OK)
+		return rc;
+	return *arg.p == '/' || *arg.p == '.' ? read_file(arg, c, e) : read_main(arg, c, e);
 }
 
 static void release(struct memcache *c)
@@ -136,18 +200,27 @@ static enum rc open_parts(struct map *m, struct memcache *c, struct err *e)
 
 static enum rc open_memcache(struct map *m, struct err *e)
 {
-	struct memcache *c = xcalloc(1, sizeof *c);
-	enum rc rc;
+	struct memcache *c = memcache_new();
+	enum rc rc = read_all(m->arg, c, e);
 
-	arena_init(&c->arena);
-	map_file_init(&c->file);
-	if ((rc = read_file(m, c, e)) == RC_OK)
+	if (rc == RC_OK)
 		rc = open_parts(m, c, e);
 	if (rc == RC_OK)
 		m->state = c;
 	else
 		release(c);
 	return rc;
+}
+
+struct span memcache_backup(struct span arg, struct arena *a)
+{
+	struct memcache *c = memcache_new();
+	struct span name = SPAN_NONE;
+
+	if (arg.n && read_all(arg, c, NULL) == RC_OK && c->backup_name.n)
+		name = span_dup(a, c->backup_name);
+	release(c);
+	return name;
 }
 
 static void close_memcache(struct map *m)

@@ -13,6 +13,7 @@
 
 #define NO_HOME		 "/proc/postern-has-no-home"
 #define CREATE_CACHE	 (16u << 20)
+#define SORTED_CACHE	 (1u << 20) /* btree: pages are filled one after the other */
 #define CREATE_CACHE_MAX (256u << 20)
 #define READ_CACHE	 (128u << 10)
 #define FIRST_KEYS	 4096 /* hash: expected number, so that small tables do not begin with splitting buckets */
@@ -24,7 +25,8 @@ struct database {
 	DB *db;
 	DBC *cursor;
 	struct map_file file;
-	bool locks;	/* others may use the file, too */
+	struct arena scratch; /* of a change: one after the other, without a call of malloc(3) each */
+	bool locks;	      /* others may use the file, too */
 	unsigned tries; /* MAP_TRY0NULL, MAP_TRY1NULL: which form keys may have; narrowed by the first hit */
 };
 
@@ -53,13 +55,15 @@ static DBT dbt_of(struct span s)
 	return t;
 }
 
-/* A table that does not fit while it is made is read and written over and over. */
+/* A hash that does not fit while it is made is read and written over and over. */
 static u_int32_t cache_bytes(const struct map *m, bool create)
 {
 	uint64_t bytes = m->size_hint * 4;
 
 	if (!create)
 		return READ_CACHE;
+	if (m->drv->flags & MD_SORTED)
+		return SORTED_CACHE;
 	return bytes < CREATE_CACHE	  ? CREATE_CACHE
 	       : bytes > CREATE_CACHE_MAX ? CREATE_CACHE_MAX
 					  : (u_int32_t)bytes;
@@ -111,6 +115,7 @@ static void release(struct database *d)
 	if (d->env)
 		d->env->close(d->env, 0);
 	map_file_close(&d->file);
+	arena_release(&d->scratch);
 	free(d);
 }
 
@@ -156,6 +161,7 @@ static enum rc open_type(struct map *m, DBTYPE type, struct err *e)
 		return rc;
 	snprintf(shown, sizeof shown, SPAN_FMT ".db", SPAN_ARG(m->arg));
 	d = xcalloc(1, sizeof *d);
+	arena_init(&d->scratch);
 	map_file_init(&d->file);
 	d->locks = !(m->flags & (MAP_CREATE | MAP_PRIVATE));
 	d->tries = m->flags & (MAP_TRY0NULL | MAP_TRY1NULL);
@@ -276,7 +282,6 @@ static enum rc finish_write(struct database *d, struct err *e)
 static enum rc put(struct map *m, bool replace, struct span key, struct span value, struct err *e)
 {
 	struct database *d = m->state;
-	struct arena a;
 	enum rc rc = lock(d, F_WRLCK, e), end;
 	bool nul = d->tries & MAP_TRY1NULL;
 	DBT k, v;
@@ -284,33 +289,31 @@ static enum rc put(struct map *m, bool replace, struct span key, struct span val
 
 	if (rc != RC_OK)
 		return rc;
-	arena_init(&a);
+	arena_reset(&d->scratch);
 	if (d->tries == (MAP_TRY0NULL | MAP_TRY1NULL))
 		d->tries = MAP_TRY1NULL;
-	k = dbt_of(nul ? with_nul(&a, key) : key);
-	v = dbt_of(nul ? with_nul(&a, value) : value);
+	k = dbt_of(nul ? with_nul(&d->scratch, key) : key);
+	v = dbt_of(nul ? with_nul(&d->scratch, value) : value);
 	r = d->db->put(d->db, NULL, &k, &v, replace ? 0 : DB_NOOVERWRITE);
 	rc = r == DB_KEYEXIST ? err_set(e, RC_DENIED, "duplicate entry")
 	     : r	      ? db_failed(e, "write", d->file.path, r)
 			      : RC_OK;
 	end = finish_write(d, rc == RC_OK ? e : NULL);
-	arena_release(&a);
 	return rc != RC_OK ? rc : end;
 }
 
 static enum rc del(struct map *m, struct span key, struct err *e)
 {
 	struct database *d = m->state;
-	struct arena a;
 	enum rc rc = lock(d, F_WRLCK, e), end;
 	int r = DB_NOTFOUND;
 	DBT k;
 
 	if (rc != RC_OK)
 		return rc;
-	arena_init(&a);
+	arena_reset(&d->scratch);
 	if (d->tries & MAP_TRY1NULL) {
-		k = dbt_of(with_nul(&a, key));
+		k = dbt_of(with_nul(&d->scratch, key));
 		r = d->db->del(d->db, NULL, &k, 0);
 	}
 	if (r == DB_NOTFOUND && (d->tries & MAP_TRY0NULL)) {
@@ -319,7 +322,6 @@ static enum rc del(struct map *m, struct span key, struct err *e)
 	}
 	rc = r == DB_NOTFOUND ? RC_NOTFOUND : r ? db_failed(e, "delete", d->file.path, r) : RC_OK;
 	end = finish_write(d, rc == RC_OK ? e : NULL);
-	arena_release(&a);
 	return rc != RC_OK ? rc : end;
 }
 
@@ -366,13 +368,14 @@ static bool changed(const struct map *m)
 	return map_file_changed(&d->file);
 }
 
-#define DRIVER(type, open_fn)                                                                                \
+#define DRIVER(type, more, open_fn)                                                                          \
 	{                                                                                                    \
-		.name = type, .flags = MD_REMOTE, .open = open_fn, .lookup = lookup, .put = put, .del = del, \
-		.next = next, .flush = flush, .close = close_db, .changed = changed                          \
+		.name = type, .flags = MD_REMOTE | (more), .open = open_fn, .lookup = lookup, .put = put,    \
+		.del = del, .next = next, .flush = flush, .close = close_db, .changed = changed              \
 	}
 
-static const struct map_driver hash = DRIVER("hash", open_hash), btree = DRIVER("btree", open_btree);
+static const struct map_driver hash = DRIVER("hash", 0, open_hash),
+			       btree = DRIVER("btree", MD_SORTED, open_btree);
 static const struct map_driver *const drivers[] = { &hash, &btree, NULL };
 extern const struct map_module map_module;
 const struct map_module map_module = { MAP_MODULE_ABI, drivers, ".db" };

@@ -370,7 +370,7 @@ static bool changed(const struct map *m)
 
 static const struct map_driver lmdb = {
 	.name = "lmdb",
-	.flags = MD_REMOTE,
+	.flags = MD_REMOTE | MD_SORTED,
 	.open = open_lmdb,
 	.lookup = lookup,
 	.put = put,

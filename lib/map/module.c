@@ -77,8 +77,7 @@ static void find_module_dir(void)
 }
 
 /* ---- dynamicmaps.cf ---- */
-/* The shared object that the text names for `type`; "" when it does not. */
-static bool named_in(struct span text, struct span type, char *object, size_t size)
+bool map_module_named(struct span text, struct span type, char *object, size_t size)
 {
 	struct span line, name, so;
 
@@ -101,34 +100,46 @@ static bool named_in_file(const char *path, struct span type, char *object, size
 	if (fd < 0)
 		return false;
 	buf_init(&text, DYNAMIC_BYTES_MAX);
-	found = map_read_all(fd, &text, NULL) == RC_OK && named_in(buf_span(&text), type, object, size);
+	found =
+	    map_read_all(fd, &text, NULL) == RC_OK && map_module_named(buf_span(&text), type, object, size);
 	buf_release(&text);
 	close(fd);
 	return found;
 }
 
 /* dynamicmaps.cf, then the files dynamicmaps.cf.d/NAME.cf. */
-static bool named_dynamically(struct span type, char *object, size_t size)
+static bool named_in_dir(const char *place, struct span type, char *object, size_t size)
 {
 	struct dirent *d;
 	char path[4400];
 	bool found;
 	DIR *dir;
 
-	snprintf(path, sizeof path, "%s/dynamicmaps.cf", map_config_dir());
+	snprintf(path, sizeof path, "%s/dynamicmaps.cf", place);
 	if (named_in_file(path, type, object, size))
 		return true;
-	snprintf(path, sizeof path, "%s/dynamicmaps.cf.d", map_config_dir());
+	snprintf(path, sizeof path, "%s/dynamicmaps.cf.d", place);
 	if (!(dir = opendir(path)))
 		return false;
 	for (found = false; !found && (d = readdir(dir));) {
 		if (d->d_name[0] == '.' || !span_ends(span_str(d->d_name), SPAN(".cf")))
 			continue;
-		snprintf(path, sizeof path, "%s/dynamicmaps.cf.d/%s", map_config_dir(), d->d_name);
+		snprintf(path, sizeof path, "%s/dynamicmaps.cf.d/%s", place, d->d_name);
 		found = named_in_file(path, type, object, size);
 	}
 	closedir(dir);
 	return found;
+}
+
+/* In meta_directory, which instances share; else where main.cf is. */
+static bool named_dynamically(struct span type, char *object, size_t size)
+{
+	struct conf *c = NULL;
+	bool found = conf_load(map_config_dir(), &c, NULL) == RC_OK &&
+		     named_in_dir(conf_str(c, "meta_directory"), type, object, size);
+
+	conf_free(&c);
+	return found || named_in_dir(map_config_dir(), type, object, size);
 }
 
 /* ---- finding and loading ---- */

@@ -1,6 +1,7 @@
 /* map/pattern.c - tables of regular expressions: from lines to rules, and the walk through them. */
 #include "map/pattern.h"
 #include "log/log.h"
+#include <stdarg.h>
 
 enum rule_kind { RULE_MATCH, RULE_IF, RULE_ENDIF };
 
@@ -30,14 +31,16 @@ struct patterns {
 	struct map_file file;
 };
 
-static void complain(const struct patterns *p, unsigned line, const char *what)
+/* "MAP map FILE, line N: STORY"; always false. */
+PRINTF_LIKE(3, 4) static bool complain(const struct patterns *p, unsigned line, const char *fmt, ...)
 {
-	log_warning("%s map %s, line %u: %s", p->engine->name, p->name, line, what);
-}
+	char story[600];
+	va_list ap;
 
-static bool complain_e(const struct patterns *p, unsigned line, const struct err *e)
-{
-	log_warning("%s map %s, line %u: %s: skipping this rule", p->engine->name, p->name, line, e->text);
+	va_start(ap, fmt);
+	vsnprintf(story, sizeof story, fmt, ap);
+	va_end(ap);
+	log_warning("%s map %s, line %u: %s", p->engine->name, p->name, line, story);
 	return false;
 }
 
@@ -64,16 +67,18 @@ static bool is_name(char c)
 	return ascii_isalnum(c) || c == '_';
 }
 
-/* After a '$': takes the name off *rest. */
-static enum rc macro_name(struct span *rest, struct span *name, struct err *e)
+/* After a '$' of `whole`: takes the name off *rest. */
+static bool macro_name(struct span whole, struct span *rest, struct span *name)
 {
 	char closing = rest->n && *rest->p == '{' ? '}' : rest->n && *rest->p == '(' ? ')' : 0;
 	size_t n = 0;
 
 	if (closing) {
 		ptrdiff_t end = span_chr(*rest, closing);
-		if (end < 0)
-			return err_set(e, RC_SYNTAX, "bad replacement syntax");
+		if (end < 0) {
+			log_warning("truncated macro reference: \"" SPAN_FMT "\"", SPAN_ARG(whole));
+			return false;
+		}
 		*name = span_make(rest->p + 1, (size_t)end - 1);
 		*rest = span_skip(*rest, (size_t)end + 1);
 	} else {
@@ -82,22 +87,23 @@ static enum rc macro_name(struct span *rest, struct span *name, struct err *e)
 		*name = span_head(*rest, n);
 		*rest = span_skip(*rest, n);
 	}
-	return name->n ? RC_OK : err_set(e, RC_SYNTAX, "bad replacement syntax");
+	if (!name->n)
+		log_warning("empty macro name: \"" SPAN_FMT "\"", SPAN_ARG(whole));
+	return name->n > 0;
 }
 
-static enum rc group_number(struct span name, unsigned groups, unsigned *out, struct err *e)
+static bool group_number(const struct patterns *p, unsigned line, struct span name, unsigned *out)
 {
-	uint64_t n;
+	uint64_t n = 0;
 	enum rc rc = span_to_u64(name, UINT32_MAX, &n);
 
 	if (rc == RC_SYNTAX)
-		return err_set(e, RC_SYNTAX, "non-numeric replacement index \"" SPAN_FMT "\"",
-			       SPAN_ARG(name));
-	if (rc != RC_OK || n < 1 || n > PATTERN_GROUPS_MAX || n > groups)
-		return err_set(e, RC_SYNTAX, "out of range replacement index \"" SPAN_FMT "\"",
-			       SPAN_ARG(name));
-	*out = (unsigned)n;
-	return RC_OK;
+		return complain(p, line, "non-numeric replacement index \"" SPAN_FMT "\"", SPAN_ARG(name));
+	if (rc == RC_OK && n < 1)
+		return complain(p, line, "%s replacement index \"" SPAN_FMT "\"", p->engine->below_range,
+				SPAN_ARG(name));
+	*out = rc == RC_OK ? (unsigned)n : UINT32_MAX;
+	return true;
 }
 
 static void add_piece(struct patterns *p, struct rule *r, size_t *cap, struct span text, unsigned group)
@@ -108,15 +114,15 @@ static void add_piece(struct patterns *p, struct rule *r, size_t *cap, struct sp
 	r->substitutes |= group > 0;
 }
 
-static enum rc parse_result(struct patterns *p, struct rule *r, struct span text, unsigned groups,
-			    struct err *e)
+/* Its text may name groups that are not there: *top gets the highest number. */
+static bool parse_result(struct patterns *p, struct rule *r, struct span whole, unsigned *top)
 {
-	struct span name = SPAN_NONE, literal;
+	struct span name = SPAN_NONE, literal, text = whole;
 	size_t cap = 0;
 	unsigned group = 0;
 	ptrdiff_t at;
-	enum rc rc;
 
+	*top = 0;
 	while ((at = span_chr(text, '$')) >= 0) {
 		literal = span_head(text, (size_t)at);
 		text = span_skip(text, (size_t)at + 1);
@@ -125,15 +131,14 @@ static enum rc parse_result(struct patterns *p, struct rule *r, struct span text
 			text = span_skip(text, 1);
 			continue;
 		}
-		if ((rc = macro_name(&text, &name, e)) != RC_OK ||
-		    (rc = group_number(name, groups, &group, e)) != RC_OK)
-			return rc;
+		if (!macro_name(whole, &text, &name) || !group_number(p, r->line, name, &group))
+			return complain(p, r->line, "bad replacement syntax: skipping this rule");
 		add_piece(p, r, &cap, literal, group);
-		p->groups = group > p->groups ? group : p->groups;
+		*top = group > *top ? group : *top;
 	}
 	if (text.n || !r->npieces)
 		add_piece(p, r, &cap, text, 0);
-	return RC_OK;
+	return true;
 }
 
 static enum rc build_result(const struct rule *r, const struct span *group, struct arena *a,
@@ -163,71 +168,97 @@ static enum rc build_result(const struct rule *r, const struct span *group, stru
 /* ---- lines ---- */
 struct parsed {
 	bool negate;
-	void *re;
+	struct span pattern;
+	unsigned options;
+	void *re; /* once it is compiled */
 	unsigned groups;
 };
 
 /* The bytes between the delimiters; *rest goes on behind the closing one. */
-static enum rc delimited(struct span *rest, struct span *pattern, struct err *e)
+static bool delimited(const struct patterns *p, unsigned line, struct span *rest, struct span *pattern)
 {
 	char delim = *rest->p;
 	size_t i = 1;
 
-	while (i < rest->n && rest->p[i] != delim)
+	while (i < rest->n && (rest->p[i] != delim || delim == '\\'))
 		i += rest->p[i] == '\\' && i + 1 < rest->n ? 2 : 1;
 	if (i >= rest->n)
-		return err_set(e, RC_SYNTAX, "no closing regexp delimiter \"%c\"", delim);
+		return complain(p, line, "no closing regexp delimiter \"%c\": %s this rule", delim,
+				p->engine->unclosed);
 	*pattern = span_make(rest->p + 1, i - 1);
 	*rest = span_skip(*rest, i + 1);
-	return RC_OK;
+	return true;
 }
 
-static enum rc parse_pattern(struct patterns *p, struct span *rest, bool utf8, struct parsed *out,
-			     struct err *e)
+static bool parse_flags(const struct patterns *p, unsigned line, struct span *rest, unsigned *options)
 {
-	unsigned options = p->engine->options;
-	struct span pattern;
-	enum rc rc;
+	for (; rest->n && !ascii_isspace(*rest->p); *rest = span_skip(*rest, 1)) {
+		if (*rest->p == p->engine->obsolete)
+			complain(p, line, "ignoring obsolete regexp option \"%c\"", *rest->p);
+		else if (!p->engine->toggle(*rest->p, options))
+			return complain(p, line, "unknown regexp option \"%c\": skipping this rule",
+					*rest->p);
+	}
+	return true;
+}
 
-	*out = (struct parsed){ 0 };
+static bool parse_pattern(const struct patterns *p, unsigned line, struct span *rest, struct parsed *out)
+{
+	*out = (struct parsed){ .options = p->engine->options };
 	while (rest->n && *rest->p == '!') {
 		out->negate = !out->negate;
 		*rest = span_skip(*rest, 1);
 		skip_blanks(rest);
 	}
 	if (!rest->n)
-		return err_set(e, RC_SYNTAX, "no regexp");
-	if ((rc = delimited(rest, &pattern, e)) != RC_OK)
-		return rc;
-	for (; rest->n && !ascii_isspace(*rest->p); *rest = span_skip(*rest, 1))
-		if (!p->engine->toggle(*rest->p, &options))
-			return err_set(e, RC_SYNTAX, "unknown regexp option \"%c\"", *rest->p);
-	return p->engine->compile(arena_cstr(&p->arena, pattern), options, utf8, &out->re, &out->groups, e);
+		return complain(p, line, "no regexp: skipping this rule");
+	return delimited(p, line, rest, &out->pattern) && parse_flags(p, line, rest, &out->options);
 }
 
-static bool parse_match(struct patterns *p, struct span text, unsigned line, unsigned flags)
+static bool compile(struct patterns *p, unsigned line, unsigned flags, struct parsed *in)
 {
-	struct parsed got;
-	struct rule r = { .kind = RULE_MATCH, .line = line };
 	struct err e;
 
-	if (parse_pattern(p, &text, flags & MAP_UTF8, &got, &e) != RC_OK)
-		return complain_e(p, line, &e);
+	return p->engine->compile(arena_cstr(&p->arena, in->pattern), in->options, flags & MAP_UTF8, &in->re,
+				  &in->groups, &e) == RC_OK ||
+	       complain(p, line, "%s", e.text);
+}
+
+/* Whether a result with groups may stand here. */
+static bool may_substitute(const struct patterns *p, const struct rule *r, unsigned flags)
+{
+	if (r->substitutes && r->negate)
+		return complain(p, r->line,
+				"$number found in negative match replacement text: skipping this rule");
+	if (r->substitutes && (flags & MAP_NO_REGSUB))
+		return complain(p, r->line,
+				"regular expression substitution is not allowed: skipping this rule");
+	return true;
+}
+
+static void parse_match(struct patterns *p, struct span text, unsigned line, unsigned flags)
+{
+	struct rule r = { .kind = RULE_MATCH, .line = line };
+	struct parsed got;
+	unsigned top;
+
+	if (!parse_pattern(p, line, &text, &got))
+		return;
+	r.negate = got.negate;
 	skip_blanks(&text);
 	if (!text.n)
 		complain(p, line, "no replacement text: using empty string");
+	if (!parse_result(p, &r, text, &top) || !may_substitute(p, &r, flags) ||
+	    !compile(p, line, flags, &got))
+		return;
+	if (top > got.groups || top > PATTERN_GROUPS_MAX) {
+		complain(p, line, "out of range replacement index \"%u\": skipping this rule", top);
+		p->engine->release(got.re);
+		return;
+	}
+	p->groups = top > p->groups ? top : p->groups;
 	r.re = got.re;
-	r.negate = got.negate;
-	if (parse_result(p, &r, text, got.groups, &e) != RC_OK)
-		complain_e(p, line, &e);
-	else if (r.substitutes && r.negate)
-		complain(p, line, "$number found in negative match replacement text: skipping this rule");
-	else if (r.substitutes && (flags & MAP_NO_REGSUB))
-		complain(p, line, "regular expression substitution is not allowed: skipping this rule");
-	else
-		return *add_rule(p, RULE_MATCH, line) = r, true;
-	p->engine->release(got.re);
-	return false;
+	*add_rule(p, RULE_MATCH, line) = r;
 }
 
 /* False: the line counts as absent, and what stands below it as unconditional. */
@@ -235,15 +266,17 @@ static bool parse_if(struct patterns *p, struct span text, unsigned line, unsign
 {
 	struct parsed got;
 	struct rule *r;
-	struct err e;
 
 	skip_blanks(&text);
-	if (parse_pattern(p, &text, flags & MAP_UTF8, &got, &e) != RC_OK)
-		return complain_e(p, line, &e);
+	if (!parse_pattern(p, line, &text, &got))
+		return false;
 	text = span_trim(text);
-	if (text.n)
-		log_warning("%s map %s, line %u: ignoring extra text after IF statement: \"" SPAN_FMT "\"",
-			    p->engine->name, p->name, line, SPAN_ARG(text));
+	if (text.n) { /* mostly a rule that was indented, and so continues this line */
+		complain(p, line, "ignoring extra text after IF statement: \"" SPAN_FMT "\"", SPAN_ARG(text));
+		complain(p, line, "do not prepend whitespace to statements between IF and ENDIF");
+	}
+	if (!compile(p, line, flags, &got))
+		return false;
 	r = add_rule(p, RULE_IF, line);
 	r->re = got.re;
 	r->negate = got.negate;
@@ -264,12 +297,12 @@ static bool keyword(struct span text, const char *word)
 
 static void parse_endif(struct patterns *p, struct span text, unsigned line, struct nesting *nest)
 {
-	if (span_trim(text).n)
-		complain(p, line, "ignoring extra text after ENDIF");
 	if (!nest->n) {
 		complain(p, line, "ignoring ENDIF without matching IF");
 		return;
 	}
+	if (span_trim(text).n)
+		complain(p, line, "ignoring extra text after ENDIF");
 	add_rule(p, RULE_ENDIF, line);
 	p->rules[nest->open[--nest->n]].end = p->n - 1;
 }
@@ -340,7 +373,7 @@ static bool rule_holds(const struct patterns *p, const struct rule *r, struct sp
 	enum rc rc = p->engine->match(r->re, key, group, p->groups + 1, &e);
 
 	if (rc == RC_LIMIT) { /* neither a match nor a non-match: the rule counts as absent */
-		complain(p, r->line, e.text);
+		complain(p, r->line, "%s", e.text);
 		return false;
 	}
 	return (rc == RC_OK) != r->negate;

@@ -10,7 +10,11 @@
 
 struct pattern_engine {
 	const char *name;
-	unsigned options;			      /* when no flags are given */
+	unsigned options; /* when no flags are given */
+	/* Where Postfix's wording of the two differs: of an index below 1, of a pattern without end; and a flag that means nothing
+	 * any more, 0 for none. */
+	const char *below_range, *unclosed;
+	char obsolete;
 	bool (*toggle)(char flag, unsigned *options); /* false: no such flag */
 	/* `groups`: how many "( )" it has. On failure the story without file and line. */
 	enum rc (*compile)(const char *pattern, unsigned options, bool utf8, void **re, unsigned *groups,

@@ -21,10 +21,9 @@ static bool toggle(char flag, unsigned *options)
 		char flag;
 		unsigned option;
 	} flags[] = {
-		{ 'i', PCRE2_CASELESS }, { 'm', PCRE2_MULTILINE },
-		{ 's', PCRE2_DOTALL },	 { 'x', PCRE2_EXTENDED },
-		{ 'A', PCRE2_ANCHORED }, { 'E', PCRE2_DOLLAR_ENDONLY },
-		{ 'U', PCRE2_UNGREEDY }, { 'X', 0 },
+		{ 'i', PCRE2_CASELESS }, { 'm', PCRE2_MULTILINE }, { 's', PCRE2_DOTALL },
+		{ 'x', PCRE2_EXTENDED }, { 'A', PCRE2_ANCHORED },  { 'E', PCRE2_DOLLAR_ENDONLY },
+		{ 'U', PCRE2_UNGREEDY },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
@@ -106,8 +105,17 @@ static void release(void *re)
 	free(c);
 }
 
-static const struct pattern_engine engine = { "pcre", PCRE2_CASELESS | PCRE2_DOTALL, toggle, compile, match,
-					      release };
+static const struct pattern_engine engine = {
+	.name = "pcre",
+	.options = PCRE2_CASELESS | PCRE2_DOTALL,
+	.below_range = "out of range",
+	.unclosed = "ignoring",
+	.obsolete = 'X',
+	.toggle = toggle,
+	.compile = compile,
+	.match = match,
+	.release = release,
+};
 
 static enum rc open_pcre(struct map *m, struct err *e)
 {

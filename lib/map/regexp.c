@@ -144,8 +144,16 @@ static void release(void *re)
 	free(re);
 }
 
-static const struct pattern_engine engine = { "regexp", REG_EXTENDED | REG_ICASE, toggle, compile, match,
-					      release };
+static const struct pattern_engine engine = {
+	.name = "regexp",
+	.options = REG_EXTENDED | REG_ICASE,
+	.below_range = "out-of-range",
+	.unclosed = "skipping",
+	.toggle = toggle,
+	.compile = compile,
+	.match = match,
+	.release = release,
+};
 
 static enum rc open_regexp(struct map *m, struct err *e)
 {

@@ -23,6 +23,9 @@ wire_talk tcp_talk; /* struct server_query */
 struct span socketmap_request(struct arena *a, struct span name, struct span key);
 wire_talk socketmap_talk; /* struct server_query */
 
+/* The table behind "memcache:ARG", as its configuration names it; SPAN_NONE: none, or no such configuration. */
+struct span memcache_backup(struct span arg, struct arena *a);
+
 /* The memcached text protocol. */
 enum memcache_verb { MEMCACHE_GET, MEMCACHE_SET, MEMCACHE_DELETE };
 struct memcache_query {

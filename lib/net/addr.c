@@ -129,27 +129,69 @@ static void clear_host_bits(struct inet_addr *a, unsigned bits)
 		a->b[i] &= (uint8_t)(i < bits / 8 ? 0xff : i > bits / 8 ? 0 : 0xff00 >> (bits % 8));
 }
 
+/* "addr", "addr/mask", "[addr]/mask", "[addr/mask]". *mask.p NULL: none. */
+static enum rc split_net(struct span text, struct span *addr, struct span *mask, struct err *e)
+{
+	struct span rest = SPAN_NONE;
+	ptrdiff_t at;
+
+	*addr = text;
+	*mask = SPAN_NONE;
+	if (text.n && *text.p == '[') {
+		if ((at = span_chr(text, ']')) < 0)
+			return err_set(e, RC_SYNTAX, "missing ']' character after \"" SPAN_FMT "\"",
+				       SPAN_ARG(text));
+		*addr = span_skip(span_head(text, (size_t)at), 1);
+		rest = span_skip(text, (size_t)at + 1);
+		if (rest.n && *rest.p != '/')
+			return err_set(e, RC_SYNTAX, "garbage after \"" SPAN_FMT "\"",
+				       SPAN_ARG(span_head(text, (size_t)at + 1)));
+	}
+	if (rest.n) {
+		*mask = span_skip(rest, 1);
+	} else if ((at = span_chr(*addr, '/')) >= 0) {
+		*mask = span_skip(*addr, (size_t)at + 1);
+		*addr = span_head(*addr, (size_t)at);
+	}
+	return RC_OK;
+}
+
+static enum rc parse_mask(struct span addr, struct span mask, struct inet_net *n, struct err *e)
+{
+	uint64_t bits = n->addr.family == AF_INET ? 32 : 128;
+	enum rc rc = mask.p ? span_to_u64(mask, bits, &bits) : RC_OK;
+
+	if (rc != RC_OK)
+		return err_set(e, RC_SYNTAX, "bad mask %s in \"" SPAN_FMT "/" SPAN_FMT "\"",
+			       rc == RC_LIMIT ? "length" : "value", SPAN_ARG(addr), SPAN_ARG(mask));
+	n->bits = (unsigned)bits;
+	return RC_OK;
+}
+
 enum rc inet_net_parse(struct span text, struct inet_net *out, struct err *e)
 {
-	uint64_t bits;
+	struct span addr, mask;
 	struct inet_net n;
-	ptrdiff_t slash = span_rchr(text, '/');
-	struct span host = slash < 0 ? text : span_head(text, (size_t)slash);
-	if (inet_addr_parse(host, &n.addr) != RC_OK)
-		return err_set(e, RC_SYNTAX, "bad network address \"" SPAN_FMT "\"", SPAN_ARG(text));
-	bits = n.addr.family == AF_INET ? 32 : 128;
-	if (slash >= 0 && span_to_u64(span_skip(text, (size_t)slash + 1), bits, &bits) != RC_OK)
-		return err_set(e, RC_SYNTAX, "bad network length in \"" SPAN_FMT "\"", SPAN_ARG(text));
-	n.bits = (unsigned)bits;
+	enum rc rc = split_net(text, &addr, &mask, e);
+
+	if (rc != RC_OK)
+		return rc;
+	if (inet_addr_parse(addr, &n.addr) != RC_OK)
+		return mask.p
+			   ? err_set(e, RC_SYNTAX, "bad network value in \"" SPAN_FMT "/" SPAN_FMT "\"",
+				     SPAN_ARG(addr), SPAN_ARG(mask))
+			   : err_set(e, RC_SYNTAX, "bad address pattern: \"" SPAN_FMT "\"", SPAN_ARG(addr));
+	if ((rc = parse_mask(addr, mask, &n, e)) != RC_OK)
+		return rc;
 	struct inet_addr clean = n.addr;
 	clear_host_bits(&clean, n.bits);
 	if (memcmp(clean.b, n.addr.b, addr_bytes(&clean)) != 0) {
 		char s[INET_TEXT_MAX];
 		inet_addr_text(&clean, s);
 		return err_set(e, RC_SYNTAX,
-			       "non-null host address bits in \"" SPAN_FMT
+			       "non-null host address bits in \"" SPAN_FMT "/" SPAN_FMT
 			       "\", perhaps you should use \"%s/%u\" instead",
-			       SPAN_ARG(text), s, n.bits);
+			       SPAN_ARG(addr), SPAN_ARG(mask), s, n.bits);
 	}
 	*out = n;
 	return RC_OK;

@@ -21,7 +21,7 @@ struct inet_net {
 	struct inet_addr addr;
 	unsigned bits;
 };
-/* "192.0.2.0/24", "192.0.2.1", "[2001:db8::]/32". RC_SYNTAX when host bits are set, as Postfix says. */
+/* "192.0.2.0/24", "192.0.2.1", "[2001:db8::]/32", "[2001:db8::/32]". RC_SYNTAX when host bits are set, as Postfix says. */
 MUST_CHECK enum rc inet_net_parse(struct span text, struct inet_net *out, struct err *e);
 bool inet_net_has(const struct inet_net *n, const struct inet_addr *a);
 bool inet_addr_eq(const struct inet_addr *a, const struct inet_addr *b);

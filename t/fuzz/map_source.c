@@ -1,5 +1,5 @@
 /* Sources of tables from anywhere - postmap(1) and aliases(5) lines, cidr:, regexp:, pcre: and inline: tables
- * - never crash, hang or leak, and what was read can be asked. The first byte selects the form. */
+ * - never crash, hang or leak, and what was read can be asked; nor does a dynamicmaps.cf harm. The first byte selects the form. */
 #include "log/log.h"
 #include "map/alias.h"
 #include "map/driver.h"
@@ -78,6 +78,15 @@ static void as_inline(struct span text)
 	arena_release(&a);
 }
 
+static void as_dynamicmaps(struct span text)
+{
+	char object[64] = "";
+
+	if (map_module_named(text, SPAN("key"), object, sizeof object) &&
+	    (!object[0] || !memchr(object, 0, sizeof object)))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static bool quiet;
@@ -88,12 +97,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	quiet = true;
 	if (!size || size > 16384)
 		return 0;
-	unsigned form = *data % 6;
+	unsigned form = *data % 7;
 	text = span_skip(text, 1);
 	if (form < ARRAY_LEN(file_types))
 		as_file(file_types[form], text);
 	else if (form == 4)
 		as_aliases(text);
+	else if (form == 6)
+		as_dynamicmaps(text);
 	else
 		as_inline(text);
 	return 0;

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from instance import free_ports
+from instance import Instance, free_ports, scratch
 
 
 def rcpt(inst, address, sender="a@sender.test"):
@@ -180,3 +180,37 @@ access to * by dn.exact="cn=reader,{suffix}" read by * none
         self.port = self.ports[0]
         self.spawn([self.program, "-f", self.conf, "-h", urls, "-d", "0"], self.listens)
         return self
+
+
+class Place:
+    """An instance whose tables ask a database: `kind`: is the type of tables, `settings` what each of them has. A subclass sets both and
+    self.db (None: a file), then calls configure()."""
+    kind, settings, db = None, {}, None
+
+    def __init__(self):
+        self.base = scratch(f"postern-{self.kind}-")
+
+    def configure(self, main):
+        self.inst = Instance(os.path.join(self.base, "i"), main={
+            "mydestination": "", "virtual_alias_domains": "example.com", "virtual_mailbox_domains": "example.test", "virtual_minimum_uid": "100",
+            "virtual_alias_maps": f"{self.kind}:{self.base}/i/etc/alias.cf", **main})
+        self.inst.main.update({"virtual_mailbox_base": self.inst.mail, "virtual_uid_maps": f"static:{self.inst.uid}",
+                               "virtual_gid_maps": f"static:{self.inst.gid}"})
+        self.inst.write_config()
+
+    def table(self, name="t.cf", mode=0o644, raw="", **settings):
+        """Writes the file of a table; None takes a setting away."""
+        s = self.settings | settings
+        return self.inst.write(name, "# comment\n" + "".join(f"{k} = {v}\n" for k, v in s.items() if v is not None) + raw, mode)
+
+    def ask(self, key, **settings):
+        """The answer, None for no such key, or what postmap complains of."""
+        self.table(**settings)
+        r = self.inst.command("postmap", "-q", key, f"{self.kind}:{self.inst.config}/t.cf")
+        return (r.stdout.decode().rstrip("\n") or None) if not r.stderr else r.stdout.decode() + r.stderr.decode()
+
+    def end(self):
+        self.inst.stop()
+        if self.db:
+            self.db.stop()
+        self.inst.remove()

@@ -9,8 +9,8 @@ import time
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from dbservers import Slapd, rcpt  # noqa: E402
-from instance import Instance, make_certificates, scratch  # noqa: E402
+from dbservers import Place, Slapd, rcpt  # noqa: E402
+from instance import make_certificates  # noqa: E402
 
 BASE = "dc=example,dc=test"
 
@@ -60,42 +60,30 @@ ou: groups
     + group("loop", "mail: loop@example.com", f"member: cn=loop,ou=groups,{BASE}")
 
 
-class Place:
+class LdapPlace(Place):
+    kind = "ldap"
+
     def __init__(self):
-        self.base = scratch("postern-ldap-")
+        super().__init__()
         self.tls = make_certificates(os.path.join(self.base, "tls"))
         os.chmod(self.tls[2], 0o644)
         self.db = Slapd(os.path.join(self.base, "db"), BASE, LDIF, f"authz-regexp .*cn=peercred,cn=external,cn=auth cn=reader,{BASE}\n",
                         tls=self.tls).start()
-        self.inst = Instance(os.path.join(self.base, "i"), main={
-            "mydestination": "", "virtual_alias_domains": "example.com", "virtual_mailbox_domains": "example.test",
-            "virtual_alias_maps": f"ldap:{self.base}/i/etc/alias.cf", "virtual_mailbox_maps": "inline:{box@example.test=box/}",
+        self.settings = {"server_host": self.db.url, "search_base": BASE, "bind_dn": f"cn=reader,{BASE}", "bind_pw": "secret",
+                         "query_filter": "(mail=%s)", "result_attribute": "description", "timeout": "5"}
+        self.configure({
+            "virtual_mailbox_maps": "inline:{box@example.test=box/}",
             "smtpd_sasl_auth_enable": "yes", "smtpd_sender_login_maps": "ldap:login", "smtpd_sender_restrictions": "reject_sender_login_mismatch",
             "login_server_host": self.db.url, "login_search_base": BASE, "login_bind": "yes", "login_bind_dn": f"cn=reader,{BASE}",
-            "login_bind_pw": "secret", "login_query_filter": "(mail=%s)", "login_result_attribute": "uid", "virtual_minimum_uid": "100"})
-        self.inst.main.update({"virtual_mailbox_base": self.inst.mail, "virtual_uid_maps": f"static:{self.inst.uid}",
-                               "virtual_gid_maps": f"static:{self.inst.gid}"})
-        self.inst.write_config()
+            "login_bind_pw": "secret", "login_query_filter": "(mail=%s)", "login_result_attribute": "uid"})
         self.table("alias.cf")
-
-    def table(self, name="t.cf", **settings):
-        s = {"server_host": self.db.url, "search_base": BASE, "bind_dn": f"cn=reader,{BASE}", "bind_pw": "secret", "query_filter": "(mail=%s)",
-             "result_attribute": "description", "timeout": "5", **settings}
-        return self.inst.write(name, "".join(f"{k} = {v}\n" for k, v in s.items() if v is not None))
-
-    def ask(self, key, **settings):
-        self.table(**settings)
-        r = self.inst.command("postmap", "-q", key, f"ldap:{self.inst.config}/t.cf")
-        return (r.stdout.decode().rstrip("\n") or None) if not r.stderr else r.stdout.decode() + r.stderr.decode()
 
 
 @pytest.fixture(scope="module")
 def place():
-    p = Place()
+    p = LdapPlace()
     yield p
-    p.inst.stop()
-    p.db.stop()
-    p.inst.remove()
+    p.end()
 
 
 MEMBERS = dict(special_result_attribute="member, labeledURI", leaf_result_attribute="description", result_attribute="")
@@ -138,8 +126,8 @@ CASES = [
     (dict(result_attribute="description, title"), "bin@example.com", "after\n.*NUL byte"),
     # mistakes
     (dict(search_base=None), "k", r"t\.cf: search_base: must be set"),
-    (dict(scope="all"), "one@example.com", r"^box@example.test\n.*line 8: scope: \"all\" is none of"),
-    (dict(bind="maybe"), "k", "line 8: bind: \"maybe\""),
+    (dict(scope="all"), "one@example.com", r"^box@example.test\n.*line 9: scope: \"all\" is none of"),
+    (dict(bind="maybe"), "k", "line 9: bind: \"maybe\""),
     (dict(version="4"), "one@example.com", "^box@example.test\n.*version: neither 2 nor 3"),
     (dict(result_attribute=""), "k", "result_attribute: no attribute"),
     (dict(cache="yes"), "one@example.com", "cache settings have no effect"),

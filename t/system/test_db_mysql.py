@@ -11,9 +11,9 @@ import time
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from dbservers import MariaDb, rcpt  # noqa: E402
+from dbservers import MariaDb, Place, rcpt  # noqa: E402
 from fakemaster import Daemon, record, span  # noqa: E402
-from instance import Instance, make_certificates, scratch  # noqa: E402
+from instance import make_certificates  # noqa: E402
 from test_proxymap import FOUND, LOOKUP, ask, take  # noqa: E402
 
 SQL = """SET NAMES utf8mb4;
@@ -33,46 +33,32 @@ GRANT SELECT, EXECUTE ON mail.* TO reader@'127.0.0.1';
 """
 
 
-class Place:
+class MysqlPlace(Place):
+    kind = "mysql"
+
     def __init__(self):
-        self.base = scratch("postern-mysql-")
+        super().__init__()
         self.tls = make_certificates(os.path.join(self.base, "tls"))
         os.chmod(self.tls[2], 0o644)
         self.db = MariaDb(os.path.join(self.base, "db"), SQL)
         ca, cert, key = self.tls
         self.db.start(f"--ssl-ca={ca}", f"--ssl-cert={cert}", f"--ssl-key={key}")
         open(self.db.init, "w").close()  # once is enough
-        self.inst = Instance(os.path.join(self.base, "i"), main={
-            "mydestination": "", "virtual_alias_domains": "example.com", "virtual_mailbox_domains": "example.test",
-            "virtual_alias_maps": f"mysql:{self.base}/i/etc/alias.cf", "virtual_mailbox_maps": f"proxy:mysql:{self.base}/i/etc/box.cf",
+        self.settings = {"hosts": "unix:" + self.db.socket, "user": "reader", "password": "se#cret", "dbname": "mail", "retry_interval": "1"}
+        self.configure({
+            "virtual_mailbox_maps": f"proxy:mysql:{self.base}/i/etc/box.cf",
             "transport_maps": "mysql:route", "route_hosts": "unix:" + self.db.socket, "route_user": "reader", "route_password": "se#cret",
-            "route_dbname": "mail", "route_query": "SELECT 'error:5.1.2 gone' FROM alias WHERE address = 'user' AND '%s' = 'gone.test'",
-            "virtual_minimum_uid": "100"})
-        self.inst.main.update({"virtual_mailbox_base": self.inst.mail, "virtual_uid_maps": f"static:{self.inst.uid}",
-                               "virtual_gid_maps": f"static:{self.inst.gid}"})
-        self.inst.write_config()
+            "route_dbname": "mail", "route_query": "SELECT 'error:5.1.2 gone' FROM alias WHERE address = 'user' AND '%s' = 'gone.test'"})
         self.table("alias.cf", query="SELECT goto FROM alias WHERE address = '%s'")
         self.table("box.cf", query="SELECT path FROM box WHERE address = '%s'", hosts=f"127.0.0.1:{self.db.port}", tls_CAfile=ca,
                    tls_verify_cert="yes")
 
-    def table(self, name="t.cf", mode=0o644, raw="", **settings):
-        s = {"hosts": "unix:" + self.db.socket, "user": "reader", "password": "se#cret", "dbname": "mail", "retry_interval": "1", **settings}
-        return self.inst.write(name, "# comment\n" + "".join(f"{k} = {v}\n" for k, v in s.items() if v is not None) + raw, mode)
-
-    def ask(self, key, name="t.cf", **settings):
-        if settings:
-            self.table(name, **settings)
-        r = self.inst.command("postmap", "-q", key, f"mysql:{self.inst.config}/{name}")
-        return (r.stdout.decode().rstrip("\n") or None) if not r.stderr else r.stderr.decode()
-
 
 @pytest.fixture(scope="module")
 def place():
-    p = Place()
+    p = MysqlPlace()
     yield p
-    p.inst.stop()
-    p.db.stop()
-    p.inst.remove()
+    p.end()
 
 
 ALL = "SELECT goto, other FROM alias WHERE address = '%s'"
@@ -117,6 +103,10 @@ CASES = [  # settings, key, answer (None: not found; a pattern: the message)
     (dict(query="SELECT goto FROM alias WHERE '%s' = address AND %s = 1"), "1 OR 1", None),
     (dict(query="SELECT %s"), "7", "7"),
     (dict(query="SELECT `%s` FROM alias LIMIT 1"), "goto` FROM alias; -- ", None),
+    (dict(query="SELECT '\\\\\\%s'"), "' OR 1 -- ", None),
+    (dict(query="SELECT '\\%s'"), "'), 1 -- ", None),
+    (dict(query="SELECT '\\'%s'"), "it's", "'it's"),
+    (dict(query="SELECT 'x''%s'"), "it's", "x'it's"),
     (dict(query=ALL, charset="nonsense"), "k", "nonsense"),
     # mistakes
     (dict(query="SELECT 1", dbname=None), "k", r"t\.cf: dbname: must be set"),
@@ -167,6 +157,13 @@ def test_missing_module_and_types(place):
     place.inst.write("dynamicmaps.cf", "# type so function\nmysql postfix-mysql.so dict_mysql_open\nfrob\tpostern-frob.so\tx\n")
     err = place.inst.command("postmap", "-q", "k", "frob:/x").stderr.decode()
     assert re.search("unsupported dictionary type: frob: the module .*/postern-frob.so that dynamicmaps.cf names is not installed", err)
+    meta = os.path.join(place.base, "meta")
+    os.makedirs(meta + "/dynamicmaps.cf.d")
+    with open(meta + "/dynamicmaps.cf.d/x.cf", "w", encoding="ascii") as f:
+        f.write("frob /nowhere/frob.so\n")
+    place.inst.main["meta_directory"] = meta
+    place.inst.write_config()
+    assert "the module /nowhere/frob.so that dynamicmaps.cf names" in place.inst.command("postmap", "-q", "k", "frob:/x").stderr.decode()
     assert "unsupported dictionary type: nix" in place.inst.command("postmap", "-q", "k", "nix:/x").stderr.decode()
 
 

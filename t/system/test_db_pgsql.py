@@ -9,8 +9,7 @@ import time
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from dbservers import Postgres, rcpt  # noqa: E402
-from instance import Instance, scratch  # noqa: E402
+from dbservers import Place, Postgres, rcpt  # noqa: E402
 
 SQL = r"""CREATE TABLE alias (address text, goto text, other text);
 INSERT INTO alias VALUES ('one@example.com', 'box@example.test', NULL), ('two@example.com', 'a@example.test', 'b@example.test'), ('two@example.com', 'c@example.test', NULL);
@@ -23,43 +22,33 @@ GRANT SELECT ON alias, box TO reader;
 """
 
 
-class Place:
+class PgsqlPlace(Place):
+    kind = "pgsql"
+
     def __init__(self):
-        self.base = scratch("postern-pgsql-")
+        super().__init__()
         self.db = Postgres(os.path.join(self.base, "db"), SQL).start()
         self.local = "unix:" + self.db.socket
-        self.inst = Instance(os.path.join(self.base, "i"), main={
-            "mydestination": "", "virtual_alias_domains": "example.com", "virtual_mailbox_domains": "example.test",
-            "virtual_alias_maps": f"pgsql:{self.base}/i/etc/alias.cf", "virtual_mailbox_maps": f"pgsql:{self.base}/i/etc/box.cf",
-            "smtpd_recipient_restrictions": f"check_recipient_access pgsql:{self.base}/i/etc/access.cf", "virtual_minimum_uid": "100"})
-        self.inst.main.update({"virtual_mailbox_base": self.inst.mail, "virtual_uid_maps": f"static:{self.inst.uid}",
-                               "virtual_gid_maps": f"static:{self.inst.gid}"})
-        self.inst.write_config()
+        self.settings = {"hosts": self.local, "user": "reader", "password": "secret", "dbname": "postgres", "retry_interval": "1"}
+        self.configure({"virtual_mailbox_maps": f"pgsql:{self.base}/i/etc/box.cf",
+                        "smtpd_recipient_restrictions": f"check_recipient_access pgsql:{self.base}/i/etc/access.cf"})
         self.table("alias.cf", query="SELECT goto FROM alias WHERE address = '%s'")
         self.table("box.cf", query="SELECT path FROM box WHERE address = '%s'")
         self.table("access.cf", query="SELECT 'REJECT not this one' WHERE '%s' = 'no@example.com'")
 
-    def table(self, name="t.cf", **settings):
-        s = {"hosts": self.local, "user": "reader", "password": "secret", "dbname": "postgres", "retry_interval": "1", **settings}
-        return self.inst.write(name, "".join(f"{k} = {v}\n" for k, v in s.items() if v is not None))
-
-    def ask(self, key, **settings):
-        self.table(**settings)
-        r = self.inst.command("postmap", "-q", key, f"pgsql:{self.inst.config}/t.cf")
-        return (r.stdout.decode().rstrip("\n") or None) if not r.stderr else r.stderr.decode()
-
 
 @pytest.fixture(scope="module")
 def place():
-    p = Place()
+    p = PgsqlPlace()
     yield p
-    p.inst.stop()
-    p.db.stop()
-    p.inst.remove()
+    p.end()
 
 
 ALL = "SELECT goto, other FROM alias WHERE address = '%s'"
 CASES = [
+    (dict(query="SELECT E'x''%s'"), "a\\", None),
+    (dict(query="SELECT E'\\'%s'"), "it's", "'it's"),
+    (dict(query="SELECT 'x''%s'"), "it's\\", "x'it's\\"),
     (dict(query=ALL), "one@example.com", "box@example.test"),
     (dict(query=ALL), "two@example.com", "a@example.test,b@example.test,c@example.test"),
     (dict(query=ALL), "nobody@example.com", None),

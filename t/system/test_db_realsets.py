@@ -69,7 +69,7 @@ ISP = [  # table of ISPConfig, key, answer
 ]
 
 
-class Place:
+class RealSets:
     def __init__(self):
         self.base = scratch("postern-real-")
         self.db = MariaDb(os.path.join(self.base, "db"), SQL).start()
@@ -92,7 +92,7 @@ class Place:
 def place():
     if not os.path.isdir(SETS):
         pytest.skip("the collected configurations are not here")
-    p = Place()
+    p = RealSets()
     yield p
     p.inst.stop()
     p.db.stop()

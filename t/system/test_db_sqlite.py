@@ -9,8 +9,7 @@ import time
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from dbservers import rcpt  # noqa: E402
-from instance import Instance, scratch  # noqa: E402
+from dbservers import Place, rcpt  # noqa: E402
 
 
 def make(path, rows):
@@ -24,39 +23,28 @@ def make(path, rows):
     os.rename(new, path)
 
 
-class Place:
+class SqlitePlace(Place):
+    kind = "sqlite"
+
     def __init__(self):
-        self.base = scratch("postern-sqlite-")
+        super().__init__()
         self.path = os.path.join(self.base, "mail.sqlite")
         make(self.path, [("one@example.com", "box@example.test"), ("two@example.com", "a@example.test"), ("two@example.com", "b@example.test"),
                          ("o'brien@example.com", "quoted"), ("null@example.com", None), ('"x"', "dquoted")])
-        self.inst = Instance(os.path.join(self.base, "i"), main={
-            "mydestination": "", "virtual_alias_domains": "example.com", "virtual_mailbox_domains": "example.test",
+        self.settings = {"dbpath": self.path}
+        self.configure({
             "virtual_alias_maps": f"sqlite:{self.base}/i/etc/alias.cf sqlite:{self.base}/i/etc/wal.cf", "virtual_mailbox_maps": "inline:{box@example.test=box/}",
-            "smtpd_sender_restrictions": f"check_sender_access sqlite:{self.base}/i/etc/sender.cf", "virtual_minimum_uid": "100"})
-        self.inst.main.update({"virtual_mailbox_base": self.inst.mail, "virtual_uid_maps": f"static:{self.inst.uid}",
-                               "virtual_gid_maps": f"static:{self.inst.gid}"})
-        self.inst.write_config()
+            "smtpd_sender_restrictions": f"check_sender_access sqlite:{self.base}/i/etc/sender.cf"})
         self.table("alias.cf", query="SELECT goto FROM alias WHERE address = '%s'")
         self.table("wal.cf", query="SELECT goto FROM alias WHERE address = '%s'", dbpath=self.path + "-2")
         self.table("sender.cf", query="SELECT 'REJECT you' WHERE '%s' = 'bad@sender.test'")
 
-    def table(self, name="t.cf", **settings):
-        s = {"dbpath": self.path, **settings}
-        return self.inst.write(name, "".join(f"{k} = {v}\n" for k, v in s.items() if v is not None))
-
-    def ask(self, key, **settings):
-        self.table(**settings)
-        r = self.inst.command("postmap", "-q", key, f"sqlite:{self.inst.config}/t.cf")
-        return (r.stdout.decode().rstrip("\n") or None) if not r.stderr else r.stderr.decode()
-
 
 @pytest.fixture(scope="module")
 def place():
-    p = Place()
+    p = SqlitePlace()
     yield p
-    p.inst.stop()
-    p.inst.remove()
+    p.end()
 
 
 ALL = "SELECT goto, 'not this' FROM alias WHERE address = '%s'"

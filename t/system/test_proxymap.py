@@ -1,6 +1,7 @@
 """proxymap answers from the tables the configuration names and no others, follows replaced files, and says "try later" for tables that
 cannot be used; proxywrite changes those of proxy_write_maps (proxymap(8)). Nonsense closes the channel, not the process."""
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import time
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
+import fakeservers  # noqa: E402
 from fakemaster import BUILD, Daemon, Reader, record, span  # noqa: E402
+from instance import free_ports  # noqa: E402
 
 LOOKUP, UPDATE = 60, 61
 FOUND, MISS, RETRY, REFUSED = 0, 1, 2, 3
@@ -114,3 +117,41 @@ def test_proxywrite_changes_its_tables(place):
         assert ask(s, f"hash:{place}/t", "key") == (FOUND, "value")
     finally:
         d.end()
+
+
+@pytest.mark.skipif(not shutil.which("memcached"), reason="memcached is not installed")
+def test_caches_are_made_and_shared_with_memcached(place):
+    """Caches that are not there yet, by themselves and behind memcached: what is written is there for the next process."""
+    m = fakeservers.Memcached(free_ports(1)[0]).start()
+    data = place / "data"
+    data.mkdir()
+    data.chmod(0o777)
+    (place / "mc").write_text(f"memcache = inet:127.0.0.1:{m.port}\nkey_format = c:%s\nbackup = proxy:btree:{data}/behind\n")
+    main = f"address_verify_map = proxy:btree:{data}/verify\npostscreen_cache_map = memcache:{place}/mc\nlmtp_sasl_auth_cache_name = lmdb:{data}/auth\n"
+    names = [f"btree:{data}/verify", f"memcache:{place}/mc", f"lmdb:{data}/auth", f"btree:{data}/behind"]
+    try:
+        d = start("proxywrite", place, main)
+        try:
+            s = d.connect()
+            for name in names[:3]:
+                assert ask(s, name, "key") == (MISS, ""), d.text()
+                assert update(s, name, "Key", "1")[0] == FOUND and update(s, name, "key", "2")[0] == FOUND
+                assert ask(s, name, "KEY") == (FOUND, "2"), name
+            assert m.get("c:key") == "2" and ask(s, names[3], "key") == (FOUND, "2")
+            m.talk("delete c:key\r\n")
+            assert ask(s, names[1], "key") == (FOUND, "2") and m.get("c:key") == "2"
+            assert update(s, names[1], "gone", "x")[0] == FOUND and update(s, names[1], "gone", delete=True)[0] == FOUND
+            assert m.get("c:gone") is None and ask(s, names[1], "gone")[0] == MISS
+        finally:
+            d.end()
+        m.stop()
+        m.start()  # empty
+        d = start("proxywrite", place, main)
+        try:
+            s = d.connect()
+            for name in names:
+                assert ask(s, name, "key") == (FOUND, "2"), name
+        finally:
+            d.end()
+    finally:
+        m.stop()

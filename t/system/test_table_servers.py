@@ -118,6 +118,12 @@ def test_memcache_with_and_without_backup(place):
         assert both(place, "-q", "joe@example.com", t)[:2] == (0, "ok\n")
         for key in ("joe", "@example.com", "joe@example.net", "example.com"):
             assert both(place, "-q", key, t)[:2] == (1, ""), key
+        # the settings in main.cf
+        (place / "main.cf").write_text(f"compatibility_level = 3.6\nport = {m.port}\nmc_memcache = inet:127.0.0.1:$port\nmc_key_format = x:%s\n"
+                                       "bad_ttl = never\n")
+        assert both(place, "-q", "key", "memcache:mc")[:2] == (0, "value\n")
+        assert 'main.cf, line 5: bad_ttl: bad value "never" of ttl' in postmap(place, "-q", "key", "memcache:bad")[2]
+        (place / "main.cf").write_text("compatibility_level = 3.6\n")
         # a table behind it: what was found there is remembered
         (place / "b").write_text("bk from backup\nsp\\ ace z\n")
         postmap(place, "hash:b")

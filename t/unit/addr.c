@@ -73,6 +73,7 @@ static void networks(void **state)
 		{ "192.0.2.7", "192.0.2.7", true },
 		{ "[2001:db8::]/33", "2001:db8:7fff::1", true },
 		{ "[2001:db8::]/33", "2001:db8:8000::1", false },
+		{ "[2001:db8::/33]", "2001:db8:7fff::1", true },
 		{ "192.0.2.0/24", "::1", false },
 		{ "127.0.0.0/8", "::ffff:127.0.0.1", true },
 	};
@@ -88,9 +89,23 @@ static void networks(void **state)
 	assert_int_equal(inet_net_parse(SPAN("192.0.2.1/24"), &n, &e), RC_SYNTAX);
 	assert_string_equal(e.text, "non-null host address bits in \"192.0.2.1/24\", perhaps you should use "
 				    "\"192.0.2.0/24\" instead");
-	assert_int_equal(inet_net_parse(SPAN("192.0.2.0/33"), &n, &e), RC_SYNTAX);
-	assert_int_equal(inet_net_parse(SPAN("192.0.2.0/"), &n, &e), RC_SYNTAX);
-	assert_int_equal(inet_net_parse(SPAN("/24"), &n, &e), RC_SYNTAX);
+	static const struct {
+		const char *net, *why;
+	} wrong[] = {
+		{ "192.0.2.0/33", "bad mask length in \"192.0.2.0/33\"" },
+		{ "192.0.2.0/", "bad mask value in \"192.0.2.0/\"" },
+		{ "192.0.2.0/8/8", "bad mask value in \"192.0.2.0/8/8\"" },
+		{ "/24", "bad network value in \"/24\"" },
+		{ "[]", "bad address pattern: \"\"" },
+		{ "10", "bad address pattern: \"10\"" },
+		{ "[10.0.0.1", "missing ']' character after \"[10.0.0.1\"" },
+		{ "[10.0.0.1]x", "garbage after \"[10.0.0.1]\"" },
+		{ "[10.0.0.1]/x", "bad mask value in \"10.0.0.1/x\"" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		assert_int_equal(inet_net_parse(span_str(wrong[i].net), &n, &e), RC_SYNTAX);
+		assert_string_equal(e.text, wrong[i].why);
+	}
 }
 
 static void reverse_names(void **state)
