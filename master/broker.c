@@ -1,11 +1,10 @@
 /* master/broker.c - MP_CONNECT: children cannot reach sockets by themselves; master connects for them, by the
  * table of peers. */
 #include "master.h"
+#include "conf/ports.h"
 #include "log/log.h"
 #include "net/addr.h"
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -136,14 +135,8 @@ static bool is_loopback(const struct inet_addr *a)
 /* 0: not a port. */
 static uint64_t port_of(struct span text)
 {
-	char name[40];
-	const struct servent *s;
-	uint64_t n;
-	if (span_to_u64(text, 65535, &n) == RC_OK)
-		return n;
-	if (span_cstr(text, name, sizeof name) != RC_OK || (s = getservbyname(name, "tcp")) == NULL)
-		return 0;
-	return ntohs((uint16_t)s->s_port);
+	uint16_t n;
+	return port_parse(text, &n) ? n : 0;
 }
 
 /* A bare number may be anything in a configuration: a port is one behind "inet:". */

@@ -2,6 +2,7 @@
  * yet. */
 #include "master.h"
 #include "config.h"
+#include "conf/ports.h"
 #include "log/log.h"
 #include <sys/stat.h>
 #include <unistd.h>
@@ -181,6 +182,8 @@ static enum rc load(struct running *r, const char *dir, struct err *e)
 	enum rc rc = conf_load(dir, &r->conf, e);
 	if (rc == RC_OK && (rc = conf_check(r->conf, report, &f)) != RC_OK && !f.failed)
 		err_set(e, rc, "%s/main.cf: errors", dir);
+	if (rc == RC_OK && (rc = port_names_set(conf_str(r->conf, "known_tcp_ports"), e)) != RC_OK)
+		err_prefix(e, "%s/main.cf", dir);
 	if (rc == RC_OK)
 		rc = mastercf_load(dir, r->conf, &r->cf, e);
 	for (size_t i = 0; rc == RC_OK && i < r->cf->n; i++)

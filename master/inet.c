@@ -2,6 +2,7 @@
  * inet_interfaces. */
 #include "master.h"
 #include "inherit.h"
+#include "conf/ports.h"
 #include "log/log.h"
 #include <errno.h>
 #include <netdb.h>
@@ -94,7 +95,10 @@ static enum rc take_host(struct wanted *w, const char *host, const char *port, s
 	struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *list;
 	enum rc rc = RC_OK;
 	size_t taken = w->s->listeners;
-	int failed = getaddrinfo(host, port, &hints, &list);
+	uint16_t number;
+	bool known = port_parse(span_str(port), &number);
+	int failed = getaddrinfo(host, known ? arena_printf(&w->r->arena, "%u", (unsigned)number) : port,
+				 &hints, &list);
 	if (failed != 0)
 		return err_set(e, RC_NOTFOUND, "%s:%s: %s", host != NULL ? host : "", port,
 			       gai_strerror(failed));

@@ -23,6 +23,8 @@ void session_puts(struct session *s, const char *fmt, ...)
 				       the session */
 		return;
 	}
+	if (s->debug)
+		log_info("> %s: %.*s", s->name_addr, n, line);
 	memcpy(line + n, "\r\n", 2);
 	stream_write(s->io, span_make(line, (size_t)n + 2));
 }
@@ -67,6 +69,8 @@ enum rc session_read(struct session *s, deadline_t d, struct err *e)
 	do {
 		if ((rc = stream_line(s->io, &line, SMTP_REPLY_LINE_MAX, NULL, d, e)) != RC_OK)
 			break;
+		if (s->debug)
+			log_info("< %s: " SPAN_FMT, s->name_addr, SPAN_ARG(line));
 		if ((rc = smtp_reply_feed(&s->reply, filtered(line, &a))) != RC_OK && rc != RC_AGAIN)
 			err_set(e, rc, "malformed reply: " SPAN_FMT, SPAN_ARG(span_head(line, 100)));
 	} while (rc == RC_AGAIN);
@@ -271,6 +275,19 @@ static void set_names(struct session *s, const struct target *t)
 	snprintf(s->relay, sizeof s->relay, "%s:%u", s->name_addr, t->port);
 }
 
+/* debug_peer_list: by next hop, by the server's name or address. */
+static bool is_debugged(const struct session *s, const struct target *t, struct span nexthop)
+{
+	char addr[INET_TEXT_MAX] = "";
+	struct err e;
+	if (log_verbose() > 0 || match_list_empty(settings.debug_peers))
+		return log_verbose() > 0;
+	if (t->path == NULL)
+		inet_addr_text(&s->addr, addr);
+	return match_domain(settings.debug_peers, nexthop, &e) == RC_OK ||
+	       match_host(settings.debug_peers, t->host, span_str(addr), &e) == RC_OK;
+}
+
 /* The source address of a connection; a bad one costs the attempt when it is enforced, else a warning. */
 static enum rc connect_from(const struct target *t, const struct inet_addr *from, deadline_t d, int *fd,
 			    struct err *e)
@@ -375,6 +392,7 @@ struct session *session_open(const struct target *t, struct span nexthop, struct
 	timer_init(&s->expiry, NULL, NULL);
 	s->addr = t->addr;
 	set_names(s, t);
+	s->debug = is_debugged(s, t, nexthop);
 	enum rc rc = policy_find(nexthop, t, a, &p, w);
 	if (rc == RC_OK && no_tls)
 		p.level = TLS_NONE;

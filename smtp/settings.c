@@ -1,9 +1,9 @@
 /* settings.c - the parameters, read once; those of LMTP have a prefix of their own. */
 #include "client.h"
+#include "conf/ports.h"
 #include "log/log.h"
 
 #include <ifaddrs.h>
-#include <netdb.h>
 
 struct settings settings;
 static struct arena arena;
@@ -32,14 +32,9 @@ bool settings_bool(const char *suffix)
 
 static uint16_t read_port(const char *text)
 {
-	uint64_t n;
-	const struct servent *se;
-	if (span_to_u64(span_str(text), 65535, &n) == RC_OK)
-		return (uint16_t)n;
-	if ((se = getservbyname(text, "tcp")) != NULL)
-		return ntohs((uint16_t)se->s_port);
-	if (strcmp(text, "smtp") == 0)
-		return 25;
+	uint16_t n;
+	if (port_parse(span_str(text), &n))
+		return n;
 	die("%s: unknown port %s", full("tcp_port"), text);
 }
 
@@ -178,8 +173,7 @@ static void read_tls(void)
 		.fingerprint_digest = settings_str("tls_fingerprint_digest"),
 		.verify_depth = (int)settings_int("tls_scert_verifydepth"),
 	};
-	tls_prepare();
-	if (tls_client_new(&c, &settings.tls, &e) != RC_OK)
+	if (tls_prepare(service_conf(), &e) != RC_OK || tls_client_new(&c, &settings.tls, &e) != RC_OK)
 		die("%s", e.text);
 }
 
@@ -268,6 +262,19 @@ static void read_login(void)
 		log_warning("%s is set, but no password tables are", full("sasl_auth_enable"));
 }
 
+static void read_debug_peers(void)
+{
+	const struct conf *c = service_conf();
+	struct span rest = span_str(conf_str(c, "parent_domain_matches_subdomains")), word;
+	bool parents = false;
+	struct err e;
+	while (span_next_word(&rest, ", \t\r\n", &word))
+		parents |= span_is_ci(word, "debug_peer_list");
+	if (match_list_open("debug_peer_list", span_str(conf_str(c, "debug_peer_list")),
+			    parents ? MATCH_PARENT : 0, &settings.debug_peers, &e) != RC_OK)
+		die("%s", e.text);
+}
+
 void settings_read(bool lmtp)
 {
 	struct err e;
@@ -290,6 +297,7 @@ void settings_read(bool lmtp)
 	    read_maps(lmtp ? "discard_lhlo_keyword_address_maps" : "discard_ehlo_keyword_address_maps", 0);
 	settings.ehlo_discard = settings_str(lmtp ? "discard_lhlo_keywords" : "discard_ehlo_keywords");
 	settings.cache_on_demand = settings_bool("connection_cache_on_demand");
+	read_debug_peers();
 	if (match_list_open(full("connection_cache_destinations"),
 			    span_str(settings_str("connection_cache_destinations")), 0,
 			    &settings.cache_destinations, &e) != RC_OK)

@@ -387,6 +387,7 @@ void session_identify(struct session *s)
 {
 	s->lenient_lf = conf.bare_lf == BARE_LF_ALLOW || in_list(s, conf.bare_lf_except);
 	s->auth_excepted = in_list(s, conf.auth_except);
+	s->debug = log_verbose() > 0 || in_list(s, conf.debug_peers);
 	find_discarded(s);
 }
 

@@ -412,10 +412,10 @@ static void load_tls(void)
 	conf.tls_loglevel = level_of(str("smtpd_tls_loglevel"));
 	if (conf.tls == TLS_NONE)
 		return;
-	tls_prepare();
+	if (tls_prepare(service_conf(), &e) != RC_OK)
+		die("%s", e.text);
 	c.protocols = str(conf.tls == TLS_ENCRYPT ? "smtpd_tls_mandatory_protocols" : "smtpd_tls_protocols");
 	c.ciphers = cipher_list(conf.tls == TLS_ENCRYPT);
-	c.eecdh = str("tls_eecdh_auto_curves");
 	c.ask_ccert = conf.tls_ask; /* whoever has none is judged in cmd_starttls.c */
 	c.ca_file = str("smtpd_tls_CAfile");
 	c.ca_path = str("smtpd_tls_CApath");
@@ -443,6 +443,8 @@ static void load_restrictions(void)
 	conf.rbl_reply = conf_raw(service_conf(), "default_rbl_reply");
 	conf.rbl_reply_maps = tables("rbl_reply_maps", span_str(str("rbl_reply_maps")));
 	conf.mynetworks = list("mynetworks", has_word("parent_domain_matches_subdomains", "mynetworks"));
+	conf.debug_peers =
+	    list("debug_peer_list", has_word("parent_domain_matches_subdomains", "debug_peer_list"));
 	conf.backup_networks = list("permit_mx_backup_networks", has_word("parent_domain_matches_subdomains",
 									  "permit_mx_backup_networks"));
 	conf.show_table = yes("show_user_unknown_table_name");

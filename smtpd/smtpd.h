@@ -93,8 +93,8 @@ struct smtpd_conf {
 	const char *before_ehlo;
 	int64_t before_timeout_s;
 	/* lists and tables */
-	struct match_list *mynetworks, *xclient, *xforward, *verp_clients, *bare_lf_except, *auth_except,
-	    *limit_except, *local_ip, *mech_filter, *backup_networks;
+	struct match_list *debug_peers, *mynetworks, *xclient, *xforward, *verp_clients, *bare_lf_except,
+	    *auth_except, *limit_except, *local_ip, *mech_filter, *backup_networks;
 	struct maps *command_filter, *footer_maps, *reject_filter;
 	const char *verp_delims, *verp_filter;
 	struct own_domains *own;
@@ -184,6 +184,7 @@ struct session {
 	/* the transcript */
 	struct buf said;
 	unsigned said_lines, trouble; /* trouble: bits of transcript.h */
+	bool debug;		      /* -v, or debug_peer_list: the dialogue is logged */
 	bool policy, quiet;	      /* the next reply is one of a restriction; no notice is sent */
 	const char *ended_by;	      /* NULL: QUIT */
 	unsigned done[24], tried[24]; /* per row of the command table; the last row is "unknown" */

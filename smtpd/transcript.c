@@ -135,6 +135,8 @@ static unsigned class_of(struct span line)
 
 void transcript_out(struct session *s, struct span line)
 {
+	if (s->debug)
+		log_info("> %s: " SPAN_FMT, session_client(s), SPAN_ARG(line));
 	if (conf.notice_classes == 0)
 		return;
 	s->trouble |= s->policy && line.p[0] >= '4' && class_of(line) != NOTICE_SOFTWARE ? NOTICE_POLICY
@@ -246,6 +248,8 @@ static bool starts_over(const struct session *s, struct span line)
 
 void transcript_in(struct session *s, struct span line)
 {
+	if (s->debug)
+		log_info("< %s: " SPAN_FMT, session_client(s), SPAN_ARG(without_secret(line)));
 	if (conf.notice_classes == 0)
 		return;
 	if ((int64_t)s->said_lines > conf.history_max && starts_over(s, line))

@@ -1,5 +1,6 @@
 /* cmd/posttls-finger/dest.c - from "[inet:]domain[:port]" and "unix:path" to a connection, by MX as mail goes (RFC 5321 section 5.1). */
 #include "finger.h"
+#include "conf/ports.h"
 #include "log/log.h"
 #include "net/dns.h"
 #include <errno.h>
@@ -24,14 +25,11 @@ struct targets {
 
 static uint16_t port_of(const char *text)
 {
-	uint64_t n;
-	const struct servent *s;
+	uint16_t n;
 
-	if (span_to_u64(span_str(text), 65535, &n) == RC_OK && n > 0)
-		return (uint16_t)n;
-	if ((s = getservbyname(text, "tcp")) == NULL)
+	if (!port_parse(span_str(text), &n) || n == 0)
 		die("unknown service: %s/tcp", text);
-	return ntohs((uint16_t)s->s_port);
+	return n;
 }
 
 void dest_parse(struct finger *f, const char *text)

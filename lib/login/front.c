@@ -36,7 +36,6 @@ static void prepare_tls(const struct conf *c)
 	struct tls_server_conf t = { .ticket_service = service_name(),
 				     .protocols = TLS_PROTOCOLS,
 				     .ciphers = "medium",
-				     .eecdh = "auto",
 				     .alpn = login_set.conf->protocol };
 	static char chain[16];
 	struct err e;
@@ -51,8 +50,7 @@ static void prepare_tls(const struct conf *c)
 	}
 	snprintf(chain, sizeof(chain), "%sd", login_set.conf->protocol);
 	t.chain = chain;
-	tls_prepare();
-	if (tls_server_new(&t, &login_set.tls, &e) != RC_OK)
+	if (tls_prepare(c, &e) != RC_OK || tls_server_new(&t, &login_set.tls, &e) != RC_OK)
 		die("%s", e.text);
 }
 

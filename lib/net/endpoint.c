@@ -1,9 +1,9 @@
 /* net/endpoint.c - see endpoint.h. */
 #include "net/endpoint.h"
+#include "conf/ports.h"
 #include "net/conn.h"
 #include "net/dns.h"
 
-#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,29 +19,13 @@ static char *copy(struct span s)
 	return p;
 }
 
-static bool take_port(struct span text, uint16_t *out)
-{
-	char name[40];
-	struct servent *s;
-	uint64_t n = 0;
-
-	if (span_to_u64(text, 65535, &n) == RC_OK && n > 0) {
-		*out = (uint16_t)n;
-		return true;
-	}
-	if (span_cstr(text, name, sizeof name) != RC_OK || (s = getservbyname(name, "tcp")) == NULL)
-		return false;
-	*out = (uint16_t)((s->s_port & 0xff) << 8 | (s->s_port >> 8 & 0xff)); /* network byte order */
-	return true;
-}
-
 static enum rc parse_inet(struct span text, struct endpoint *out, struct err *e)
 {
 	ptrdiff_t colon = span_rchr(text, ':');
 	struct span host = colon >= 0 ? span_head(text, (size_t)colon) : SPAN("");
 	struct span port = colon >= 0 ? span_skip(text, (size_t)colon + 1) : text;
 
-	if (text.n >= NAME_MAX_BYTES - INET_TEXT_MAX || !take_port(port, &out->port))
+	if (text.n >= NAME_MAX_BYTES - INET_TEXT_MAX || !port_parse(port, &out->port) || out->port == 0)
 		return err_set(e, RC_SYNTAX, "bad host or port: " SPAN_FMT, SPAN_ARG(text));
 	if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
 		host = span_make(host.p + 1, host.n - 2);

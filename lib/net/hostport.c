@@ -1,5 +1,7 @@
 /* net/hostport.c - see hostport.h. */
 #include "net/hostport.h"
+#include "conf/ports.h"
+#include <stdio.h>
 #include <string.h>
 
 /* Takes "[...]" or what stands before the last ":" off *rest. */
@@ -27,6 +29,7 @@ enum rc hostport_lookup(const char *text, const struct hostport_want *want, stru
 				  .ai_flags = want->listen ? AI_PASSIVE : 0 };
 	struct span rest = span_str(text), host_text;
 	char host[256], port[64];
+	uint16_t number;
 
 	if (!split_host(&rest, &host_text))
 		return err_set(e, RC_SYNTAX, "%s: not host:port", text);
@@ -43,6 +46,8 @@ enum rc hostport_lookup(const char *text, const struct hostport_want *want, stru
 	if (rest.n == 0 || span_cstr(host_text, host, sizeof host) != RC_OK ||
 	    span_cstr(rest, port, sizeof port) != RC_OK)
 		return err_set(e, RC_SYNTAX, "%s: not host:port", text);
+	if (port_parse(rest, &number))
+		snprintf(port, sizeof port, "%u", (unsigned)number);
 	int failed = getaddrinfo(host_text.n > 0 ? host : NULL, port, &hints, out);
 	if (failed != 0)
 		return err_set(e, RC_NOTFOUND, "%s: %s", text, gai_strerror(failed));

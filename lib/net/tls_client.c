@@ -48,8 +48,9 @@ enum rc tls_client_new(const struct tls_client_conf *c, struct tls_client **out,
 static bool name_matches(X509 *cert, struct span name)
 {
 	/* ".example.com" is OpenSSL's syntax for any subdomain, too. */
-	return name.n > 0 &&
-	       X509_check_host(cert, name.p, name.n, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
+	unsigned flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+			 (tls_setup.wildcards ? X509_CHECK_FLAG_MULTI_LABEL_WILDCARDS : 0);
+	return name.n > 0 && X509_check_host(cert, name.p, name.n, flags, NULL) == 1;
 }
 
 static bool fingerprint_matches(const struct tls_client *t, X509 *cert, struct span want)

@@ -7,22 +7,9 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
 #define RECORD_BYTES 16384 /* RFC 8446 section 5.1 */
-
-void tls_prepare(void)
-{
-	unsigned char byte[1];
-	OPENSSL_init_ssl(OPENSSL_INIT_LOAD_SSL_STRINGS | OPENSSL_INIT_LOAD_CRYPTO_STRINGS |
-			     OPENSSL_INIT_LOAD_CONFIG,
-			 NULL);
-	(void)RAND_bytes(byte, sizeof byte);
-	/* Algorithms are fetched when first used; a context uses most. */
-	SSL_CTX_free(SSL_CTX_new(TLS_method()));
-	ERR_clear_error();
-}
 
 enum rc tls_story(struct err *e, enum rc rc, const char *what)
 {
@@ -48,7 +35,10 @@ SSL_CTX *tls_ctx_new(const SSL_METHOD *method, struct err *e)
 	/* Idle connections hold no buffers; a write may be repeated from another place. */
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 				  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_SSLv3);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_SSLv3 |
+				     tls_setup.options);
+	if (tls_setup.groups != NULL)
+		(void)SSL_CTX_set1_groups_list(ctx, tls_setup.groups);
 	SSL_CTX_set_read_ahead(ctx, 1);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	return ctx;

@@ -9,6 +9,15 @@
 
 #define TLS_KEYS_MAX 4 /* certificates of different key types under one configuration name */
 
+/* ---- tls_setup.c: what holds for the whole process ---- */
+struct tls_setup {
+	uint64_t options;		 /* SSL_OP_... of tls_ssl_options */
+	const char *groups;		 /* for key exchange, in OpenSSL's syntax; NULL: OpenSSL's own */
+	const EVP_CIPHER *ticket_cipher; /* NULL: no session tickets */
+	bool wildcards;			 /* "*" of a certificate stands for several labels */
+};
+extern struct tls_setup tls_setup;
+
 /* ---- tls_key.c ---- */
 /* A key that has only the public half of `cert`; the private operations are asked of tlsmgr under
  * `generation`. NULL for kinds of keys that cannot be used so. */

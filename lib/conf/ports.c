@@ -1,0 +1,80 @@
+/* conf/ports.c - see ports.h. */
+#include "conf/ports.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+
+#define NAMES_MAX 200
+#define NAME_MAX  40 /* with its NUL */
+
+struct known {
+	char name[NAME_MAX];
+	uint16_t port;
+};
+static struct known known[NAMES_MAX];
+static size_t known_n;
+
+static enum rc bad_name(struct span group, struct err *e)
+{
+	return err_set(e, RC_SYNTAX, "bad name of a port in \"" SPAN_FMT "\"", SPAN_ARG(group));
+}
+
+/* "a=b=25" adds a and b. */
+static enum rc add_group(struct span group, struct known *v, size_t *n, struct err *e)
+{
+	ptrdiff_t last = span_rchr(group, '=');
+	struct span names = span_head(group, last < 0 ? 0 : (size_t)last), name;
+	uint64_t port;
+	if (last < 0 || span_to_u64(span_trim(span_skip(group, (size_t)last + 1)), 65535, &port) != RC_OK)
+		return err_set(e, RC_SYNTAX, "name=port expected, not \"" SPAN_FMT "\"", SPAN_ARG(group));
+	if (names.n == 0 || names.p[names.n - 1] == '=')
+		return bad_name(group, e);
+	while (span_next(&names, '=', &name)) {
+		name = span_trim(name);
+		if (name.n == 0 || span_chr(name, ' ') >= 0 || ascii_isdigit(name.p[0]))
+			return bad_name(group, e);
+		if (*n == NAMES_MAX || span_cstr(name, v[*n].name, NAME_MAX) != RC_OK)
+			return err_set(e, RC_LIMIT, "too many or too long names");
+		v[(*n)++].port = (uint16_t)port;
+	}
+	return RC_OK;
+}
+
+enum rc port_names_set(const char *list, struct err *e)
+{
+	struct known fresh[NAMES_MAX];
+	struct span rest = span_str(list), group;
+	size_t n = 0;
+	while (rest.n > 0) {
+		(void)span_next(&rest, ',', &group);
+		group = span_trim(group);
+		if (group.n == 0)
+			continue;
+		enum rc rc = add_group(group, fresh, &n, e);
+		if (rc != RC_OK)
+			return err_prefix(e, "known_tcp_ports");
+	}
+	memcpy(known, fresh, n * sizeof *fresh);
+	known_n = n;
+	return RC_OK;
+}
+
+bool port_parse(struct span text, uint16_t *out)
+{
+	char name[NAME_MAX];
+	const struct servent *s;
+	uint64_t n = 0;
+	if (span_to_u64(text, 65535, &n) == RC_OK) {
+		*out = (uint16_t)n;
+		return true;
+	}
+	for (size_t i = 0; i < known_n; i++)
+		if (span_is(text, known[i].name)) {
+			*out = known[i].port;
+			return true;
+		}
+	if (span_cstr(text, name, sizeof name) != RC_OK || (s = getservbyname(name, "tcp")) == NULL)
+		return false;
+	*out = ntohs((uint16_t)s->s_port);
+	return true;
+}
