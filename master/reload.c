@@ -73,7 +73,8 @@ static enum rc reload_steps(struct running **former, struct err *e)
 		return rc;
 	}
 	if (strcmp(conf_str(r->conf, "queue_directory"), conf_str(master.now->conf, "queue_directory")) != 0)
-		rc = err_set(e, RC_DENIED, "queue_directory cannot change without a restart");
+		rc = err_set(e, RC_DENIED, "%s/main.cf: queue_directory cannot change without a restart",
+			     conf_dir(r->conf));
 	if (rc == RC_OK)
 		rc = put_in_force(r, e);
 	if (rc != RC_OK) {

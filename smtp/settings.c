@@ -135,9 +135,9 @@ static int read_level(void)
 {
 	const char *word = settings_str("tls_security_level");
 	for (size_t i = 0; i < ARRAY_LEN(levels); i++)
-		if (strcmp(word, levels[i].word) == 0)
+		if (span_is_ci(span_str(word), levels[i].word))
 			return levels[i].level;
-	if (strcmp(word, "dane") == 0) {
+	if (span_is_ci(span_str(word), "dane")) {
 		log_warning("%s: level dane is not supported, using encrypt", full("tls_security_level"));
 		return TLS_ENCRYPT;
 	}

@@ -397,10 +397,10 @@ static void load_tls(void)
 
 	conf.tls = yes("smtpd_enforce_tls") ? TLS_ENCRYPT : yes("smtpd_use_tls") ? TLS_MAY : TLS_NONE;
 	if (level[0] != '\0')
-		conf.tls = strcmp(level, "may") == 0	   ? TLS_MAY
-			   : strcmp(level, "encrypt") == 0 ? TLS_ENCRYPT
-							   : TLS_NONE;
-	if (level[0] != '\0' && conf.tls == TLS_NONE && strcmp(level, "none") != 0)
+		conf.tls = span_is_ci(span_str(level), "may")	    ? TLS_MAY
+			   : span_is_ci(span_str(level), "encrypt") ? TLS_ENCRYPT
+								    : TLS_NONE;
+	if (level[0] != '\0' && conf.tls == TLS_NONE && !span_is_ci(span_str(level), "none"))
 		die("smtpd_tls_security_level: unknown level \"%s\"", level);
 	conf.tls_wrapper = yes("smtpd_tls_wrappermode");
 	if (conf.tls_wrapper)

@@ -1,6 +1,7 @@
 /* conf/check.c - does every setting of main.cf fit its type, its bounds and a name that somebody reads? */
 #include "conf/conf_int.h"
 #include "conf/mastercf.h"
+#include "conf/ports.h"
 
 /* ---- one value ---- */
 
@@ -153,10 +154,27 @@ static void check_bounds(struct check *k, const char *file, const struct param *
 	say(k, true, "%s line %u: %s = %.100s: %s%s", file, line, p->name, value, fault, range);
 }
 
+/* Texts with a syntax of their own. */
+static const char *special_fault(struct check *k, const struct param *p, struct span value, struct err *e)
+{
+	struct span out;
+
+	if (strcmp(p->name, "known_tcp_ports") == 0)
+		return port_names_check(arena_cstr(&k->arena, value), e) == RC_OK ? NULL : e->text;
+	if (strcmp(p->name, "compatibility_level") != 0 ||
+	    conf_expand(k->c, span_printf(&k->arena, "${{" SPAN_FMT "} <level {1}}", SPAN_ARG(value)),
+			&k->arena, &out, e) == RC_OK)
+		return NULL;
+	return arena_printf(&k->arena, "%s = " SPAN_FMT ": a level like 3.6 expected", p->name,
+			    SPAN_ARG(span_head(value, 100)));
+}
+
 static void check_value(struct check *k, const char *file, const struct param *p, struct span value,
 			unsigned line)
 {
 	int64_t number_value;
+	struct conf_choice choice;
+	struct err e;
 	const char *fault = conf_typed_fault(p, value, &number_value);
 
 	if (fault != NULL &&
@@ -164,6 +182,11 @@ static void check_value(struct check *k, const char *file, const struct param *p
 		say(k, false, "%s line %u: %s is empty (%s); using the default", file, line, p->name, fault);
 	else if (fault != NULL)
 		check_bounds(k, file, p, arena_cstr(&k->arena, value), fault, line);
+	else if (!conf_choice(p->name, value, &choice) && choice.fatal)
+		say(k, true, "%s line %u: %s: \"" SPAN_FMT "\" is none of its words: %s", file, line, p->name,
+		    SPAN_ARG(span_head(choice.wrong, 100)), choice.words);
+	else if ((fault = special_fault(k, p, value, &e)) != NULL)
+		say(k, true, "%s line %u: %s", file, line, fault);
 	else if (p->state == PS_REFUSED && !span_is(value, conf_default(k->c, p)))
 		say(k, true, "%s line %u: %s is refused: %s", file, line, p->name, p->meaning);
 }

@@ -40,20 +40,33 @@ static enum rc add_group(struct span group, struct known *v, size_t *n, struct e
 	return RC_OK;
 }
 
+static enum rc read_list(const char *list, struct known *v, size_t *n, struct err *e)
+{
+	struct span rest = span_str(list), group;
+	enum rc rc = RC_OK;
+	*n = 0;
+	while (rc == RC_OK && span_next(&rest, ',', &group)) {
+		group = span_trim(group);
+		if (group.n > 0)
+			rc = add_group(group, v, n, e);
+	}
+	return rc == RC_OK ? rc : err_prefix(e, "known_tcp_ports");
+}
+
+enum rc port_names_check(const char *list, struct err *e)
+{
+	struct known fresh[NAMES_MAX];
+	size_t n;
+	return read_list(list, fresh, &n, e);
+}
+
 enum rc port_names_set(const char *list, struct err *e)
 {
 	struct known fresh[NAMES_MAX];
-	struct span rest = span_str(list), group;
-	size_t n = 0;
-	while (rest.n > 0) {
-		(void)span_next(&rest, ',', &group);
-		group = span_trim(group);
-		if (group.n == 0)
-			continue;
-		enum rc rc = add_group(group, fresh, &n, e);
-		if (rc != RC_OK)
-			return err_prefix(e, "known_tcp_ports");
-	}
+	size_t n;
+	enum rc rc = read_list(list, fresh, &n, e);
+	if (rc != RC_OK)
+		return rc;
 	memcpy(known, fresh, n * sizeof *fresh);
 	known_n = n;
 	return RC_OK;

@@ -8,6 +8,7 @@
 /* Puts the names of `list` in force for this process: "lmtp=24, smtps=submissions=465". An error changes nothing.
  * errors   RC_SYNTAX the story names the element; RC_LIMIT */
 MUST_CHECK enum rc port_names_set(const char *list, struct err *e);
+MUST_CHECK enum rc port_names_check(const char *list, struct err *e); /* looks only */
 
 /* "25" or a name; 0 to 65535. Reads /etc/services for a name that is not in the list: not inside of a sandbox. */
 bool port_parse(struct span text, uint16_t *out);

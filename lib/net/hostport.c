@@ -46,6 +46,8 @@ enum rc hostport_lookup(const char *text, const struct hostport_want *want, stru
 	if (rest.n == 0 || span_cstr(host_text, host, sizeof host) != RC_OK ||
 	    span_cstr(rest, port, sizeof port) != RC_OK)
 		return err_set(e, RC_SYNTAX, "%s: not host:port", text);
+	if (!port_parse(rest, &number) && strspn(port, "0123456789") == strlen(port))
+		return err_set(e, RC_SYNTAX, "%s: bad port number", text);
 	if (port_parse(rest, &number))
 		snprintf(port, sizeof port, "%u", (unsigned)number);
 	int failed = getaddrinfo(host_text.n > 0 ? host : NULL, port, &hints, out);
