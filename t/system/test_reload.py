@@ -21,6 +21,7 @@ def running():
     s = Scratch(base)
     s.start()
     s.sockets = {n: os.stat(os.path.join(s.queue, "public", n)).st_ino for n in os.listdir(os.path.join(s.queue, "public"))}
+    s.master = s.pid()
     s.good = Client(s.port)
     s.good_pid = s.good.ask("pid")
     s.spare, s.taken = free_ports(2)
@@ -122,7 +123,6 @@ def test_mistake_is_refused(running, file, text, said):
     path = os.path.join(s.etc, file)
     with open(path, encoding="ascii") as f:
         good = f.read()
-    s.master = s.pid()
     line = good.count("\n") + 1
     fill = {"port": s.port, "line": line, "line2": line + 1, "spare": s.spare, "taken": s.taken}
     said = said.format(**fill) if "{" in said else said
@@ -146,7 +146,6 @@ def test_mistake_is_refused(running, file, text, said):
 
 def test_files_that_cannot_be_read(running):
     s = running
-    s.master = s.pid()
     for file in ("main.cf", "master.cf"):
         path = os.path.join(s.etc, file)
         os.rename(path, path + ".away")
@@ -165,6 +164,64 @@ def test_files_that_cannot_be_read(running):
             os.rename(path, path + ".away")
         check_unharmed(s)
         os.rename(path + ".away", path)
+
+
+def peak_kib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1))
+
+
+HUGE = {
+    "a value of 10,000 lines": ("main.cf", "big =" + "".join(f"\n  d{i}.example.org," for i in range(10000)) + "\nrelay_domains = $big\n", None),
+    "10,000 settings, each in terms of the one before": ("main.cf", "n0 = x\n" + "".join(f"n{i} = $n{i - 1}\n" for i in range(1, 50)) +
+                                                       "".join(f"m{i} = $n{i % 50}\n" for i in range(10000)), None),
+    "10,000 comments within one value": ("main.cf", "relay_domains = a\n" + "# remark\n  b\n" * 10000, None),
+    "a service with 9,000 settings": ("master.cf", "{spare} inet n - n - - smtpd" + "".join(f"\n  -o x{i}=y" for i in range(4500)) + "\n", None),
+    "a value of 10 MiB": ("main.cf", "relayhost = " + "x" * (10 << 20) + "\n", "main.cf: a configuration file is limited to 10485760 bytes"),
+    "a value of 4 MiB in lines": ("main.cf", "\nrelayhost = x" + ("\n  " + "y" * 997) * (4 << 10) + "\n", "main.cf line {line2}: a logical line is limited to 1048576 bytes"),
+    "a value that doubles 40 times": ("main.cf", "e0 = x\n" + "".join(f"e{i} = $e{i - 1}$e{i - 1}\n" for i in range(1, 41)), "e17: a value is limited to 100000 references to other parameters"),
+    "a chain of 1,000 names": ("main.cf", "c0 = x\n" + "".join(f"c{i} = ${{c{i - 1}}}\n" for i in range(1, 1001)), "c66: references are nested more than 64 deep"),
+    "10,000 parentheses": ("main.cf", "relayhost = " + "${{a?{" * 10000 + "\n", "main.cf line {line}: relayhost: "),
+    "a master.cf of 11 MiB": ("master.cf", "# x\n" * (11 << 18), "master.cf: a configuration file is limited to 10485760 bytes"),
+    "20,000 services": ("master.cf", "".join(f"s{i} unix - - n - - cleanup\n" for i in range(20000)), "master.cf line 10001: limited to 10000 services"),
+    "one argument of 2 MiB": ("master.cf", "{spare} inet n - n - - smtpd -o x=" + "y" * (2 << 20) + "\n", "master.cf line {line}: a logical line is limited to 1048576 bytes"),
+}
+
+
+@pytest.mark.parametrize("what", HUGE, ids=[re.sub(r"\W+", "-", w) for w in HUGE])
+def test_size_is_bounded(running, what):
+    """Memory and time stay bounded; what is too large is said so, at a reload and at a start."""
+    s = running
+    file, text, said = HUGE[what]
+    path = os.path.join(s.etc, file)
+    with open(path, encoding="ascii") as f:
+        good = f.read()
+    fill = {"line": good.count("\n") + 1, "line2": good.count("\n") + 2}
+    before = s.log()
+    try:
+        with open(path, "w", encoding="ascii") as f:
+            f.write(good + text.replace("{spare}", str(s.spare)))
+        os.kill(s.master, signal.SIGHUP)
+        if said:
+            said = said.format(**fill)
+            s.wait_log("reload failed: the configuration in force stays", before.count("reload failed") + 1, 60)
+            assert said in s.log()[len(before):], s.log()[len(before):][:2000]
+            check_unharmed(s)
+            r = s.postern("reload")
+            assert r.returncode == 1 and said in r.stderr, r.stderr[:1000]
+        else:
+            s.wait_log("qmgr[", before.count("qmgr[") + 1, 60)  # a fresh one
+            assert "reload failed" not in s.log()[len(before):]
+            assert s.good.ask("hello there") == "hello there"
+    finally:
+        with open(path, "w", encoding="ascii") as f:
+            f.write(good)
+    assert peak_kib(s.master) < 200 << 10
+    if not said:
+        s.good.close()
+        assert s.postern("reload").returncode == 0
+        s.good = Client(s.port)
+        s.good_pid = s.good.ask("pid")
 
 
 def test_of_two_entries_for_a_service_the_last_counts(running):
