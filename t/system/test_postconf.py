@@ -52,6 +52,13 @@ LOOKS = [["-n"], ["-nf"], ["-nx"], ["-nh"], ["-nH"], ["-M"], ["-Mf"], ["-M", "sm
          ["-P"], ["-Ph"], ["-PH"], ["-Pf"], ["-Px"], ["-P", "smtp"], ["-P", "smtp/inet/x1", "*/unix"], ["-P", "-o", "x1=q"],
          ["-Mx"], ["-M", "a/b/c"], ["-P", "a/b/c/d"], ["-M", "-P"], ["-e", "-X"], ["-d", "-n"], ["-Mh"], ["-M", "-n"],
          ["-FX", "smtp/inet/chroot"], ["-P#", "smtp/inet/x1"], ["-T", "run-version"], ["-T", "nosuch"]]
+# Mistakes of the command line, and questions whose answer has a warning: the same words on standard error, too.
+SAID = [["-C", "nosuch"], ["-o", "x"], ["-o", "=x"], ["-b", "-M"], ["-e"], ["-X"], ["-#"], ["-e", "-n", "x=1"], ["-h", "-e", "x=1"], ["-x", "-e", "x=1"],
+        ["-f", "-X", "y"], ["-e", "-d", "x=1"], ["-X", "-o", "a=b", "x"], ["-e", "-X"], ["-#X", "a"], ["-#", "a=b"], ["-X", "x=1"], ["-h", "x=1"],
+        ["-Me"], ["-MX"], ["-M#"], ["-PX"], ["-P#"], ["-Me", "-h", "smtp/inet=x"], ["-Fe", "-x", "smtp/inet/chroot=y"], ["-M", "-F"], ["-t", "-b"],
+        ["-l", "-f"], ["-l", "-M"], ["-a", "-d"], ["-A", "-e"], ["-m", "-n"], ["-l", "-o", "a=b"], ["-T", "run-version", "-d"], ["-e", "-l"], ["-b", "-l"],
+        ["-b", "-e"], ["-F", "/inet"], ["-P", "/"], ["-M", "smtp/inet/x"], ["-M", "*/nosuch"], ["-F", "x"], ["-P", "nosuch/inet"], ["-h", "nosuch", "biff"],
+        ["-n", "-h"], ["biff"], [""], ["-"]]
 DEFAULTS = [["-d"], ["-df"], [], ["-f"], ["-C", "service"], ["-d", "-C", "builtin"]]
 
 
@@ -91,7 +98,7 @@ def conf(tmp_path_factory):
 @pytest.fixture(scope="module")
 def looked(conf):
     """What both say to every question of LOOKS."""
-    return at_once([((who, *args), who, ["-c", str(conf), *args]) for args in LOOKS + DEFAULTS for who in (debian(), OURS)])
+    return at_once([((who, *args), who, ["-c", str(conf), *args]) for args in LOOKS + SAID + DEFAULTS for who in (debian(), OURS)])
 
 
 @pytest.mark.parametrize("args", LOOKS, ids=" ".join)
@@ -99,6 +106,44 @@ def test_same_output_for_one_main_cf(looked, args):
     theirs, ours = (looked[(who, *args)] for who in (debian(), OURS))
     assert ours.stdout == theirs.stdout
     assert ours.returncode == theirs.returncode
+
+
+def words_said(p):
+    """What is said, without the line and the name that was meant, which are ours; Debian's undefined and unused names come in no particular order."""
+    lines = [re.sub(r" \(line \d+.*\)$", "", l.removeprefix("/usr/sbin/")) for l in p.stderr.splitlines()]
+    return sorted(l for l in lines if "will be removed" not in l and "not allowed" not in l and (p.returncode == 0 or ": fatal: " in l))
+
+
+@pytest.mark.parametrize("args", SAID, ids=" ".join)
+def test_same_words_about_mistakes(looked, args):
+    theirs, ours = (looked[(who, *args)] for who in (debian(), OURS))
+    assert (words_said(ours), ours.stdout, ours.returncode) == (words_said(theirs), theirs.stdout, theirs.returncode)
+
+
+def test_defaults_need_no_main_cf(tmp_path):
+    for args in (["-d", "biff"], ["-dx", "smtpd_timeout"], ["-dh", "relayhost"]):
+        theirs, ours = (run(who, "-c", str(tmp_path), *args) for who in (debian(), OURS))
+        assert (words_said(ours), ours.stdout, ours.returncode) == (words_said(theirs), theirs.stdout, theirs.returncode)
+
+
+LEVEL_NAMES = ["append_dot_mydomain", "smtputf8_enable", "mynetworks_style", "relay_domains", "smtpd_relay_restrictions", "smtpd_tls_fingerprint_digest",
+               "smtp_tls_fingerprint_digest", "lmtp_tls_fingerprint_digest", "smtpd_relay_before_recipient_restrictions", "respectful_logging"]
+
+
+def test_same_effects_of_compatibility_level(tmp_path):
+    calls = []
+    for level in ("0", "1", "2", "3.5", "3.6", "3.6.1", "3.10", "4"):
+        d = tmp_path / level
+        d.mkdir()
+        (d / "main.cf").write_text(f"compatibility_level = {level}\nmyhostname = mail.example.org\n")
+        (d / "master.cf").write_text("smtp inet n - - - - smtpd\n")
+        calls += [((level, who), who, ["-c", str(d), "-x", *LEVEL_NAMES]) for who in (debian(), OURS)]
+    said = at_once(calls)
+    for level in {c[0][0] for c in calls}:
+        assert said[(level, OURS)].stdout == said[(level, debian())].stdout, level
+    # Since 3.11 TLS is tried by default; the level stands for that, too.
+    for level, expected in (("3.6", ""), ("3.10", ""), ("3.11", "may"), ("4", "may")):
+        assert run(OURS, "-c", str(tmp_path / "0"), "-xh", "-o", f"compatibility_level={level}", "smtp_tls_security_level").stdout.strip() == expected
 
 
 @pytest.mark.parametrize("args", DEFAULTS, ids=" ".join)
