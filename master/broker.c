@@ -1,10 +1,9 @@
 /* master/broker.c - MP_CONNECT: children cannot reach sockets by themselves; master connects for them, by the
  * table of peers. */
 #include "master.h"
+#include "conf/ports.h"
 #include "log/log.h"
 #include "net/addr.h"
-#include "net/port.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -136,8 +135,8 @@ static bool is_loopback(const struct inet_addr *a)
 /* 0: not a port. */
 static uint16_t port_of(struct span text)
 {
-	uint16_t port;
-	return port_parse(text, &port) == RC_OK ? port : 0;
+	uint16_t n;
+	return port_parse(text, &n) ? n : 0;
 }
 
 /* A bare number may be anything in a configuration: a port is one behind "inet:". */

@@ -2,8 +2,8 @@
  * yet. */
 #include "master.h"
 #include "config.h"
+#include "conf/ports.h"
 #include "log/log.h"
-#include "net/port.h"
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -118,14 +118,35 @@ static struct service *service_make(struct running *r, const struct master_entry
 	return s;
 }
 
+static bool same_service(const struct master_entry *a, const struct master_entry *b)
+{
+	return span_eq(a->name, b->name) && strcmp(config_type_name(a->type), config_type_name(b->type)) == 0;
+}
+
+/* Of two entries for one service the last counts. */
+static bool replaced(const struct running *r, size_t i)
+{
+	const struct master_entry *en = &r->cf->entry[i];
+	for (size_t k = r->cf->n; k-- > i + 1;)
+		if (same_service(en, &r->cf->entry[k])) {
+			log_warning("%s/master.cf line %u: duplicate entry for service \"" SPAN_FMT
+				    "\": that of line %u counts",
+				    conf_dir(r->conf), en->line, SPAN_ARG(en->name), r->cf->entry[k].line);
+			return true;
+		}
+	return false;
+}
+
 static enum rc add_entry(struct running *r, const struct master_entry *en, struct err *e)
 {
 	const char *type = config_type_name(en->type);
 	char name[MP_NAME_MAX];
 	if (span_cstr(en->name, name, sizeof name) != RC_OK)
-		return err_set(e, RC_LIMIT, "master.cf line %u: service name too long", en->line);
+		return err_set(e, RC_LIMIT, "%s/master.cf line %u: service name too long", conf_dir(r->conf),
+			       en->line);
 	if (en->type != ST_INET && strchr(name, '/') != NULL)
-		return err_set(e, RC_SYNTAX, "master.cf line %u: bad service name %s", en->line, name);
+		return err_set(e, RC_SYNTAX, "%s/master.cf line %u: bad service name %s", conf_dir(r->conf),
+			       en->line, name);
 	const char *program = arena_cstr(&r->arena, en->argv[0]);
 	const char *instead = config_instead(base_name(program));
 	if (disabled(r, en, type) || en->type == ST_PASS)
@@ -182,12 +203,12 @@ static enum rc load(struct running *r, const char *dir, struct err *e)
 	enum rc rc = conf_load(dir, &r->conf, e);
 	if (rc == RC_OK && (rc = conf_check(r->conf, report, &f)) != RC_OK && !f.failed)
 		err_set(e, rc, "%s/main.cf: errors", dir);
-	if (rc == RC_OK)
-		port_set_known(span_str(conf_str(r->conf, "known_tcp_ports")));
+	if (rc == RC_OK && (rc = port_names_set(conf_str(r->conf, "known_tcp_ports"), e)) != RC_OK)
+		err_prefix(e, "%s/main.cf", dir);
 	if (rc == RC_OK)
 		rc = mastercf_load(dir, r->conf, &r->cf, e);
 	for (size_t i = 0; rc == RC_OK && i < r->cf->n; i++)
-		rc = add_entry(r, &r->cf->entry[i], e);
+		rc = replaced(r, i) ? RC_OK : add_entry(r, &r->cf->entry[i], e);
 	return rc == RC_OK ? add_builtin(r, e) : rc;
 }
 

@@ -2,8 +2,8 @@
  * inet_interfaces. */
 #include "master.h"
 #include "inherit.h"
+#include "conf/ports.h"
 #include "log/log.h"
-#include "net/port.h"
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -34,6 +34,14 @@ static enum rc keep(struct wanted *w, struct listener *l, struct err *e)
 	for (size_t i = 0; i < s->listeners; i++)
 		if (s->listener[i] == l)
 			return RC_OK;
+	LIST_EACH(it, &w->r->services)
+	{
+		const struct service *other = LIST_ENTRY(it, struct service, link);
+		for (size_t i = 0; i < other->listeners; i++)
+			if (other->listener[i] == l)
+				return err_set(e, RC_SYNTAX, "%s is an address of service %s in line %u, too",
+					       l->key, other->name, other->entry->line);
+	}
 	if (s->listeners == ADDRESSES_MAX)
 		return err_set(e, RC_LIMIT, "service %s: too many addresses", s->name);
 	if (s->listener == NULL)
@@ -95,13 +103,13 @@ static enum rc take_host(struct wanted *w, const char *host, const char *port, s
 	struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *list;
 	enum rc rc = RC_OK;
 	size_t taken = w->s->listeners;
-	char number[8];
-	uint16_t known;
-	if (port_parse(span_str(port), &known) == RC_OK) {
-		snprintf(number, sizeof number, "%u", known);
-		port = number;
-	}
-	int failed = getaddrinfo(host, port, &hints, &list);
+	uint16_t number;
+	bool known = port_parse(span_str(port), &number);
+	/* getaddrinfo() takes 70000 for 4464 */
+	if ((known && number == 0) || (!known && strspn(port, "0123456789") == strlen(port)))
+		return err_set(e, RC_SYNTAX, "bad port number \"%s\"", port);
+	int failed = getaddrinfo(host, known ? arena_printf(&w->r->arena, "%u", (unsigned)number) : port,
+				 &hints, &list);
 	if (failed != 0)
 		return err_set(e, RC_NOTFOUND, "%s:%s: %s", host != NULL ? host : "", port,
 			       gai_strerror(failed));
@@ -197,5 +205,7 @@ enum rc inet_listen(struct running *r, struct service *s, struct list *fresh, st
 		rc = take_host(&w, host, port, e);
 	else
 		rc = take_interfaces(&w, port, e);
-	return rc == RC_OK ? rc : err_prefix(e, "master.cf line %u: service %s", s->entry->line, s->name);
+	if (rc != RC_OK)
+		err_prefix(e, "%s/master.cf line %u: service %s", conf_dir(r->conf), s->entry->line, s->name);
+	return rc;
 }

@@ -35,6 +35,7 @@ static void listener_free(struct listener *l)
 	}
 	free(l->key);
 	free(l->path);
+	free(l->final_path);
 	free(l);
 }
 
@@ -109,6 +110,17 @@ static enum rc clear_path(const char *path, struct err *e)
 	return unlink(path) < 0 ? err_sys(e, "unlink %s", path) : RC_OK;
 }
 
+static bool in_pool(const char *path)
+{
+	LIST_EACH(it, &master.listeners)
+	{
+		const struct listener *l = LIST_ENTRY(it, struct listener, link);
+		if (l->path != NULL && strcmp(l->path, path) == 0)
+			return true;
+	}
+	return false;
+}
+
 static enum rc bind_unix(const struct service *s, const char *path, int *out, struct err *e)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -143,10 +155,16 @@ static enum rc unix_listen(struct running *r, struct service *s, struct list *fr
 	struct listener *l = listen_find(fresh, key);
 	if (l == NULL) {
 		int fd;
-		enum rc rc = bind_unix(s, path, &fd, e);
+		/* What is in force keeps its name until the reload has succeeded. */
+		bool taken = in_pool(path);
+		const char *at = taken ? arena_printf(&r->arena, "%s.next", path) : path;
+		enum rc rc = bind_unix(s, at, &fd, e);
 		if (rc != RC_OK)
-			return rc;
-		l = listen_new(key, path, fd);
+			return s->builtin ? err_prefix(e, "built-in service %s", s->name)
+					  : err_prefix(e, "%s/master.cf line %u: service %s",
+						       conf_dir(r->conf), s->entry->line, s->name);
+		l = listen_new(key, at, fd);
+		l->final_path = taken ? xstrdup(path) : NULL;
 		list_add_tail(fresh, &l->link);
 	}
 	s->listener = arena_array(&r->arena, 1, sizeof(struct listener *));
@@ -158,6 +176,26 @@ static enum rc unix_listen(struct running *r, struct service *s, struct list *fr
 enum rc listen_for(struct running *r, struct service *s, struct list *fresh, struct err *e)
 {
 	return s->entry->type == ST_INET ? inet_listen(r, s, fresh, e) : unix_listen(r, s, fresh, e);
+}
+
+/* Takes the name over from the one that had it. */
+static void take_name(struct listener *l)
+{
+	if (l->final_path == NULL)
+		return;
+	if (rename(l->path, l->final_path) < 0)
+		log_warning("rename %s to %s: %m", l->path, l->final_path);
+	LIST_EACH(it, &master.listeners)
+	{
+		struct listener *former = LIST_ENTRY(it, struct listener, link);
+		if (former->path != NULL && strcmp(former->path, l->final_path) == 0) {
+			free(former->path);
+			former->path = NULL;
+		}
+	}
+	free(l->path);
+	l->path = l->final_path;
+	l->final_path = NULL;
 }
 
 /* ---- closing ---- */
@@ -179,6 +217,7 @@ void listen_adopt(struct list *fresh)
 	{
 		struct listener *l = LIST_ENTRY(it, struct listener, link);
 		list_del(&l->link);
+		take_name(l);
 		list_add_tail(&master.listeners, &l->link);
 		task_spawn(watcher, l);
 		systemd_keep(l);

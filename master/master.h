@@ -30,6 +30,7 @@ struct listener {
 	struct list link; /* struct pool */
 	char *key;	  /* "inet:127.0.0.1:25", "unix:private/cleanup" */
 	char *path;	  /* UNIX sockets, relative to the queue directory */
+	char *final_path; /* the name it gets when the reload has succeeded, if another holds it now */
 	int fd;
 	bool inherited; /* from systemd, by name or address */
 	bool closing;

@@ -2,6 +2,7 @@
  * are bound before anything of the old one is touched; on an error the old one stays. Old children then
  * finish what they do while new ones start. */
 #include "master.h"
+#include "conf/ports.h"
 #include "log/log.h"
 
 static enum rc bind_all(struct running *r, struct list *fresh, struct err *e)
@@ -55,18 +56,30 @@ void start_all(void)
 	service_begin(LIST_ENTRY(it, struct service, link));
 }
 
+/* What names of ports mean is kept for the process as a whole. */
+static void ports_of(const struct running *r)
+{
+	struct err e;
+	if (port_names_set(conf_str(r->conf, "known_tcp_ports"), &e) != RC_OK)
+		log_warning("%s", e.text);
+}
+
 static enum rc reload_steps(struct running **former, struct err *e)
 {
 	struct running *r;
 	enum rc rc = config_load(master.opt.dir, &r, e);
-	if (rc != RC_OK)
+	if (rc != RC_OK) {
+		ports_of(master.now);
 		return rc;
+	}
 	if (strcmp(conf_str(r->conf, "queue_directory"), conf_str(master.now->conf, "queue_directory")) != 0)
-		rc = err_set(e, RC_DENIED, "queue_directory cannot change without a restart");
+		rc = err_set(e, RC_DENIED, "%s/main.cf: queue_directory cannot change without a restart",
+			     conf_dir(r->conf));
 	if (rc == RC_OK)
 		rc = put_in_force(r, e);
 	if (rc != RC_OK) {
 		config_release(&r);
+		ports_of(master.now);
 		return rc;
 	}
 	*former = master.now;

@@ -42,7 +42,7 @@ struct settings {
 	    starttls_s, xforward_s;
 	int64_t cache_s, reuse_s, reuse_count, min_backoff_s;
 	bool cache_on_demand;
-	struct match_list *cache_destinations;
+	struct match_list *cache_destinations, *debug_peers;
 	const char *fallback_relay;
 	struct inet_addr bind4, bind6; /* family 0: none */
 	struct inet_addr *own;	       /* addresses of this host, proxies included */
@@ -142,6 +142,7 @@ struct session {
 	unsigned features;
 	uint64_t size_limit; /* 0: none */
 	char mechanisms[512];
+	bool debug;			       /* -v, or debug_peer_list: the dialogue is logged */
 	bool tls, authenticated, greets_esmtp; /* greets_esmtp: the greeting has the word */
 	enum tls_level level;		       /* of the policy */
 	unsigned pix;			       /* PIX_ */

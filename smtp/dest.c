@@ -4,7 +4,7 @@
 #include "client.h"
 #include "base/codec.h"
 #include "log/log.h"
-#include "net/port.h"
+#include "conf/ports.h"
 
 #include <stdarg.h>
 
@@ -276,7 +276,7 @@ static enum rc add_domain_srv(struct list_of *l, struct span domain, struct span
 
 static enum rc take_port(struct span text, uint16_t *port, struct why *w)
 {
-	if (port_parse(text, port) == RC_OK)
+	if (port_parse(text, port) && *port != 0)
 		return RC_OK;
 	why_set(w, "4.3.5", "unknown port in next hop: " SPAN_FMT, SPAN_ARG(text));
 	return RC_AGAIN;

@@ -30,6 +30,16 @@ static int give_user(void *context, int id, const char **result, unsigned *len)
 	return SASL_OK;
 }
 
+/* send_cyrus_sasl_authzid = no: the server takes the name that logs in. */
+static int give_no_user(void *context, int id, const char **result, unsigned *len)
+{
+	(void)context, (void)id;
+	*result = "";
+	if (len != NULL)
+		*len = 0;
+	return SASL_OK;
+}
+
 static int give_secret(sasl_conn_t *conn, void *context, int id, sasl_secret_t **secret)
 {
 	const struct credentials *c = context;
@@ -244,7 +254,10 @@ enum rc login(struct session *s, struct span userpass, struct arena *a, struct w
 	c.secret->len = password.n;
 	memcpy(c.secret->data, password.p, password.n);
 	sasl_callback_t callbacks[] = {
-		{ SASL_CB_USER, (callback_fn)(void (*)(void))give_user, &c },
+		{ SASL_CB_USER,
+		  (callback_fn)(void (*)(void))(
+		      conf_bool(service_conf(), "send_cyrus_sasl_authzid") ? give_user : give_no_user),
+		  &c },
 		{ SASL_CB_AUTHNAME, (callback_fn)(void (*)(void))give_user, &c },
 		{ SASL_CB_PASS, (callback_fn)(void (*)(void))give_secret, &c },
 		{ SASL_CB_LIST_END, NULL, NULL },

@@ -23,6 +23,8 @@ void session_puts(struct session *s, const char *fmt, ...)
 				       the session */
 		return;
 	}
+	if (s->debug)
+		log_info("> %s: %.*s", s->name_addr, n, line);
 	memcpy(line + n, "\r\n", 2);
 	stream_write(s->io, span_make(line, (size_t)n + 2));
 }
@@ -108,6 +110,8 @@ enum rc session_read(struct session *s, int64_t timeout_s, struct err *e)
 	do {
 		if ((rc = read_line(s, &line, d, e)) != RC_OK)
 			break;
+		if (s->debug)
+			log_info("< %s: " SPAN_FMT, s->name_addr, SPAN_ARG(line));
 		line = filtered(line, &a);
 		rc = smtp_reply_feed(&s->reply, line);
 		note_length(s, &noted);
@@ -347,6 +351,19 @@ static void set_names(struct session *s, const struct target *t)
 	snprintf(s->relay, sizeof s->relay, "%s:%u", s->name_addr, t->port);
 }
 
+/* debug_peer_list: by next hop, by the server's name or address. */
+static bool is_debugged(const struct session *s, const struct target *t, struct span nexthop)
+{
+	char addr[INET_TEXT_MAX] = "";
+	struct err e;
+	if (log_verbose() > 0 || match_list_empty(settings.debug_peers))
+		return log_verbose() > 0;
+	if (t->path == NULL)
+		inet_addr_text(&s->addr, addr);
+	return match_domain(settings.debug_peers, nexthop, &e) == RC_OK ||
+	       match_host(settings.debug_peers, t->host, span_str(addr), &e) == RC_OK;
+}
+
 /* The source address of a connection; a bad one costs the attempt when it is enforced, else a warning. */
 static enum rc connect_from(const struct target *t, const struct inet_addr *from, deadline_t d, int *fd,
 			    struct err *e)
@@ -445,6 +462,7 @@ struct session *session_open(const struct delivery *dl, const struct target *t, 
 	s->addr = t->addr;
 	s->qid = dl->env.qid;
 	set_names(s, t);
+	s->debug = is_debugged(s, t, site);
 	enum rc rc = policy_find(site, t, a, &p, w);
 	if (rc == RC_OK && no_tls)
 		p.level = TLS_NONE;

@@ -1,8 +1,8 @@
 /* settings.c - the parameters, read once; those of LMTP have a prefix of their own. */
 #include "client.h"
+#include "conf/ports.h"
 #include "log/log.h"
 #include "map/dns_filter.h"
-#include "net/port.h"
 
 #include <ifaddrs.h>
 
@@ -33,10 +33,10 @@ bool settings_bool(const char *suffix)
 
 static uint16_t read_port(const char *text)
 {
-	uint16_t port;
-	if (port_parse(span_str(text), &port) != RC_OK)
-		die("%s: unknown port %s", full("tcp_port"), text);
-	return port;
+	uint16_t n;
+	if (port_parse(span_str(text), &n))
+		return n;
+	die("%s: unknown port %s", full("tcp_port"), text);
 }
 
 static void read_bind(const char *suffix, int family, struct inet_addr *out)
@@ -136,9 +136,9 @@ static int read_level(void)
 {
 	const char *word = settings_str("tls_security_level");
 	for (size_t i = 0; i < ARRAY_LEN(levels); i++)
-		if (strcmp(word, levels[i].word) == 0)
+		if (span_is_ci(span_str(word), levels[i].word))
 			return levels[i].level;
-	if (strcmp(word, "dane") == 0) {
+	if (span_is_ci(span_str(word), "dane")) {
 		log_warning("%s: level dane is not supported, using encrypt", full("tls_security_level"));
 		return TLS_ENCRYPT;
 	}
@@ -284,6 +284,19 @@ static void read_login(void)
 		log_warning("%s is set, but no password tables are", full("sasl_auth_enable"));
 }
 
+static void read_debug_peers(void)
+{
+	const struct conf *c = service_conf();
+	struct span rest = span_str(conf_str(c, "parent_domain_matches_subdomains")), word;
+	bool parents = false;
+	struct err e;
+	while (span_next_word(&rest, ", \t\r\n", &word))
+		parents |= span_is_ci(word, "debug_peer_list");
+	if (match_list_open("debug_peer_list", span_str(conf_str(c, "debug_peer_list")),
+			    parents ? MATCH_PARENT : 0, &settings.debug_peers, &e) != RC_OK)
+		die("%s", e.text);
+}
+
 void settings_read(bool lmtp)
 {
 	struct err e;
@@ -310,6 +323,7 @@ void settings_read(bool lmtp)
 	    read_maps(lmtp ? "discard_lhlo_keyword_address_maps" : "discard_ehlo_keyword_address_maps", 0);
 	settings.ehlo_discard = settings_str(lmtp ? "discard_lhlo_keywords" : "discard_ehlo_keywords");
 	settings.cache_on_demand = settings_bool("connection_cache_on_demand");
+	read_debug_peers();
 	if (match_list_open(full("connection_cache_destinations"),
 			    span_str(settings_str("connection_cache_destinations")), 0,
 			    &settings.cache_destinations, &e) != RC_OK)

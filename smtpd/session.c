@@ -390,7 +390,7 @@ void session_identify(struct session *s)
 {
 	s->lenient_lf = conf.bare_lf == BARE_LF_ALLOW || session_in_list(s, conf.bare_lf_except);
 	s->auth_excepted = session_in_list(s, conf.auth_except);
-	s->traced = session_in_list(s, conf.debug_peers);
+	s->debug = log_verbose() > 0 || session_in_list(s, conf.debug_peers);
 	find_discarded(s);
 }
 

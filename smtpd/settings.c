@@ -226,8 +226,6 @@ static void load_protocol(void)
 	conf.reject_footer = conf_raw(service_conf(), "smtpd_reject_footer");
 	conf.footer_maps = texts("smtpd_reject_footer_maps");
 	conf.delay_open = yes("smtpd_delay_open_until_valid_rcpt");
-	conf.debug_peers =
-	    list("debug_peer_list", has_word("parent_domain_matches_subdomains", "debug_peer_list"));
 	conf.reject_filter = texts("smtpd_reject_filter_maps");
 	conf.command_filter = texts("smtpd_command_filter");
 	conf.delimiter = str("recipient_delimiter");
@@ -408,10 +406,10 @@ static void load_tls(void)
 
 	conf.tls = yes("smtpd_enforce_tls") ? TLS_ENCRYPT : yes("smtpd_use_tls") ? TLS_MAY : TLS_NONE;
 	if (level[0] != '\0')
-		conf.tls = strcmp(level, "may") == 0	   ? TLS_MAY
-			   : strcmp(level, "encrypt") == 0 ? TLS_ENCRYPT
-							   : TLS_NONE;
-	if (level[0] != '\0' && conf.tls == TLS_NONE && strcmp(level, "none") != 0)
+		conf.tls = span_is_ci(span_str(level), "may")	    ? TLS_MAY
+			   : span_is_ci(span_str(level), "encrypt") ? TLS_ENCRYPT
+								    : TLS_NONE;
+	if (level[0] != '\0' && conf.tls == TLS_NONE && !span_is_ci(span_str(level), "none"))
 		die("smtpd_tls_security_level: unknown level \"%s\"", level);
 	conf.tls_wrapper = yes("smtpd_tls_wrappermode");
 	if (conf.tls_wrapper)
@@ -425,7 +423,6 @@ static void load_tls(void)
 		return;
 	c.protocols = str(conf.tls == TLS_ENCRYPT ? "smtpd_tls_mandatory_protocols" : "smtpd_tls_protocols");
 	c.ciphers = cipher_list(conf.tls == TLS_ENCRYPT);
-	c.eecdh = str("tls_eecdh_auto_curves");
 	c.ask_ccert = conf.tls_ask; /* whoever has none is judged in cmd_starttls.c */
 	c.ca_file = str("smtpd_tls_CAfile");
 	c.ca_path = str("smtpd_tls_CApath");
@@ -456,6 +453,8 @@ static void load_restrictions(void)
 	if (dns_filter_open("smtpd_dns_reply_filter", span_str(str("smtpd_dns_reply_filter")), &e) != RC_OK)
 		die("%s", e.text);
 	conf.mynetworks = list("mynetworks", has_word("parent_domain_matches_subdomains", "mynetworks"));
+	conf.debug_peers =
+	    list("debug_peer_list", has_word("parent_domain_matches_subdomains", "debug_peer_list"));
 	conf.backup_networks = list("permit_mx_backup_networks", has_word("parent_domain_matches_subdomains",
 									  "permit_mx_backup_networks"));
 	conf.log_permits = exact("smtpd_log_access_permit_actions");

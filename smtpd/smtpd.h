@@ -185,8 +185,8 @@ struct session {
 	struct verdict wish[3]; /* defer_if_permit of client, HELO, sender, when they are judged at once */
 	/* the transcript */
 	struct buf said;
-	bool traced;		      /* debug_peer_list: every line is logged */
 	unsigned said_lines, trouble; /* trouble: bits of transcript.h */
+	bool debug;		      /* -v, or debug_peer_list: the dialogue is logged */
 	bool policy, quiet;	      /* the next reply is one of a restriction; no notice is sent */
 	const char *ended_by;	      /* NULL: QUIT */
 	unsigned done[24], tried[24]; /* per row of the command table; the last row is "unknown" */

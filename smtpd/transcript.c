@@ -133,16 +133,10 @@ static unsigned class_of(struct span line)
 	return NOTICE_POLICY;
 }
 
-/* debug_peer_list; "<" is what came in. */
-static void trace(const struct session *s, const char *way, struct span line)
-{
-	if (s->traced)
-		log_info("%s %s: " SPAN_FMT, way, session_client(s), SPAN_ARG(span_head(line, 900)));
-}
-
 void transcript_out(struct session *s, struct span line)
 {
-	trace(s, ">", line);
+	if (s->debug)
+		log_info("> %s: " SPAN_FMT, session_client(s), SPAN_ARG(line));
 	if (conf.notice_classes == 0)
 		return;
 	s->trouble |= s->policy && line.p[0] >= '4' && class_of(line) != NOTICE_SOFTWARE ? NOTICE_POLICY
@@ -254,7 +248,8 @@ static bool starts_over(const struct session *s, struct span line)
 
 void transcript_in(struct session *s, struct span line)
 {
-	trace(s, "<", without_secret(line));
+	if (s->debug)
+		log_info("< %s: " SPAN_FMT, session_client(s), SPAN_ARG(without_secret(line)));
 	if (conf.notice_classes == 0)
 		return;
 	if ((int64_t)s->said_lines > conf.history_max && starts_over(s, line))

@@ -135,8 +135,7 @@ void edit_parameters(const struct options *o)
 	struct edit ed = { .o = o };
 	struct target t;
 
-	if (o->args == 0)
-		fatal("nothing to change: name a parameter");
+	edit_needs_argument(o);
 	ed.change = xcalloc((size_t)o->args, sizeof(*ed.change));
 	buf_init(&ed.out, CONF_FILE_MAX);
 	collect(&ed);

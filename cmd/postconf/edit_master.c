@@ -226,8 +226,7 @@ void edit_services(const struct options *o)
 	struct target t;
 	struct err e = { 0 };
 
-	if (o->args == 0)
-		fatal("nothing to change: name a service");
+	edit_needs_argument(o);
 	arena_init(&ed.arena);
 	buf_init(&ed.out, CONF_FILE_MAX);
 	ed.request = requests_parse(o, &ed.arena);

@@ -52,6 +52,23 @@ void split_argument(const char *arg, struct span *name, struct span *value)
 	*value = span_trim(span_skip(text, (size_t)eq + 1));
 }
 
+void split_override(const char *arg, struct span *name, struct span *value)
+{
+	ptrdiff_t eq = span_chr(span_str(arg), '=');
+
+	if (eq < 0)
+		fatal("invalid parameter override: %s: missing '=' after attribute name", arg);
+	if (span_trim(span_head(span_str(arg), (size_t)eq)).n == 0)
+		fatal("invalid parameter override: %s: missing attribute name", arg);
+	split_argument(arg, name, value);
+}
+
+void edit_needs_argument(const struct options *o)
+{
+	if (o->args == 0)
+		fatal(o->action == A_EDIT ? "-e requires name=value argument" : "missing service argument");
+}
+
 static NORETURN void usage(void)
 {
 	fatal("usage: postconf [-dfhHjnqx] [-c directory] [-C class] [-o name=value] [name ...] | "
@@ -101,31 +118,15 @@ static unsigned classes(const char *list)
 		else if (span_is(word, "all"))
 			set |= CLASS_BUILTIN | CLASS_SERVICE | CLASS_USER;
 		else
-			fatal("unknown parameter class: \"" SPAN_FMT "\"", SPAN_ARG(word));
+			fatal("unknown -C option value \"" SPAN_FMT "\" in \"%s\"", SPAN_ARG(word), list);
 	}
 	return set;
 }
 
 struct parser {
 	struct options *o;
-	int action, subject; /* the option that chose it, or 0 */
+	bool seen[128]; /* the options of the command line */
 };
-
-static void choose_action(struct parser *p, int ch, enum action a)
-{
-	if (p->action != 0 && p->action != ch)
-		fatal("specify one of -%c -%c", p->action, ch);
-	p->action = ch;
-	p->o->action = a;
-}
-
-static void choose_subject(struct parser *p, int ch, enum subject s)
-{
-	if (p->subject != 0 && p->subject != ch)
-		fatal("specify one of -%c -%c", p->subject, ch);
-	p->subject = ch;
-	p->o->subject = s;
-}
 
 static const struct {
 	int ch;
@@ -145,9 +146,9 @@ static bool parse_choice(struct parser *p, int ch)
 		if (choices[i].ch != ch)
 			continue;
 		if (choices[i].subject)
-			choose_subject(p, ch, (enum subject)choices[i].value);
+			p->o->subject = (enum subject)choices[i].value;
 		else
-			choose_action(p, ch, (enum action)choices[i].value);
+			p->o->action = (enum action)choices[i].value;
 		if (ch == 'T')
 			p->o->tls_mode = optarg;
 		return true;
@@ -204,32 +205,38 @@ static void parse_option(struct parser *p, int ch)
 		*flag = true;
 }
 
-/* -b and -t: nothing else but -c, -q and -v goes with them. */
-static void refuse_with_texts(const struct options *o)
+/* The first of `letters` that was given; 0: none. */
+static char first_of(const struct parser *p, const char *letters)
 {
-	const struct {
-		bool set;
-		char letter;
-	} others[] = {
-		{ o->defaults, 'd' },
-		{ o->fold, 'f' },
-		{ o->no_name, 'h' },
-		{ o->no_value, 'H' },
-		{ o->json, 'j' },
-		{ o->explicit_only, 'n' },
-		{ o->expand, 'x' },
-		{ o->overrides > 0, 'o' },
-		{ o->subject == S_SERVICES, 'M' },
-		{ o->subject == S_FIELDS, 'F' },
-		{ o->subject == S_SETTINGS, 'P' },
-	};
+	while (*letters != '\0' && !p->seen[(unsigned char)*letters])
+		letters++;
+	return *letters;
+}
 
-	if (o->action != A_BOUNCE_TEXT && o->action != A_BOUNCE_TEMPLATE)
-		return;
-	for (size_t i = 0; i < ARRAY_LEN(others); i++)
-		if (others[i].set)
-			fatal("with option -%c, do not specify -%c", o->action == A_BOUNCE_TEXT ? 'b' : 't',
-			      others[i].letter);
+/* What shows something of its own, or another file, stands alone. */
+static void refuse_two_subjects(const struct parser *p)
+{
+	static const char letters[] = "aAbFlmMPtT";
+	char one = first_of(p, letters);
+	char two = one != 0 ? first_of(p, strchr(letters, one) + 1) : (char)0;
+
+	if (one == 'b' && two == 't')
+		fatal("specify one of -b and -t");
+	if (two != 0)
+		fatal("specify one of -%c -%c", one, two);
+}
+
+/* What goes neither with an option that stands alone, nor with one that edits. */
+static void refuse_with_action(const struct parser *p)
+{
+	static const char others[] = "defhHnoxX#";
+	char alone = first_of(p, "aAblmtT"), edit = first_of(p, "eX#"), one = first_of(p, others);
+	char two = one != 0 ? first_of(p, strchr(others, one) + 1) : (char)0;
+
+	if (alone != 0 && one != 0)
+		fatal("with option -%c, do not specify -%c", alone, one);
+	if (edit != 0 && two != 0)
+		fatal("specify one of -%c -%c", one, one == edit || two == edit ? two : edit);
 }
 
 /* Combinations without a meaning. */
@@ -248,7 +255,6 @@ static void refuse(const struct options *o)
 		fatal("with option -M, do not specify -%c", o->no_name ? 'h' : 'H');
 	if (subject != 0 && (o->defaults || o->explicit_only))
 		fatal("with option -%c, do not specify -%c", subject, o->defaults ? 'd' : 'n');
-	refuse_with_texts(o);
 	if (o->subject == S_FIELDS && o->action == A_REMOVE)
 		fatal("with option -F, do not specify -X");
 	if (o->subject > S_SERVICES && o->action == A_COMMENT)
@@ -261,13 +267,20 @@ static void parse_options(struct options *o, int argc, char **argv)
 	int ch;
 
 	opterr = 0;
-	while ((ch = getopt(argc, argv, "+aAbc:C:deEfFhHjlmMno:pPqtT:vxX#")) > 0)
+	while ((ch = getopt(argc, argv, "+aAbc:C:deEfFhHjlmMno:pPqtT:vxX#")) > 0) {
+		p.seen[ch & 127] = true;
 		if (!parse_choice(&p, ch))
 			parse_option(&p, ch);
+	}
 	o->arg = argv + optind;
 	o->args = argc - optind;
-	if (o->action == A_SHOW && o->args > 0 && strchr(o->arg[0], '=') != NULL)
+	if ((o->action == A_SHOW || o->action == A_COMMENT || o->action == A_REMOVE) && o->args > 0 &&
+	    strchr(o->arg[0], '=') != NULL)
+		p.seen['e'] = true;
+	if (o->action == A_SHOW && p.seen['e'])
 		o->action = A_EDIT;
+	refuse_two_subjects(&p);
+	refuse_with_action(&p);
 	refuse(o);
 }
 

@@ -47,6 +47,8 @@ void warn(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /* "name=value" of the command line. */
 void split_argument(const char *arg, struct span *name, struct span *value);
+void split_override(const char *arg, struct span *name, struct span *value); /* of -o */
+void edit_needs_argument(const struct options *o);			     /* dies when there is none */
 
 /* show.c, services.c: read the files and print; end the process when they cannot. */
 void show_parameters(const struct options *o);

@@ -16,7 +16,7 @@ static void parse(const struct options *o, struct request *r, struct span text)
 	struct span item;
 
 	while (span_next(&text, '/', &item)) {
-		if (r->parts == forms[o->subject].parts)
+		if (r->parts == forms[o->subject].parts || item.n == 0)
 			fatal("-%c option requires %s", forms[o->subject].letter, forms[o->subject].form);
 		r->part[r->parts++] = item;
 	}

@@ -16,35 +16,44 @@ struct conf *load_conf(const struct options *o)
 	struct conf *c = NULL;
 	struct err e = { 0 };
 
-	if (conf_load(o->dir, &c, &e) != RC_OK)
+	/* -d: main.cf is not looked at */
+	if ((o->defaults ? conf_parse(SPAN(""), "main.cf", o->dir, &c, &e) : conf_load(o->dir, &c, &e)) !=
+	    RC_OK)
 		fatal("%s", e.text);
 	conf_override(c, SPAN("config_directory"), span_str(o->dir));
 	for (size_t i = 0; i < o->overrides; i++) {
 		struct span name, value;
 
-		split_argument(o->override[i].p, &name, &value);
+		split_override(o->override[i].p, &name, &value);
 		conf_override(c, name, value);
 	}
 	return c;
 }
 
 struct silence {
-	bool quiet; /* -q: of what is deprecated or unused nothing is said */
+	bool quiet;    /* -q: of what is deprecated or unused nothing is said */
+	bool services; /* nothing of main.cf was asked for: what it leaves unused is not said either */
 };
 
 static void report(void *arg, bool error, const char *text)
 {
 	const struct silence *s = arg;
 
+	static const char *const silenced[] = { ": unused parameter: ", ": undefined parameter: ",
+						" will be removed; " };
+
 	(void)error;
-	if (!s->quiet ||
-	    (strstr(text, ": unused parameter: ") == NULL && strstr(text, " will be removed; ") == NULL))
-		warn("%s", text);
+	for (size_t i = 0; s->quiet && i < ARRAY_LEN(silenced); i++)
+		if (strstr(text, silenced[i]) != NULL)
+			return;
+	if (s->services && strstr(text, "/main.cf: unused parameter: ") != NULL)
+		return;
+	warn("%s", text);
 }
 
 void warn_of_settings(const struct options *o, const struct conf *c)
 {
-	struct silence s = { o->quiet };
+	struct silence s = { o->quiet, o->subject != S_MAIN };
 
 	if (conf_check(c, report, &s) != RC_OK) {
 		/* An unusable value is a warning here: showing it is this program's job. */
@@ -200,8 +209,10 @@ void show_parameters(const struct options *o)
 	rc = mastercf_load(o->dir, s.c, &s.services, &e);
 	if (rc != RC_OK && rc != RC_NOTFOUND)
 		fatal("%s", e.text);
-	if (rc != RC_OK)
+	if (rc != RC_OK) {
+		warn("%s", e.text);
 		s.services = NULL;
+	}
 	if (conf_parse(SPAN_NONE, "main.cf", o->dir, &s.blank, &e) != RC_OK)
 		fatal("%s", e.text);
 	conf_find_nets(s.blank);

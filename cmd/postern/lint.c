@@ -31,6 +31,7 @@ bool lint_is_own(const struct lint *l, const char *name)
 void lint_say(const struct lint *l, const char *name, const char *fmt, ...)
 {
 	unsigned line = line_of(l->conf, name);
+	void (*tell)(const char *, ...) = l->refused != NULL ? log_error : log_warning;
 	char text[800];
 	va_list ap;
 
@@ -38,15 +39,17 @@ void lint_say(const struct lint *l, const char *name, const char *fmt, ...)
 	(void)vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	if (l->service != NULL && (line == 0 || lint_is_own(l, name)))
-		log_warning("%s/master.cf line %u: service " SPAN_FMT ": %s: %s", l->dir, l->service->line,
-			    SPAN_ARG(l->service->name), name, text);
+		tell("%s/master.cf line %u: service " SPAN_FMT ": %s: %s", l->dir, l->service->line,
+		     SPAN_ARG(l->service->name), name, text);
 	else if (l->service != NULL)
-		log_warning("%s/main.cf line %u: %s: %s (service " SPAN_FMT " in line %u of master.cf)",
-			    l->dir, line, name, text, SPAN_ARG(l->service->name), l->service->line);
+		tell("%s/main.cf line %u: %s: %s (service " SPAN_FMT " in line %u of master.cf)", l->dir,
+		     line, name, text, SPAN_ARG(l->service->name), l->service->line);
 	else if (line > 0)
-		log_warning("%s/main.cf line %u: %s: %s", l->dir, line, name, text);
+		tell("%s/main.cf line %u: %s: %s", l->dir, line, name, text);
 	else
-		log_warning("%s/main.cf: %s: %s", l->dir, name, text);
+		tell("%s/main.cf: %s: %s", l->dir, name, text);
+	if (l->refused != NULL)
+		(*l->refused)++;
 }
 
 struct span lint_value(const struct lint *l, const char *name)
@@ -82,9 +85,11 @@ static void look_at_service(const struct lint *base, const struct master_entry *
 				      span_skip(en->argv[i], (size_t)eq + 1));
 	}
 	lint_files(&l);
-	lint_choices(&l);
-	if (span_is(en->argv[0], "smtpd") || span_is(en->argv[0], "postscreen"))
-		lint_smtpd(&l);
+	if (l.refused == NULL) {
+		lint_choices(&l);
+		if (span_is(en->argv[0], "smtpd") || span_is(en->argv[0], "postscreen"))
+			lint_smtpd(&l);
+	}
 	conf_free(&l.conf);
 }
 
@@ -130,4 +135,25 @@ void lint_configuration(const struct control *c)
 	}
 	mastercf_free(&services);
 	arena_release(&a);
+}
+
+void lint_table_types(const struct control *c)
+{
+	struct arena a;
+	struct err e;
+	struct mastercf *services;
+	unsigned refused = 0;
+	struct lint l = { .dir = c->dir, .conf = c->conf, .a = &a, .refused = &refused };
+
+	arena_init(&a);
+	if (mastercf_load(c->dir, c->conf, &services, &e) != RC_OK)
+		die("%s", e.text);
+	l.services = services;
+	lint_files(&l);
+	for (size_t i = 0; i < services->n; i++)
+		look_at_service(&l, &services->entry[i]);
+	mastercf_free(&services);
+	arena_release(&a);
+	if (refused > 0)
+		die("%s/main.cf: the errors above must be repaired first", c->dir);
 }

@@ -14,6 +14,8 @@ struct lint {
 	const struct mastercf *services;
 	const struct master_entry *service; /* NULL: main.cf itself */
 	struct arena *a;
+	unsigned
+	    *refused; /* set: of tables, types that do not exist are errors, and nothing else is looked at */
 };
 
 /* Where the text of `name` stands: its line in main.cf, the line of the service, or no line for a default. */
@@ -32,5 +34,7 @@ void lint_choices(
 
 /* lint.c: all of them. */
 void lint_configuration(const struct control *c);
+/* Tables of types that do not exist: an error each. Dies when there is one. */
+void lint_table_types(const struct control *c);
 
 #endif

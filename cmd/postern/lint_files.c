@@ -107,7 +107,8 @@ static void look_at_word(const struct lint *l, const char *param, struct span wo
 					 "unknown table type \"" SPAN_FMT
 					 "\": \"postconf -m\" lists those that are",
 					 SPAN_ARG(type));
-			look_at_table(l, param, type, word);
+			if (l->refused == NULL)
+				look_at_table(l, param, type, word);
 			return;
 		}
 		if (!span_is(type, "proxy") && !span_is(type, "debug"))
@@ -209,5 +210,6 @@ void lint_files(const struct lint *l)
 		for (size_t i = 0; i < n; i++)
 			look_at_word(l, p->name, word[i]);
 	}
-	look_at_certificates(l);
+	if (l->refused == NULL)
+		look_at_certificates(l);
 }

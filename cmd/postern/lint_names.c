@@ -1,33 +1,6 @@
 /* cmd/postern/lint_names.c - values that are one of a few words, and the names of restrictions. */
 #include "lint.h"
 
-static const struct {
-	const char *param;
-	const char *words;
-	bool list; /* several of them */
-} choices[] = {
-	{ "inet_protocols", "all ipv4 ipv6", true },
-	{ "internal_mail_filter_classes", "bounce notify", true },
-	{ "lmtp_tls_security_level", "none may encrypt dane dane-only fingerprint verify secure", false },
-	{ "mailbox_delivery_lock", "fcntl flock dotlock", true },
-	{ "mynetworks_style", "host subnet class", false },
-	{ "notify_classes", "2bounce bounce data delay policy protocol resource software", true },
-	{ "smtp_address_preference", "any ipv4 ipv6", false },
-	{ "smtp_dns_support_level", "disabled enabled dnssec", false },
-	{ "smtp_host_lookup", "dns native", true },
-	{ "smtp_tls_loglevel", "0 1 2 3 4", false },
-	{ "smtp_tls_security_level", "none may encrypt dane dane-only fingerprint verify secure", false },
-	{ "smtpd_forbid_bare_newline", "yes no note normalize reject", false },
-	{ "smtpd_sasl_security_options",
-	  "noplaintext noactive nodictionary noanonymous forward_secrecy mutual_auth", true },
-	{ "smtpd_sasl_type", "cyrus dovecot", false },
-	{ "smtpd_tls_loglevel", "0 1 2 3 4", false },
-	{ "smtpd_tls_security_level", "none may encrypt", false },
-	{ "syslog_facility",
-	  "mail user daemon auth authpriv local0 local1 local2 local3 local4 local5 local6 local7", false },
-	{ "virtual_mailbox_lock", "fcntl flock dotlock", true },
-};
-
 static bool one_of(const char *words, struct span w)
 {
 	struct span rest = span_str(words), word;
@@ -38,15 +11,14 @@ static bool one_of(const char *words, struct span w)
 	return false;
 }
 
-static void look_at_choice(const struct lint *l, const char *param, const char *words, bool list)
+/* What would be refused was told before. */
+static void look_at_choice(const struct lint *l, const char *param)
 {
-	struct span *word;
-	size_t n = lint_words(l, param, &word);
+	struct conf_choice c;
 
-	for (size_t i = 0; i < n; i++)
-		if (!one_of(words, word[i]))
-			lint_say(l, param, "\"" SPAN_FMT "\" means nothing here: %s of %s", SPAN_ARG(word[i]),
-				 list ? "words" : "one", words);
+	if (!conf_choice(param, lint_value(l, param), &c) && !c.fatal)
+		lint_say(l, param, "\"" SPAN_FMT "\" means nothing here: %s of %s", SPAN_ARG(c.wrong),
+			 c.list ? "words" : "one", c.words);
 }
 
 /* ---- restrictions ---- */
@@ -134,11 +106,11 @@ static void look_at_restrictions(const struct lint *l, const char *param)
 
 void lint_choices(const struct lint *l)
 {
-	for (size_t i = 0; i < ARRAY_LEN(choices); i++)
-		if (lint_is_own(l, choices[i].param))
-			look_at_choice(l, choices[i].param, choices[i].words, choices[i].list);
-	for (const struct param *p = conf_params; p->name != NULL; p++)
+	for (const struct param *p = conf_params; p->name != NULL; p++) {
+		if (lint_is_own(l, p->name))
+			look_at_choice(l, p->name);
 		if (span_starts(span_str(p->name), SPAN("smtpd_")) &&
 		    span_ends(span_str(p->name), SPAN("_restrictions")) && lint_is_own(l, p->name))
 			look_at_restrictions(l, p->name);
+	}
 }

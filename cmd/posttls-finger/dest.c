@@ -1,8 +1,8 @@
 /* cmd/posttls-finger/dest.c - from "[inet:]domain[:port]" and "unix:path" to a connection, by MX as mail goes (RFC 5321 section 5.1). */
 #include "finger.h"
+#include "conf/ports.h"
 #include "log/log.h"
 #include "net/dns.h"
-#include "net/port.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -25,11 +25,11 @@ struct targets {
 
 static uint16_t port_of(const char *text)
 {
-	uint16_t port;
+	uint16_t n;
 
-	if (port_parse(span_str(text), &port) != RC_OK)
+	if (!port_parse(span_str(text), &n) || n == 0)
 		die("unknown service: %s/tcp", text);
-	return port;
+	return n;
 }
 
 void dest_parse(struct finger *f, const char *text)

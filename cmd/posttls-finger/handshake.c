@@ -43,9 +43,7 @@ void handshake_prepare(struct finger *f)
 {
 	struct err e;
 
-	if (tls_prepare(f->conf, &e) != RC_OK)
-		die("%s", e.text);
-	if ((f->ctx = tls_ctx_new(TLS_client_method(), &e)) == NULL)
+	if (tls_prepare(f->conf, &e) != RC_OK || (f->ctx = tls_ctx_new(TLS_client_method(), &e)) == NULL)
 		die("%s", e.text);
 	SSL_CTX_set_verify(f->ctx, SSL_VERIFY_NONE, NULL); /* judged below: a bad certificate is shown, too */
 	SSL_CTX_clear_mode(f->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE);

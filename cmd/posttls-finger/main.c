@@ -1,6 +1,6 @@
 /* cmd/posttls-finger/main.c - posttls-finger(1): what the TLS of a mail server is like. The lines go to stdout. */
 #include "finger.h"
-#include "net/port.h"
+#include "conf/ports.h"
 #include "log/log.h"
 #include "service/client.h"
 #include <signal.h>
@@ -249,6 +249,7 @@ static void parse(struct finger *f, struct later *l, int argc, char **argv)
 
 static void configure(struct finger *f, const struct later *l)
 {
+	struct err e;
 	f->conf = client_conf(NULL, "posttls-finger");
 	log_init(&(struct log_conf){ .service = "posttls-finger", .file_fd = -1, .to_stderr = true });
 	for (size_t i = 0; i < l->overrides; i++) {
@@ -260,7 +261,8 @@ static void configure(struct finger *f, const struct later *l)
 		conf_override(f->conf, span_trim(span_head(s, (size_t)eq)),
 			      span_trim(span_skip(s, (size_t)eq + 1)));
 	}
-	port_set_known(span_str(conf_str(f->conf, "known_tcp_ports")));
+	if (port_names_set(conf_str(f->conf, "known_tcp_ports"), &e) != RC_OK)
+		die("%s", e.text);
 	if (f->digest == NULL)
 		f->digest = conf_str(f->conf, "smtp_tls_fingerprint_digest");
 	f->ciphers = ciphers_of(f->conf, l->grade);

@@ -1,6 +1,7 @@
 /* conf/check.c - does every setting of main.cf fit its type, its bounds and a name that somebody reads? */
 #include "conf/conf_int.h"
 #include "conf/mastercf.h"
+#include "conf/ports.h"
 
 /* ---- one value ---- */
 
@@ -83,7 +84,8 @@ struct check {
 	void (*report)(void *arg, bool error, const char *text);
 	void *arg;
 	bool failed;
-	unsigned unused; /* so far; looking for what was meant costs time */
+	struct table *told; /* of undefined names: "FILE NAME" */
+	unsigned unused;    /* so far; looking for what was meant costs time */
 };
 
 #define SUGGESTIONS_MAX 100
@@ -139,6 +141,30 @@ static void check_remark(struct check *k, const char *file, struct span value, b
 	}
 }
 
+/* FILE: undefined parameter: NAME, once for each file. `own`: a service whose -o settings count, too, or NULL. */
+static void check_references(struct check *k, const char *file, struct span text, unsigned line,
+			     const struct master_entry *own)
+{
+	struct span name;
+
+	for (size_t pos = 0; conf_next_reference(text, &pos, &name);) {
+		struct span key =
+		    span_printf(&k->arena, "%s " SPAN_FMT, file, SPAN_ARG(span_head(name, 200)));
+		bool known = conf_param_find(name) != NULL || conf_entry(k->c, name) != NULL ||
+			     table_get(k->c->over, name) != NULL ||
+			     conf_names_service(k->names, name, NULL) || table_get(k->told, key) != NULL;
+
+		for (size_t j = 1; !known && own != NULL && j + 1 < own->argc; j++)
+			known = span_is(own->argv[j], "-o") && span_starts(own->argv[j + 1], name) &&
+				own->argv[j + 1].n > name.n && own->argv[j + 1].p[name.n] == '=';
+		if (known)
+			continue;
+		(void)table_set(k->told, key, k);
+		say(k, false, "%s: undefined parameter: " SPAN_FMT " (line %u)", file,
+		    SPAN_ARG(span_head(name, 100)), line);
+	}
+}
+
 static void check_bounds(struct check *k, const char *file, const struct param *p, const char *value,
 			 const char *fault, unsigned line)
 {
@@ -153,10 +179,27 @@ static void check_bounds(struct check *k, const char *file, const struct param *
 	say(k, true, "%s line %u: %s = %.100s: %s%s", file, line, p->name, value, fault, range);
 }
 
+/* Texts with a syntax of their own. */
+static const char *special_fault(struct check *k, const struct param *p, struct span value, struct err *e)
+{
+	struct span out;
+
+	if (strcmp(p->name, "known_tcp_ports") == 0)
+		return port_names_check(arena_cstr(&k->arena, value), e) == RC_OK ? NULL : e->text;
+	if (strcmp(p->name, "compatibility_level") != 0 ||
+	    conf_expand(k->c, span_printf(&k->arena, "${{" SPAN_FMT "} <level {1}}", SPAN_ARG(value)),
+			&k->arena, &out, e) == RC_OK)
+		return NULL;
+	return arena_printf(&k->arena, "%s = " SPAN_FMT ": a level like 3.6 expected", p->name,
+			    SPAN_ARG(span_head(value, 100)));
+}
+
 static void check_value(struct check *k, const char *file, const struct param *p, struct span value,
 			unsigned line)
 {
 	int64_t number_value;
+	struct conf_choice choice;
+	struct err e;
 	const char *fault = conf_typed_fault(p, value, &number_value);
 
 	if (fault != NULL &&
@@ -164,6 +207,11 @@ static void check_value(struct check *k, const char *file, const struct param *p
 		say(k, false, "%s line %u: %s is empty (%s); using the default", file, line, p->name, fault);
 	else if (fault != NULL)
 		check_bounds(k, file, p, arena_cstr(&k->arena, value), fault, line);
+	else if (!conf_choice(p->name, value, &choice) && choice.fatal)
+		say(k, true, "%s line %u: %s: \"" SPAN_FMT "\" is none of its words: %s", file, line, p->name,
+		    SPAN_ARG(span_head(choice.wrong, 100)), choice.words);
+	else if ((fault = special_fault(k, p, value, &e)) != NULL)
+		say(k, true, "%s line %u: %s", file, line, fault);
 	else if (p->state == PS_REFUSED && !span_is(value, conf_default(k->c, p)))
 		say(k, true, "%s line %u: %s is refused: %s", file, line, p->name, p->meaning);
 }
@@ -186,9 +234,12 @@ static void check_setting(struct check *k, const char *name, const char *raw, un
 		check_remark(k, k->c->file, span_str(raw), p->type != P_STR);
 	if (p != NULL && p->type == P_RAW)
 		return;
-	if (conf_expand(k->c, span_str(raw), &k->arena, &value, &e) != RC_OK)
+	if (conf_expand(k->c, span_str(raw), &k->arena, &value, &e) != RC_OK) {
 		say(k, true, "%s line %u: %.100s: %s", k->c->file, line, name, e.text);
-	else if (p != NULL)
+		return;
+	}
+	check_references(k, k->c->file, span_str(raw), line, NULL);
+	if (p != NULL)
 		check_value(k, k->c->file, p, value, line);
 }
 
@@ -223,6 +274,8 @@ static void check_service(struct check *k, const char *file, const struct master
 		value = span_skip(en->argv[j], (size_t)eq + 1);
 		check_name(k, file, name, value, en->line);
 		p = conf_param_find(name);
+		if (p == NULL || p->type != P_RAW)
+			check_references(k, file, value, en->line, en);
 		if (p != NULL && p->type != P_RAW && span_chr(value, '$') < 0)
 			check_value(k, file, p, value, en->line);
 	}
@@ -239,6 +292,7 @@ enum rc conf_check(const struct conf *c, void (*report)(void *arg, bool error, c
 	if (mastercf_load(c->dir, c, &services, NULL) != RC_OK)
 		services = NULL; /* unreadable here and now: names of services are then taken on trust */
 	k.names = conf_names_new(c, services);
+	k.told = table_new();
 	for (size_t i = 0; i < c->warnings; i++)
 		report(arg, false, c->warning[i]);
 	for (size_t pos = 0; conf_next(c, &pos, &name, &raw, &line);)
@@ -249,6 +303,7 @@ enum rc conf_check(const struct conf *c, void (*report)(void *arg, bool error, c
 	for (size_t i = 0; services != NULL && i < services->n; i++)
 		check_service(&k, arena_printf(&k.arena, "%s/master.cf", c->dir), &services->entry[i]);
 	conf_names_free(&k.names);
+	table_free(&k.told, NULL);
 	mastercf_free(&services);
 	arena_release(&k.arena);
 	return k.failed ? RC_SYNTAX : RC_OK;

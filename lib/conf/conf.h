@@ -83,6 +83,15 @@ const char *conf_transport_str(const struct conf *c, const char *transport, cons
 MUST_CHECK enum rc conf_check(const struct conf *c, void (*report)(void *arg, bool error, const char *text),
 			      void *arg);
 
+/* Values that are one of a few words (choices.c). False: `value` has a word that `name` does not know; *out tells. */
+struct conf_choice {
+	struct span wrong; /* the word */
+	const char *words; /* those that are known, with blanks between them */
+	bool list;	   /* several may stand together */
+	bool fatal;	   /* a configuration with it is refused */
+};
+bool conf_choice(const char *name, struct span value, struct conf_choice *out);
+
 /* A list of words separated by commas and white space; { } keeps a word together (braces removed). "" has none.
  * Elements of the form /file/name are replaced by the words of that file when `files` is true. */
 MUST_CHECK enum rc conf_words(struct span text, bool files, struct arena *a, struct span **words, size_t *n,

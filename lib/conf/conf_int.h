@@ -93,6 +93,8 @@ struct conf_names *conf_names_new(const struct conf *c, const struct mastercf *s
 void conf_names_free(struct conf_names **n);
 /* Does a setting, a default, a service or a table refer to `name`? */
 bool conf_names_used(const struct conf_names *n, struct span name);
+/* Every $name, ${name and $(name in `text`, however deep; *pos starts at 0. */
+bool conf_next_reference(struct span text, size_t *pos, struct span *name);
 /* Is it <service><suffix> of a service in master.cf? Then *def (may be NULL) becomes its default. */
 bool conf_names_service(const struct conf_names *n, struct span name, const char **def);
 

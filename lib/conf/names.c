@@ -17,22 +17,34 @@ static void refer(struct conf_names *k, struct span name)
 	(void)table_set(k->referred, name, k);
 }
 
-/* Every $name, ${name and $(name in `text`, however deep. */
-static void refer_names(struct conf_names *k, struct span text)
+bool conf_next_reference(struct span text, size_t *pos, struct span *name)
 {
-	for (size_t i = 0; i + 1 < text.n; i++) {
+	for (size_t i = *pos; i + 1 < text.n; i++) {
 		size_t from = i + 1, n;
 
 		if (text.p[i] != '$')
 			continue;
-		while (from < text.n &&
-		       (text.p[from] == '{' || text.p[from] == '(' || ascii_isspace(text.p[from])))
+		if (text.p[from] == '{' || text.p[from] == '(') /* a second one begins a comparison */
+			from++;
+		while (from < text.n && ascii_isspace(text.p[from]))
 			from++;
 		for (n = from; n < text.n && conf_name_char(text.p[n]); n++)
 			;
-		if (n > from)
-			refer(k, span_make(text.p + from, n - from));
+		if (n == from)
+			continue;
+		*pos = i + 1;
+		*name = span_make(text.p + from, n - from);
+		return true;
 	}
+	return false;
+}
+
+static void refer_names(struct conf_names *k, struct span text)
+{
+	struct span name;
+
+	for (size_t pos = 0; conf_next_reference(text, &pos, &name);)
+		refer(k, name);
 }
 
 /* Every "TYPE:NAME" in `text` of the types that may have their parameters in main.cf. */

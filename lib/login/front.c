@@ -36,7 +36,6 @@ static void prepare_tls(const struct conf *c)
 	struct tls_server_conf t = { .ticket_service = service_name(),
 				     .protocols = TLS_PROTOCOLS,
 				     .ciphers = "medium",
-				     .eecdh = "auto",
 				     .alpn = login_set.conf->protocol };
 	static char chain[16];
 	struct err e;

@@ -38,11 +38,19 @@ enum rc map_driver_find(struct span type, const struct map_driver **out, const c
 }
 
 static struct list broken_maps; /* not opened */
+static bool fatal;		/* daemon_table_open_error_is_fatal */
+
+void map_failures_are_fatal(bool yes)
+{
+	fatal = yes;
+}
 
 /* A map that cannot be used stays in its place and says so at every look-up, so that mail is deferred, not
  * lost. */
 static enum rc broken(struct map *m, enum rc rc, const struct err *e)
 {
+	if (fatal)
+		die("%s", e->text);
 	m->drv = &map_fail;
 	m->broken = xstrdup(e->text);
 	if (m->depth == 0) {

@@ -106,6 +106,8 @@ size_t map_types(const char **out, size_t max);
 /* From now on "proxy:" tables and servers (tcp: socketmap: memcache:, databases) are asked of service `proxymap` through the
  * service frame, and with `files` all others that are not in memory once read. */
 void map_set_remote(bool files);
+/* daemon_table_open_error_is_fatal: a table that cannot be opened ends the process. map_set_remote() reads the parameter. */
+void map_failures_are_fatal(bool yes);
 /* Looks at the files of all open tables once a second, and lets the process retire (service_retire()) when one has
  * changed: sessions go on with what they began with, new ones are for a fresh process. A table that could not be opened
  * is tried again so, too, every ten seconds, for only a fresh process may open it. Call it in start(). `rpath`: the

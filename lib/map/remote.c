@@ -24,6 +24,7 @@ static enum rc ask(uint16_t type, const void *request, void *reply, struct arena
 
 void map_set_remote(bool files)
 {
+	map_failures_are_fatal(conf_bool(service_conf(), "daemon_table_open_error_is_fatal"));
 	map_remote_via(ask, files);
 }
 

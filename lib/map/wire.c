@@ -1,7 +1,7 @@
 /* map/wire.c - connections to tables that are servers. */
 #include "map/wire.h"
 #include "base/list.h"
-#include "net/port.h"
+#include "conf/ports.h"
 #include "task/task.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -362,7 +362,7 @@ static enum rc connect_inet(const struct wire *w, struct wire_conn *c, struct er
 	const char *port = w->port;
 	uint16_t known;
 
-	if (port_parse(span_str(w->port), &known) == RC_OK) {
+	if (port_parse(span_str(w->port), &known)) {
 		snprintf(number, sizeof number, "%u", known);
 		port = number;
 	}

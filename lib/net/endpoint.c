@@ -1,8 +1,8 @@
 /* net/endpoint.c - see endpoint.h. */
 #include "net/endpoint.h"
+#include "conf/ports.h"
 #include "net/conn.h"
 #include "net/dns.h"
-#include "net/port.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +25,7 @@ static enum rc parse_inet(struct span text, struct endpoint *out, struct err *e)
 	struct span host = colon >= 0 ? span_head(text, (size_t)colon) : SPAN("");
 	struct span port = colon >= 0 ? span_skip(text, (size_t)colon + 1) : text;
 
-	if (text.n >= NAME_MAX_BYTES - INET_TEXT_MAX || port_parse(port, &out->port) != RC_OK)
+	if (text.n >= NAME_MAX_BYTES - INET_TEXT_MAX || !port_parse(port, &out->port) || out->port == 0)
 		return err_set(e, RC_SYNTAX, "bad host or port: " SPAN_FMT, SPAN_ARG(text));
 	if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
 		host = span_make(host.p + 1, host.n - 2);

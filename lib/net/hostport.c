@@ -1,6 +1,7 @@
 /* net/hostport.c - see hostport.h. */
 #include "net/hostport.h"
-#include "net/port.h"
+#include "conf/ports.h"
+#include <stdio.h>
 #include <string.h>
 
 /* Takes "[...]" or what stands before the last ":" off *rest. */
@@ -28,6 +29,7 @@ enum rc hostport_lookup(const char *text, const struct hostport_want *want, stru
 				  .ai_flags = want->listen ? AI_PASSIVE : 0 };
 	struct span rest = span_str(text), host_text;
 	char host[256], port[64];
+	uint16_t number;
 
 	if (!split_host(&rest, &host_text))
 		return err_set(e, RC_SYNTAX, "%s: not host:port", text);
@@ -44,10 +46,10 @@ enum rc hostport_lookup(const char *text, const struct hostport_want *want, stru
 	if (rest.n == 0 || span_cstr(host_text, host, sizeof host) != RC_OK ||
 	    span_cstr(rest, port, sizeof port) != RC_OK)
 		return err_set(e, RC_SYNTAX, "%s: not host:port", text);
-	uint16_t known;
-
-	if (port_parse(rest, &known) == RC_OK)
-		snprintf(port, sizeof port, "%u", known);
+	if (!port_parse(rest, &number) && strspn(port, "0123456789") == strlen(port))
+		return err_set(e, RC_SYNTAX, "%s: bad port number", text);
+	if (port_parse(rest, &number))
+		snprintf(port, sizeof port, "%u", (unsigned)number);
 	int failed = getaddrinfo(host_text.n > 0 ? host : NULL, port, &hints, out);
 	if (failed != 0)
 		return err_set(e, RC_NOTFOUND, "%s: %s", text, gai_strerror(failed));

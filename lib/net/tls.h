@@ -13,7 +13,6 @@ struct tls_server_conf {
 	const char *ticket_service; /* session tickets are bound to it */
 	const char *protocols;	    /* "!SSLv2, !SSLv3", ">=TLSv1.2": smtpd_tls_protocols syntax */
 	const char *ciphers;	    /* OpenSSL list or grade: "medium", "high" */
-	const char *eecdh;	    /* "auto" or curve names */
 	bool ask_ccert, require_ccert;
 	const char *ca_file, *ca_path;	/* loaded in prepare(), before the sandbox; NULL none */
 	int verify_depth;		/* 0: OpenSSL's */
@@ -24,11 +23,11 @@ struct tls_server_conf {
 	const char *alpn; /* "smtp", "imap", "pop3": another ALPN offer is refused with
 			     no_application_protocol (ALPACA); no offer passes */
 };
+/* Call in prepare(), before tls_server_new() and tls_client_new(): loads OpenSSL's files and error strings while they can
+ * be opened, and reads what holds for all TLS of a process: tls_config_file, tls_config_name, tls_ssl_options,
+ * tls_eecdh_auto_curves, tls_ffdhe_auto_groups, tls_session_ticket_cipher, tls_wildcard_matches_multiple_labels. `c` NULL:
+ * OpenSSL's defaults. errors   RC_SYNTAX a configuration file that was asked for cannot be loaded */
 struct conf;
-/* Call in prepare(), before tls_server_new() and tls_client_new() (loads OpenSSL's files and error strings
- * while they can be opened). What main.cf says of the library itself holds for every context of the process:
- * tls_config_file, tls_config_name, tls_ssl_options, tls_session_ticket_cipher, tls_wildcard_matches_multiple_labels;
- * `c` NULL: their defaults. errors RC_SYNTAX a value that is none, a file that OpenSSL refuses */
 MUST_CHECK enum rc tls_prepare(const struct conf *c, struct err *e);
 /* In prepare(): reads ca_file. The certificate is asked for when the first client comes, and looked at again
  * at most once a second, so that a renewed one is used at once. Strings in `c` must live as long as the

@@ -50,8 +50,7 @@ static bool name_matches(X509 *cert, struct span name)
 {
 	/* ".example.com" is OpenSSL's syntax for any subdomain, too. */
 	unsigned flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
-			 (tls_library.multiple_labels ? X509_CHECK_FLAG_MULTI_LABEL_WILDCARDS : 0);
-
+			 (tls_setup.wildcards ? X509_CHECK_FLAG_MULTI_LABEL_WILDCARDS : 0);
 	return name.n > 0 && X509_check_host(cert, name.p, name.n, flags, NULL) == 1;
 }
 

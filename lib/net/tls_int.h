@@ -9,6 +9,15 @@
 
 #define TLS_KEYS_MAX 4 /* certificates of different key types under one configuration name */
 
+/* ---- tls_setup.c: what holds for the whole process ---- */
+struct tls_setup {
+	uint64_t options;		 /* SSL_OP_... of tls_ssl_options */
+	const char *groups;		 /* for key exchange, in OpenSSL's syntax; NULL: OpenSSL's own */
+	const EVP_CIPHER *ticket_cipher; /* NULL: no session tickets */
+	bool wildcards;			 /* "*" of a certificate stands for several labels */
+};
+extern struct tls_setup tls_setup;
+
 /* ---- tls_key.c ---- */
 /* A key that has only the public half of `cert`; the private operations are asked of tlsmgr under
  * `generation`. NULL for kinds of keys that cannot be used so. */
@@ -31,15 +40,6 @@ void tls_certs_init(struct tls_certs *c, const char *chain, SSL_CTX *(*make)(voi
 		    void *owner);
 /* A context to use now, with a reference of the caller's. Waits for tlsmgr. */
 MUST_CHECK enum rc tls_certs_get(struct tls_certs *c, SSL_CTX **out, deadline_t d, struct err *e);
-
-/* ---- tls_library.c: set by tls_prepare() ---- */
-#define TLS_TICKET_KEY 32 /* bytes of a ticket key that the cipher may use */
-extern struct tls_library {
-	uint64_t options; /* SSL_OP_ bits of every context */
-	const EVP_CIPHER *ticket_cipher;
-	bool no_tickets;
-	bool multiple_labels; /* "*.example" stands for a.b.example, too */
-} tls_library;
 
 /* ---- tls_common.c ---- */
 SSL_CTX *tls_ctx_new(const SSL_METHOD *method, struct err *e); /* options and modes that all contexts share */

@@ -10,7 +10,7 @@
 #include <openssl/evp.h>
 
 #define TICKET_NAME	16
-#define TICKET_AES	TLS_TICKET_KEY
+#define TICKET_AES	32
 #define TICKET_MAC	32
 #define TICKET_BYTES	(TICKET_NAME + TICKET_AES + TICKET_MAC) /* ipc/proto.h, struct tls_ticket_keys_reply */
 #define TICKET_RETRY_MS 60000
@@ -88,7 +88,7 @@ static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
 			return 0;
 		memcpy(name, t->current, TICKET_NAME);
 		random_bytes(iv, 16);
-		return EVP_EncryptInit_ex(cipher, tls_library.ticket_cipher, NULL, t->current + TICKET_NAME,
+		return EVP_EncryptInit_ex(cipher, tls_setup.ticket_cipher, NULL, t->current + TICKET_NAME,
 					  iv) == 1 &&
 			       set_mac(mac, t->current + TICKET_NAME + TICKET_AES) == 1
 			   ? 1
@@ -99,7 +99,7 @@ static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
 	const unsigned char *key = now ? t->current : t->previous;
 	if (!now && !before)
 		return 0;
-	if (EVP_DecryptInit_ex(cipher, tls_library.ticket_cipher, NULL, key + TICKET_NAME, iv) != 1 ||
+	if (EVP_DecryptInit_ex(cipher, tls_setup.ticket_cipher, NULL, key + TICKET_NAME, iv) != 1 ||
 	    set_mac(mac, key + TICKET_NAME + TICKET_AES) != 1)
 		return -1;
 	return now ? 1 : 2;
@@ -197,18 +197,6 @@ static const char *cipher_list(const char *ciphers)
 	return ciphers;
 }
 
-/* tls_eecdh_auto_curves has blanks or commas between names, OpenSSL wants colons. A name it does not know:
- * its own list. */
-static void set_groups(SSL_CTX *ctx, const char *list)
-{
-	char *groups = xstrdup(list);
-	for (char *p = groups; *p != '\0'; p++)
-		if (ascii_isspace(*p) || *p == ',')
-			*p = ':';
-	(void)SSL_CTX_set1_groups_list(ctx, groups);
-	free(groups);
-}
-
 static SSL_CTX *make_ctx(void *owner, struct err *e)
 {
 	struct tls_server *t = owner;
@@ -246,8 +234,6 @@ static SSL_CTX *make_ctx(void *owner, struct err *e)
 		SSL_CTX_free(ctx);
 		return NULL;
 	}
-	if (c->eecdh != NULL && strcmp(c->eecdh, "auto") != 0 && c->eecdh[0] != '\0')
-		set_groups(ctx, c->eecdh);
 	ERR_clear_error();
 	return ctx;
 }
@@ -257,6 +243,7 @@ enum rc tls_server_new(const struct tls_server_conf *c, struct tls_server **out,
 	struct tls_server *t = xcalloc(1, sizeof *t);
 	enum rc rc = RC_OK;
 	t->conf = *c;
+	t->conf.no_tickets |= tls_setup.ticket_cipher == NULL || (tls_setup.options & SSL_OP_NO_TICKET) != 0;
 	tls_certs_init(&t->certs, c->chain, make_ctx, t);
 	if ((c->ca_file != NULL && c->ca_file[0] != '\0') || (c->ca_path != NULL && c->ca_path[0] != '\0')) {
 		t->trusted = X509_STORE_new();
@@ -301,7 +288,7 @@ enum rc tls_server_start(struct tls_server *t, struct stream *s, struct tls_info
 		return rc;
 	}
 	SSL_set_accept_state(ssl);
-	if (!t->have_current || t->conf.no_tickets || tls_library.no_tickets) {
+	if (!t->have_current || t->conf.no_tickets) {
 		SSL_set_options(ssl, SSL_OP_NO_TICKET);
 		SSL_set_num_tickets(ssl, 0);
 	}

@@ -1,8 +1,8 @@
 /* service/service.c - service_main(): the steps of service.h in their order. */
 #include "service/service.h"
+#include "conf/ports.h"
 #include "ipc/ask.h"
 #include "log/log.h"
-#include "net/port.h"
 #include "service/frame.h"
 #include "service/logsetup.h"
 #include <fcntl.h>
@@ -31,7 +31,8 @@ static void load_configuration(struct span *overrides, size_t n)
 			die("bad -o setting: " SPAN_FMT, SPAN_ARG(overrides[i]));
 		conf_override(frame.conf, span_trim(name), span_trim(rest));
 	}
-	port_set_known(span_str(conf_str(frame.conf, "known_tcp_ports")));
+	if (port_names_set(conf_str(frame.conf, "known_tcp_ports"), &e) != RC_OK)
+		die("%s", e.text);
 	frame.queue_prefix = conf_str(frame.conf, "queue_directory");
 }
 

@@ -89,10 +89,7 @@ smtp_tls_session_cache_database = btree:/nowhere/cache
      'smtpd_recipient_restrictions: unknown restriction "permit_mynetwork"; did you mean permit_mynetworks?'),
     ("smtpd_sender_restrictions = reject_unknown_sender_domian\n", 'unknown restriction "reject_unknown_sender_domian"; did you mean reject_unknown_sender_domain?'),
     ("smtpd_helo_restrictions = reject_invalid_helo_host\n", "did you mean reject_invalid_helo_hostname?"),
-    ("smtpd_tls_security_level = yes\n", 'smtpd_tls_security_level: "yes" means nothing here: one of none may encrypt'),
-    ("smtp_tls_security_level = opportunistic\n", '"opportunistic" means nothing here'),
-    ("inet_protocols = ipv4, ip6\n", 'inet_protocols: "ip6" means nothing here: words of all ipv4 ipv6'),
-    ("notify_classes = resource, sofware\n", '"sofware" means nothing here'),
+    ("smtpd_tls_loglevel = high\n", 'smtpd_tls_loglevel: "high" means nothing here: one of 0 1 2 3 4'),
     ("mydestinaton = a\n", "main.cf: unused parameter: mydestinaton=a (line 10; did you mean mydestination?)"),
 ])
 def test_main_cf(base, certs, main, want):
@@ -111,7 +108,7 @@ def test_main_cf(base, certs, main, want):
      "master.cf line 2: service submission: smtpd_recipient_restrictions: nothing keeps strangers"),
     ("smtps inet n - n - - smtpd -o smtpd_tls_wrappermode=yes -o smtpd_tls_cert_file=/nowhere/x\n", "service smtps: smtpd_tls_cert_file: /nowhere/x: No such file"),
     ("x inet n - n - - smtpd -o smtpd_client_restrictions=permit_mynetwork,reject\n", "service x: smtpd_client_restrictions: unknown restriction"),
-    ("x inet n - n - - smtpd -o smtpd_tls_security_level=must\n", 'smtpd_tls_security_level: "must" means nothing here'),
+    ("x inet n - n - - smtpd -o smtpd_tls_loglevel=high\n", 'service x: smtpd_tls_loglevel: "high" means nothing here'),
 ])
 def test_master_cf(base, line, want):
     found = check(base, "", GOOD + line)
@@ -127,6 +124,7 @@ def test_stale_index(base):
 
 def test_errors_end_it(base):
     assert any("main.cf line 10: biff = maybe: yes or no expected" in l for l in check(base, "biff = maybe\n", status=1))
+    assert any('main.cf line 10: inet_protocols: "ip6" is none of its words: all ipv4 ipv6' in l for l in check(base, "inet_protocols = ipv4, ip6\n", status=1))
     assert any("master.cf line 2: 2 of 8 columns" in l for l in check(base, "", GOOD + "a b\n", status=1))
     assert any("smtpd_timeout = soon: time expected" in l for l in check(base, "", "smtp inet n - n - - smtpd -o smtpd_timeout=soon\n", status=1))
 

@@ -1,8 +1,10 @@
 """postconf(1) shows and changes main.cf and master.cf as Postfix 3.7 does, except for what carries our own names."""
+import functools
 import json
 import os
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -43,6 +45,23 @@ verylongservicename-andmore unix - n n - - pipe flags=DRhu user=vmail argv=/usr/
 """
 
 
+LOOKS = [["-n"], ["-nf"], ["-nx"], ["-nh"], ["-nH"], ["-M"], ["-Mf"], ["-M", "smtp/inet", "nosuch"],
+         ["-M", "*/unix"], ["-C", "user"], ["-n", "-o", "relayhost=z", "-o", "virtual_maps=q"],
+         ["mydestination", "nosuch", "biff"], ["-h", "myhostname", "mydomain"], ["-l"], ["-A"],
+         ["-F"], ["-FH"], ["-Ff"], ["-F", "*/*/chroot"], ["-F", "smtp/inet", "nosuch"], ["-F", "smtp/inet/nosuch"], ["-Fx"],
+         ["-P"], ["-Ph"], ["-PH"], ["-Pf"], ["-Px"], ["-P", "smtp"], ["-P", "smtp/inet/x1", "*/unix"], ["-P", "-o", "x1=q"],
+         ["-Mx"], ["-M", "a/b/c"], ["-P", "a/b/c/d"], ["-M", "-P"], ["-e", "-X"], ["-d", "-n"], ["-Mh"], ["-M", "-n"],
+         ["-FX", "smtp/inet/chroot"], ["-P#", "smtp/inet/x1"], ["-T", "run-version"], ["-T", "nosuch"]]
+# Mistakes of the command line, and questions whose answer has a warning: the same words on standard error, too.
+SAID = [["-C", "nosuch"], ["-o", "x"], ["-o", "=x"], ["-b", "-M"], ["-e"], ["-X"], ["-#"], ["-e", "-n", "x=1"], ["-h", "-e", "x=1"], ["-x", "-e", "x=1"],
+        ["-f", "-X", "y"], ["-e", "-d", "x=1"], ["-X", "-o", "a=b", "x"], ["-e", "-X"], ["-#X", "a"], ["-#", "a=b"], ["-X", "x=1"], ["-h", "x=1"],
+        ["-Me"], ["-MX"], ["-M#"], ["-PX"], ["-P#"], ["-Me", "-h", "smtp/inet=x"], ["-Fe", "-x", "smtp/inet/chroot=y"], ["-M", "-F"], ["-t", "-b"],
+        ["-l", "-f"], ["-l", "-M"], ["-a", "-d"], ["-A", "-e"], ["-m", "-n"], ["-l", "-o", "a=b"], ["-T", "run-version", "-d"], ["-e", "-l"], ["-b", "-l"],
+        ["-b", "-e"], ["-F", "/inet"], ["-P", "/"], ["-M", "smtp/inet/x"], ["-M", "*/nosuch"], ["-F", "x"], ["-P", "nosuch/inet"], ["-h", "nosuch", "biff"],
+        ["-n", "-h"], ["biff"], [""], ["-"]]
+DEFAULTS = [["-d"], ["-df"], [], ["-f"], ["-C", "service"], ["-d", "-C", "builtin"]]
+
+
 def run(program, *args, check=None):
     p = subprocess.run([program, *args], capture_output=True, text=True, timeout=30, check=False)
     if check is not None:
@@ -50,37 +69,86 @@ def run(program, *args, check=None):
     return p
 
 
+@functools.lru_cache(maxsize=None)
+def has_debian():
+    return os.access(THEIRS, os.X_OK) and "3.7." in run(THEIRS, "-dh", "mail_version").stdout
+
+
 def debian():
-    if not os.access(THEIRS, os.X_OK) or "3.7." not in run(THEIRS, "-dh", "mail_version").stdout:
+    if not has_debian():
         pytest.skip("postfix 3.7 is not installed: nothing to compare with")
     return THEIRS
 
 
-@pytest.fixture
-def conf(tmp_path):
-    (tmp_path / "main.cf").write_text(MAIN)
-    (tmp_path / "master.cf").write_text(MASTER)
-    return tmp_path
+def at_once(calls):
+    """Runs all of [(key, program, args)], several at a time, for most of their time is spent in being started (and the other one sleeps for a second
+    before it ends with an error): {key: result}."""
+    with ThreadPoolExecutor(6) as pool:
+        return dict(zip([c[0] for c in calls], pool.map(lambda c: run(c[1], *c[2]), calls)))
 
 
-@pytest.mark.parametrize("args", [["-n"], ["-nf"], ["-nx"], ["-nh"], ["-nH"], ["-M"], ["-Mf"], ["-M", "smtp/inet", "nosuch"],
-                                  ["-M", "*/unix"], ["-C", "user"], ["-n", "-o", "relayhost=z", "-o", "virtual_maps=q"],
-                                  ["mydestination", "nosuch", "biff"], ["-h", "myhostname", "mydomain"], ["-l"], ["-A"],
-                                  ["-F"], ["-FH"], ["-Ff"], ["-F", "*/*/chroot"], ["-F", "smtp/inet", "nosuch"], ["-F", "smtp/inet/nosuch"], ["-Fx"],
-                                  ["-P"], ["-Ph"], ["-PH"], ["-Pf"], ["-Px"], ["-P", "smtp"], ["-P", "smtp/inet/x1", "*/unix"], ["-P", "-o", "x1=q"],
-                                  ["-Mx"], ["-M", "a/b/c"], ["-P", "a/b/c/d"], ["-M", "-P"], ["-e", "-X"], ["-d", "-n"], ["-Mh"], ["-M", "-n"],
-                                  ["-FX", "smtp/inet/chroot"], ["-P#", "smtp/inet/x1"], ["-T", "run-version"], ["-T", "nosuch"]], ids=" ".join)
-def test_same_output_for_one_main_cf(conf, args):
-    theirs = run(debian(), "-c", str(conf), *args)
-    ours = run(OURS, "-c", str(conf), *args)
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory):
+    d = tmp_path_factory.mktemp("conf")
+    (d / "main.cf").write_text(MAIN)
+    (d / "master.cf").write_text(MASTER)
+    return d
+
+
+@pytest.fixture(scope="module")
+def looked(conf):
+    """What both say to every question of LOOKS."""
+    return at_once([((who, *args), who, ["-c", str(conf), *args]) for args in LOOKS + SAID + DEFAULTS for who in (debian(), OURS)])
+
+
+@pytest.mark.parametrize("args", LOOKS, ids=" ".join)
+def test_same_output_for_one_main_cf(looked, args):
+    theirs, ours = (looked[(who, *args)] for who in (debian(), OURS))
     assert ours.stdout == theirs.stdout
     assert ours.returncode == theirs.returncode
 
 
-@pytest.mark.parametrize("args", [["-d"], ["-df"], [], ["-f"], ["-C", "service"], ["-d", "-C", "builtin"]], ids=" ".join)
-def test_same_defaults(conf, args):
-    theirs = run(debian(), "-c", str(conf), *args)
-    ours = run(OURS, "-c", str(conf), *args)
+def words_said(p):
+    """What is said, without the line and the name that was meant, which are ours; Debian's undefined and unused names come in no particular order."""
+    lines = [re.sub(r" \(line \d+.*\)$", "", l.removeprefix("/usr/sbin/")) for l in p.stderr.splitlines()]
+    return sorted(l for l in lines if "will be removed" not in l and "not allowed" not in l and (p.returncode == 0 or ": fatal: " in l))
+
+
+@pytest.mark.parametrize("args", SAID, ids=" ".join)
+def test_same_words_about_mistakes(looked, args):
+    theirs, ours = (looked[(who, *args)] for who in (debian(), OURS))
+    assert (words_said(ours), ours.stdout, ours.returncode) == (words_said(theirs), theirs.stdout, theirs.returncode)
+
+
+def test_defaults_need_no_main_cf(tmp_path):
+    for args in (["-d", "biff"], ["-dx", "smtpd_timeout"], ["-dh", "relayhost"]):
+        theirs, ours = (run(who, "-c", str(tmp_path), *args) for who in (debian(), OURS))
+        assert (words_said(ours), ours.stdout, ours.returncode) == (words_said(theirs), theirs.stdout, theirs.returncode)
+
+
+LEVEL_NAMES = ["append_dot_mydomain", "smtputf8_enable", "mynetworks_style", "relay_domains", "smtpd_relay_restrictions", "smtpd_tls_fingerprint_digest",
+               "smtp_tls_fingerprint_digest", "lmtp_tls_fingerprint_digest", "smtpd_relay_before_recipient_restrictions", "respectful_logging"]
+
+
+def test_same_effects_of_compatibility_level(tmp_path):
+    calls = []
+    for level in ("0", "1", "2", "3.5", "3.6", "3.6.1", "3.10", "4"):
+        d = tmp_path / level
+        d.mkdir()
+        (d / "main.cf").write_text(f"compatibility_level = {level}\nmyhostname = mail.example.org\n")
+        (d / "master.cf").write_text("smtp inet n - - - - smtpd\n")
+        calls += [((level, who), who, ["-c", str(d), "-x", *LEVEL_NAMES]) for who in (debian(), OURS)]
+    said = at_once(calls)
+    for level in {c[0][0] for c in calls}:
+        assert said[(level, OURS)].stdout == said[(level, debian())].stdout, level
+    # Since 3.11 TLS is tried by default; the level stands for that, too.
+    for level, expected in (("3.6", ""), ("3.10", ""), ("3.11", "may"), ("4", "may")):
+        assert run(OURS, "-c", str(tmp_path / "0"), "-xh", "-o", f"compatibility_level={level}", "smtp_tls_security_level").stdout.strip() == expected
+
+
+@pytest.mark.parametrize("args", DEFAULTS, ids=" ".join)
+def test_same_defaults(looked, args):
+    theirs, ours = (looked[(who, *args)] for who in (debian(), OURS))
     assert ours.returncode == theirs.returncode == 0
 
     def settings(p):  # a folded value continues on indented lines
@@ -98,41 +166,70 @@ def sets():
     return sorted(found) or [None]
 
 
+SET_LOOKS = (["-n"], ["-nfx"], ["-Mfx"], ["-F"], ["-Pfx"])
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    calls = []
+    for name in sets():
+        if name is None:
+            pytest.skip("the collection of real configurations is not here")
+        d = tmp_path_factory.mktemp("set")
+        for f in ("main.cf", "master.cf"):
+            with open(os.path.join(SETS, name, f), "rb") as src:
+                (d / f).write_bytes(src.read())
+        calls += [((name, who, *args), who, ["-c", str(d), *args]) for args in SET_LOOKS for who in (debian(), OURS)]
+    return at_once(calls)
+
+
 @pytest.mark.parametrize("name", sets())
-def test_same_output_for_real_configurations(name, tmp_path):
-    if name is None:
-        pytest.skip("the collection of real configurations is not here")
-    for f in ("main.cf", "master.cf"):
-        with open(os.path.join(SETS, name, f), "rb") as src:
-            (tmp_path / f).write_bytes(src.read())
+def test_same_output_for_real_configurations(real, name):
     own = re.compile(r"/var/lib/postern|\bPostern\b|(?<=postconf )\d+")
-    for args in (["-n"], ["-nfx"], ["-Mfx"], ["-F"], ["-Pfx"]):
-        theirs = run(debian(), "-c", str(tmp_path), *args)
-        ours = run(OURS, "-c", str(tmp_path), *args)
+
+    def common(p):  # $data_directory, $mail_name and $process_id (in debugger_command) differ
+        return own.sub(lambda m: {"/": "/var/lib/postfix", "P": "Postfix"}.get(m.group()[0], "PID"), p.stdout)
+    for args in SET_LOOKS:
+        theirs, ours = (real[(name, who, *args)] for who in (debian(), OURS))
         assert ours.returncode == theirs.returncode
         if theirs.returncode == 0:
-            # $data_directory, $mail_name and $process_id (in debugger_command) differ
-            def common(p):
-                return own.sub(lambda m: {"/": "/var/lib/postfix", "P": "Postfix"}.get(m.group()[0], "PID"), p.stdout)
             assert common(ours) == common(theirs)
 
 
 EDIT = "relayhost = a\n  b,\n# c\n\n   d\nuser_x= 1\n#mydomain = x\nmydestination = $user_x\nx = 1\n# in\n  2\nx=3\nlast = 1\n"
 
 
-@pytest.mark.parametrize("args", [["relayhost=z"], ["-e", "x =  y  z ", "new=1"], ["-X", "x", "relayhost"], ["-#", "x", "relayhost"],
-                                  ["-e", "foo"], ["-e", "=x"], ["a b=c"], ["-X", "x=1"], ["mydomain=q"], ["x="],
-                                  ["-e", "x=1", "x=2"], ["-X", "nosuch"], ["-e", "a=1\nb=2"]], ids=repr)
-def test_same_edits(tmp_path, args):
+EDITS = [["relayhost=z"], ["-e", "x =  y  z ", "new=1"], ["-X", "x", "relayhost"], ["-#", "x", "relayhost"],
+         ["-e", "foo"], ["-e", "=x"], ["a b=c"], ["-X", "x=1"], ["mydomain=q"], ["x="],
+         ["-e", "x=1", "x=2"], ["-X", "nosuch"], ["-e", "a=1\nb=2"]]
+
+
+def edited(base, args_list, main, master):
+    """Every list of arguments by both, each in a directory of its own: {(program, args): (directory, exit status)}"""
+    calls = []
+    for n, args in enumerate(args_list):
+        for who in (debian(), OURS):
+            d = base / f"{n}-{'theirs' if who == THEIRS else 'ours'}"
+            d.mkdir()
+            (d / "main.cf").write_text(main)
+            (d / "master.cf").write_text(master)
+            os.chmod(d / "main.cf", 0o640)
+            calls.append(((who, *args), who, ["-c", str(d), *args], d))
+    done = at_once([c[:3] for c in calls])
+    return {c[0]: (c[3], done[c[0]].returncode) for c in calls}
+
+
+@pytest.fixture(scope="module")
+def edits(tmp_path_factory):
+    return edited(tmp_path_factory.mktemp("edits"), EDITS, EDIT, "")
+
+
+@pytest.mark.parametrize("args", EDITS, ids=repr)
+def test_same_edits(edits, args):
     results = []
-    for program in (debian(), OURS):
-        d = tmp_path / os.path.basename(os.path.dirname(program))
-        d.mkdir()
-        (d / "main.cf").write_text(EDIT)
-        (d / "master.cf").write_text("")
-        os.chmod(d / "main.cf", 0o640)
-        p = run(program, "-c", str(d), *args)
-        results.append(((d / "main.cf").read_text(), p.returncode))
+    for who in (debian(), OURS):
+        d, status = edits[(who, *args)]
+        results.append(((d / "main.cf").read_text(), status))
         assert sorted(os.listdir(d)) == ["main.cf", "master.cf"]
     assert results[0] == results[1]
     assert os.stat(d / "main.cf").st_mode & 0o777 == 0o640  # Postfix would make it 644
@@ -164,24 +261,28 @@ cleanup unix n - y - 0 cleanup
 """
 
 
-@pytest.mark.parametrize("args", [["-M", "smtp/inet=smtp inet n - n - - smtpd -o a=b"], ["-Me", "foo/unix=foo unix - - n - - pipe x"], ["-M#", "smtp/inet"],
-                                  ["-MX", "smtp/inet"], ["-M#", "*/unix"], ["-M", "foo/unix=bar unix - - n - - x"], ["-M", "foo=x"],
-                                  ["-M", "smtp/inet="], ["-MX", "smtp"], ["-MX", "nosuch/inet"],
-                                  ["-F", "smtp/inet/chroot=n"], ["-F", "*/inet/chroot=n"], ["-F", "smtp/inet/command=smtpd -o c=d"],
-                                  ["-F", "smtp/inet/service=zz"], ["-F", "smtp/inet/chroot=q"], ["-F", "nosuch/inet/chroot=y"], ["-F", "smtp/inet/nosuch=y"],
-                                  ["-P", "smtp/inet/foo=bar"], ["-P", "smtp/inet/smtpd_banner=q", "smtp/inet/new=1"],
-                                  ["-P", "u/unix/foo=1"], ["-PX", "smtp/inet/my_y"], ["-PX", "smtp/inet/nosuch"],
-                                  ["-PX", "*/inet/*"], ["-P", "*/inet/z=1"], ["-P", "smtp/inet=x"]], ids=" ".join)
-def test_same_edits_of_master_cf(tmp_path, args):
+MASTER_EDITS = [["-M", "smtp/inet=smtp inet n - n - - smtpd -o a=b"], ["-Me", "foo/unix=foo unix - - n - - pipe x"], ["-M#", "smtp/inet"],
+                ["-MX", "smtp/inet"], ["-M#", "*/unix"], ["-M", "foo/unix=bar unix - - n - - x"], ["-M", "foo=x"],
+                ["-M", "smtp/inet="], ["-MX", "smtp"], ["-MX", "nosuch/inet"],
+                ["-F", "smtp/inet/chroot=n"], ["-F", "*/inet/chroot=n"], ["-F", "smtp/inet/command=smtpd -o c=d"],
+                ["-F", "smtp/inet/service=zz"], ["-F", "smtp/inet/chroot=q"], ["-F", "nosuch/inet/chroot=y"], ["-F", "smtp/inet/nosuch=y"],
+                ["-P", "smtp/inet/foo=bar"], ["-P", "smtp/inet/smtpd_banner=q", "smtp/inet/new=1"],
+                ["-P", "u/unix/foo=1"], ["-PX", "smtp/inet/my_y"], ["-PX", "smtp/inet/nosuch"],
+                ["-PX", "*/inet/*"], ["-P", "*/inet/z=1"], ["-P", "smtp/inet=x"]]
+
+
+@pytest.fixture(scope="module")
+def master_edits(tmp_path_factory):
+    return edited(tmp_path_factory.mktemp("master-edits"), MASTER_EDITS, "", MASTER_EDIT)
+
+
+@pytest.mark.parametrize("args", MASTER_EDITS, ids=" ".join)
+def test_same_edits_of_master_cf(master_edits, args):
     results = []
-    for program in (debian(), OURS):
-        d = tmp_path / os.path.basename(os.path.dirname(program))
-        d.mkdir()
-        (d / "main.cf").write_text("")
-        (d / "master.cf").write_text(MASTER_EDIT)
-        p = run(program, "-c", str(d), *args)
+    for who in (debian(), OURS):
+        d, status = master_edits[(who, *args)]
         services = [l for l in (d / "master.cf").read_text().splitlines() if l and not l.startswith("# ")]
-        results.append((services, p.returncode))
+        results.append((services, status))
     assert results[0] == results[1]
     assert sorted(os.listdir(d)) == ["main.cf", "master.cf"]
 
@@ -266,16 +367,25 @@ E
 """
 
 
-@pytest.mark.parametrize("args", [["-t"], ["-b"], ["-b", "given"], ["-t", "given"], ["-b", "-t"], ["-b", "-d"], ["-t", "-M"], ["-t", "-n"], ["-b", "-x"],
-                                  ["-t", "a", "b"], ["-b", "nosuch"], ["-t", "-e"], ["-b", "-o", "myhostname=other.test", "given"]], ids=" ".join)
-def test_same_bounce_texts(tmp_path, args):
+BOUNCES = [["-t"], ["-b"], ["-b", "given"], ["-t", "given"], ["-b", "-t"], ["-b", "-d"], ["-t", "-M"], ["-t", "-n"], ["-b", "-x"],
+           ["-t", "a", "b"], ["-b", "nosuch"], ["-t", "-e"], ["-b", "-o", "myhostname=other.test", "given"]]
+
+
+@pytest.fixture(scope="module")
+def bounces(tmp_path_factory):
+    d = tmp_path_factory.mktemp("bounces")
+    (d / "main.cf").write_text(f"myhostname = mail.example.test\ndelay_warning_time = 3h\nbounce_template_file = {d}/bounce.cf\n")
+    (d / "master.cf").write_text("")
+    (d / "bounce.cf").write_text(TEMPLATES)
+    (d / "given").write_text(TEMPLATES.replace("Undelivered", "Given").replace("Late", "Given"))
+    return at_once([((who, *args), who, ["-c", str(d), *[str(d / a) if a in ("given", "nosuch") else a for a in args]])
+                    for args in BOUNCES for who in (debian(), OURS)])
+
+
+@pytest.mark.parametrize("args", BOUNCES, ids=" ".join)
+def test_same_bounce_texts(bounces, args):
     """What is ours is the built-in wording: the file gives all but the last text, and of that the headers are compared."""
-    (tmp_path / "main.cf").write_text(f"myhostname = mail.example.test\ndelay_warning_time = 3h\nbounce_template_file = {tmp_path}/bounce.cf\n")
-    (tmp_path / "master.cf").write_text("")
-    (tmp_path / "bounce.cf").write_text(TEMPLATES)
-    (tmp_path / "given").write_text(TEMPLATES.replace("Undelivered", "Given").replace("Late", "Given"))
-    args = [str(tmp_path / a) if a in ("given", "nosuch") else a for a in args]
-    theirs, ours = (run(p, "-c", str(tmp_path), *args) for p in (debian(), OURS))
+    theirs, ours = (bounces[(who, *args)] for who in (debian(), OURS))
     assert ours.returncode == theirs.returncode
     assert ours.stdout.split("This is the mail system")[0] == theirs.stdout.split("This is the mail system")[0]
     assert ours.stdout.endswith("EOF\n") == theirs.stdout.endswith("EOF\n")

@@ -91,13 +91,13 @@ def test_which_hello(client, greeting, setting, verb):
 
 
 def test_login_parameters(client):
-    """smtp_sasl_password_result_delimiter, smtp_send_dummy_mail_auth."""
+    """smtp_sasl_password_result_delimiter, smtp_send_dummy_mail_auth, send_cyrus_sasl_authzid."""
     s = Server(keywords=EHLO + ["AUTH PLAIN"], AUTH="235 2.7.0 ok")
     c = client(main_cf="smtp_sasl_auth_enable = yes\nsmtp_sasl_security_options = noanonymous\nsmtp_send_dummy_mail_auth = yes\n"
-               "smtp_sasl_password_result_delimiter = |\nsmtp_sasl_password_maps = inline:{127.0.0.1=us:er|pass}\n")
+               "smtp_sasl_password_result_delimiter = |\nsend_cyrus_sasl_authzid = yes\nsmtp_sasl_password_maps = inline:{127.0.0.1=us:er|pass}\n")
     assert c.deliver(at(s))[0][0] == EXPANDED, c.log()
     auth = [x for x in s.lines if x.startswith("AUTH ")][0].split()
-    assert base64.b64decode(auth[2]).endswith(b"\0us:er\0pass")
+    assert base64.b64decode(auth[2]) == b"us:er\0us:er\0pass"
     assert any(x.startswith("MAIL FROM:<a@example.org>") and " AUTH=<>" in x for x in s.lines)
 
 

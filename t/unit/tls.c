@@ -3,7 +3,7 @@
  * before the handshake (RFC 3207 section 4.2). */
 #include "ipc/ask.h"
 #include "ipc/proto.h"
-#include "net/tls.h"
+#include "net/tls_int.h"
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -178,7 +178,6 @@ static struct test fresh(const char *alpn)
 				      .ticket_service = "smtp",
 				      .protocols = ">=TLSv1.2",
 				      .ciphers = "medium",
-				      .eecdh = "auto",
 				      .alpn = alpn };
 	struct tls_client_conf cc = { .ca_file = ca_file };
 	assert_int_equal(tls_server_new(&sc, &t.server, &e), RC_OK);
@@ -248,6 +247,20 @@ static void names_are_compared(void **state)
 	}
 }
 
+/* tls_wildcard_matches_multiple_labels */
+static void wildcards_of_many_labels(void **state)
+{
+	(void)state;
+	for (int yes = 0; yes < 2; yes++) {
+		struct test t = fresh(NULL);
+		tls_setup.wildcards = yes;
+		t.match = "a.b.wild.example";
+		t.level = TLS_VERIFY;
+		run(&t);
+		assert_int_equal(t.client_rc, yes ? RC_OK : RC_GONE);
+	}
+}
+
 static void fingerprints_are_compared(void **state)
 {
 	struct test t = fresh(NULL);
@@ -284,14 +297,13 @@ static void rubbish_ends_the_handshake(void **state)
 
 static int setup(void **state)
 {
+	struct err e;
 	(void)state;
 	int fd = mkstemp(ca_file);
 	if (fd < 0)
 		return -1;
 	close(fd);
 	loop_init();
-	struct err e;
-
 	if (tls_prepare(NULL, &e) != RC_OK)
 		return -1;
 	ipc_set_ask(fake);
@@ -308,8 +320,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rsa_key_is_elsewhere),	      cmocka_unit_test(ec_key_is_elsewhere),
-		cmocka_unit_test(names_are_compared),	      cmocka_unit_test(fingerprints_are_compared),
-		cmocka_unit_test(clear_text_is_not_believed), cmocka_unit_test(rubbish_ends_the_handshake),
+		cmocka_unit_test(names_are_compared),	      cmocka_unit_test(wildcards_of_many_labels),
+		cmocka_unit_test(fingerprints_are_compared),  cmocka_unit_test(clear_text_is_not_believed),
+		cmocka_unit_test(rubbish_ends_the_handshake),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,0 +1,81 @@
+/* conf/choices.c - parameters whose value is one of a few words, or a list of them. */
+#include "conf/conf.h"
+
+#define LEVELS	 "none may encrypt dane dane-only fingerprint verify secure"
+#define SECURITY "noplaintext noactive nodictionary noanonymous forward_secrecy mutual_auth"
+#define LOCKS	 "fcntl flock dotlock"
+
+/* `fatal`: another word would keep a process from starting, or turn protection off unseen. */
+static const struct {
+	const char *param;
+	const char *words;
+	bool list, fatal;
+} choices[] = {
+	{ "inet_protocols", "all ipv4 ipv6", true, true },
+	{ "internal_mail_filter_classes", "bounce notify", true, true },
+	{ "lmtp_address_preference", "any ipv4 ipv6", false, true },
+	{ "lmtp_address_verify_target", "rcpt data", false, true },
+	{ "lmtp_dns_support_level", "disabled enabled dnssec", false, true },
+	{ "lmtp_host_lookup", "dns native", true, true },
+	{ "lmtp_sasl_security_options", SECURITY, true, true },
+	{ "lmtp_sasl_tls_security_options", SECURITY, true, true },
+	{ "lmtp_tls_security_level", LEVELS, false, true },
+	{ "mailbox_delivery_lock", LOCKS, true, true },
+	{ "mynetworks_style", "host subnet class", false, true },
+	{ "notify_classes", "2bounce bounce data delay policy protocol resource software", true, true },
+	{ "receive_override_options",
+	  "no_unknown_recipient_checks no_address_mappings no_header_body_checks no_milters", true, true },
+	{ "smtp_address_preference", "any ipv4 ipv6", false, true },
+	{ "smtp_address_verify_target", "rcpt data", false, true },
+	{ "smtp_dns_support_level", "disabled enabled dnssec", false, true },
+	{ "smtp_host_lookup", "dns native", true, true },
+	{ "smtp_sasl_security_options", SECURITY, true, true },
+	{ "smtp_sasl_tls_security_options", SECURITY, true, true },
+	{ "smtp_tls_loglevel", "0 1 2 3 4", false, false },
+	{ "smtp_tls_security_level", LEVELS, false, true },
+	{ "smtpd_forbid_bare_newline", "yes no note normalize reject", false, true },
+	{ "smtpd_proxy_options", "speed_adjust", true, true },
+	{ "smtpd_sasl_security_options", SECURITY, true, true },
+	{ "smtpd_sasl_tls_security_options", SECURITY, true, true },
+	{ "smtpd_sasl_type", "cyrus dovecot", false, false },
+	{ "smtpd_tls_loglevel", "0 1 2 3 4", false, false },
+	{ "smtpd_tls_security_level", "none may encrypt", false, true },
+	{ "smtpd_upstream_proxy_protocol", "haproxy", false, true },
+	{ "syslog_facility",
+	  "mail user daemon auth authpriv cron ftp kern lpr news syslog uucp local0 local1 local2 local3 "
+	  "local4 local5 local6 local7",
+	  false, true },
+	{ "virtual_mailbox_lock", LOCKS, true, true },
+};
+
+static bool is_one_of(const char *words, struct span w)
+{
+	struct span rest = span_str(words), word;
+
+	while (span_next_word(&rest, " ", &word))
+		if (span_eq_ci(word, w))
+			return true;
+	return false;
+}
+
+bool conf_choice(const char *name, struct span value, struct conf_choice *out)
+{
+	for (size_t i = 0; i < ARRAY_LEN(choices); i++) {
+		struct span rest = value;
+
+		if (strcmp(choices[i].param, name) != 0)
+			continue;
+		*out = (struct conf_choice){ .words = choices[i].words,
+					     .list = choices[i].list,
+					     .fatal = choices[i].fatal };
+		if (!out->list) {
+			out->wrong = span_trim(value);
+			return out->wrong.n == 0 || is_one_of(out->words, out->wrong);
+		}
+		while (span_next_word(&rest, ", \t\r\n", &out->wrong))
+			if (!is_one_of(out->words, out->wrong))
+				return false;
+		return true;
+	}
+	return true;
+}

@@ -1,0 +1,266 @@
+"""A reload is one act: a configuration with a mistake is refused with file and line, by postern(1) and by master(8) itself; the one in force stays and
+sessions go on. One instance meets every kind of mistake in turn."""
+import os
+import re
+import shutil
+import signal
+import socket
+import time
+
+import pytest
+
+from instance import free_ports, make_users
+from test_master import Client, Scratch
+
+
+@pytest.fixture(scope="module")
+def running():
+    make_users()
+    base = "/tmp/postern-reload-%d-%d" % (os.getpid(), time.monotonic_ns())
+    os.makedirs(base)
+    s = Scratch(base)
+    s.start()
+    s.sockets = {n: os.stat(os.path.join(s.queue, "public", n)).st_ino for n in os.listdir(os.path.join(s.queue, "public"))}
+    s.master = s.pid()
+    s.good = Client(s.port)
+    s.good_pid = s.good.ask("pid")
+    s.spare, s.taken = free_ports(2)
+    s.holder = socket.create_server(("127.0.0.1", s.taken))
+    yield s
+    s.good.close()
+    s.holder.close()
+    s.stop()
+    shutil.rmtree(base, ignore_errors=True)
+
+
+def main(text, said):
+    return "main.cf", text, said
+
+
+def master(text, said):
+    return "master.cf", text, said
+
+
+MISTAKES = [
+    # main.cf: lines
+    main("nonsense", r"main.cf line {line}: '=' missing after the name"),
+    main("= value", r"main.cf line {line}: name missing before '='"),
+    main("a = b\0c", r"main.cf line {line}: contains a NUL byte"),
+    # values
+    main("smtpd_timeout = soon", r"main.cf line {line}: smtpd_timeout = soon: time expected"),
+    main("smtpd_timeout = 5q", r"main.cf line {line}: smtpd_timeout = 5q: time expected"),
+    main("smtpd_hard_error_limit = many", r"main.cf line {line}: smtpd_hard_error_limit = many: number expected"),
+    main("smtpd_hard_error_limit = 0", r"main.cf line {line}: smtpd_hard_error_limit = 0: less than the smallest value allowed \(at least 1\)"),
+    main("message_size_limit = 99999999999999999999", r"main.cf line {line}: message_size_limit = 9+: number too large"),
+    main("smtpd_delay_reject = maybe", r"main.cf line {line}: smtpd_delay_reject = maybe: yes or no expected"),
+    main("user_number = many\nsmtpd_hard_error_limit = $user_number", r"main.cf line {line2}: smtpd_hard_error_limit = many: number expected"),
+    main("smtpd_tls_security_level = mandatory", r'main.cf line {line}: smtpd_tls_security_level: "mandatory" is none of its words: none may encrypt'),
+    main("inet_protocols = ipv4, ipx", r'main.cf line {line}: inet_protocols: "ipx" is none of its words'),
+    main("smtpd_sasl_security_options = noanonymos", r'main.cf line {line}: smtpd_sasl_security_options: "noanonymos" is none of its words'),
+    main("virtual_mailbox_lock = file", r'main.cf line {line}: virtual_mailbox_lock: "file" is none of its words: fcntl flock dotlock'),
+    main("known_tcp_ports = smtp=25 lmtp=24", r"main.cf line {line}: known_tcp_ports: bad name of a port"),
+    main("compatibility_level = new", r"main.cf line {line}: compatibility_level = new: a level like 3.6 expected"),
+    # references
+    main("user_a = $user_b\nuser_b = $user_a", r"main.cf line {line}: user_a: .*refers to itself"),
+    main("relayhost = ${{user", r"main.cf line {line}: relayhost: unfinished reference"),
+    main("relayhost = ${{{{a}} = {{b}} ? c}}", r"main.cf line {line}: relayhost: comparison operator expected"),
+    # sockets
+    main("inet_interfaces = no-such-host.invalid", r"master.cf line 1: service \d+: no-such-host.invalid:\d+: "),
+    main("inet_interfaces = 192.0.2.77", r"master.cf line 1: service \d+: bind 192.0.2.77 port \d+: Cannot assign requested address"),
+    main("inet_protocols = ipv6", r"master.cf line 1: service \d+: 127.0.0.1: no usable address with inet_protocols = ipv6"),
+    # tables
+    main("alias_maps = hasch:/etc/aliases", r'main.cf line {line}: alias_maps: unknown table type "hasch"'),
+    main("smtpd_sender_restrictions = check_sender_access regex:/a/b", r'main.cf line {line}: smtpd_sender_restrictions: unknown table type "regex"'),
+    main("queue_directory = /nonexistent", r"queue_directory cannot change without a restart|mail system is not running"),
+    # master.cf
+    master("nonsense", r"master.cf line {line}: 1 of 8 columns, the type column is missing"),
+    master("a unix - - n - -", r"master.cf line {line}: 7 of 8 columns, the command column is missing"),
+    master("a udp n - n - - smtpd", r'master.cf line {line}: type column: "udp" \(inet, unix, unix-dgram, fifo or pass\)'),
+    master("a unix yes - n - - cleanup", r'master.cf line {line}: private column: "yes" \(y, n or -\)'),
+    master("a unix - Y n - - cleanup", r'master.cf line {line}: unpriv column: "Y"'),
+    master("a unix - - chroot - - cleanup", r'master.cf line {line}: chroot column: "chroot"'),
+    master("a unix - - n ? - cleanup", r'master.cf line {line}: wakeup column: "\?" \(seconds, perhaps with \?, or -\)'),
+    master("a unix - - n 5s - cleanup", r'master.cf line {line}: wakeup column: "5s"'),
+    master("a unix - - n - -1 cleanup", r'master.cf line {line}: maxproc column: "-1" \(a number or -\)'),
+    master("a unix - - n - - -v cleanup", r"master.cf line {line}: command column: .*\(a program name\)"),
+    master("a unix - - n - - cleanup -o", r"master.cf line {line}: name=value expected after -o"),
+    master("a unix - - n - - cleanup -o biff", r'master.cf line {line}: name=value expected after -o, not "biff"'),
+    master("a unix - - n - - cleanup -o {{ biff = no", r"master.cf line {line}: missing '}}'"),
+    master("a unix - - n - - cleanup -o max_idle=soon", r"master.cf line {line}: max_idle = soon: time expected"),
+    master("{spare} inet n - n - - smtpd\n  -o {{ smtpd_tls_security_level = mandatory }}", r'master.cf line {line}: smtpd_tls_security_level: "mandatory" is none'),
+    master("a/b unix - - n - - cleanup", r"master.cf line {line}: bad service name a/b"),
+    master("{taken} inet n - n - - smtpd", r"master.cf line {line}: service {taken}: bind 127.0.0.1 port {taken}: Address already in use"),
+    master("127.0.0.1:{port} inet n - n - - smtpd", r"master.cf line {line}: service 127.0.0.1:{port}: inet:127.0.0.1 port {port} is an address of service {port} in line 1, too"),
+    master("pickup unix-dgram n - n 60 1 pickup\nnonsense", r"master.cf line {line2}: 1 of 8 columns"),
+    master("cleanup unix-dgram n - n - 0 cleanup\n{taken} inet n - n - - smtpd", r"master.cf line {line2}: service {taken}: bind"),
+    master("no-such-port inet n - n - - smtpd", r"master.cf line {line}: service no-such-port: 127.0.0.1:no-such-port: Servname"),
+    master("70000 inet n - n - - smtpd", r'master.cf line {line}: service 70000: bad port number "70000"'),
+    master("0 inet n - n - - smtpd", r'master.cf line {line}: service 0: bad port number "0"'),
+    master("no-such-host.invalid:{spare} inet n - n - - smtpd", r"master.cf line {line}: service no-such-host.invalid:\d+: no-such-host.invalid:\d+: "),
+]
+BY_POSTERN_ONLY = "unknown table type"  # master knows nothing of tables
+BY_MASTER_ONLY = ("service ", "queue_directory", "bad service name")
+
+
+def check_unharmed(s):
+    assert s.sockets == {n: os.stat(os.path.join(s.queue, "public", n)).st_ino for n in os.listdir(os.path.join(s.queue, "public"))}
+    assert s.good.ask("hello there") == "hello there"
+    fresh = Client(s.port)
+    assert fresh.ask("pid") == s.good_pid and fresh.ask("conf myhostname") == "mail.example.test"
+    fresh.close()
+
+
+def refused_by_signal(s, said):
+    before = s.log()
+    os.kill(s.master, signal.SIGHUP)
+    s.wait_log("reload failed: the configuration in force stays", before.count("reload failed") + 1)
+    assert re.search(said, s.log()[len(before):]), (said, s.log()[len(before):])
+
+
+@pytest.mark.parametrize("file,text,said", MISTAKES, ids=[re.sub(r"\W+", "-", t)[:50].strip("-") for _, t, _ in MISTAKES])
+def test_mistake_is_refused(running, file, text, said):
+    s = running
+    path = os.path.join(s.etc, file)
+    with open(path, encoding="ascii") as f:
+        good = f.read()
+    line = good.count("\n") + 1
+    fill = {"port": s.port, "line": line, "line2": line + 1, "spare": s.spare, "taken": s.taken}
+    said = said.format(**fill) if "{" in said else said
+    try:
+        with open(path, "w", encoding="ascii") as f:
+            f.write(good + text.format(**fill) + "\n# after it\n")
+        r = s.postern("reload")
+        if re.search(said, r.stderr):
+            assert r.returncode == 1
+        else:
+            assert any(w in said for w in BY_MASTER_ONLY), r.stderr
+            if r.returncode == 0:
+                s.wait_log("reload failed: the configuration in force stays")
+        if BY_POSTERN_ONLY not in said:
+            refused_by_signal(s, said)
+        check_unharmed(s)
+    finally:
+        with open(path, "w", encoding="ascii") as f:
+            f.write(good)
+
+
+def test_files_that_cannot_be_read(running):
+    s = running
+    for file in ("main.cf", "master.cf"):
+        path = os.path.join(s.etc, file)
+        os.rename(path, path + ".away")
+        refused_by_signal(s, rf"{file}.*No such file or directory")
+        os.mkdir(path)
+        refused_by_signal(s, rf"{file}.*(directory|regular file)")
+        os.rmdir(path)
+        os.symlink(file, path)
+        refused_by_signal(s, rf"{file}.*symbolic links")
+        os.unlink(path)
+        if os.getuid() != 0:
+            os.chmod(path + ".away", 0)
+            os.rename(path + ".away", path)
+            refused_by_signal(s, rf"{file}.*Permission denied")
+            os.chmod(path, 0o644)
+            os.rename(path, path + ".away")
+        check_unharmed(s)
+        os.rename(path + ".away", path)
+
+
+def peak_kib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1))
+
+
+HUGE = {
+    "a value of 10,000 lines": ("main.cf", "big =" + "".join(f"\n  d{i}.example.org," for i in range(10000)) + "\nrelay_domains = $big\n", None),
+    "10,000 settings, each in terms of the one before": ("main.cf", "n0 = x\n" + "".join(f"n{i} = $n{i - 1}\n" for i in range(1, 50)) +
+                                                       "".join(f"m{i} = $n{i % 50}\n" for i in range(10000)), None),
+    "10,000 comments within one value": ("main.cf", "relay_domains = a\n" + "# remark\n  b\n" * 10000, None),
+    "a service with 9,000 settings": ("master.cf", "{spare} inet n - n - - smtpd" + "".join(f"\n  -o x{i}=y" for i in range(4500)) + "\n", None),
+    "a value of 10 MiB": ("main.cf", "relayhost = " + "x" * (10 << 20) + "\n", "main.cf: a configuration file is limited to 10485760 bytes"),
+    "a value of 4 MiB in lines": ("main.cf", "\nrelayhost = x" + ("\n  " + "y" * 997) * (4 << 10) + "\n", "main.cf line {line2}: a logical line is limited to 1048576 bytes"),
+    "a value that doubles 40 times": ("main.cf", "e0 = x\n" + "".join(f"e{i} = $e{i - 1}$e{i - 1}\n" for i in range(1, 41)), "e17: a value is limited to 100000 references to other parameters"),
+    "a chain of 1,000 names": ("main.cf", "c0 = x\n" + "".join(f"c{i} = ${{c{i - 1}}}\n" for i in range(1, 1001)), "c66: references are nested more than 64 deep"),
+    "10,000 parentheses": ("main.cf", "relayhost = " + "${{a?{" * 10000 + "\n", "main.cf line {line}: relayhost: "),
+    "a master.cf of 11 MiB": ("master.cf", "# x\n" * (11 << 18), "master.cf: a configuration file is limited to 10485760 bytes"),
+    "20,000 services": ("master.cf", "".join(f"s{i} unix - - n - - cleanup\n" for i in range(20000)), "master.cf line 10001: limited to 10000 services"),
+    "one argument of 2 MiB": ("master.cf", "{spare} inet n - n - - smtpd -o x=" + "y" * (2 << 20) + "\n", "master.cf line {line}: a logical line is limited to 1048576 bytes"),
+}
+
+
+@pytest.mark.parametrize("what", HUGE, ids=[re.sub(r"\W+", "-", w) for w in HUGE])
+def test_size_is_bounded(running, what):
+    """Memory and time stay bounded; what is too large is said so, at a reload and at a start."""
+    s = running
+    file, text, said = HUGE[what]
+    path = os.path.join(s.etc, file)
+    with open(path, encoding="ascii") as f:
+        good = f.read()
+    fill = {"line": good.count("\n") + 1, "line2": good.count("\n") + 2}
+    before = s.log()
+    try:
+        with open(path, "w", encoding="ascii") as f:
+            f.write(good + text.replace("{spare}", str(s.spare)))
+        os.kill(s.master, signal.SIGHUP)
+        if said:
+            said = said.format(**fill)
+            s.wait_log("reload failed: the configuration in force stays", before.count("reload failed") + 1, 60)
+            assert said in s.log()[len(before):], s.log()[len(before):][:2000]
+            check_unharmed(s)
+            r = s.postern("reload")
+            assert r.returncode == 1 and said in r.stderr, r.stderr[:1000]
+        else:
+            s.wait_log("qmgr[", before.count("qmgr[") + 1, 60)  # a fresh one
+            assert "reload failed" not in s.log()[len(before):]
+            assert s.good.ask("hello there") == "hello there"
+    finally:
+        with open(path, "w", encoding="ascii") as f:
+            f.write(good)
+    assert peak_kib(s.master) < 200 << 10
+    if not said:
+        s.good.close()
+        assert s.postern("reload").returncode == 0
+        s.good = Client(s.port)
+        s.good_pid = s.good.ask("pid")
+
+
+def test_of_two_entries_for_a_service_the_last_counts(running):
+    """And a socket may change its type: its name is that of the new one from then on."""
+    s = running
+    public = os.path.join(s.queue, "public")
+    before = os.stat(public + "/cleanup").st_ino
+    s.services += [f"{s.spare} inet n - n - 1 smtpd", f"{s.spare} inet n - n - 1 smtpd -o myhostname=second.example.test", "cleanup unix-dgram n - n - 0 cleanup"]
+    s.services.remove("cleanup unix n - y - 0 cleanup")
+    s.write()
+    assert s.postern("reload").returncode == 0
+    s.wait_log(f'master.cf line 5: duplicate entry for service "{s.spare}": that of line 6 counts')
+    end = time.monotonic() + 10
+    while True:
+        try:
+            c = Client(s.spare)
+            break
+        except OSError:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    assert c.ask("conf myhostname") == "second.example.test"
+    c.close()
+    assert os.stat(public + "/cleanup").st_ino != before and "cleanup.next" not in os.listdir(public)
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    probe.connect(public + "/cleanup")
+    probe.close()
+
+
+def test_a_right_configuration_is_taken_after_all_that(running):
+    s = running
+    s.main["myhostname"] = "other.example.test"
+    s.write()
+    assert s.postern("reload").returncode == 0
+    end = time.monotonic() + 10
+    while True:
+        c = Client(s.port)
+        if c.ask("conf myhostname") == "other.example.test":
+            break
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert s.good.ask("hello once more") == "hello once more" and s.good.ask("conf myhostname") == "mail.example.test"
+    c.close()
