@@ -464,7 +464,7 @@ int main(int argc, char **argv)
 	struct shown s = { .parts = 0 };
 	const char *dir = NULL;
 	struct queue *q = NULL;
-	struct conf *conf;
+	static struct conf *conf; /* for the life of the process */
 	bool by_id = false;
 	struct err e;
 	int c;

@@ -48,6 +48,8 @@ void dest_parse(struct finger *f, const char *text)
 	if (span_starts(s, SPAN("inet:")))
 		s = span_skip(s, 5);
 	end = s.n > 0 && s.p[0] == '[' ? span_chr(s, ']') : -1;
+	if (end < 0 && s.n > 0 && s.p[0] == '[')
+		die("missing \"]\" in server description: %s", text);
 	f->nexthop = end > 0 ? span_make(s.p + 1, (size_t)end - 1) : s;
 	f->no_mx |= end > 0;
 	colon = span_rchr(s, ':');

@@ -84,7 +84,7 @@ static int family_of(const char *name)
 	return strcmp(name, "ipv4") == 0   ? AF_INET
 	       : strcmp(name, "ipv6") == 0 ? AF_INET6
 	       : strcmp(name, "any") == 0  ? AF_UNSPEC
-					   : (die("bad value for -a option: %s", name), 0);
+					   : (die("bad '-a' option value: %s", name), 0);
 }
 
 static void host_lookup(struct finger *f, const char *list)
@@ -98,7 +98,7 @@ static void host_lookup(struct finger *f, const char *list)
 		else if (span_is_ci(word, "native"))
 			f->native = true;
 		else
-			die("invalid host lookup: " SPAN_FMT, SPAN_ARG(word));
+			die("unknown -h option value \"" SPAN_FMT "\" in \"%s\"", SPAN_ARG(word), list);
 }
 
 /* postconf(5), tls_high_cipherlist and its like. */
@@ -182,7 +182,7 @@ static void take_value(struct finger *f, struct later *l, int ch, const char *va
 	case 'M':
 		if (strcmp(value, "none") != 0 && strcmp(value, "may") != 0 &&
 		    strcmp(value, "encrypt") != 0 && strcmp(value, "dane") != 0)
-			die("bad value for -M option: %s", value);
+			die("bad '-M' option value: %s", value);
 		break; /* counts at the dane levels only */
 	case 'o':
 		push(l->override, &l->overrides, ARRAY_LEN(l->override), value);

@@ -493,7 +493,7 @@ static bool is_forbidden(struct span verb)
 	if (verb.n == 0 ||
 	    match_list_open("smtpd_forbidden_commands", span_str(list), MATCH_EXACT, &verbs, &e) != RC_OK)
 		return false;
-	hit = match_domain(verbs, verb, &e) == RC_OK;
+	hit = match_domain(verbs, span_str(arena_cstr(&memory, verb)), &e) == RC_OK;
 	match_list_close(&verbs);
 	return hit;
 }

@@ -157,6 +157,11 @@ def test_large_message_through_a_file(world):
     assert os.path.exists(world.dir + "/q/incoming/AAAAA123456709")
     want = body.replace("Bcc: secret@x.example\n", "").replace("\r", " ")
     assert world.show("AAAAA123456709", "-bh") == want
+    assert world.show("AAAAA123456709", "-bhr").startswith(body.replace("\r", " "))  # as it is stored, and of what pieces it is made
+    pieces = [tuple(map(int, l.split()[1:])) for l in world.show("AAAAA123456709", "-er").splitlines() if l.startswith("pointer_record: ")]
+    with open(world.dir + "/q/incoming/AAAAA123456709", "rb") as f:
+        stored = f.read()
+    assert len(pieces) > 1 and b"".join(stored[off:off + n] for off, n in pieces) == want.encode()
     os.close(fds[0])
 
 

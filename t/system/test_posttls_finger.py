@@ -97,7 +97,7 @@ CASES = ["-l secure @starttls", "-l may @starttls", "-l encrypt -c @starttls", "
          "-c -l secure -A CA @starttls .example.test", "-c -l may -F CA @starttls", "-c -l fingerprint @starttls FP", "-c -l fingerprint @starttls 00FP",
          "-c -L none -C -l encrypt @starttls", "-l may @plain", "-w -l encrypt @wrapped", "-l encrypt @refused", "-l may @old", "-l may @dead", "-l bogus @starttls",
          "-l none @starttls", "-c -l may -p <=TLSv1.2 @starttls", "-S -l may inet:@starttls", "-S -l may unix:/nonesuch", "-a ipv6 -l may -o myhostname=x.test @starttls",
-         "-c -l may -k CERT -K KEY -s mail.example.test @starttls"]
+         "-c -l may -k CERT -K KEY -s mail.example.test @starttls", "-h foo x", "-M foo x", "-a foo x", "[::1"]
 
 
 @pytest.mark.skipif(THEIRS is None, reason="Debian's posttls-finger is not here")
