@@ -59,9 +59,9 @@ static NORETURN void become_command(const struct run *r, const int in[2], const 
 		_exit(75);
 	}
 	execvpe(r->argv[0], r->argv, r->env);
-	int failed = errno;
-	dprintf(STDERR_FILENO, "cannot execute %s: %s\n", r->argv[0], strerror(failed));
-	_exit(failed == ENOMEM || failed == EAGAIN || failed == ETXTBSY ? 75 : 127);
+	dprintf(STDERR_FILENO, "cannot execute %s: %s\n", r->argv[0], strerror(errno));
+	_exit(
+	    75); /* a program that is being installed, a file system that is not mounted: the mail can wait */
 }
 
 static enum rc start(struct run *r, struct err *e)

@@ -87,7 +87,7 @@ void command_outcome(const struct user_run_reply *r, const char *shown, const ch
 		outcome_set(o, DS_DEFERRED, "4.3.0", a, "Command time limit exceeded: \"%.300s\"%s" SPAN_FMT,
 			    shown, label, SPAN_ARG(output));
 	else if (r->signal != 0)
-		outcome_set(o, DS_BOUNCED, "5.3.0", a, "Command died with signal %u: \"%.300s\"%s" SPAN_FMT,
+		outcome_set(o, DS_DEFERRED, "4.3.0", a, "Command died with signal %u: \"%.300s\"%s" SPAN_FMT,
 			    r->signal, shown, label, SPAN_ARG(output));
 	else if (r->exit_status != 0)
 		ended_badly(r, shown, output, a, o);

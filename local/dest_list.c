@@ -75,12 +75,35 @@ static bool control_inside(struct span s)
 	return false;
 }
 
+/* The one mailbox that is there. Groups come in pieces ("friends: a@b", "c@d;"), and a route may lack its brackets. */
+static const struct mailbox *only_mailbox(const struct mailbox *v, size_t n, enum rc rc)
+{
+	const struct mailbox *found = NULL;
+	bool excused = false;
+
+	for (size_t i = 0; i < n; i++) {
+		if (v[i].group_start || v[i].group_end) {
+			excused = true;
+			continue;
+		}
+		if (found != NULL || v[i].malformed || v[i].local.n == 0)
+			return NULL;
+		found = &v[i];
+		excused |= v[i].route.n > 0;
+	}
+	if (found != NULL && rc != RC_OK && (!excused || span_chr(found->local, ' ') >= 0))
+		return NULL;
+	return found;
+}
+
 /* user, user@domain, or what an address list of one mailbox says. */
 static bool address(struct span s, struct arena *a, struct dest *d)
 {
+	const struct mailbox *m;
 	struct mailbox *v;
 	size_t n = 0;
 	bool bare = true;
+	enum rc rc;
 
 	*d = (struct dest){ .kind = DEST_ADDRESS };
 	if (s.n > 1 && s.p[0] == '\\') {
@@ -99,14 +122,10 @@ static bool address(struct span s, struct arena *a, struct dest *d)
 		d->text = s; /* a quoted local part of ours */
 		return true;
 	}
-	if (address_list_parse(s, a, 2, &v, &n) != RC_OK || n != 1 || v[0].group_start || v[0].group_end ||
-	    v[0].local.n == 0)
+	rc = address_list_parse(s, a, 4, &v, &n);
+	if ((m = only_mailbox(v, n, rc)) == NULL)
 		return false;
-	if (!v[0].domain.n)
-		d->text = address_quote(a, v[0].local);
-	else
-		d->text = address_quote(
-		    a, span_printf(a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(v[0].local), SPAN_ARG(v[0].domain)));
+	d->text = m->domain.n ? address_join(a, m->local, m->domain) : address_quote_local(a, m->local);
 	return true;
 }
 
@@ -146,12 +165,22 @@ enum rc dest_list_parse(struct span text, struct arena *a, size_t max, struct de
 	return RC_OK;
 }
 
+/* "user@domain # remark", as people write it. Inside of quotes and of commands it is none. */
+static struct span without_remark(struct span line)
+{
+	ptrdiff_t at = span_find(line, SPAN(" #"));
+
+	if (at < 0 || span_chr(line, '"') >= 0 || span_chr(line, '|') >= 0 || span_chr(line, '/') >= 0)
+		return line;
+	return span_trim(span_head(line, (size_t)at));
+}
+
 enum rc dest_file_parse(struct span text, struct arena *a, size_t max, struct dest_list *out)
 {
 	struct span line;
 
 	while (span_next(&text, '\n', &line)) {
-		line = span_trim(line);
+		line = without_remark(span_trim(line));
 		if (line.n == 0 || line.p[0] == '#')
 			continue;
 		enum rc rc = dest_list_parse(line, a, max, out);

@@ -2,6 +2,7 @@
 #include "local.h"
 #include "log/log.h"
 #include "service/service.h"
+#include <errno.h>
 #include <sys/stat.h>
 
 #define READ_S	    60
@@ -29,7 +30,7 @@ struct asuser_id local_id_of(const struct account *u)
 	return id;
 }
 
-/* All of the file in pieces. RC_NOTFOUND; RC_LIMIT too large; RC_AGAIN with the story. */
+/* All of the file in pieces. RC_NOTFOUND; RC_SYNTAX its owner may not read it; RC_LIMIT too large; RC_AGAIN with the story. */
 static enum rc read_file(struct local *l, struct asuser_id *id, struct span path, size_t max, bool alone,
 			 struct file *f, struct err *e)
 {
@@ -42,12 +43,15 @@ static enum rc read_file(struct local *l, struct asuser_id *id, struct span path
 	do {
 		rc = alone ? worker_run_alone(id, IPC_USER_READ, &q, &r, l->a, READ_S, e)
 			   : worker_ask(id, IPC_USER_READ, &q, &r, l->a, READ_S, e);
-		if (rc == RC_OK && r.rc != RC_OK)
+		if (rc == RC_OK && r.rc != RC_OK && r.sys == EACCES && r.uid == id->uid &&
+		    !(r.mode & S_IRUSR))
+			rc = err_set(e, RC_SYNTAX, SPAN_FMT, SPAN_ARG(r.text)); /* its owner wants it so */
+		else if (rc == RC_OK && r.rc != RC_OK)
 			rc = err_set(e, r.rc == RC_NOTFOUND ? RC_NOTFOUND : RC_AGAIN, SPAN_FMT,
 				     SPAN_ARG(r.text));
 		else if (rc == RC_OK && buf_append(&b, r.content) != RC_OK)
 			rc = err_set(e, RC_LIMIT, SPAN_FMT " is too large", SPAN_ARG(path));
-		else if (rc != RC_OK && rc != RC_DENIED)
+		else if (rc != RC_OK && rc != RC_DENIED && rc != RC_SYNTAX)
 			rc = RC_AGAIN;
 		q.off += r.content.n;
 	} while (rc == RC_OK && r.content.n == PIECE);
@@ -77,15 +81,36 @@ static bool inside(struct span path)
 	       !span_ends(path, SPAN("/.."));
 }
 
+static bool parent_of(struct span path, char *dir, size_t size)
+{
+	ptrdiff_t slash = span_rchr(path, '/');
+
+	return worker_text(dir, size, slash > 0 ? span_head(path, (size_t)slash) : SPAN("/"));
+}
+
+/* In his home by the child that stays for that; elsewhere (forward_path = /var/forward/$user) by one that is confined
+ * to that directory. */
+static enum rc read_forward(struct local *l, const struct account *u, struct span path, struct file *f,
+			    struct err *e)
+{
+	struct asuser_id id = local_id_of(u);
+	struct span home = span_str(id.home);
+	bool in_home = home.n > 0 && span_starts(path, home) && path.n > home.n && path.p[home.n] == '/';
+
+	if (in_home)
+		snprintf(id.dir, sizeof id.dir, "%s", id.home);
+	else if (!parent_of(path, id.dir, sizeof id.dir))
+		return err_set(e, RC_NOTFOUND, "path too long");
+	return read_file(l, &id, path, FORWARD_MAX, !in_home, f, e);
+}
+
 /* The first path that names a file. RC_NOTFOUND: none. */
 static enum rc find_forward(struct local *l, const struct place *p, const struct account *u, struct file *f,
 			    struct span *path, struct err *e)
 {
 	const char *raw = conf_raw(service_conf(), "forward_path");
 	struct span rest = span_str(raw), word;
-	struct asuser_id id = local_id_of(u);
 
-	snprintf(id.dir, sizeof id.dir, "%s", id.home);
 	while (span_next_word(&rest, ", \t\r\n", &word)) {
 		if (local_expand(l, p, u, word, conf_str(service_conf(), "forward_expansion_filter"), path,
 				 e) != RC_OK) {
@@ -94,10 +119,12 @@ static enum rc find_forward(struct local *l, const struct place *p, const struct
 		}
 		if (!inside(*path))
 			continue;
-		enum rc rc = read_file(l, &id, *path, FORWARD_MAX, false, f, e);
+		enum rc rc = read_forward(l, u, *path, f, e);
 		if (rc == RC_OK && trusted(f, *path, u))
 			return RC_OK;
-		if (rc != RC_NOTFOUND && rc != RC_OK)
+		if (rc == RC_SYNTAX)
+			log_warning("cannot open file " SPAN_FMT ": %s", SPAN_ARG(*path), e->text);
+		else if (rc != RC_NOTFOUND && rc != RC_OK)
 			return rc;
 	}
 	return RC_NOTFOUND;
@@ -112,11 +139,11 @@ bool local_forward_file(struct local *l, const struct place *p, const struct acc
 	struct outcome o;
 	enum rc rc;
 
-	if (u->uid == 0 || local_seen(l, "dotforward", p->user))
+	if (u->uid == 0)
 		return false;
 	rc = find_forward(l, p, u, &f, &path, &e);
-	if (rc == RC_NOTFOUND)
-		return false;
+	if (rc == RC_NOTFOUND || (rc == RC_OK && local_seen(l, "dotforward", path)))
+		return false; /* a file that led here: who it names are mailboxes */
 	if (rc == RC_DENIED) {
 		mailbox_no_child(&o, rc, l->a, e.text);
 		local_report(l, p, &o);
@@ -143,13 +170,6 @@ bool local_forward_file(struct local *l, const struct place *p, const struct acc
 }
 
 /* ---- :include: ---- */
-static bool parent_of(struct span path, char *dir, size_t size)
-{
-	ptrdiff_t slash = span_rchr(path, '/');
-
-	return worker_text(dir, size, slash > 0 ? span_head(path, (size_t)slash) : SPAN("/"));
-}
-
 static void include_failed(struct local *l, const struct place *p, enum deliver_status status,
 			   const char *dsn)
 {

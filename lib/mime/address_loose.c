@@ -12,8 +12,11 @@ struct reader {
 	bool doubtful;
 };
 
+/* In a domain there is no '@', quoted or not: the last one parts, as for all who split addresses. */
 static void put(struct reader *r, char c)
 {
+	if (c == '@' && r->at >= 0)
+		r->at = (ptrdiff_t)r->n;
 	r->out[r->n++] = c;
 }
 

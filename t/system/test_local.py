@@ -266,6 +266,17 @@ def test_forward(tmp_path, homes):
         assert len(maildir(homes)) == 1
 
 
+def test_forward_outside_of_the_home(tmp_path, homes):
+    """forward_path = /var/forward/$user."""
+    os.mkdir(tmp_path / "fw", 0o755)
+    os.chmod(tmp_path / "fw", 0o755)
+    put(tmp_path / "fw" / KIM, f"{LEE}\n", KIM)
+    with instance(tmp_path, forward_path=f"{tmp_path}/fw/$user, $home/.forward") as inst:
+        send(inst, KIM)
+        inst.wait_log(rf"to=<{LEE}@mail\.example\.test>.*status=sent \(delivered to maildir\)")
+        assert len(maildir(homes, LEE)) == 1 and not maildir(homes)
+
+
 def test_forward_not_trusted(tmp_path, homes):
     """A .forward that others may write, or of another owner, is not followed: mailbox, and a warning."""
     put(homes / KIM / ".forward", "away@virtual.test\n", KIM, 0o666)
@@ -398,7 +409,8 @@ WRONG_ALIASES = [
     ("rootfile", "/etc/postern-must-not-exist", [r"dsn=4\.2\.0, status=deferred \(cannot append message to file /etc/postern-must-not-exist: .*Permission denied"]),
     ("tofile", "/etc/passwd", [r"status=deferred \(cannot append message to file /etc/passwd: destination /etc/passwd is not owned by recipient"]),
     ("todir", "{base}/drop", [r"(status=deferred|status=bounced) \(cannot append message to file {base}/drop: "]),
-    ("nocmd", '"|{base}/no-such-program"', [r"status=bounced \((command died|Command died|cannot execute|unknown|.*no-such-program)"]),
+    ("nocmd", '"|{base}/no-such-program"', [r"dsn=4\.3\.0, status=deferred \(temporary failure\. Command output: cannot execute {base}/no-such-program: No such file or directory"]),
+    ("killed", '"|kill -9 $$$$"', [r"dsn=4\.3\.0, status=deferred \(Command died with signal 9: \"kill -9"]),
     ("failcmd", '"|exit 1"', [r"dsn=5\.3\.0, status=bounced \(Command died with status 1: \"exit 1\""]),
     ("setuid", '"|id -u; exit 75"', [r"dsn=4\.3\.0, status=deferred \(temporary failure\. Command output: 65534\)"]),
     ("loop1", "loop2", [r"to=<loop1@mail\.example\.test>.*status=(bounced|deferred) \(|orig_to=<loop1@mail\.example\.test>.*status=bounced \(unknown user: \"loop1\"\)"]),

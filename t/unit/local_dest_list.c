@@ -57,6 +57,10 @@ static void lists(void **state)
 		{ "\"unclosed, kim", "bad=1" },
 		{ "|", "bad=1" },
 		{ ":include:", "bad=1" },
+		{ "friends: a@x.test, b@y.test;", "@a@x.test\n@b@y.test" },
+		{ "friends:;", "bad=1" },
+		{ "@hop.test:a@x.test", "@a@x.test" },
+		{ "a@x.test b@y.test", "bad=1" },
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
