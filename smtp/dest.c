@@ -68,8 +68,7 @@ static enum rc ask(struct span host, enum dns_type type, bool hosts, struct aren
 			SPAN_ARG(host), type_name(type));
 	else
 		why_set(w, "4.4.3",
-			"Host or domain name not found. Name service error for name=" SPAN_FMT
-			" type=%s: %s",
+			"Host or domain name not found. Name service error for name=" SPAN_FMT " type=%s: %s",
 			SPAN_ARG(host), type_name(type),
 			rc == RC_DENIED ? e.text : "Host not found, try again");
 	return rc == RC_DENIED ? RC_AGAIN : rc; /* smtp_dns_reply_filter left nothing */

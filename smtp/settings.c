@@ -286,7 +286,8 @@ void settings_read(bool lmtp)
 	settings.generic = read_maps("generic_maps", MAP_FOLD_KEY);
 	settings.status_filter = read_maps("delivery_status_filter", 0);
 	settings.reply_filter = read_maps("reply_filter", 0);
-	if (dns_filter_open(full("dns_reply_filter"), span_str(settings_str("dns_reply_filter")), &e) != RC_OK)
+	if (dns_filter_open(full("dns_reply_filter"), span_str(settings_str("dns_reply_filter")), &e) !=
+	    RC_OK)
 		die("%s", e.text);
 	settings.ehlo_by_address =
 	    read_maps(lmtp ? "discard_lhlo_keyword_address_maps" : "discard_ehlo_keyword_address_maps", 0);

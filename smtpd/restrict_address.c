@@ -208,7 +208,8 @@ static enum rc find_mail_host(struct span domain, struct arena *a)
 		if (rc == RC_OK)
 			return types[i] == DNS_MX && ans.n == 1 && ans.rr[0].target.n == 0 ? RC_DENIED
 											   : RC_OK;
-		if (rc == RC_DENIED) { /* smtpd_dns_reply_filter: there is something, which is not to be seen */
+		if (rc ==
+		    RC_DENIED) { /* smtpd_dns_reply_filter: there is something, which is not to be seen */
 			log_warning(SPAN_FMT ": MX or address lookup error: %s", SPAN_ARG(domain), e.text);
 			return RC_OK;
 		}

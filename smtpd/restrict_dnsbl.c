@@ -159,7 +159,8 @@ static enum rc listed(const struct dnsbl *d, struct span name, struct check *c, 
 
 	if (rc != RC_OK && rc != RC_NOTFOUND)
 		log_warning(SPAN_FMT ": RBL lookup error: Error looking up name=" SPAN_FMT " type=A: %s",
-			    SPAN_ARG(name), SPAN_ARG(name), rc == RC_DENIED ? e.text : "Host not found, try again");
+			    SPAN_ARG(name), SPAN_ARG(name),
+			    rc == RC_DENIED ? e.text : "Host not found, try again");
 	if (rc != RC_OK)
 		return rc;
 	for (size_t i = 0; i < ans.n; i++)

@@ -13,7 +13,11 @@ static const char *type_name(enum dns_type type)
 	static const struct {
 		enum dns_type type;
 		const char *name;
-	} names[] = { { DNS_A, "A" }, { DNS_AAAA, "AAAA" }, { DNS_MX, "MX" }, { DNS_TXT, "TXT" }, { DNS_TLSA, "TLSA" } };
+	} names[] = { { DNS_A, "A" },
+		      { DNS_AAAA, "AAAA" },
+		      { DNS_MX, "MX" },
+		      { DNS_TXT, "TXT" },
+		      { DNS_TLSA, "TLSA" } };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (names[i].type == type)
@@ -64,7 +68,8 @@ static enum rc ignored(const struct dns_rr *rr, struct arena *a, bool *yes, stru
 	if (rc == RC_NOTFOUND || (rc == RC_OK && span_is_ci(span_trim(action), "IGNORE")))
 		return RC_OK;
 	if (rc == RC_OK)
-		log_warning("%s: unknown action \"" SPAN_FMT "\"", parameter, SPAN_ARG(span_head(action, 100)));
+		log_warning("%s: unknown action \"" SPAN_FMT "\"", parameter,
+			    SPAN_ARG(span_head(action, 100)));
 	else
 		log_warning("%s: %s", parameter, e->text);
 	return err_set(e, RC_AGAIN, "%s cannot be asked", parameter);
@@ -82,8 +87,9 @@ static enum rc apply(struct dns_answer *ans, struct arena *a, struct err *e)
 		if ((rc = ignored(&ans->rr[i], a, &drop, e)) != RC_OK)
 			return rc;
 		if (drop)
-			log_info("ignoring DNS RR: " SPAN_FMT ". %u IN %s " SPAN_FMT, SPAN_ARG(ans->rr[i].name),
-				 ans->rr[i].ttl, type_name(ans->rr[i].type), SPAN_ARG(value_text(&ans->rr[i], a)));
+			log_info("ignoring DNS RR: " SPAN_FMT ". %u IN %s " SPAN_FMT,
+				 SPAN_ARG(ans->rr[i].name), ans->rr[i].ttl, type_name(ans->rr[i].type),
+				 SPAN_ARG(value_text(&ans->rr[i], a)));
 		else
 			ans->rr[kept++] = ans->rr[i];
 	}

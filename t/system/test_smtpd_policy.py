@@ -1,11 +1,10 @@
 """smtpd(8) and Debian's ask the same of a policy server: every attribute, in the same order, at every state of the protocol; and what each makes of answers,
 of silence and of what verify(8) finds out about addresses."""
-import os
 import re
 
 import pytest
 
-from beside import NEEDS, NET, Beside, differences, log_differences
+from beside import NEEDS, Beside, differences, log_differences
 from fakeauth import AuthServer, b64
 from fakeservers import Server
 from instance import make_certificates
