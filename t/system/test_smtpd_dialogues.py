@@ -179,7 +179,7 @@ def both(tmp_path_factory):
 def test_dialogues_are_those_of_debian(both, case):
     wrong = []
     for n, d in enumerate(CASES[case][1]):
-        (theirs, their_log), (ours, our_log) = both.run(case, d, log=True, wrapped=case == "wrapped")
+        (theirs, their_log), (ours, our_log) = both.run(case, d, wrapped=case == "wrapped")
         wrong += differences(f"{case} {n}", d, theirs, ours)
         wrong += log_differences(f"{case} {n}", their_log, our_log)
     assert not wrong, "\n" + "\n".join(wrong)
@@ -188,7 +188,7 @@ def test_dialogues_are_those_of_debian(both, case):
 def test_sessions_of_debug_peers_are_in_the_log(both):
     """debug_peer_list: every line, but no secret."""
     ours = both.sides[1]
-    replies, log = ours.run("debugged", [H, "AUTH PLAIN " + b64("\0good\0wrong"), "XCLIENT ADDR=192.0.2.9", "NOOP"], log=True)
+    replies, log = ours.run("debugged", [H, "AUTH PLAIN " + b64("\0good\0wrong"), "XCLIENT ADDR=192.0.2.9", "NOOP"])
     assert replies[2].startswith("535 ")
     for line in ("> unknown[127.0.0.1]: 220 mail.example.test ESMTP Postfix", f"< unknown[127.0.0.1]: {H}", "> unknown[127.0.0.1]: 250-PIPELINING",
                  "< unknown[127.0.0.1]: AUTH PLAIN "):
