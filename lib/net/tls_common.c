@@ -90,7 +90,9 @@ enum rc tls_set_protocols(SSL *ssl, const char *list, struct err *e)
 	for (size_t i = 0; included != 0 && i < ARRAY_LEN(versions); i++)
 		excluded |= versions[i].off & ~included;
 	SSL_set_options(ssl, excluded);
-	if (SSL_set_min_proto_version(ssl, least) != 1 || SSL_set_max_proto_version(ssl, most) != 1)
+	/* Without a greatest one that of tls_config_file holds. */
+	if (SSL_set_min_proto_version(ssl, least) != 1 ||
+	    (most != 0 && SSL_set_max_proto_version(ssl, most) != 1))
 		return tls_story(e, RC_SYNTAX, "TLS protocols");
 	return RC_OK;
 }

@@ -120,10 +120,9 @@ class Side:
             time.sleep(0.02)
             lines += self.new_lines()
 
-    def run(self, service, dialogue, wrapped=False, log=False):
-        """(replies, log lines) of a dialogue with a service; the log is read to the end of the session."""
-        if log:
-            self.new_lines()
+    def run(self, service, dialogue, wrapped=False):
+        """(replies, log lines) of a dialogue with a service, to the end of the session."""
+        self.new_lines()
         t = Talk(self.mta.host, self.mta.port[service], wrapped)
         out = [t.reply()]
         for step in dialogue:
@@ -132,7 +131,7 @@ class Side:
             out.append(t.say(step))
         t.s.close()
         lines, until = [], time.monotonic() + 20
-        while log and not any(l.startswith("disconnect from") for l in lines):
+        while not any(l.startswith("disconnect from") for l in lines):
             if time.monotonic() > until:
                 lines.append("(no end of the session in the log)")
                 break

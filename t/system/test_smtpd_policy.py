@@ -1,11 +1,10 @@
 """smtpd(8) and Debian's ask the same of a policy server: every attribute, in the same order, at every state of the protocol; and what each makes of answers,
 of silence and of what verify(8) finds out about addresses."""
-import os
 import re
 
 import pytest
 
-from beside import NEEDS, NET, Beside, differences, log_differences
+from beside import NEEDS, Beside, differences, log_differences
 from fakeauth import AuthServer, b64
 from fakeservers import Server
 from instance import make_certificates
@@ -151,7 +150,7 @@ def test_what_a_policy_server_is_asked(world, service, name):
 @pytest.mark.parametrize("name", ["a" + n for n in ANSWERS] + ["d" + n for n in AT_DATA] + ["default"])
 def test_what_is_made_of_an_answer(world, name):
     d = [H, M, R, "RCPT TO:<x@far.test>", D, END]
-    (theirs, their_log), (ours, our_log) = world.both.run(name, d, log=True)
+    (theirs, their_log), (ours, our_log) = world.both.run(name, d)
     wrong = differences(name, d, theirs, ours)
     wrong += log_differences(name, *([l for l in log if not TROUBLE.search(l)] for log in (their_log, our_log)))
     assert not wrong, "\n" + "\n".join(wrong)
@@ -162,6 +161,6 @@ def test_addresses_that_are_verified(world, name):
     wrong = []
     for n, addr in enumerate(VERIFY[name][1]):
         d = [H, f"MAIL FROM:<{addr}>", R] if name.startswith("vsender") else [H, M, f"RCPT TO:<{addr}>"]
-        (theirs, their_log), (ours, our_log) = world.both.run(name, d, log=True)
+        (theirs, their_log), (ours, our_log) = world.both.run(name, d)
         wrong += differences(f"{name} {n}", d, theirs, ours) + log_differences(f"{name} {n}", their_log, our_log)
     assert not wrong, "\n" + "\n".join(wrong)

@@ -182,7 +182,7 @@ def test_attributes_of_one_policy_service(world):
     assert rcpt(c, "hang") == "450 4.7.1 <bob@localhost>: Recipient address rejected: policy is away"
     c = client(world, "away")
     assert rcpt(c, "good") == "250 2.1.5 Ok"
-    world.wait_log(r"problem talking to server inet:127\.0\.0\.1:\d+: .*Connection refused")
+    world.wait_log(r"problem talking to server 127\.0\.0\.1:\d+: .*Connection refused")
 
 
 def test_filter_before_the_queue(world):

@@ -72,7 +72,7 @@ def test_next_hop(make):
     assert rcpt(inst, "good@far.test")[0] == 250
     code, text = rcpt(inst, "bad@far.test")
     assert code == 450
-    assert text.startswith("4.1.1 <bad@far.test>: Recipient address rejected: undeliverable address: host ")
+    assert text.startswith("4.1.1 <bad@far.test>: Recipient address rejected: unverified address: host ")
     assert "said: 550 5.1.1 no such user" in text
     assert rcpt(inst, "GOOD@far.test")[0] == 250
     assert rcpt(inst, "bad@far.test") == (code, text)
@@ -90,7 +90,7 @@ def test_codes_and_reason(make):
     s = Server(RCPT="550 5.1.1 no such user")
     inst = make({"transport_maps": to(s), "unverified_recipient_reject_code": "550",
                  "unverified_recipient_reject_reason": "Address lookup failed"})
-    assert rcpt(inst, "bad@far.test") == (550, "5.1.1 <bad@far.test>: Recipient address rejected: Address lookup failed")
+    assert rcpt(inst, "bad@far.test") == (550, "5.1.1 <bad@far.test>: Recipient address rejected: undeliverable address: Address lookup failed")
 
 
 def test_trouble(make):
@@ -127,7 +127,7 @@ def test_sender(make):
     inst = make({"transport_maps": to(s), "smtpd_recipient_restrictions": "reject_unverified_sender"})
     assert rcpt(inst, "x@far.test", "good@far.test")[0] == 250
     code, text = rcpt(inst, "x@far.test", "bad@far.test")
-    assert code == 450 and text.startswith("4.1.7 <bad@far.test>: Sender address rejected: undeliverable address: ")
+    assert code == 450 and text.startswith("4.1.7 <bad@far.test>: Sender address rejected: unverified address: ")
     n = len(s.lines)
     assert rcpt(inst, "x@far.test", "")[0] == 250
     assert rcpt(inst, "x@far.test", "double-bounce@far.test")[0] == 250
@@ -140,7 +140,7 @@ def test_negative_cache_off(make):
     inst = make({"transport_maps": to(s), "address_verify_negative_cache": "no"})
     assert rcpt(inst, "bad@far.test")[0] == 450
     code, text = rcpt(inst, "bad@far.test")
-    assert code == 450 and "undeliverable" in text
+    assert code == 450 and "unverified" in text
     assert asked(s, "bad@far.test") >= 2
 
 
@@ -201,7 +201,7 @@ def test_mailboxes_and_aliases(make):
                        ("run@mail.example.test", 250), ("fwd@mail.example.test", 250), ("no-such-user-here@mail.example.test", 450)):
         got = rcpt(inst, addr)
         assert got[0] == code, (addr, got, inst.log())
-        assert code == 250 or "undeliverable address: unknown user" in got[1]
+        assert code == 250 or "unverified address: unknown user" in got[1]
     inst.wait_queue_empty()
     assert files_in(inst.mail) == [] and not s.messages
     assert not re.search("status=(sent|bounced)", inst.log())
@@ -215,7 +215,7 @@ def test_discard_and_error(make):
     inst = make({"transport_maps": "inline:{ {far.test=discard:} {gone.test=error:5.1.2 no longer here} }"})
     assert rcpt(inst, "a@far.test")[0] == 250
     code, text = rcpt(inst, "a@gone.test")
-    assert code == 450 and text.endswith("undeliverable address: no longer here")
+    assert code == 450 and text.endswith("unverified address: no longer here")
     inst.wait_log("to=<a@far.test>.*status=deliverable")
 
 
