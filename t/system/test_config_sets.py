@@ -29,7 +29,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 import peer  # noqa: E402
 import set_backends  # noqa: E402
-from instance import BIN, ROOT, SBIN, Instance, scratch  # noqa: E402
+from instance import BIN, ROOT, SBIN, Instance, make_users, scratch  # noqa: E402
 
 SETS = os.path.join(os.environ.get("POSTERN_SHARED", os.path.join(ROOT, "../shared")), "data/configs")
 EVERYTHING = bool(os.environ.get("POSTERN_ALL_SETS"))
@@ -52,11 +52,11 @@ BACKENDS = {
     "ispconfig/rendered": set_backends.IspConfig, "modoboa/rendered-amavis": set_backends.Modoboa, "modoboa/rendered-rspamd": set_backends.Modoboa,
     "mailinabox/rendered": set_backends.SqLite, "docker-mailserver+ldap": set_backends.DockerLdap,
 }
-LOADS_OTHERWISE = {  # set -> what Postfix does not start with, (main.cf, -o settings) that it gets instead, and why ours takes it
-    "ispconfig/rendered": ({"smtputf8_enable": "no"}, {}, 'main.cf ends in "smtputf8_enable = no# Postfix configuration": Postfix is fatal, ours warns and '
+LOADS_OTHERWISE = {  # set -> main.cf that Postfix gets instead, -o settings that nobody gets, and why
+    "ispconfig/rendered": ({"smtputf8_enable": "no"}, set(), 'main.cf ends in "smtputf8_enable = no# Postfix configuration": Postfix is fatal, ours warns and '
                            "takes the word in front of the #, as an installation may hold this for years in a place that nothing reads"),
-    "proxmox-mail-gateway/rendered": ({}, {"message_size_limit": None}, 'master.cf has "-o message_size_limit=": Postfix 3.7 is fatal, ours warns '
-                                      "and uses the default"),
+    "proxmox-mail-gateway/rendered": ({}, {"message_size_limit"}, 'master.cf has "-o message_size_limit=", of which rendering made nothing: Postfix is fatal, '
+                                      "ours warns and uses the default; so that the rest is the same, neither gets it"),
 }
 ANSWERS_OTHERWISE = {  # (set, service, sender, recipient) -> why ours is right
 }
@@ -147,12 +147,11 @@ class Copy:
             self.main["compatibility_level"] = "3.6"
         self.entries = [line.split(None, 8) for line in logical_lines(read(self.folder, "master.cf"))]
         self.passed = next((e[8:] for e in self.entries if e[1] == "pass" and e[7] == "smtpd"), [])
+        self.for_postfix, self.without, _ = LOADS_OTHERWISE.get(name, ({}, set(), ""))
         for entry in self.entries:
             self.listener(*entry)
         self.main.update(self.SAME)
         self.main.setdefault("myhostname", "mail.example.com")
-        without = LOADS_OTHERWISE.get(name, ({}, {}, ""))
-        self.for_postfix, self.without = without[0], without[1]
 
     def local(self, key, value):
         def file(m):
@@ -198,12 +197,12 @@ class Copy:
                                env=dict(os.environ, MAIL_CONFIG=self.dir), stderr=subprocess.PIPE)
         return f"{kind}:{target}"
 
-    def options(self, words, drop=(), networks=False):
+    def options(self, words, networks=False):
         """The -o settings of a service that mean something here."""
         text, out = " ".join(words), []
         for m in re.finditer(r"-o\s+(?:\{\s*([\w.]+)\s*=\s*(.*?)\s*\}(?=\s|$)|([\w.]+)=(\S*))", text):
             key, value = (m.group(1), m.group(2)) if m.group(1) else (m.group(3), m.group(4))
-            if not NOT_HERE.search(key) and (networks or key != "mynetworks") and key not in drop:
+            if not NOT_HERE.search(key) and (networks or key != "mynetworks") and key not in self.without:
                 out.append(f"-o {{ {key} = {self.local(key, value.replace('{', '').replace('}', ''))} }}")
         return " ".join(out)
 
@@ -216,10 +215,9 @@ class Copy:
                 self.front.add(port)
 
     def services(self, ports, ours):
-        drop = () if ours else self.without
         lines, names = [], set()
         for port, rest in self.inet.items():
-            args = self.options(rest, drop, networks=port not in ("smtp", "submission"))
+            args = self.options(rest, networks=port not in ("smtp", "submission"))
             if ours and port in self.front:
                 lines += [f"127.0.0.1:{ports[port]} inet n - n - 1 postscreen", f"smtpd pass - - n - - smtpd {args}"]
             else:
@@ -227,7 +225,7 @@ class Copy:
         for e in self.entries:
             if e[1] in ("unix", "fifo", "unix-dgram") and (e[7] in AGENTS or e[7] in COMMON) and e[0] not in names:
                 names.add(e[0])
-                lines.append(self.agent(e[0]) if e[7] in AGENTS else " ".join([*e[:4], "n", *e[5:8], self.options(e[8:], drop)]))
+                lines.append(self.agent(e[0]) if e[7] in AGENTS else " ".join([*e[:4], "n", *e[5:8], self.options(e[8:])]))
         lines += [self.agent(n) for n in ("smtp", "relay", "local", "virtual", "lmtp", "error", "retry", "discard") if n not in names]
         if "postlog" not in names:
             lines.append("postlog unix-dgram n - n - 1 postlogd")
@@ -433,3 +431,49 @@ def test_same_replies_and_routes(name):
         explained = {m for m in offered if (name, m[0], m[2], m[3]) in ANSWERS_OTHERWISE}
         assert not differ.keys() - explained, "\n".join(v for k, v in differ.items() if k not in explained)
         assert not explained - differ.keys(), "these are the same by now: take them out of ANSWERS_OTHERWISE"
+
+
+# ---- loading ----
+SAID_OTHERWISE = [  # what stands on stderr of one side alone
+    (r'warning: open "\w+" configuration "/etc/postfix/', "Postfix's postconf opens the tables of the sets, which are not there; ours reads no table"),
+    (r'warning: \S+/(?:main|master).cf: support for parameter "\w+" will be removed; instead, ', "of Postfix 3.9, newer than Debian's"),
+    (r"warning: .*: #comment after other text is not allowed", "of Postfix 3.9"),
+    (r"warning: \S+/(?:main|master).cf line \d+: \w+ is empty \(number expected\)", "Postfix says nothing here, and its daemons do not start"),
+]
+
+
+def postconf(suite, folder, *options):
+    r = subprocess.run([os.path.join(suite, "postconf"), "-c", os.path.join(SETS, folder), *options], capture_output=True, text=True, check=False, timeout=60)
+    said = [re.sub(r"^\S*postconf: ", "", l) for l in r.stderr.splitlines()]
+    return r.returncode, r.stdout, [l for l in said if not any(re.match(p, l) for p, _ in SAID_OTHERWISE)]
+
+
+@pytest.mark.skipif(not os.path.isdir(SETS) or not peer.HAVE, reason="the collected configurations or Debian's postfix are not here")
+@pytest.mark.parametrize("options", ["-n", "-M", *(["-P", "-F", "-nx", "-nH"] if EVERYTHING else [])])
+def test_postconf_prints_the_same(options):
+    for name in collected():
+        theirs, ours = (postconf(s, name, options) for s in ("/usr/sbin", BIN))
+        if name in TEMPLATES:
+            assert theirs[0] == ours[0] != 0 or theirs == ours, name
+            continue
+        assert comparable(*ours) == comparable(*theirs), name
+
+
+def comparable(status, text, said):
+    """Ours has its own name and folder where a set leaves that to the default, and a process id is not twice the same."""
+    text = text.replace("/var/lib/postern/", "/var/lib/postfix/").replace("ESMTP Postern", "ESMTP Postfix")
+    return status, re.sub(r"postconf \d+ & sleep", "postconf PID & sleep", text), said
+
+
+@pytest.mark.skipif(not os.path.isdir(SETS), reason="the collected configurations are not here")
+def test_check_refuses_templates_alone(tmp_path):
+    """Without the tables, users and certificates of the machine that a set is of, there is much to warn of, and nothing to refuse."""
+    make_users()
+    for name in collected():
+        copy = tmp_path / name.replace("/", "_")
+        shutil.copytree(os.path.join(SETS, name), copy)
+        own = {"daemon_directory": SBIN, "command_directory": BIN, "queue_directory": f"{copy}/queue", "data_directory": f"{copy}/data", "maillog_file": ""}
+        with open(copy / "main.cf", "a", encoding="utf-8") as f:
+            f.write("".join(f"\n{k} = {v}" for k, v in own.items()) + "\n")
+        r = subprocess.run([os.path.join(BIN, "postern"), "-c", str(copy), "check"], capture_output=True, text=True, check=False, timeout=120)
+        assert (r.returncode != 0) == (name in TEMPLATES), (name, r.stderr)

@@ -64,8 +64,10 @@ def inst(scratch):
         "smtpd_recipient_limit": "20", "smtpd_recipient_overshoot_limit": "2", "defer_transports": "local relay",
         "smtpd_tls_auth_only": "yes", "error_notice_recipient": "watch@mail.example.test",
     })
-    i.port["watched"], i.port["screened"] = free_ports(2)
+    i.port["watched"], i.port["screened"], i.port["doubtful"] = free_ports(3)
     i.extra_master = [f"{i.host}:{i.port['screened']} inet n - n - 1 postscreen -o smtpd_service_name=back -o postscreen_upstream_proxy_protocol=haproxy",
+                      f"{i.host}:{i.port['doubtful']} inet n - n - - smtpd -o rewrite_service_name=broken -o smtpd_sender_restrictions=reject_unknown_sender_domain",
+                      "broken unix - - n - - trivial-rewrite -o virtual_mailbox_domains=fail:down",
                       "back pass - - n - - smtpd -o content_filter=retry:[filter.test] -o cleanup_service_name=copier "
                       "-o receive_override_options=no_unknown_recipient_checks,no_address_mappings", "copier unix n - n - 0 cleanup -o always_bcc=copy@localhost",
                       f"{i.host}:{i.port['watched']} inet n - n - - smtpd -o notify_classes=policy,protocol -o smtpd_history_flush_threshold=12"]
@@ -227,6 +229,12 @@ def test_postscreen_line_has_the_settings_of_its_pass_service(inst, c):
     inst.wait_log(rf"{qid}: to=<nobody@mail.example.test>, relay=none,.* \(\[filter.test\]\)")
     inst.wait_log(rf"{qid}: to=<nobody%elsewhere.test@mail.example.test>, relay=none,.* \(\[filter.test\]\)")
     assert len(re.findall(rf"{qid}: to=", inst.log())) == 2
+
+
+def test_no_domain_is_unknown_while_a_table_of_domains_is_down(inst):
+    x = Client(inst, "doubtful")
+    x.start(sender="a@unheard.test", rcpts=())
+    assert x.cmd("RCPT TO:<bob@localhost>") == "451 4.3.0 <a@unheard.test>: Temporary lookup failure"
 
 
 def test_a_header_is_no_command(inst, c):
