@@ -60,6 +60,9 @@ LOADS_OTHERWISE = {  # set -> main.cf that Postfix gets instead, -o settings tha
 }
 ANSWERS_OTHERWISE = {  # (set, service, sender, recipient) -> why ours is right
 }
+ADDED = {  # set -> lines of master.cf that rendering lost
+    "proxmox-mail-gateway/rendered": "scan unix - - n - 5 lmtp\n",
+}
 FOR_PARAMETER = [  # the name of the parameter -> lines of a table that it names
     (r"virtual_mailbox_domains|virtual_domains|destination_domains", "virt.test x\n"),
     (r"virtual_alias_domains", "alias.test x\n"),
@@ -145,7 +148,7 @@ class Copy:
         level = self.main.setdefault("compatibility_level", "0")
         if level.split(".")[-1] in ("10", "11"):  # of a later Postfix than Debian's
             self.main["compatibility_level"] = "3.6"
-        self.entries = [line.split(None, 8) for line in logical_lines(read(self.folder, "master.cf"))]
+        self.entries = [line.split(None, 8) for line in logical_lines(read(self.folder, "master.cf") + ADDED.get(name, ""))]
         self.passed = next((e[8:] for e in self.entries if e[1] == "pass" and e[7] == "smtpd"), [])
         self.for_postfix, self.without, _ = LOADS_OTHERWISE.get(name, ({}, set(), ""))
         for entry in self.entries:
