@@ -243,7 +243,8 @@ static void append_copies(struct job *j)
 
 static void find_copies(struct job *j)
 {
-	if (!j->external || (j->env.flags & (ENVF_PROBE | ENVF_VERIFY_ONLY)))
+	/* no_address_mappings stands in front of a filter or behind it, and the copies are made on the other side */
+	if (!j->external || (j->env.flags & (ENVF_PROBE | ENVF_VERIFY_ONLY | ENVF_NO_CANONICAL)))
 		return;
 	if (settings.always_bcc[0] != '\0')
 		add_copy(j, span_str(settings.always_bcc));

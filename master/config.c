@@ -20,9 +20,9 @@ static const char builtin[] = "resolver unix - - n - 0 resolver\n"
 static const struct {
 	const char *name, *binary;
 } aliases[] = {
-	{ "lmtp", "smtp" },	      { "relay", "smtp" },	 { "lmtpd", "smtpd" }, { "defer", "bounce" },
-	{ "trace", "bounce" },	      { "retry", "error" },	 { "oqmgr", "qmgr" },  { "nqmgr", "qmgr" },
-	{ "proxywrite", "proxymap" }, { "postscreen", "smtpd" },
+	{ "lmtp", "smtp" },    { "relay", "smtp" },   { "lmtpd", "smtpd" },
+	{ "defer", "bounce" }, { "trace", "bounce" }, { "retry", "error" },
+	{ "oqmgr", "qmgr" },   { "nqmgr", "qmgr" },   { "proxywrite", "proxymap" },
 };
 
 /* Programs of Postfix whose job is done elsewhere here: their lines are accepted. */
@@ -96,6 +96,52 @@ const char *config_type_name(enum service_type t)
 	return "unix";
 }
 
+static const struct master_entry *pass_entry(const struct running *r, struct span name)
+{
+	for (size_t i = 0; i < r->cf->n; i++)
+		if (r->cf->entry[i].type == ST_PASS && span_eq(r->cf->entry[i].name, name))
+			return &r->cf->entry[i];
+	return NULL;
+}
+
+/* The value of an -o setting of a service, else main.cf's. */
+static const char *setting(struct running *r, const struct master_entry *en, const char *name)
+{
+	for (size_t i = 2; i < en->argc; i++) {
+		ptrdiff_t eq = span_chr(en->argv[i], '=');
+		if (span_is(en->argv[i - 1], "-o") && eq > 0 &&
+		    span_is(span_head(en->argv[i], (size_t)eq), name))
+			return arena_cstr(&r->arena, span_skip(en->argv[i], (size_t)eq + 1));
+	}
+	return conf_str(r->conf, name);
+}
+
+/* What serves the port of a postscreen line: the "pass" service that postscreen would hand its clients to, with the settings that were
+ * made there (content_filter, mynetworks, proxy filters), or plain smtpd when there is none. */
+static const struct master_entry *behind_postscreen(struct running *r, const struct master_entry *front)
+{
+	const struct master_entry *pass = pass_entry(r, span_str(setting(r, front, "smtpd_service_name")));
+	struct master_entry *en = arena_alloc(&r->arena, sizeof *en);
+	*en = *front;
+	en->maxproc = pass != NULL ? pass->maxproc : conf_int(r->conf, "default_process_limit");
+	if (pass != NULL) {
+		en->unpriv = pass->unpriv;
+		en->chroot = pass->chroot;
+	}
+	en->argv = arena_array(&r->arena, (pass != NULL ? pass->argc : 1) + 2, sizeof *en->argv);
+	en->argv[0] = span_str("smtpd");
+	en->argv[1] = span_str("-o");
+	en->argv[2] = span_str(arena_printf(&r->arena, "smtpd_upstream_proxy_protocol=%s",
+					    setting(r, front, "postscreen_upstream_proxy_protocol")));
+	en->argc = 3;
+	for (size_t i = 1; pass != NULL && i < pass->argc; i++)
+		en->argv[en->argc++] = pass->argv[i];
+	log_info("service " SPAN_FMT ": postscreen: smtpd(8) serves this port itself%s",
+		 SPAN_ARG(front->name),
+		 pass != NULL ? ", with the settings of the service that it passes to" : "");
+	return en;
+}
+
 static struct service *service_make(struct running *r, const struct master_entry *en, const char *program)
 {
 	struct service *s = xcalloc(1, sizeof *s);
@@ -103,10 +149,6 @@ static struct service *service_make(struct running *r, const struct master_entry
 	s->config = r;
 	s->entry = en;
 	s->program = base_name(program);
-	if (strcmp(s->program, "postscreen") == 0) {
-		s->program = "smtpd";
-		log_info("service %s: postscreen: smtpd(8) serves this port itself", s->name);
-	}
 	s->path = config_program_path(r->conf, program, &r->arena);
 	s->socket_type = en->type == ST_UNIX_DGRAM ? SOCK_DGRAM : mp_socket_type(s->program);
 	s->single = en->maxproc == 1 && en->type != ST_INET;
@@ -155,7 +197,10 @@ static enum rc add_entry(struct running *r, const struct master_entry *en, struc
 		log_info("service %s: %s is not started: %s", name, base_name(program), instead);
 		return RC_OK;
 	}
-	service_make(r, en, program);
+	if (strcmp(base_name(program), "postscreen") == 0)
+		service_make(r, behind_postscreen(r, en), "smtpd");
+	else
+		service_make(r, en, program);
 	return RC_OK;
 }
 

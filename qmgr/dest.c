@@ -175,16 +175,20 @@ static bool dest_dead(const struct dest *d)
 	return mono_diff_ms(d->dead_until, loop_now()) > 0;
 }
 
-static void defer_dead(struct dest *d, struct message *m, uint32_t rcpt)
+static bool suspended(const struct carrier *t)
 {
-	struct qstatus why = { .index = rcpt, .status = DS_DEFERRED, .dsn = span_str(d->dead_dsn) };
-	char reason[600];
+	return mono_diff_ms(t->suspended_until, loop_now()) > 0;
+}
 
-	snprintf(reason, sizeof(reason), "delivery temporarily suspended: %s", d->dead_reason);
-	why.reason = span_str(reason);
-	log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=%lld, dsn=" SPAN_FMT ", status=deferred (%s)",
-		 m->id.s, SPAN_ARG(envelope_rcpt(&m->im.env, rcpt)->addr),
-		 (long long)((wall_now().us - m->im.env.arrival_us) / 1000000), SPAN_ARG(why.dsn), reason);
+static void defer_untried(struct message *m, uint32_t rcpt, const char *dsn, const char *reason)
+{
+	struct qstatus why = {
+		.index = rcpt, .status = DS_DEFERRED, .dsn = span_str(dsn), .reason = span_str(reason)
+	};
+
+	log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=%lld, dsn=%s, status=deferred (%s)", m->id.s,
+		 SPAN_ARG(envelope_rcpt(&m->im.env, rcpt)->addr),
+		 (long long)((wall_now().us - m->im.env.arrival_us) / 1000000), dsn, reason);
 	EVENT("delivery", EV_TEXT("queue_id", qid_span(&m->id)),
 	      EV_TEXT("recipient", envelope_rcpt(&m->im.env, rcpt)->addr), EV_CSTR("relay", "none"),
 	      EV_SECONDS("delay", wall_now().us - m->im.env.arrival_us), EV_TEXT("dsn", why.dsn),
@@ -192,12 +196,25 @@ static void defer_dead(struct dest *d, struct message *m, uint32_t rcpt)
 	message_settle(m, rcpt, RUN_DEFERRED, &why);
 }
 
+/* Why nothing is tried now: there is nobody to do it, or it failed just before. */
+static void defer_dead(const struct dest *d, struct message *m, uint32_t rcpt)
+{
+	char reason[600];
+
+	if (suspended(d->t)) {
+		defer_untried(m, rcpt, "4.3.0", "mail transport unavailable");
+		return;
+	}
+	snprintf(reason, sizeof(reason), "delivery temporarily suspended: %s", d->dead_reason);
+	defer_untried(m, rcpt, d->dead_dsn, reason);
+}
+
 void dest_enqueue(struct message *m, uint32_t rcpt, struct span transport, struct span nexthop)
 {
 	struct dest *d = dest_get(transport_get(transport), nexthop);
 	struct job *j;
 
-	if (dest_dead(d)) {
+	if (suspended(d->t) || dest_dead(d)) {
 		defer_dead(d, m, rcpt);
 		return;
 	}
@@ -247,7 +264,7 @@ static bool may_start(const struct dest *d)
 	if (t->own_delay_s > 0 && (t->busy > 0 || mono_diff_ms(t->not_before, loop_now()) > 0))
 		return false;
 	return !list_empty(&d->jobs) && (double)d->busy < (window < 1 ? 1 : window) &&
-	       t->busy < t->process_limit && mono_diff_ms(t->suspended_until, loop_now()) <= 0;
+	       t->busy < t->process_limit;
 }
 
 static void kick_transport(struct carrier *t)
@@ -405,27 +422,11 @@ void dest_delivery_done(struct dest *d, bool destination_dead, struct span dsn, 
 	kick_dest(d);
 }
 
-struct resume_timer {
-	struct timer timer;
-	struct carrier *t;
-};
-
-static void resume_and_free(void *arg)
-{
-	struct resume_timer *r = arg;
-
-	kick_transport(r->t);
-	free(r);
-}
-
 void dest_suspend_transport(struct dest *d, int64_t seconds)
 {
-	struct resume_timer *r = xcalloc(1, sizeof(*r));
-
 	d->t->suspended_until = mono_after(loop_now(), seconds * 1000);
-	r->t = d->t;
-	timer_init(&r->timer, resume_and_free, r);
-	timer_set(&r->timer, (deadline_t){ mono_after(d->t->suspended_until, 1) });
+	while (!list_empty(&d->t->ready))
+		fail_jobs(LIST_ENTRY(list_first(&d->t->ready), struct dest, link));
 }
 
 const char *dest_transport_name(const struct dest *d)

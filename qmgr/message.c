@@ -105,19 +105,23 @@ static bool is_deferred_transport(struct span transport)
 	return false;
 }
 
-/* content_filter = transport:nexthop wins over the recipient's own; a probe asks for that. */
-static void apply_filter(const struct message *m, struct router_resolve_reply *to)
+/* content_filter = transport:nexthop wins over where the recipient belongs, so nobody has to find that out; what the address may hold
+ * of a route is for who gets the mail back from the filter. A probe asks where the recipient belongs. */
+static bool by_filter(const struct message *m, struct span addr, struct router_resolve_reply *to)
 {
 	struct span filter = m->im.env.content_filter;
 	ptrdiff_t colon = span_chr(filter, ':');
 	struct span nexthop = colon < 0 ? SPAN_NONE : span_skip(filter, (size_t)colon + 1);
 
 	if (filter.n == 0 || message_is_probe(m))
-		return;
-	to->transport = colon < 0 ? filter : span_head(filter, (size_t)colon);
+		return false;
 	if (nexthop.n == 0)
 		nexthop = span_str(qmgr_conf.filter_nexthop);
-	to->nexthop = nexthop.n ? nexthop : address_split(to->rcpt).domain;
+	*to =
+	    (struct router_resolve_reply){ .transport = colon < 0 ? filter : span_head(filter, (size_t)colon),
+					   .nexthop = nexthop.n ? nexthop : address_split(addr).domain,
+					   .rcpt = addr };
+	return true;
 }
 
 /* Recipients that are not sent where they belong: programs behind a transport could take "-x" for an option;
@@ -143,18 +147,18 @@ static void route_recipient(struct message *m, uint32_t i)
 	struct router_resolve_reply a = { .code = 0 };
 	struct arena tmp;
 	struct err e;
-	enum rc rc;
+	enum rc rc = RC_OK;
 
 	arena_init(&tmp);
-	rc = service_request(conf_str(service_conf(), "rewrite_service_name"), true, IPC_ROUTER_RESOLVE, &q,
-			     &a, &tmp, deadline_s(60), &e);
+	if (!by_filter(m, r->addr, &a))
+		rc = service_request(conf_str(service_conf(), "rewrite_service_name"), true,
+				     IPC_ROUTER_RESOLVE, &q, &a, &tmp, deadline_s(60), &e);
 	if (rc != RC_OK || a.code != 0) {
 		struct qstatus why = { .index = i, .status = DS_DEFERRED, .dsn = SPAN("4.3.0") };
 
 		why.reason = rc == RC_OK ? a.text : SPAN("address resolver failure");
 		message_settle(m, i, RUN_DEFERRED, &why);
 	} else {
-		apply_filter(m, &a);
 		divert(m, &a);
 		if (!span_eq(a.rcpt, r->addr)) {
 			if (r->orig.n == 0) /* the log and reports say what was asked for */

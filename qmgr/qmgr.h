@@ -115,6 +115,8 @@ const char *dest_transport_name(const struct dest *d);
 struct span dest_nexthop(const struct dest *d);
 bool dest_has_more(const struct dest *d);
 size_t dest_recipient_limit(const struct dest *d);
+/* The transport of d has no agent: what waits for it, and what comes within this time, is deferred, so that it
+ * takes no place in the active queue from mail that can be delivered. */
 void dest_suspend_transport(struct dest *d, int64_t seconds);
 
 /* ---- deliver.c ---- */

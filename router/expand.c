@@ -37,8 +37,8 @@ static void emit(struct expansion *x, struct span addr)
 static enum rc find_alias(struct expansion *x, struct span addr, struct span *value, struct span *ext)
 {
 	struct span domain = address_split(addr).domain;
-	enum rc rc = router_domain_local(domain, &x->e);
-	bool ours = rc == RC_OK || span_is_ci(domain, router.myorigin);
+	enum rc rc = router_domain_is_ours(domain, &x->e);
+	bool ours = rc == RC_OK;
 
 	if (rc == RC_AGAIN)
 		return rc;

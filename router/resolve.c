@@ -70,8 +70,7 @@ static enum rc strip_local_routing(struct span *addr, bool *routed, struct arena
 	return RC_OK;
 }
 
-/* May a table name the addresses of this domain by their local part alone? */
-static enum rc is_ours(struct span domain, struct err *e)
+enum rc router_domain_is_ours(struct span domain, struct err *e)
 {
 	return span_is_ci(domain, router.myorigin) ? RC_OK : router_domain_local(domain, e);
 }
@@ -88,7 +87,7 @@ static enum rc by_sender(struct maps *m, const char *null_key, struct span sende
 	if (sender.n == 0)
 		return maps_lookup(m, span_str(null_key), a, value, e);
 	sender = rewrite_address(true, sender, a); /* a client's MAIL FROM may lack its domain */
-	if ((rc = is_ours(address_split(sender).domain, e)) == RC_AGAIN)
+	if ((rc = router_domain_is_ours(address_split(sender).domain, e)) == RC_AGAIN)
 		return rc;
 	return maps_find_addr(m, address_unquote(a, sender), FORMS_ADDR, router.delimiter, rc == RC_OK, false,
 			      a, value, &ext, e);
@@ -209,7 +208,7 @@ static enum rc check_relocated(struct span addr, struct arena *a, struct resolve
 
 	if (maps_empty(router.relocated))
 		return RC_OK;
-	rc = is_ours(address_split(addr).domain, e);
+	rc = router_domain_is_ours(address_split(addr).domain, e);
 	if (rc == RC_AGAIN)
 		return rc;
 	ours = rc == RC_OK;

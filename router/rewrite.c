@@ -105,10 +105,10 @@ static enum rc map_step(struct maps *m, struct span addr, struct arena *a, struc
 
 	if (maps_empty(m))
 		return RC_NOTFOUND;
-	rc = router_domain_local(parts.domain, e);
+	rc = router_domain_is_ours(parts.domain, e);
 	if (rc == RC_AGAIN)
 		return rc;
-	ours = rc == RC_OK || span_is_ci(parts.domain, router.myorigin);
+	ours = rc == RC_OK;
 	rc = maps_find_addr(m, address_unquote(a, addr),
 			    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT | MAPS_FIND_LOCALPART |
 				MAPS_FIND_AT_DOMAIN,

@@ -43,6 +43,8 @@ size_t router_paths(struct arena *a, struct sandbox_path **out);
 
 /* RC_OK the domain is final here (mydestination, or a literal of our own), RC_NOTFOUND, RC_AGAIN. */
 enum rc router_domain_local(struct span domain, struct err *e);
+/* May a table name the addresses of this domain by their local part alone? ($myorigin, or local) */
+enum rc router_domain_is_ours(struct span domain, struct err *e);
 
 /* ---- rewrite.c ---- */
 /* To standard form user@domain.tld (external form in, external out). `local`: complete with myorigin and

@@ -73,16 +73,20 @@ static enum rc find_recipient(const struct resolved *r, struct router_validate_r
 {
 	struct address parts = address_split(r->rcpt);
 	struct maps *any[] = { router.rcpt_canonical, router.canonical, router.valias };
-	bool ours = r->class == AC_LOCAL;
+	bool ours;
 	enum rc rc;
 
 	if (r->class == AC_DEFAULT && !to_error(r)) /* most mail: no table is worth it */
 		return RC_OK;
 	/* Who answers for the system always exists (RFC 5321 section 4.5.1). */
-	if (ours && (span_is_ci(parts.local, router.double_bounce_sender) ||
-		     span_is_ci(parts.local, "postmaster") || span_is_ci(parts.local, "mailer-daemon") ||
-		     probe_sender_is(service_conf(), r->rcpt, wall_s(wall_now()))))
+	if (r->class == AC_LOCAL &&
+	    (span_is_ci(parts.local, router.double_bounce_sender) || span_is_ci(parts.local, "postmaster") ||
+	     span_is_ci(parts.local, "mailer-daemon") ||
+	     probe_sender_is(service_conf(), r->rcpt, wall_s(wall_now()))))
 		return RC_OK;
+	if ((rc = router_domain_is_ours(parts.domain, e)) == RC_AGAIN)
+		return rc;
+	ours = rc == RC_OK;
 	for (size_t i = 0; i < ARRAY_LEN(any); i++)
 		if ((rc = known_in(any[i], r->rcpt, ours, FORMS_ADDR, a, e)) != RC_NOTFOUND)
 			return rc;

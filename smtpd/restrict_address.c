@@ -218,16 +218,18 @@ static enum rc find_mail_host(struct span domain, struct arena *a)
 	return trouble ? RC_AGAIN : RC_NOTFOUND;
 }
 
-/* Domains that are ours need no DNS. */
-static bool ours(struct session *s, struct check *c, struct span addr)
+/* RC_OK: a domain of ours, which needs no DNS; RC_AGAIN: a table that would say so cannot be asked. */
+static enum rc is_ours(struct session *s, struct check *c, struct span addr)
 {
 	struct router_validate_reply v;
 
 	if (span_eq(addr, c->rcpt))
 		v = *restrict_validated(s, c);
 	else if (ask_router(SPAN_NONE, addr, true, c->a, &v) != RC_OK)
-		return false;
-	return v.authorized && v.class != AC_RELAY;
+		return RC_AGAIN;
+	if (v.code == 451)
+		return RC_AGAIN;
+	return v.authorized && v.class != AC_RELAY ? RC_OK : RC_NOTFOUND;
 }
 
 enum outcome run_unknown_domain(struct session *s, struct check *c, const struct rule *r)
@@ -236,13 +238,16 @@ enum outcome run_unknown_domain(struct session *s, struct check *c, const struct
 	const char *who = rcpt ? "Recipient" : "Sender";
 	const char *dsn = rcpt ? "4.1.2" : "4.1.8";
 	struct span domain, addr;
+	enum rc rc;
 
 	if (!(rcpt ? use_rcpt(c) : use_sender(s, c)) || c->subject.n == 0)
 		return DUNNO;
 	addr = rcpt ? c->rcpt : s->tx->sender;
 	domain = address_split(restrict_canonical(s, c, addr)).domain;
-	if (domain.n == 0 || domain.p[0] == '[' || ours(s, c, addr))
+	if (domain.n == 0 || domain.p[0] == '[')
 		return DUNNO;
+	if ((rc = is_ours(s, c, addr)) != RC_NOTFOUND)
+		return rc == RC_OK ? DUNNO : restrict_trouble(s, c);
 	switch (find_mail_host(domain, c->a)) {
 	case RC_OK:
 		return DUNNO;
@@ -298,7 +303,7 @@ enum outcome run_unlisted(struct session *s, struct check *c, const struct rule 
 	bool rcpt = r->def->which == 1;
 	struct router_validate_reply v;
 
-	if (!(rcpt ? use_rcpt(c) : use_sender(s, c)) || c->subject.n == 0)
+	if (conf.takes_unlisted || !(rcpt ? use_rcpt(c) : use_sender(s, c)) || c->subject.n == 0)
 		return DUNNO;
 	if (rcpt && conf.reject_unlisted_rcpt)
 		v = *restrict_validated(s, c);

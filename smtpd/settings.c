@@ -255,13 +255,24 @@ static void load_content(void)
 	static const struct {
 		const char *word;
 		unsigned flag;
-	} overrides[] = { { "no_address_mappings", ENVF_NO_CANONICAL },
-			  { "no_header_body_checks", ENVF_NO_HEADERBODY },
-			  { "no_milters", ENVF_NO_MILTERS } };
+		bool takes_unlisted;
+	} overrides[] = { { "no_address_mappings", ENVF_NO_CANONICAL, false },
+			  { "no_header_body_checks", ENVF_NO_HEADERBODY, false },
+			  { "no_milters", ENVF_NO_MILTERS, false },
+			  { "no_unknown_recipient_checks", 0, true } };
+	struct span *v;
+	size_t n = words("receive_override_options", &v);
 
-	for (size_t i = 0; i < ARRAY_LEN(overrides); i++)
-		if (has_word("receive_override_options", overrides[i].word))
-			conf.env_flags |= overrides[i].flag;
+	for (size_t i = 0; i < n; i++) {
+		size_t k = 0;
+
+		while (k < ARRAY_LEN(overrides) && !span_is_ci(v[i], overrides[k].word))
+			k++;
+		if (k == ARRAY_LEN(overrides))
+			die("receive_override_options: unknown option: " SPAN_FMT, SPAN_ARG(v[i]));
+		conf.env_flags |= overrides[k].flag;
+		conf.takes_unlisted |= overrides[k].takes_unlisted;
+	}
 	conf.content_filter = str("content_filter");
 }
 
@@ -462,8 +473,8 @@ static void load_restrictions(void)
 	conf.delay_reject = yes("smtpd_delay_reject");
 	conf.notice_classes = transcript_classes();
 	conf.history_max = conf_int(service_conf(), "smtpd_history_flush_threshold");
-	conf.reject_unlisted_rcpt = yes("smtpd_reject_unlisted_recipient");
-	conf.reject_unlisted_sender = yes("smtpd_reject_unlisted_sender");
+	conf.reject_unlisted_rcpt = !conf.takes_unlisted && yes("smtpd_reject_unlisted_recipient");
+	conf.reject_unlisted_sender = !conf.takes_unlisted && yes("smtpd_reject_unlisted_sender");
 	conf.relay_first = yes("smtpd_relay_before_recipient_restrictions");
 	for (size_t i = 0; i < STAGES; i++)
 		conf.restrict_at[i] = rules_read(names[i], span_str(str(names[i])), 0);

@@ -62,6 +62,7 @@ struct smtpd_conf {
 	const char *reject_footer, *delimiter, *null_key;
 	unsigned discard_ehlo; /* bits of ehlo keywords */
 	unsigned env_flags;    /* receive_override_options */
+	bool takes_unlisted;   /* no_unknown_recipient_checks */
 	const char *content_filter;
 	const char *rbl_reply;
 	struct {

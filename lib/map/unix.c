@@ -8,11 +8,33 @@
 #define FIRST_BYTES 4096
 #define MOST_BYTES  (1 << 20)
 
+/* The file behind the table, when there is one. A sandbox opens files, not names: when useradd(8) puts a new file in
+ * the place of the old one, only a new process can read it. */
 static enum rc open_unix(struct map *m, struct err *e)
 {
-	if (span_is(m->arg, "passwd.byname") || span_is(m->arg, "group.byname"))
-		return RC_OK;
-	return err_set(e, RC_NOTFOUND, "unknown table: %s", m->name);
+	bool users = span_is(m->arg, "passwd.byname");
+	struct map_file *f;
+	struct err none;
+
+	if (!users && !span_is(m->arg, "group.byname"))
+		return err_set(e, RC_NOTFOUND, "unknown table: %s", m->name);
+	f = xcalloc(1, sizeof(*f));
+	map_file_init(f);
+	if (map_file_open(f, users ? SPAN("/etc/passwd") : SPAN("/etc/group"), &none) != RC_OK)
+		map_file_init(f); /* the database may be elsewhere: nsswitch.conf(5) */
+	m->state = f;
+	return RC_OK;
+}
+
+static void close_unix(struct map *m)
+{
+	map_file_close(m->state);
+	free(m->state);
+}
+
+static bool changed(const struct map *m)
+{
+	return map_file_changed(m->state);
 }
 
 static int user_line(const char *name, char *p, size_t bytes, struct arena *a, struct span *value)
@@ -70,4 +92,6 @@ const struct map_driver map_unix = {
 	.flags = MD_REMOTE | MD_BLOCKING,
 	.open = open_unix,
 	.lookup = lookup,
+	.close = close_unix,
+	.changed = changed,
 };

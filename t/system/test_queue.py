@@ -230,11 +230,19 @@ def test_refused_destination_is_suspended(make):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    inst = make({"transport_maps": "inline:{ {dead.test=smtp:[127.0.0.1]:%d} }" % port, "minimal_backoff_time": "300s", "maximal_backoff_time": "300s"})
+    inst = make({"transport_maps": "inline:{ {dead.test=smtp:[127.0.0.1]:%d} {nobody.test=nosuch:} }" % port,
+                 "minimal_backoff_time": "300s", "maximal_backoff_time": "300s"})
     for i in range(12):
         send(inst, "r%d@dead.test" % i)
     inst.wait_log("status=deferred", count=12)
     inst.wait_log(r"delivery temporarily suspended: ")
+    for i in range(3):  # a transport that master.cf does not have: nothing waits for it in the active queue
+        send(inst, "r%d@nobody.test" % i)
+    inst.wait_log(r"@nobody.test>, relay=none, .*dsn=4.3.0, status=deferred \(mail transport unavailable\)", count=3)
+    send(inst, "late@nobody.test")
+    inst.wait_log(r"late@nobody.test>, relay=none, .*dsn=4.3.0, status=deferred \(mail transport unavailable\)")
+    inst.wait_log("connect to transport private/nosuch")
+    assert inst.log().count("connect to transport private/nosuch") <= 3
 
 
 def test_fair_among_destinations(make):

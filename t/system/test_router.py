@@ -325,6 +325,12 @@ def test_unknown_recipients(make):
     assert r.validate("a@b..c")[0] in (501, 550, 553)
 
 
+def test_tables_may_name_addresses_of_myorigin_by_local_part(make):
+    """Also where myorigin is no local domain: the firewall of STANDARD_CONFIGURATION_README has "postmaster" in virtual_alias_maps for its relay domain."""
+    r = make("myorigin = relay.test\nvirtual_alias_maps = inline:{ {postmaster=postmaster@relay.test} }\nrelay_recipient_maps = inline:{ {r@relay.test=1} {plain=1} }\n")
+    assert [r.validate(a + "@relay.test")[0] for a in ("postmaster", "r", "plain", "no")] == [0, 0, 0, 550]
+
+
 def test_untrusted_routing_may_be_allowed(make):
     r = make("allow_untrusted_routing = yes\n")
     assert r.validate("user%else.test@relay.test")[5] is False

@@ -64,8 +64,13 @@ def inst(scratch):
         "smtpd_recipient_limit": "20", "smtpd_recipient_overshoot_limit": "2", "defer_transports": "local relay",
         "smtpd_tls_auth_only": "yes", "error_notice_recipient": "watch@mail.example.test",
     })
-    i.port["watched"] = free_ports(1)[0]
-    i.extra_master = [f"{i.host}:{i.port['watched']} inet n - n - - smtpd -o notify_classes=policy,protocol -o smtpd_history_flush_threshold=12"]
+    i.port["watched"], i.port["screened"], i.port["doubtful"] = free_ports(3)
+    i.extra_master = [f"{i.host}:{i.port['screened']} inet n - n - 1 postscreen -o smtpd_service_name=back -o postscreen_upstream_proxy_protocol=haproxy",
+                      f"{i.host}:{i.port['doubtful']} inet n - n - - smtpd -o rewrite_service_name=broken -o smtpd_sender_restrictions=reject_unknown_sender_domain",
+                      "broken unix - - n - - trivial-rewrite -o virtual_mailbox_domains=fail:down",
+                      "back pass - - n - - smtpd -o content_filter=retry:[filter.test] -o cleanup_service_name=copier "
+                      "-o receive_override_options=no_unknown_recipient_checks,no_address_mappings", "copier unix n - n - 0 cleanup -o always_bcc=copy@localhost",
+                      f"{i.host}:{i.port['watched']} inet n - n - - smtpd -o notify_classes=policy,protocol -o smtpd_history_flush_threshold=12"]
     os.makedirs(i.config, exist_ok=True)
     with open(users, "w", encoding="utf-8") as f:
         f.write(f"{USER}:{{PLAIN}}{PASSWORD}:{i.uid}:{i.gid}::{i.mail}/u1::\n")
@@ -207,6 +212,29 @@ def test_who_is_a_recipient(c, rcpt, answer):
     c.cmd("EHLO client.example.org")
     assert c.cmd("MAIL FROM:<a@example.org> AUTH=<>") == "250 2.1.0 Ok"  # AUTH is not offered here: it says nothing
     assert c.cmd(f"RCPT TO:<{rcpt}>").startswith(answer)
+
+
+def test_postscreen_line_has_the_settings_of_its_pass_service(inst, c):
+    """Else mail would go past the content filter. What the filter gets is the address that was asked for, without a look at where it would go, and
+    once: no_address_mappings also leaves the copies to the other side of the filter."""
+    c.start(rcpts=())
+    assert c.cmd("RCPT TO:<nobody%elsewhere.test@mail.example.test>").startswith("554 5.7.1 ")
+    first, second = Client(inst, "screened", greet=False), Client(inst, "screened", greet=False)  # the 1 was of postscreen's processes
+    for x in (first, second):
+        x.send(b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 25\r\n")
+        assert x.reply().startswith("220 ")
+    x.ehlo()
+    x.start(rcpts=("nobody@mail.example.test", "nobody%elsewhere.test@mail.example.test"))
+    qid = queued(x.data(b"\r\nx\r\n.\r\n"))
+    inst.wait_log(rf"{qid}: to=<nobody@mail.example.test>, relay=none,.* \(\[filter.test\]\)")
+    inst.wait_log(rf"{qid}: to=<nobody%elsewhere.test@mail.example.test>, relay=none,.* \(\[filter.test\]\)")
+    assert len(re.findall(rf"{qid}: to=", inst.log())) == 2
+
+
+def test_no_domain_is_unknown_while_a_table_of_domains_is_down(inst):
+    x = Client(inst, "doubtful")
+    x.start(sender="a@unheard.test", rcpts=())
+    assert x.cmd("RCPT TO:<bob@localhost>") == "451 4.3.0 <a@unheard.test>: Temporary lookup failure"
 
 
 def test_a_header_is_no_command(inst, c):

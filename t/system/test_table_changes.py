@@ -4,6 +4,8 @@ import imaplib
 import os
 import shutil
 import smtplib
+import subprocess
+import sys
 import time
 
 import pytest
@@ -136,3 +138,40 @@ def test_auth_and_what_it_tells_imapd(world):
     assert restarts(world, "auth", "boxes")
     assert until(lambda: login() == "OK", 5)
     assert "sandbox: denied" not in world.inst.log()
+
+
+USERS = """
+import os, shutil, sys, time
+sys.path.insert(0, sys.argv[1])
+from dbservers import rcpt
+from instance import Instance
+with Instance(sys.argv[2], main={"local_recipient_maps": "proxy:unix:passwd.byname"}) as i:
+    before = [rcpt(i, who + "@localhost")[0] for who in ("root", "newcomer")]
+    shutil.copy("/etc/passwd", "/etc/passwd.new")
+    with open("/etc/passwd.new", "a") as f:
+        f.write("newcomer:x:4711:4711::/:/bin/sh\\n")
+    os.rename("/etc/passwd.new", "/etc/passwd")
+    end = time.monotonic() + 30
+    while (code := rcpt(i, "newcomer@localhost")[0]) != 250 and time.monotonic() < end:
+        assert code in (450, 451, 550), code
+        time.sleep(0.2)
+    print(before, code, rcpt(i, "nobody-at-all@localhost")[0])
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare")
+def test_a_new_user_is_known():
+    """useradd(8) puts a new file in the place of /etc/passwd, which a sandbox that opened the old one does not let in. The /etc here is the test's own."""
+    base = scratch("postern-users-")
+    try:
+        shutil.copytree("/etc", os.path.join(base, "etc"), symlinks=True, ignore=lambda d, names: [n for n in names if "shadow" in n or n == "ssl"])
+        with open(os.path.join(base, "run.py"), "w", encoding="ascii") as f:
+            f.write(USERS)
+        r = subprocess.run(["unshare", "-m", "sh", "-c", 'mount --bind "$1/etc" /etc && exec "$3" "$1/run.py" "$2" "$1/i"', "sh", base,
+                            os.path.dirname(os.path.abspath(__file__)), sys.executable],
+                           capture_output=True, text=True, timeout=120, check=False)
+        if "unshare failed" in r.stderr or "mount: " in r.stderr:
+            pytest.skip("no mount namespaces here: " + r.stderr.strip())
+        assert r.stdout == "[250, 550] 250 550\n", r.stdout + r.stderr
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
