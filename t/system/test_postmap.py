@@ -259,11 +259,56 @@ def test_db_config_is_never_read(place):
     assert run(OURS, place, "postmap", "-q", "plain", "src") == (0, "value  with  spaces\n", [])
 
 
+NESTED = """Subject: top
+Content-Type: multipart/mixed; boundary="outer"
+
+preamble
+--outer
+X-Part: one
+ folded
+
+body one
+--outer
+Content-Type: message/rfc822
+
+Subject: nested
+Content-Type: multipart/alternative; boundary=inner
+
+--inner
+
+no header
+--inner
+Content-Type: text/html
+Content-Transfer-Encoding: base64
+
+PGI+
+--inner--
+after
+--outer
+Content-Type: multipart/digest; boundary=dig
+
+--dig
+
+Subject: digested
+
+digest body
+--dig--
+--outer
+Content-Type: message/partial
+
+Subject: partial
+--outer--
+epilogue
+"""
+
+
 def test_message_keys(place):
     message = "Subject: foo\n bar\nTo: x\n\nbody1\nbody2\n"
     same(place, "postmap", "-hq", "-", "pcre:{{/^(.+)/ =$1=}}", stdin=message, code=0,
          out="Subject: foo\n bar\t=Subject: foo\n bar=\nTo: x\t=To: x=\n")
     same(place, "postmap", "-bq", "-", "pcre:{{/^(.+)/s =$1=}}", stdin=message, code=0)
+    same(place, "postmap", "-hq", "-", "pcre:{{/^(.+)/ =$1=}}", stdin="Subject \t: foo\n\nx\n", code=0, out="Subject: foo\t=Subject: foo=\n")
+    same(place, "postmap", "-hbmq", "-", "pcre:{{/^(.+)/s =$1=}}", stdin=NESTED, code=0)
 
 
 def test_base64_files(place):
