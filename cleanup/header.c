@@ -91,9 +91,11 @@ static struct span with_lf(struct header_pass *p, struct span text)
 static void one_field(struct header_pass *p, struct header_field *f)
 {
 	const struct header_kind *kind = header_kind_of(f->name);
-	struct span text = f->all, bare, before;
+	struct span text = header_text(f, &p->j->a), bare, before;
 	struct maps *table = table_for(kind);
 
+	if (text.n != f->all.n)
+		p->j->header_changed = true;
 	if (text.n > (size_t)settings.header_size_limit) { /* the excess goes, the field stays */
 		text = span_head(text, (size_t)settings.header_size_limit);
 		p->j->header_changed = true;

@@ -28,14 +28,18 @@ static void body_lines(struct walk *w, uint64_t to)
 static void header_lines(struct walk *w, struct span header)
 {
 	struct header_field f;
+	struct arena a;
 
+	arena_init(&a);
 	while (header_next(&header, &f) == RC_OK) {
-		struct span key = f.all;
+		struct span key = header_text(&f, &a);
 		if (span_ends(key, SPAN("\n")))
 			key.n--;
 		if (w->header)
 			w->each(w->arg, key);
+		arena_reset(&a);
 	}
+	arena_release(&a);
 }
 
 static void walk_part(struct walk *w, const struct mime_part *p, unsigned depth)

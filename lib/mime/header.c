@@ -58,6 +58,16 @@ enum rc header_next(struct span *rest, struct header_field *f)
 	return RC_OK;
 }
 
+struct span header_text(const struct header_field *f, struct arena *a)
+{
+	struct span rest = span_skip(f->all, f->name.n);
+	ptrdiff_t colon = span_chr(rest, ':');
+
+	return colon > 0 ? span_printf(a, SPAN_FMT SPAN_FMT, SPAN_ARG(f->name),
+				       SPAN_ARG(span_skip(rest, (size_t)colon)))
+			 : f->all;
+}
+
 size_t header_length(struct span message)
 {
 	struct span rest = message;

@@ -226,6 +226,9 @@ def test_checks(checked):
     assert checked.show("BBBBB123456707", "-e").count("\nrecipient: ") == 1
     assert go(10, "Message-ID: <before@id>\nSubject: bad\n\nx\n")[0] == 550  # the id of a refused message is logged when it was seen, as Postfix does
     assert go(11, "Subject: bad\nMessage-ID: <after@id>\n\nx\n")[0] == 550
+    assert go(12, "Subject : bad\n\nx\n")[0] == 550  # white space before the colon hides no field, and goes
+    assert go(13, "X-Spaced \t: y\n\nx\n")[0] == 0
+    assert checked.show("BBBBB123456713", "-h").startswith("X-Spaced: y\n")
     log = checked.d.text()
     assert "BBBBB123456710: message-id=<before@id>" in log and "BBBBB123456711: message-id" not in log
     assert "BBBBB123456701: reject: header Subject: bad from local; from=<a@example.org> to=<b@example.org>: 5.7.1 no such thing" in log
