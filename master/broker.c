@@ -3,7 +3,7 @@
 #include "master.h"
 #include "log/log.h"
 #include "net/addr.h"
-#include "net/port.h"
+#include "conf/port.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <sys/un.h>

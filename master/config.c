@@ -3,7 +3,7 @@
 #include "master.h"
 #include "config.h"
 #include "log/log.h"
-#include "net/port.h"
+#include "conf/port.h"
 #include <sys/stat.h>
 #include <unistd.h>
 

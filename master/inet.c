@@ -3,7 +3,7 @@
 #include "master.h"
 #include "inherit.h"
 #include "log/log.h"
-#include "net/port.h"
+#include "conf/port.h"
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>

@@ -4,7 +4,7 @@
 #include "client.h"
 #include "base/codec.h"
 #include "log/log.h"
-#include "net/port.h"
+#include "conf/port.h"
 
 #include <stdarg.h>
 

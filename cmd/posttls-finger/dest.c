@@ -2,7 +2,7 @@
 #include "finger.h"
 #include "log/log.h"
 #include "net/dns.h"
-#include "net/port.h"
+#include "conf/port.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>

@@ -1,6 +1,6 @@
 /* cmd/posttls-finger/main.c - posttls-finger(1): what the TLS of a mail server is like. The lines go to stdout. */
 #include "finger.h"
-#include "net/port.h"
+#include "conf/port.h"
 #include "log/log.h"
 #include "service/client.h"
 #include <signal.h>

@@ -1,7 +1,7 @@
 /* map/wire.c - connections to tables that are servers. */
 #include "map/wire.h"
 #include "base/list.h"
-#include "net/port.h"
+#include "conf/port.h"
 #include "task/task.h"
 #include <errno.h>
 #include <fcntl.h>

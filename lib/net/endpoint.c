@@ -2,7 +2,7 @@
 #include "net/endpoint.h"
 #include "net/conn.h"
 #include "net/dns.h"
-#include "net/port.h"
+#include "conf/port.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* net/hostport.c - see hostport.h. */
 #include "net/hostport.h"
-#include "net/port.h"
+#include "conf/port.h"
 #include <string.h>
 
 /* Takes "[...]" or what stands before the last ":" off *rest. */

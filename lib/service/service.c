@@ -2,7 +2,7 @@
 #include "service/service.h"
 #include "ipc/ask.h"
 #include "log/log.h"
-#include "net/port.h"
+#include "conf/port.h"
 #include "service/frame.h"
 #include "service/logsetup.h"
 #include <fcntl.h>

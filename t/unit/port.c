@@ -1,5 +1,5 @@
-/* t/unit/port.c - net/port.h: known_tcp_ports (postconf(5)) before services(5). */
-#include "net/port.h"
+/* t/unit/port.c - conf/port.h: known_tcp_ports (postconf(5)) before services(5). */
+#include "conf/port.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

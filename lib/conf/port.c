@@ -1,5 +1,5 @@
-/* net/port.c - see port.h. */
-#include "net/port.h"
+/* conf/port.c - see port.h. */
+#include "conf/port.h"
 #include "base/arena.h"
 #include "log/log.h"
 

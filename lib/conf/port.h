@@ -1,7 +1,7 @@
-/* net/port.h - TCP ports by number or name: known_tcp_ports first, then services(5). Whoever takes a port from the
+/* conf/port.h - TCP ports by number or name: known_tcp_ports first, then services(5). Whoever takes a port from the
  * configuration or a next hop asks here. */
-#ifndef NET_PORT_H
-#define NET_PORT_H
+#ifndef CONF_PORT_H
+#define CONF_PORT_H
 
 #include "base/span.h"
 
