@@ -16,7 +16,8 @@ static void start(void)
 }
 
 static const struct ipc_handler handlers[] = {
-	{ IPC_CLEANUP_SUBMIT, "smtpd lmtpd pickup bounce defer trace local virtual pipe verify pop3d imapd",
+	{ IPC_CLEANUP_SUBMIT,
+	  "smtpd lmtpd smtp lmtp relay pickup bounce defer trace local virtual pipe verify pop3d imapd",
 	  answer_submit },
 	{ IPC_CLEANUP_FILE, "smtpd lmtpd pickup bounce defer trace local virtual pipe pop3d imapd",
 	  answer_file },

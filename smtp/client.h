@@ -9,6 +9,7 @@
  *   checks.c    header and body checks            idle.c      connections kept for more mail
  *   pix.c       firewalls that hide the greeting  login_cache.c  log-ins that failed before
  *   lookup.c    questions to the resolver, and the search list
+ *   notice.c    transcripts for the postmaster
  *
  * A delivery is a task; a session belongs to one delivery at a time, or to the idle list. */
 #ifndef CLIENT_H
@@ -25,6 +26,7 @@
 #include "service/service.h"
 #include "smtp/dlog.h"
 #include "smtp/reply.h"
+#include "smtp/transcript.h"
 
 /* ---- settings.c ---- */
 struct settings {
@@ -50,7 +52,8 @@ struct settings {
 	struct own_domains *own_domains;
 	bool dns_defnames, dns_search; /* smtp_dns_resolver_options */
 	bool cname_names, quote_envelope, per_request, log_tls_status;
-	int64_t min_rate; /* bytes a second */
+	int64_t min_rate;	 /* bytes a second */
+	unsigned notice_classes; /* smtp/transcript.h: sessions that the postmaster is told of */
 	struct maps *pix_maps;
 	const char *pix_workarounds, *use_srv, *service; /* service: smtp_tcp_port as written */
 	int64_t pix_threshold_s, pix_delay_s;
@@ -146,6 +149,8 @@ struct session {
 	bool tls, authenticated, greets_esmtp; /* greets_esmtp: the greeting has the word */
 	enum tls_level level;		       /* of the policy */
 	unsigned pix;			       /* PIX_ */
+	struct transcript said;
+	unsigned trouble; /* NOTICE_ */
 	struct tls_info tls_info;
 	unsigned uses;	      /* deliveries begun */
 	bool dirty, unusable; /* needs RSET; dead */
@@ -173,7 +178,7 @@ MUST_CHECK enum rc session_read(struct session *s, int64_t timeout_s, struct err
 /* The reply for logs and reports, at most line_length_limit bytes; in `a`. */
 struct span session_said(const struct session *s, struct arena *a);
 /* The status code of a reply that is no success: its own, or one of its class; "5.5.0" for a class without meaning. */
-void session_dsn(const struct session *s, char dsn[SMTP_DSN_MAX]);
+void session_dsn(struct session *s, char dsn[SMTP_DSN_MAX]);
 void session_puts(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "4.4.2 lost connection with ... while DOING", "conversation with ... timed out while DOING" */
 void session_why(struct session *s, enum rc rc, const char *doing, struct why *w);
@@ -196,6 +201,12 @@ bool login_cache_failed(const struct session *s, struct span user, struct span p
 /* After a refusal, with the status that came of it. */
 void login_cache_note(const struct session *s, struct span user, struct span password, const char *dsn,
 		      struct arena *a);
+
+/* ---- notice.c ---- */
+void notice_out(struct session *s, struct span line); /* a command */
+void notice_in(struct session *s, struct span line);  /* a line of a reply */
+void notice_code(struct session *s, unsigned code);   /* of a reply that is a failure */
+void notice_end(struct session *s);		      /* of a delivery: tells, and forgets */
 
 /* ---- pix.c ---- */
 void pix_detect(struct session *s, const struct delivery *dl); /* after the greeting */

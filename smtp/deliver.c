@@ -90,6 +90,7 @@ static void finish_session(struct course *c)
 	struct err e;
 	bool keep = (c->dl.d->flags & DELF_CONN_REUSE) && settings.cache_on_demand;
 	c->dl.s = NULL;
+	notice_end(s);
 	if (!keep && match_domain(settings.cache_destinations, c->nexthop, &e) == RC_OK)
 		keep = true;
 	if (keep && c->key.n > 0 && !s->unusable)

@@ -182,6 +182,8 @@ static struct span encoded(const char *p, unsigned n, struct arena *a)
 
 static void send_line(struct session *s, struct span text)
 {
+	bool command = span_starts(text, SPAN("AUTH ")); /* the rest is base64 */
+	notice_out(s, command ? text : SPAN("(credentials)"));
 	stream_write(s->io, text);
 	stream_puts(s->io, "\r\n");
 }

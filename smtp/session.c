@@ -25,6 +25,7 @@ void session_puts(struct session *s, const char *fmt, ...)
 	}
 	if (s->debug)
 		log_info("> %s: %.*s", s->name_addr, n, line);
+	notice_out(s, span_make(line, (size_t)n));
 	memcpy(line + n, "\r\n", 2);
 	stream_write(s->io, span_make(line, (size_t)n + 2));
 }
@@ -71,8 +72,9 @@ static enum rc read_line(struct session *s, struct span *line, deadline_t d, str
 
 /* Text that is no reply may be a greeting gone wrong, or replies and commands have come apart: with PIPELINING the
  * administrator has to know. */
-static void passed_over(const struct session *s, struct span line)
+static void passed_over(struct session *s, struct span line)
 {
+	s->trouble |= NOTICE_PROTOCOL;
 	if ((s->features & FEAT_PIPELINING) == 0)
 		return;
 	log_warning(SPAN_FMT ": non-%s response from %s: " SPAN_FMT, SPAN_ARG(s->qid),
@@ -113,6 +115,7 @@ enum rc session_read(struct session *s, int64_t timeout_s, struct err *e)
 		if (s->debug)
 			log_info("< %s: " SPAN_FMT, s->name_addr, SPAN_ARG(line));
 		line = filtered(line, &a);
+		notice_in(s, line);
 		rc = smtp_reply_feed(&s->reply, line);
 		note_length(s, &noted);
 		if (rc == RC_SYNTAX && strange++ < SMTP_REPLY_LINES) {
@@ -133,8 +136,9 @@ struct span session_said(const struct session *s, struct arena *a)
 	return span_head(smtp_reply_text(&s->reply, a), (size_t)settings.reply_limit);
 }
 
-void session_dsn(const struct session *s, char dsn[SMTP_DSN_MAX])
+void session_dsn(struct session *s, char dsn[SMTP_DSN_MAX])
 {
+	notice_code(s, s->reply.code);
 	unsigned class = s->reply.code / 100;
 	if (class != 4 && class != 5)
 		snprintf(dsn, SMTP_DSN_MAX, "5.5.0");
@@ -167,6 +171,7 @@ void session_free(struct session **sp)
 	*sp = NULL;
 	timer_cancel(&s->expiry);
 	stream_close(&s->io);
+	transcript_forget(&s->said);
 	smtp_reply_release(&s->reply);
 	free(s->key);
 	free(s);
@@ -501,6 +506,7 @@ struct session *session_open(const struct delivery *dl, const struct target *t, 
 	if (rc == RC_DENIED && s->reply.code >= 400)
 		*refused = session_said(s, a);
 	s->unusable = s->unusable || s->io == NULL;
+	notice_end(s);
 	session_quit(&s);
 	return NULL;
 }

@@ -261,6 +261,7 @@ static enum rc send_content(struct transaction *t, struct why *w)
 	if (rc != RC_OK && rc != RC_TIMEOUT) { /* no dot: what was sent must not become a message */
 		t->s->unusable = true;
 		bool forever = rc == RC_LIMIT || rc == RC_SYNTAX;
+		t->s->trouble |= forever ? 0 : NOTICE_DATA;
 		log_warning(SPAN_FMT ": %s", SPAN_ARG(t->dl->env.qid), e.text);
 		why_set(w, forever ? "5.6.3" : "4.3.0", "%s",
 			forever ? e.text : "message content cannot be read");

@@ -1,5 +1,5 @@
 /* reply.c - what the client is told, and the log line that goes with a refusal. */
-#include "transcript.h"
+#include "notice.h"
 #include "log/event.h"
 #include <stdarg.h>
 
@@ -36,7 +36,7 @@ static void write_line(struct session *s, struct span code, char sep, struct spa
 		line[4 + n] = c < ' ' || c == 0x7f ? '?' : (char)c;
 	}
 	n += 4;
-	transcript_out(s, span_make(line, n));
+	notice_out(s, span_make(line, n));
 	line[n++] = '\r';
 	line[n++] = '\n';
 	stream_write(s->io, span_make(line, n));

@@ -1,6 +1,6 @@
 /* session.c - one connection from greeting to farewell. */
 #include "restrict.h"
-#include "transcript.h"
+#include "notice.h"
 #include "proxy.h"
 #include "base/codec.h"
 #include "log/event.h"
@@ -101,7 +101,7 @@ static void session_end(struct session *s)
 	transaction_end(s);
 	limit_disconnect(s);
 	session_flush(s, 10);
-	transcript_end(s);
+	notice_end(s);
 	log_disconnect(s);
 	list_del(&s->link);
 	arena_release(&s->tx_arena);
@@ -236,7 +236,7 @@ static bool one_command(struct session *s)
 	s->idle = false;
 	while (line.n > 0 && line.p[line.n - 1] == '\r')
 		line.n--; /* CR CR LF, as some clients end their lines */
-	transcript_in(s, line);
+	notice_in(s, line);
 	if (!crlf && bare_lf_ends(s))
 		return false;
 	if (conf.smtputf8 && !span_is_ascii(line) && !utf8_valid(line)) {

@@ -1,6 +1,6 @@
 /* settings.c - main.cf as smtpd reads it: once, in prepare(). */
 #include "restrict.h"
-#include "transcript.h"
+#include "smtp/transcript.h"
 #include "map/dns_filter.h"
 #include "net/interfaces.h"
 
@@ -471,7 +471,7 @@ static void load_restrictions(void)
 	conf.log_permits = exact("smtpd_log_access_permit_actions");
 	conf.show_table = yes("show_user_unknown_table_name");
 	conf.delay_reject = yes("smtpd_delay_reject");
-	conf.notice_classes = transcript_classes();
+	conf.notice_classes = transcript_classes(service_conf());
 	conf.history_max = conf_int(service_conf(), "smtpd_history_flush_threshold");
 	conf.reject_unlisted_rcpt = !conf.takes_unlisted && yes("smtpd_reject_unlisted_recipient");
 	conf.reject_unlisted_sender = !conf.takes_unlisted && yes("smtpd_reject_unlisted_sender");

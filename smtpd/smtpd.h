@@ -19,6 +19,7 @@
 #include "net/hostname.h"
 #include "net/tls.h"
 #include "smtp/params.h"
+#include "smtp/transcript.h"
 #include "queue/envelope.h"
 #include "queue/qid.h"
 #include "sasl/authclient.h"
@@ -185,10 +186,10 @@ struct session {
 	struct verdict defer_if_permit, defer_if_reject; /* code 0: none; of the check that runs */
 	struct verdict wish[3]; /* defer_if_permit of client, HELO, sender, when they are judged at once */
 	/* the transcript */
-	struct buf said;
-	unsigned said_lines, trouble; /* trouble: bits of transcript.h */
+	struct transcript said;
 	bool debug;		      /* -v, or debug_peer_list: the dialogue is logged */
-	bool policy, quiet;	      /* the next reply is one of a restriction; no notice is sent */
+	unsigned trouble;	      /* bits of smtp/transcript.h */
+	bool policy;		      /* the next reply is one of a restriction */
 	const char *ended_by;	      /* NULL: QUIT */
 	unsigned done[24], tried[24]; /* per row of the command table; the last row is "unknown" */
 };

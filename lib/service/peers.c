@@ -16,10 +16,10 @@ static const struct {
 	{ "cleanup", "trivial-rewrite qmgr proxymap bounce" },
 	{ "qmgr", "trivial-rewrite bounce cleanup flush verify proxymap *" },
 	{ "trivial-rewrite", "proxymap" },
-	/* proxywrite: smtp_sasl_auth_cache_name */
-	{ "smtp", "resolver tlsmgr proxymap proxywrite bounce" },
-	{ "lmtp", "resolver tlsmgr proxymap proxywrite bounce" },
-	{ "relay", "resolver tlsmgr proxymap proxywrite bounce" },
+	/* proxywrite: smtp_sasl_auth_cache_name; cleanup: transcripts for the postmaster (notify_classes) */
+	{ "smtp", "cleanup resolver tlsmgr proxymap proxywrite bounce" },
+	{ "lmtp", "cleanup resolver tlsmgr proxymap proxywrite bounce" },
+	{ "relay", "cleanup resolver tlsmgr proxymap proxywrite bounce" },
 	{ "local", "cleanup trivial-rewrite proxymap bounce *" },
 	{ "virtual", "cleanup trivial-rewrite proxymap bounce" },
 	{ "pipe", "cleanup trivial-rewrite proxymap bounce" },

@@ -351,3 +351,41 @@ def test_srv_fallback(client):
                "allow_srv_lookup_fallback = yes\nignore_srv_lookup_error = yes\n" % s.port)
     assert c.deliver("nx.test:mine")[0][0] == EXPANDED
     assert c.deliver("fail.test:mine")[0][0] == EXPANDED
+
+
+def test_transcript_for_the_postmaster(client):
+    """notify_classes: a reply that tells of a protocol fault, and no password of a log-in."""
+    mails = []
+
+    def cleanup(kind, body):
+        r = Reader(body)
+        r.span()
+        mails.append(r.span().decode())
+        return struct.pack("<H", 0) + span("") + span("")
+    s = Server(keywords=EHLO + ["AUTH PLAIN"], AUTH="235 2.7.0 ok", MAIL="501 5.5.4 bad syntax")
+    c = client(peers={"cleanup": cleanup}, main_cf="notify_classes = protocol\nsmtp_sasl_auth_enable = yes\n"
+               "smtp_sasl_security_options = noanonymous\nsmtp_sasl_password_maps = static:user:secret\n")
+    assert c.deliver(at(s))[0][:2] == (BOUNCED, "5.5.4")
+    c.deliver(at(s), sender="double-bounce@mx.example.org")  # a notice, about which there is none
+    good = Server()
+    c.deliver(at(good))
+    for _ in range(100):
+        if mails:
+            break
+        time.sleep(0.05)
+    time.sleep(0.3)
+    assert len(mails) == 1
+    where = "127.0.0.1[127.0.0.1]:%d" % s.port
+    assert "SMTP client: errors from %s\n" % where in mails[0] and "Unexpected response from %s." % where in mails[0]
+    assert " Out: MAIL FROM:<a@example.org>" in mails[0] and " In:  501 5.5.4 bad syntax\n" in mails[0]
+    assert " Out: AUTH PLAIN\n" in mails[0].replace("PLAIN \n", "PLAIN\n")
+    assert base64.b64encode(b"\0user\0secret").decode() not in mails[0]
+
+
+def test_transcripts_of_the_asked_class_only(client):
+    def cleanup(kind, body):
+        raise AssertionError
+    s = Server(MAIL="501 5.5.4 bad syntax")
+    c = client(peers={"cleanup": cleanup}, main_cf="notify_classes = resource, software\n")
+    c.deliver(at(s))
+    assert "postmaster notification" not in c.log()
