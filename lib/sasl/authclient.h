@@ -89,7 +89,7 @@ struct auth_user {
 	struct span user;	/* canonical: may differ from what was typed */
 	uint32_t uid, gid;	/* (uint32_t)-1 when the server named none */
 	struct span home, mail; /* "" none */
-	struct span ticket;	/* for asuser_redeem() (asuser/ticket.h); "" none */
+	struct span ticket;	/* for asuser_hand_over() (asuser/asuser.h); "" none */
 	struct span noticket;	/* why there is none */
 };
 /* Asks who the user of an AUTH_OK exchange is, once, and frees the exchange. errors RC_NOTFOUND no such user (any more), RC_AGAIN, RC_TIMEOUT, RC_SYNTAX */
