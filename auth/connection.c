@@ -328,7 +328,8 @@ static void put_setting_id(struct buf *b, const char *name, uint32_t id)
 		(void)buf_printf(b, "\t%s=%lu", name, (unsigned long)id);
 }
 
-/* What the front is told helps it to find a process that runs already; what counts is in the ticket. */
+/* The ids and places are for those who speak Dovecot's protocol; our own fronts use name and ticket alone, and what counts is in the
+ * ticket. */
 static void put_identity(struct buf *b, const char *user, const char *service, const struct keeper_answer *a)
 {
 	struct asuser_id id;

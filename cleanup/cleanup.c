@@ -17,12 +17,9 @@ static void start(void)
 
 static const struct ipc_handler handlers[] = {
 	{ IPC_CLEANUP_SUBMIT,
-	  "smtpd lmtpd smtp lmtp relay pickup bounce defer trace local virtual pipe verify pop3d imapd",
-	  answer_submit },
-	{ IPC_CLEANUP_FILE, "smtpd lmtpd pickup bounce defer trace local virtual pipe pop3d imapd",
-	  answer_file },
-	{ IPC_CLEANUP_ABORT, "smtpd lmtpd pickup bounce defer trace local virtual pipe pop3d imapd",
-	  answer_abort },
+	  "smtpd lmtpd smtp lmtp relay pickup bounce defer trace local virtual pipe verify", answer_submit },
+	{ IPC_CLEANUP_FILE, "smtpd lmtpd pickup bounce defer trace local virtual pipe", answer_file },
+	{ IPC_CLEANUP_ABORT, "smtpd lmtpd pickup bounce defer trace local virtual pipe", answer_abort },
 	{ IPC_CLEANUP_SLOTS, "qmgr", answer_slots },
 	{ 0, NULL, NULL },
 };

@@ -28,7 +28,8 @@ static void lookup(struct ipc_call *call, const void *request)
 {
 	const struct map_lookup *q = request;
 	struct map_lookup_reply r = { .status = MAP_MISS };
-	struct map *m = tables_find(q->table);
+	const char *program = ipc_chan_peer(ipc_call_chan(call))->program;
+	struct map *m = tables_find(q->table, program);
 	struct err e;
 
 	if (!m) {

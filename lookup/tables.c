@@ -13,8 +13,19 @@
 #define LOOK_EVERY_MS	1000 /* how often a table is looked at for changes */
 #define RETIRE_AFTER_MS 50   /* a table that cannot be opened anew: time for the answers on their way */
 
+/* A server that was taken over must not learn how we log in elsewhere. What these parameters name is for `readers` alone, also when
+ * another parameter names it, too. */
+static const struct secret {
+	const char *param, *readers;
+} secrets[] = {
+	{ "smtp_sasl_password_maps", "smtp lmtp relay" },
+	{ "lmtp_sasl_password_maps", "smtp lmtp relay" },
+	{ "tls_server_sni_maps", "" }, /* keys may be in it; tlsmgr reads it itself */
+};
+
 struct entry {
 	struct map *map;
+	const char *readers; /* programs; NULL: all */
 	unsigned flags;
 	mono_t looked;
 };
@@ -23,6 +34,7 @@ static struct {
 	struct table *by_name; /* struct entry */
 	struct arena arena;
 	unsigned flags;
+	const char *readers; /* of what is opened now */
 	bool retiring;
 } tables;
 
@@ -55,6 +67,7 @@ static void open_table(struct span name, unsigned depth)
 	en = xcalloc(1, sizeof *en);
 	en->looked = mono_now();
 	en->flags = tables.flags;
+	en->readers = tables.readers;
 	if (map_open_at(name, tables.flags, 0, true, &en->map, &e) != RC_OK)
 		log_warning("%s", e.text); /* asked for it, we say: try later */
 	if (!en->map) {
@@ -127,36 +140,54 @@ static void scan_main(const struct conf *c)
 			open_value(c, span_str(raw));
 }
 
-static void scan_master(const struct conf *c)
+/* Values of -o for the parameter `only`, or for all. */
+static void scan_entry(const struct conf *c, const struct master_entry *en, const char *only)
 {
-	struct mastercf *m;
-	struct err e;
-
-	if (mastercf_load(conf_dir(c), c, &m, &e) != RC_OK) {
-		log_warning("%s", e.text);
-		return;
+	for (size_t k = 1; k < en->argc; k++) {
+		struct span word = en->argv[k];
+		ptrdiff_t eq = span_chr(word, '=');
+		if (eq > 0 && (only == NULL || span_is(span_head(word, (size_t)eq), only)))
+			open_value(c, span_skip(word, (size_t)eq + 1));
 	}
-	for (size_t i = 0; i < m->n; i++)
-		for (size_t k = 1; k < m->entry[i].argc; k++) {
-			struct span word = m->entry[i].argv[k];
-			ptrdiff_t eq = span_chr(word, '=');
-			if (eq > 0)
-				open_value(c, span_skip(word, (size_t)eq + 1));
-		}
-	mastercf_free(&m);
+}
+
+static void scan_master(const struct conf *c, const struct mastercf *m, const char *only)
+{
+	for (size_t i = 0; m != NULL && i < m->n; i++)
+		scan_entry(c, &m->entry[i], only);
+}
+
+/* Before all others: a table is opened once. */
+static void open_secrets(const struct conf *c, const struct mastercf *m)
+{
+	for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
+		tables.readers = secrets[i].readers;
+		open_words(span_str(conf_str(c, secrets[i].param)), 0);
+		scan_master(c, m, secrets[i].param);
+	}
+	tables.readers = NULL;
 }
 
 void tables_open(const char *param, unsigned flags, bool scan)
 {
 	const struct conf *c = service_conf();
+	struct mastercf *m = NULL;
+	struct err e;
 
 	tables.by_name = table_new();
 	tables.flags = flags;
+	if (scan && mastercf_load(conf_dir(c), c, &m, &e) != RC_OK) {
+		log_warning("%s", e.text);
+		m = NULL;
+	}
+	if (scan)
+		open_secrets(c, m);
 	open_words(span_str(conf_str(c, param)), 0);
-	if (!scan)
-		return;
-	scan_main(c);
-	scan_master(c);
+	if (scan)
+		scan_main(c);
+	scan_master(c, m, NULL);
+	if (m != NULL)
+		mastercf_free(&m);
 }
 
 static void add_path(struct arena *a, struct sandbox_path **v, size_t *n, size_t *cap, const char *path,
@@ -318,11 +349,21 @@ static void try_again(struct entry *en)
 	}
 }
 
-struct map *tables_find(struct span name)
+static bool is_for(const struct entry *en, const char *program)
+{
+	struct span rest = span_str(en->readers != NULL ? en->readers : ""), w;
+
+	while (span_next_word(&rest, " ", &w))
+		if (span_is(w, program))
+			return true;
+	return en->readers == NULL;
+}
+
+struct map *tables_find(struct span name, const char *program)
 {
 	struct entry *en = table_get(tables.by_name, name);
 
-	if (!en)
+	if (!en || !is_for(en, program))
 		return NULL;
 	if (map_is_broken(en->map))
 		try_again(en);

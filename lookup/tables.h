@@ -13,7 +13,7 @@ void tables_open(const char *param, unsigned flags, bool scan);
 bool tables_ask_servers(void);
 /* For landlock: the directories of these tables, and what their look-ups need. */
 size_t tables_paths(struct arena *a, struct sandbox_path **out, int access);
-/* NULL: not among them. Tables whose files changed were opened anew, or the process was retired. */
-struct map *tables_find(struct span name);
+/* NULL: not among them, or not for that program: tables of passwords and keys are for those alone who use them. Tables whose files changed were opened anew, or the process was retired. */
+struct map *tables_find(struct span name, const char *program);
 
 #endif

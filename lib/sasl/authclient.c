@@ -469,19 +469,10 @@ void authclient_cancel(struct auth_exchange **x)
 static void take_user_field(struct span f, struct arena *a, struct auth_user *out)
 {
 	ptrdiff_t eq = span_chr(f, '=');
-	uint64_t v;
 	if (eq < 0)
 		return;
 	struct span key = span_head(f, (size_t)eq), value = get_value(a, span_skip(f, (size_t)eq + 1));
-	if (span_is(key, "uid") && span_to_u64(value, UINT32_MAX - 1, &v) == RC_OK)
-		out->uid = (uint32_t)v;
-	else if (span_is(key, "gid") && span_to_u64(value, UINT32_MAX - 1, &v) == RC_OK)
-		out->gid = (uint32_t)v;
-	else if (span_is(key, "home"))
-		out->home = value;
-	else if (span_is(key, "mail"))
-		out->mail = value;
-	else if (span_is(key, "ticket"))
+	if (span_is(key, "ticket"))
 		out->ticket = value;
 	else if (span_is(key, "noticket"))
 		out->noticket = value;
@@ -508,7 +499,6 @@ enum rc authclient_redeem(struct auth_exchange **x, struct arena *a, struct auth
 	struct authclient *ac = (*x)->ac;
 	struct buf b;
 	memset(out, 0, sizeof(*out));
-	out->uid = out->gid = UINT32_MAX;
 	if (!alive(*x)) {
 		exchange_free(x);
 		return err_set(e, RC_AGAIN, "the connection to the authentication server is lost");

@@ -86,13 +86,11 @@ enum auth_status authclient_continue(struct auth_exchange **x, struct span respo
 void authclient_cancel(struct auth_exchange **x);
 
 struct auth_user {
-	struct span user;	/* canonical: may differ from what was typed */
-	uint32_t uid, gid;	/* (uint32_t)-1 when the server named none */
-	struct span home, mail; /* "" none */
-	struct span ticket;	/* for asuser_redeem() (asuser/ticket.h); "" none */
-	struct span noticket;	/* why there is none */
+	struct span user;     /* canonical: may differ from what was typed */
+	struct span ticket;   /* for asuser_hand_over() (asuser/asuser.h); "" none */
+	struct span noticket; /* why there is none */
 };
-/* Asks who the user of an AUTH_OK exchange is, once, and frees the exchange. errors RC_NOTFOUND no such user (any more), RC_AGAIN, RC_TIMEOUT, RC_SYNTAX */
+/* Asks who the user of an AUTH_OK exchange is, once, and frees the exchange. Ids and mailbox that come with it are left: they concern the monitor, which asks itself. errors RC_NOTFOUND no such user (any more), RC_AGAIN, RC_TIMEOUT, RC_SYNTAX */
 MUST_CHECK enum rc authclient_redeem(struct auth_exchange **x, struct arena *a, struct auth_user *out,
 				     deadline_t d, struct err *e);
 

@@ -9,7 +9,7 @@ static void outcome(struct authclient *ac, struct span line, bool redeem)
 {
 	struct auth_exchange *x = exchange_new(ac);
 	struct auth_outcome out = { .status = AUTH_FAIL };
-	struct auth_user user = { .uid = UINT32_MAX };
+	struct auth_user user = { .user = SPAN_NONE };
 	struct err e = { .text = "" };
 	struct arena a;
 

@@ -349,6 +349,15 @@ def test_malformed_envelope_is_refused_and_the_process_lives(world):
     assert fm.submit(world.s, "AAAAA123456712", MSG)[0][0] == 0
 
 
+@pytest.mark.parametrize("program", ["imapd", "pop3d", "smtp", "auth"])
+def test_who_submits_no_mail_cannot(world, program):
+    """A process that was taken over and has no mail to submit is not heard: its channel ends."""
+    s = world.d.connect(program)
+    s.send(fm.record(fm.SUBMIT, fm.span(fm.envelope("AAAAA123456713", "a@example.org", ("b@example.org",))) + fm.span(MSG) + struct.pack("<BQ", 0, 0)))
+    assert s.recv(100) == b""
+    assert fm.submit(world.s, "AAAAA123456714", MSG)[0][0] == 0
+
+
 def test_slots_are_reused_when_done(world):
     """More messages than there are slots, each given back by qmgr: no file is ever needed."""
     with open(world.dir + "/q/pool/slots.0", "r+b") as f:

@@ -56,6 +56,31 @@ def start(program, place, main_cf):
     return Daemon(program, str(place), main_cf=main_cf)
 
 
+def test_passwords_are_for_mail_clients_alone(place):
+    """A table of smtp_sasl_password_maps, in main.cf or by -o, is refused to servers, also the one within another; that of tls_server_sni_maps to all."""
+    (place / "etc/master.cf").write_text(f"x unix - - n - - smtp\n -o smtp_sasl_password_maps=texthash:{place}/over\n")
+    for name in ("in", "keys"):
+        (place / name).write_text("key secret\n")
+    d = start("proxymap", place, f"""smtp_sasl_password_maps = hash:{place}/t unionmap:{{lmdb:{place}/l}}
+tls_server_sni_maps = texthash:{place}/keys
+virtual_alias_maps = texthash:{place}/in
+""")
+    secret = [(f"hash:{place}/t", "key"), (f"unionmap:{{lmdb:{place}/l}}", "key"), (f"lmdb:{place}/l", "key"), (f"texthash:{place}/over", "o")]
+    try:
+        for program in ("smtpd", "lmtpd", "trivial-rewrite", "cleanup", "local"):
+            s = d.connect(program)
+            assert [ask(s, *q)[0] for q in secret] == [REFUSED] * len(secret)
+            assert ask(s, f"texthash:{place}/in", "key") == (FOUND, "secret")
+            s.close()
+        for program in ("smtp", "lmtp", "relay"):
+            s = d.connect(program)
+            assert [ask(s, *q)[0] for q in secret] == [FOUND] * len(secret)
+            assert ask(s, f"texthash:{place}/keys", "key")[0] == REFUSED
+            s.close()
+    finally:
+        d.end()
+
+
 def test_answers_what_is_configured(place):
     d = start("proxymap", place, f"""own = {place}
 virtual_alias_maps = hash:$own/t, proxy:lmdb:{place}/l
@@ -106,7 +131,11 @@ def test_follows_a_replaced_file(place):
 def test_proxywrite_changes_its_tables(place):
     d = start("proxywrite", place, f"proxy_write_maps = hash:{place}/t\nvirtual_alias_maps = hash:{place}/l\n")
     try:
-        s = d.connect()
+        s = d.connect("smtpd")  # asks, and changes nothing: the channel ends
+        assert ask(s, f"hash:{place}/t", "key") == (FOUND, "value")
+        s.send(record(UPDATE, span(f"hash:{place}/t") + span("key") + span("1") + struct.pack("<B", False)))
+        assert s.recv(100) == b""
+        s = d.connect("verify")
         assert update(s, f"hash:{place}/t", "New", "1")[0] == FOUND
         assert ask(s, f"hash:{place}/t", "new") == (FOUND, "1")
         assert update(s, f"hash:{place}/t", "new", "2")[0] == FOUND

@@ -60,7 +60,7 @@ def ticket_record(ticket):
     return struct.pack("<II16s", TICKET, int(server), bytes.fromhex(secret)) + login_record()
 
 
-def attach(channel, record, seconds=5):
+def attach(channel, record, seconds=20):
     """Sends the far end of a connection of our own with `record`: (rc of the answer or None, the connection)."""
     ours, theirs = socket.socketpair()
     ours.settimeout(seconds)
@@ -127,7 +127,7 @@ def test_a_front_that_was_taken_over_reaches_nobody_who_is_logged_in(inst):
         """rc of the answers, from the channels that answer a connection with a word."""
         answers = []
         for channel in channels:
-            rc, ours = attach(channel, record, 1)
+            rc, ours = attach(channel, record)
             answers.append(rc)
             ours.close()
         return [rc for rc in answers if rc is not None]
