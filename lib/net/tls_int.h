@@ -12,7 +12,7 @@
 /* ---- tls_setup.c: what holds for the whole process ---- */
 struct tls_setup {
 	uint64_t options;		 /* SSL_OP_... of tls_ssl_options */
-	const char *groups;		 /* for key exchange, in OpenSSL's syntax; NULL: OpenSSL's own */
+	char *groups;			 /* for key exchange, in OpenSSL's syntax; NULL: OpenSSL's own */
 	const EVP_CIPHER *ticket_cipher; /* NULL: no session tickets */
 	bool wildcards;			 /* "*" of a certificate stands for several labels */
 };

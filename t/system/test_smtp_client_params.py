@@ -119,6 +119,18 @@ def test_other_sites_are_not_for_an_mx(client):
     assert c.deliver("x.test")[0][:2] == (BOUNCED, "5.4.6") and s.sessions == 0
 
 
+@pytest.mark.parametrize("peers,told", [("127.0.0.0/8", True), ("example.com, !127.0.0.1", False)])
+def test_debug_peer_list(client, peers, told):
+    """The dialogue with a server of debug_peer_list is logged, but not what logs in."""
+    s = Server(keywords=EHLO + ["AUTH PLAIN"], AUTH="235 2.7.0 ok")
+    c = client(main_cf=f"debug_peer_list = {peers}\nsmtp_sasl_auth_enable = yes\nsmtp_sasl_security_options = noanonymous\n"
+               "smtp_sasl_password_maps = inline:{127.0.0.1=user:hidden}\n")
+    assert c.deliver(at(s))[0][0] == EXPANDED, c.log()
+    for line in ("< 127.0.0.1[127.0.0.1]: 220 ", "> 127.0.0.1[127.0.0.1]: EHLO mx.example.org", "> 127.0.0.1[127.0.0.1]: MAIL FROM:<a@example.org>"):
+        assert (line in c.log()) == told, c.log()
+    assert base64.b64encode(b"\0user\0hidden").decode() not in c.log()
+
+
 def test_no_dummy_auth_without_login(client):
     s = Server(keywords=EHLO + ["AUTH PLAIN"])
     c = client(main_cf="smtp_send_dummy_mail_auth = yes\n")
