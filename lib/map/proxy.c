@@ -47,6 +47,8 @@ static enum rc open_proxy(struct map *m, struct err *e)
 	m->pattern = pattern_type(m->arg);
 	if (all_files_remote || m->arg.p == m->name || map_remote_database(type_of(m->arg)))
 		return RC_OK; /* the second: not "proxy:", but turned into it */
+	if (remote && span_is(type_of(m->arg), "unix"))
+		return RC_OK; /* a chroot has no user database, and every user would be unknown */
 	/* A process that reads its files itself asks for servers alone, which open as such a question. */
 	rc = map_open_at(m->arg, m->flags, m->depth + 1, !remote, &inner, e);
 	if (rc != RC_OK)

@@ -14,14 +14,19 @@ static enum rc open_unix(struct map *m, struct err *e)
 {
 	bool users = span_is(m->arg, "passwd.byname");
 	struct map_file *f;
-	struct err none;
+	enum rc rc;
 
 	if (!users && !span_is(m->arg, "group.byname"))
 		return err_set(e, RC_NOTFOUND, "unknown table: %s", m->name);
 	f = xcalloc(1, sizeof(*f));
 	map_file_init(f);
-	if (map_file_open(f, users ? SPAN("/etc/passwd") : SPAN("/etc/group"), &none) != RC_OK)
-		map_file_init(f); /* the database may be elsewhere: nsswitch.conf(5) */
+	rc = map_file_open(f, users ? SPAN("/etc/passwd") : SPAN("/etc/group"), e);
+	if (rc == RC_NOTFOUND) /* the database may be elsewhere: nsswitch.conf(5) */
+		map_file_init(f);
+	else if (rc != RC_OK) {
+		free(f);
+		return rc;
+	}
 	m->state = f;
 	return RC_OK;
 }
