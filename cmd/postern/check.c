@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LEVEL "3.6" /* compatibility_level of new installations (conf/main.cf) */
+
 static void report(void *arg, bool error, const char *text)
 {
 	(void)arg;
@@ -73,9 +75,29 @@ static void check_directories(const struct control *c)
 	arena_release(&a);
 }
 
+/* A main.cf from before Postfix 3.0 names no level, and means what it meant then. */
+static void tell_old_defaults(const struct control *c)
+{
+	struct span answer;
+	struct arena a;
+	struct err e;
+
+	arena_init(&a);
+	if (conf_expand(c->conf, SPAN("${{$compatibility_level} <level {" LEVEL "} ? {old} : {new}}"), &a,
+			&answer, &e) == RC_OK &&
+	    span_is(answer, "old")) {
+		log_info("Postfix is using backwards-compatible default settings");
+		log_info("See compatibility_level in main.cf(5) for details");
+		log_info("To disable backwards compatibility use \"postconf compatibility_level=" LEVEL
+			 "\" and \"postfix reload\"");
+	}
+	arena_release(&a);
+}
+
 void check_configuration(const struct control *c)
 {
 	check_files(c);
+	tell_old_defaults(c);
 	check_users(c);
 	check_directories(c);
 }

@@ -25,6 +25,15 @@ def certs(base):
 GOOD = "smtp inet n - n - - smtpd\n"
 
 
+def test_a_configuration_without_level_is_an_old_one(base):
+    """As Postfix says it at start, reload and check."""
+    old = ["Postfix is using backwards-compatible default settings", "See compatibility_level in main.cf(5) for details",
+           'To disable backwards compatibility use "postconf compatibility_level=3.6" and "postfix reload"']
+    said = check(base, "compatibility_level = 0\n")
+    assert [line.split(": ", 1)[-1] for line in said if line.split(": ", 1)[-1] in old] == old
+    assert not [line for line in check(base, "") if "backwards" in line]
+
+
 def check(base, main, master=GOOD, status=0):
     etc = base / "etc"
     etc.mkdir(exist_ok=True)

@@ -8,8 +8,6 @@ servers say DUNNO. Listeners are on the loopback interface, Postfix is not chroo
 that it was given (error(8) would as well, but Postfix's serves no service of another name than error and retry). Where master.cf has postscreen in
 front, ours runs that line and Postfix its smtpd. Left out are milters, DNS lists, SASL and TLS (they have tests of their own).
 
-A main.cf without compatibility_level is of level 0 to Postfix and of 3.6 to ours (params.def): iRedMail and Modoboa get the 0 by name.
-
 A few sets run by default, all of them (33 with VARIANTS) when POSTERN_ALL_SETS is set. What came of them: no set is answered or routed otherwise than by
 Postfix. TEMPLATES are two that both suites refuse; LOADS_OTHERWISE names two with a line that Postfix does not start with; SAID_OTHERWISE what the
 commands print on stderr on one side alone. Each has its reason there; what does not stand there is the same."""
@@ -151,8 +149,7 @@ class Copy:
         for key, value in main.items():
             if key.endswith("_auth_only") or not key.startswith(("smtpd_tls_", "smtp_tls_", "tls_", "lmtp_tls_")):
                 self.main[key] = self.local(key, value.replace("PH_POSTFIX_LOOKUP_DIR", "/etc/postfix/lookup"))
-        level = self.main.setdefault("compatibility_level", "0")
-        if level.split(".")[-1] in ("10", "11"):  # of a later Postfix than Debian's
+        if self.main.get("compatibility_level", "0").split(".")[-1] in ("10", "11"):  # of a later Postfix than Debian's
             self.main["compatibility_level"] = "3.6"
         self.entries = [line.split(None, 8) for line in logical_lines(read(self.folder, "master.cf") + ADDED.get(name, ""))]
         self.passed = next((e[8:] for e in self.entries if e[1] == "pass" and e[7] == "smtpd"), [])

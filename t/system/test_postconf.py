@@ -14,7 +14,7 @@ THEIRS = "/usr/sbin/postconf"
 SETS = os.path.join(os.environ.get("POSTERN_SHARED", os.path.join(os.path.dirname(ROOT), "shared")), "data", "configs")
 
 # Defaults that are meant to differ.
-DIFFER = re.compile(r"^(address_verify_map|postscreen_cache_map|alias_maps|alias_database|smtpd_forbid_bare_newline|smtpd_forbid_unauth_pipelining|command_directory|compatibility_level|daemon_directory|data_directory|html_directory|mail_name|smtp_tls_security_level|"
+DIFFER = re.compile(r"^(address_verify_map|postscreen_cache_map|alias_maps|alias_database|smtpd_forbid_bare_newline|smtpd_forbid_unauth_pipelining|command_directory|daemon_directory|data_directory|html_directory|mail_name|smtp_tls_security_level|"
                     r"mail_owner|mail_release_date|mail_version|mailq_path|manpage_directory|meta_directory|mynetworks|"
                     r"newaliases_path|process_id|readme_directory|sample_directory|sendmail_path|shlib_directory) =")
 
