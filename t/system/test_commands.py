@@ -118,7 +118,7 @@ def test_bs_extensions(world):
     assert [re.sub(r"queued as \w{14}$", "queued as ID", l) for l in out if l[3] == " "][1:] == [
         "250 CHUNKING", "501 5.5.4 Bad RET parameter syntax", "250 2.1.0 Ok", "501 5.5.4 Error: Bad NOTIFY parameter syntax", "250 2.1.5 Ok", "250 2.0.0 Ok: 14 bytes",
         "250 2.0.0 Ok: 25 bytes queued as ID", "503 5.5.1 Error: need RCPT command", "250 2.0.0 Ok", "458 Unable to queue messages", "250 Queuing started", "500 Syntax: ETRN domain", "252 2.0.0 root", "221 2.0.0 Bye"]
-    world.seen(r"MAIL FROM:<b@sender\.test> .*RET=HDRS ENVID=id\+2B7")
+    world.seen(r"MAIL FROM:<b@sender\.test> .*ENVID=id\+2B7 RET=HDRS")
     world.seen(r"RCPT TO:<d1@ok\.test> .*(NOTIFY=SUCCESS,DELAY|ORCPT=rfc822;o\+2Bx@ok\.test) (NOTIFY=SUCCESS,DELAY|ORCPT=rfc822;o\+2Bx@ok\.test)")
     world.inst.wait_queue_empty()
     assert re.search(rb"Subject: bdat\r?\n(.+\n)*\r?\n\.?\.\r?\nend\r?\n$", world.server.messages[-1]), world.server.messages[-1]

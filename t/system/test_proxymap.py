@@ -161,7 +161,7 @@ def test_caches_are_made_and_shared_with_memcached(place):
     try:
         d = start("proxywrite", place, main)
         try:
-            s = d.connect()
+            s = d.connect("verify")
             for name in names[:3]:
                 assert ask(s, name, "key") == (MISS, ""), d.text()
                 assert update(s, name, "Key", "1")[0] == FOUND and update(s, name, "key", "2")[0] == FOUND
