@@ -51,8 +51,6 @@ void multi_load(struct multi *m)
 		for (size_t k = 0; k + 1 < m->n; k++)
 			must_differ(&m->v[m->n - 1], &m->v[k]);
 	}
-	m->managed = n > 0 || conf_bool(m->primary, "multi_instance_enable") ||
-		     conf_str(m->primary, "multi_instance_wrapper")[0] != '\0';
 }
 
 static bool is_named(const struct instance *in, const char *name)
@@ -74,5 +72,5 @@ struct instance *find_one(struct multi *m, const char *name)
 	for (size_t i = 0; i < m->n; i++)
 		if (is_named(&m->v[i], name))
 			return &m->v[i];
-	die("no matching instance: %s", name);
+	die("No instance named %s", name);
 }

@@ -39,7 +39,8 @@ def listing(etc, *args):
 
 def test_life_of_an_instance(primary, tmp_path):
     assert run(primary, "-l").stdout == f"-               -               y         {primary}\n"
-    assert "postmulti -e init" in run(primary, "-e", "create", "-I", "postfix-a", check=1).stderr
+    for args in (["create", "-I", "postfix-a"], ["enable", "-i", "-"], ["disable", "-i", "-"], ["assign", "-i", "-", "-G", "x"]):
+        assert "multi_instance_wrapper is empty, run 'postmulti -e init' first." in run(primary, "-e", *args, check=1).stderr
     run(primary, "-e", "init")
     assert "multi_instance_wrapper = ${command_directory}/postmulti -p --" in (primary / "main.cf").read_text()
     run(primary, "-I", "postfix-a", "-G", "mx", "-e", "create")
@@ -57,11 +58,11 @@ def test_life_of_an_instance(primary, tmp_path):
     assert listing(primary, "-i", "postfix-d") == [["postfix-d", "-", "n", str(c)]]
     assert run(primary, "-Rx", "sh", "-c", "echo $multi_instance_name:$MAIL_CONFIG:$queue_directory").stdout.split() == [
         f"postfix-b:{b}:{tmp_path}/qb", f"postfix-d:{c}:{tmp_path}/postfix-c", f"postfix-a:{a}:{tmp_path}/postfix-a", f":{primary}:{tmp_path}/queue"]
-    assert run(primary, "-i", "-", "-x", "sh", "-c", "exit 7", check=7).stdout == ""
+    assert run(primary, "-i", "-", "-x", "sh", "-c", "exit 7", check=1).stdout == ""
     run(primary, "-e", "deport", "-i", "postfix-d")
     run(primary, "-a", "-e", "import", f"config_directory={c}")
     assert [x[0] for x in listing(primary)] == ["-", "postfix-d", "postfix-a", "postfix-b"]
-    assert "is enabled: disable it first" in run(primary, "-e", "destroy", "-i", "postfix-b", check=1).stderr
+    assert "Cannot remove enabled instances" in run(primary, "-e", "destroy", "-i", "postfix-b", check=1).stderr
     run(primary, "-e", "disable", "-i", "postfix-b")
     (tmp_path / "qb" / "hold").mkdir()
     (tmp_path / "qb" / "hold" / "x").write_text("")
@@ -73,12 +74,14 @@ def test_life_of_an_instance(primary, tmp_path):
     assert [x[0] for x in listing(primary)] == ["-", "postfix-d", "postfix-a"]
 
 
-@pytest.mark.parametrize("args,why", [(["-e", "create", "-I", "b"], 'must start with "postfix-"'), (["-e", "create"], "config_directory=/path is needed"),
-                                      (["-e", "destroy", "-i", "-"], "primary instance cannot be destroyed"), (["-e", "enable"], "select an instance"),
-                                      (["-e", "nosuch"], "unknown action"), (["-l", "-i", "postfix-x"], "no matching instance"), (["-l", "-p", "x"], "specify one of"),
-                                      (["-p"], "usage:"), (["-pR", "status"], "-R cannot be used"), (["-l", "-a", "-g", "x"], "specify one of"),
-                                      (["-e", "create", "-I", "postfix-x", "foo=bar"], "expected, not"), (["-e", "import", "-I", "postfix-y"], "to import"),
-                                      (["-e", "assign", "-i", "-"], "nothing to assign"), (["-l", "-I", "x"], "need -e")])
+@pytest.mark.parametrize("args,why", [(["-e", "create", "-I", "b"], "New instance name must start with 'postfix-'"), (["-e", "create"], "Missing config_directory parameter value"),
+                                      (["-e", "destroy", "-i", "-"], "Cannot remove the primary instance"), (["-e", "enable"], "Select an instance via '-i name'"),
+                                      (["-e", "nosuch"], "Invalid '-e' edit action 'nosuch'"), (["-x", "-i", "postfix-x", "true"], "No matching instances"), (["-p", "-g", "nosuch", "status"], "No matching instances"),
+                                      (["-e", "enable", "-i", "postfix-x"], "No instance named postfix-x"), (["-i", "-", "-x", "no-such-command"], "execvp no-such-command: No such file"), (["-l", "-p", "x"], "Specify exactly one of '-e', '-l', '-p', '-x'"),
+                                      (["-p"], "Command required with '-p' or '-x' option"), (["-l", "x"], "Command not allowed with '-l'"), ([], "usage:"), (["-pR", "status"], "The '-p' and '-e' options preclude the use of '-R'"), (["-l", "-a", "-g", "x"], "Specify no more than one of '-a', '-g', '-i'"),
+                                      (["-e", "create", "-I", "postfix-x", "foo=bar"], "Parameter 'foo' not valid with action create"), (["-e", "create", "-I", "postfix-x", "bar"], "Malformed parameter setting 'bar'"),
+                                      (["-e", "create", "-I", "postfix-x", "-i", "-"], "No matching secondary instances"), (["-e", "assign", "-i", "-", "-G", "a b"], "Unsafe characters in '-G a b'"), (["-e", "import", "-I", "postfix-y"], "to import"),
+                                      (["-e", "assign", "-i", "-"], "Specify new instance name or group"), (["-l", "-I", "x"], "Cannot assign instance name or group")])
 def test_mistakes(primary, args, why):
     run(primary, "-e", "init")
     before = (primary / "main.cf").read_text()
@@ -117,3 +120,29 @@ def test_postfix_speaks_for_all(primary, tmp_path):
     finally:
         run(primary, "stop", program="postfix")
     run(primary, "-c", tmp_path / "postfix-a", "status", program="postfix", check=1)
+
+
+def test_selections_that_match_nothing(primary):
+    """-l says nothing and succeeds; what is to be done for each fails, also when only instances are meant that the command is not for."""
+    run(primary, "-e", "init")
+    run(primary, "-e", "create", "-I", "postfix-a")
+    for chosen in (["-i", "nosuch"], ["-g", "nosuch"], ["-i", "/nosuch"]):
+        p = run(primary, "-l", *chosen)
+        assert (p.stdout, p.stderr) == ("", "")
+        assert "No matching instances" in run(primary, *chosen, "-x", "true", check=1).stderr
+    assert "No matching instances" in run(primary, "-i", "postfix-a", "-p", "flush", check=1).stderr
+    run(primary, "-x", "sh", "-c", "test -z $multi_instance_name", check=1)  # of one of two
+    run(primary, "-x", "sh", "-c", "kill -9 $$", check=1)
+
+
+def test_primary_disabled(primary):
+    run(primary, "-e", "init")
+    run(primary, "-e", "disable", "-i", "-")
+    assert listing(primary) == [["-", "-", "y", str(primary)]]  # it is never left out
+    assert "multi_instance_enable!=yes, run 'postmulti -e init' first." in run(primary, "-e", "create", "-I", "postfix-a", check=1).stderr
+    run(primary, "-e", "init")
+    run(primary, "-e", "create", "-I", "postfix-a")
+
+
+def test_commands_of_the_suite_come_first_in_the_path(primary):
+    assert run(primary, "-x", "sh", "-c", "command -v postconf").stdout == os.path.join(BIN, "postconf") + "\n"
