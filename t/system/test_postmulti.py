@@ -1,10 +1,13 @@
 """postmulti(1): several instances on one host are listed, made, changed, run together and taken away."""
 import json
 import os
+import shlex
+import shutil
 import subprocess
 
 import pytest
 
+import peer
 from instance import BIN, SBIN, Instance
 
 
@@ -138,11 +141,104 @@ def test_selections_that_match_nothing(primary):
 def test_primary_disabled(primary):
     run(primary, "-e", "init")
     run(primary, "-e", "disable", "-i", "-")
-    assert listing(primary) == [["-", "-", "y", str(primary)]]  # it is never left out
+    assert listing(primary) == [["-", "-", "y", str(primary)]]  # alone, it is always in
     assert "multi_instance_enable!=yes, run 'postmulti -e init' first." in run(primary, "-e", "create", "-I", "postfix-a", check=1).stderr
     run(primary, "-e", "init")
     run(primary, "-e", "create", "-I", "postfix-a")
+    run(primary, "-e", "disable", "-i", "-")
+    assert [l[2] for l in listing(primary)] == ["n", "n"]
 
 
 def test_commands_of_the_suite_come_first_in_the_path(primary):
     assert run(primary, "-x", "sh", "-c", "command -v postconf").stdout == os.path.join(BIN, "postconf") + "\n"
+
+
+# Both sides are asked the same, one after another. What differs on purpose is not here: a queue with mail is not destroyed, -j is newer than Debian's,
+# and the refusals, of which only the status is compared: Postfix writes them to its log when there is no terminal.
+SAME = """-l
+-l -i nosuch
+-l -g -
+-l -a
+-e create -I b
+-e create
+-e create -I postfix-a foo=bar
+-e create -I postfix-a bar
+-l
+-lR
+-l -g mx
+-l -i @/etc/cb
+-l -x
+-l more
+-e enable
+-e enable -i nosuch
+-e assign -i postfix-d
+-e assign -i postfix-d -I d
+-e assign -i postfix-d -G "a b"
+-l
+-i postfix-cb -x sh -c "exit 7"
+-x sh -c "kill -9 $$"
+-x sh -c "echo $multi_instance_name:$multi_instance_group:$multi_instance_enable:$config_directory:$queue_directory:$data_directory:$MAIL_CONFIG"
+-R -x sh -c "echo $multi_instance_name"
+-i nosuch -x true
+-i postfix-d -x no-such-command
+-p
+-pR status
+-l -G x
+-e nosuch
+-e destroy -i -
+-e destroy
+-e deport -i -
+-l
+-l
+-e disable -i -
+-l
+-e enable -i postfix-d
+""".splitlines()
+
+
+def bound(directory):
+    """A command line in front of another: it sees etc, spool and lib of `directory` as its own, and nobody else does."""
+    d = shlex.quote(str(directory))
+    return ["unshare", "-m", "sh", "-c", f"mount --make-rprivate / && mount --bind {d}/spool /var/spool && mount --bind {d}/lib /var/lib && "
+            f'mount --bind {d}/etc /etc && exec "$@"', "sh"]
+
+
+@pytest.mark.skipif(not peer.HAVE, reason="Debian's Postfix is not installed, or not root")
+def test_as_debian_says_it(primary, tmp_path):
+    if subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        pytest.skip("no mount namespaces here")
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    for d in ("etc", "spool/postfix", "lib/postfix"):
+        os.makedirs(theirs / d)
+    shutil.chown(theirs / "lib/postfix", "postfix")
+    for name in ("passwd", "group", "nsswitch.conf", "services", "ld.so.cache", "hosts"):
+        if os.path.exists("/etc/" + name):
+            shutil.copy("/etc/" + name, theirs / "etc" / name)
+    for name in ("postfix", "alternatives"):
+        shutil.copytree("/etc/" + name, theirs / "etc" / name, symlinks=True)
+    (theirs / "etc/postfix/main.cf").write_text("compatibility_level = 3.6\nmyhostname = mail.example.test\nmydestination =\n")
+    shutil.copy(peer.STOCK, theirs / "etc/postfix/master.cf")
+    for d in ("etc/postfix", "var/spool/postfix", "var/lib/postfix"):
+        os.makedirs(ours / d)
+    etc = ours / "etc/postfix"
+    text = (primary / "main.cf").read_text().replace(str(primary), str(etc)).replace(f"{tmp_path}/queue", f"{ours}/var/spool/postfix")
+    (etc / "main.cf").write_text(text.replace(f"{tmp_path}/data", f"{ours}/var/lib/postfix"))
+    shutil.copy(primary / "master.cf", etc)
+    for base, conf, spool, lib in (("", theirs / "etc", "/var/spool", "/var/lib"), (ours, ours / "etc", f"{ours}/var/spool", f"{ours}/var/lib")):
+        with open(conf / "postfix/main.cf", "a", encoding="ascii") as f:
+            f.write(f"multi_instance_wrapper = x\nmulti_instance_enable = yes\nmulti_instance_directories = {base}/etc/a {base}/etc/cb {base}/etc/d\n")
+        for name, group, on in (("a", "mx", "no"), ("cb", "", "yes"), ("d", "mx", "no")):
+            os.makedirs(conf / name)
+            (conf / name / "main.cf").write_text(f"compatibility_level = 3.6\nqueue_directory = {spool}/{name}\ndata_directory = {lib}/{name}\n"
+                                                 f"multi_instance_name = postfix-{name}\nmulti_instance_group = {group}\nmulti_instance_enable = {on}\n")
+    plain = {k: v for k, v in os.environ.items() if k not in ("POSTERN_INSTANCE", "MAIL_CONFIG")}
+    wrong = []
+    for line in SAME:
+        sides = []
+        for before, program, env, root in ((bound(theirs), peer.COMMANDS + "/postmulti", plain, ""), ([], BIN + "/postmulti", {**plain, "MAIL_CONFIG": str(etc)}, str(ours))):
+            p = subprocess.run([*before, program, *shlex.split(line.replace("@/", root + "/"))], env=env, stdin=subprocess.DEVNULL,
+                               capture_output=True, text=True, timeout=60, check=False)
+            sides.append((p.returncode, p.stdout.replace(root or "\0", "")))
+        if sides[0] != sides[1]:
+            wrong.append((line, *sides))
+    assert not wrong, "\n".join(map(repr, wrong))
