@@ -2,7 +2,8 @@
 #include "postmulti.h"
 #include "log/log.h"
 
-static void read_instance(struct multi *m, const struct conf *c, const char *dir, struct instance *in)
+static void read_instance(struct multi *m, const struct conf *c, const char *dir, bool alone,
+			  struct instance *in)
 {
 	*in = (struct instance){ .dir = dir,
 				 .name = arena_strdup(&m->arena, conf_str(c, "multi_instance_name")),
@@ -10,7 +11,8 @@ static void read_instance(struct multi *m, const struct conf *c, const char *dir
 				 .queue = arena_strdup(&m->arena, conf_str(c, "queue_directory")),
 				 .data = arena_strdup(&m->arena, conf_str(c, "data_directory")),
 				 .primary = m->n == 0,
-				 .enabled = m->n == 0 || conf_bool(c, "multi_instance_enable") };
+				 /* alone, it has nobody to be told from */
+				 .enabled = conf_bool(c, "multi_instance_enable") || alone };
 	m->n++;
 }
 
@@ -38,7 +40,7 @@ void multi_load(struct multi *m)
 		       &n, &e) != RC_OK)
 		die("%s", e.text);
 	m->v = arena_array(&m->arena, n + 1, sizeof *m->v);
-	read_instance(m, m->primary, conf_dir(m->primary), &m->v[0]);
+	read_instance(m, m->primary, conf_dir(m->primary), n == 0, &m->v[0]);
 	for (size_t i = 0; i < n; i++) {
 		struct conf *c;
 
@@ -46,13 +48,11 @@ void multi_load(struct multi *m)
 			die("multi_instance_directories: not an absolute path: " SPAN_FMT, SPAN_ARG(dirs[i]));
 		if (conf_load(arena_cstr(&m->arena, dirs[i]), &c, &e) != RC_OK)
 			die("%s", e.text);
-		read_instance(m, c, arena_cstr(&m->arena, dirs[i]), &m->v[m->n]);
+		read_instance(m, c, arena_cstr(&m->arena, dirs[i]), false, &m->v[m->n]);
 		conf_free(&c);
 		for (size_t k = 0; k + 1 < m->n; k++)
 			must_differ(&m->v[m->n - 1], &m->v[k]);
 	}
-	m->managed = n > 0 || conf_bool(m->primary, "multi_instance_enable") ||
-		     conf_str(m->primary, "multi_instance_wrapper")[0] != '\0';
 }
 
 static bool is_named(const struct instance *in, const char *name)
@@ -74,5 +74,5 @@ struct instance *find_one(struct multi *m, const char *name)
 	for (size_t i = 0; i < m->n; i++)
 		if (is_named(&m->v[i], name))
 			return &m->v[i];
-	die("no matching instance: %s", name);
+	die("No instance named %s", name);
 }

@@ -49,6 +49,18 @@ void list_instances(const struct multi *m, const struct selection *s)
 	}
 }
 
+/* The commands of the suite are found before others of the same name. */
+static void put_first_in_path(const char *dir)
+{
+	const char *path = getenv("PATH");
+	struct arena a;
+
+	arena_init(&a);
+	if (setenv("PATH", arena_printf(&a, "%s:%s", dir, path != NULL ? path : "/usr/bin:/bin"), 1) < 0)
+		die("out of memory");
+	arena_release(&a);
+}
+
 static void set_environment(const struct multi *m, const struct instance *in, unsigned verbose)
 {
 	const struct {
@@ -69,6 +81,7 @@ static void set_environment(const struct multi *m, const struct instance *in, un
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		if (setenv(all[i].name, all[i].value, 1) < 0)
 			die("out of memory");
+	put_first_in_path(conf_str(m->primary, "command_directory"));
 	if (verbose > 0 && setenv("MAIL_VERBOSE", "", 1) < 0)
 		die("out of memory");
 }
@@ -84,8 +97,7 @@ static int run(const struct multi *m, const struct instance *in, unsigned verbos
 	if (pid == 0) {
 		set_environment(m, in, verbose);
 		execvp(argv[0], argv);
-		log_error("cannot execute %s: %m", argv[0]);
-		_exit(errno == ENOENT ? 127 : 126);
+		die("execvp %s: %m", argv[0]);
 	}
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
@@ -98,17 +110,27 @@ int run_for(const struct multi *m, const struct instance *in, char **argv)
 	return run(m, in, 0, argv);
 }
 
+/* 0 when the command succeeded for every instance, else 1: that of one of several has no meaning. */
+static int outcome(unsigned ran, unsigned failed)
+{
+	if (ran == 0)
+		die("No matching instances");
+	return failed > 0;
+}
+
 int run_command(const struct multi *m, const struct selection *s, char **command)
 {
-	int worst = 0;
+	unsigned ran = 0, failed = 0;
 
 	for (size_t i = 0; i < m->n; i++) {
 		const struct instance *in = &m->v[s->reverse ? m->n - 1 - i : i];
-		int status = selected(in, s) ? run(m, in, s->verbose, command) : 0;
 
-		worst = status > worst ? status : worst;
+		if (!selected(in, s))
+			continue;
+		ran++;
+		failed += run(m, in, s->verbose, command) != 0;
 	}
-	return worst;
+	return outcome(ran, failed);
 }
 
 static bool listed(const struct multi *m, const char *param, const char *command)
@@ -135,8 +157,8 @@ static const char *instead(const struct multi *m, const char *command)
 int run_postfix(const struct multi *m, const struct selection *s, char **command)
 {
 	bool reverse = listed(m, "postmulti_stop_commands", command[0]);
+	unsigned ran = 0, failed = 0;
 	size_t n = 0;
-	int worst = 0;
 	struct arena a;
 	char **argv;
 
@@ -149,7 +171,6 @@ int run_postfix(const struct multi *m, const struct selection *s, char **command
 		const struct instance *in = &m->v[reverse ? m->n - 1 - i : i];
 		const char *verb = in->enabled ? command[0] : instead(m, command[0]);
 		size_t k = 1;
-		int status;
 
 		if (!selected(in, s) || verb == NULL)
 			continue;
@@ -159,9 +180,9 @@ int run_postfix(const struct multi *m, const struct selection *s, char **command
 		for (size_t j = 1; j < n && verb == command[0]; j++)
 			argv[k++] = command[j];
 		argv[k] = NULL;
-		status = run(m, in, s->verbose, argv);
-		worst = status > worst ? status : worst;
+		ran++;
+		failed += run(m, in, s->verbose, argv) != 0;
 	}
 	arena_release(&a);
-	return worst;
+	return outcome(ran, failed);
 }

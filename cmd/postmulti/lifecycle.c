@@ -25,16 +25,16 @@ static void set(struct job *j, const char *dir, const char *name, const char *va
 static struct instance *chosen(struct job *j)
 {
 	if (j->s->name == NULL)
-		die("select an instance with -i");
+		die("Select an instance via '-i name'");
 	return find_one(j->m, j->s->name);
 }
 
-static struct instance *chosen_secondary(struct job *j, const char *what)
+static struct instance *chosen_secondary(struct job *j)
 {
 	struct instance *in = chosen(j);
 
 	if (in->primary)
-		die("the primary instance cannot be %s", what);
+		die("Cannot remove the primary instance");
 	return in;
 }
 
@@ -50,7 +50,7 @@ static size_t place(struct job *j)
 	for (size_t i = 1; i < j->m->n; i++)
 		if (selected(&j->m->v[i], j->s))
 			return i;
-	die("no matching secondary instance to put the new one before");
+	die("No matching secondary instances");
 }
 
 /* The list with `added` at `at`, and without `gone`; either may be NULL. */
@@ -76,9 +76,9 @@ static void check_name(struct job *j, const char *name, const struct instance *s
 	if (strcmp(name, "-") == 0)
 		return;
 	if (strncmp(name, "postfix-", 8) != 0 || name[8] == '\0')
-		die("instance name %s: it must start with \"postfix-\"", name);
+		die("New instance name must start with 'postfix-'");
 	if (strpbrk(name, "/ \t\r\n$") != NULL)
-		die("instance name %s: not usable as a file name", name);
+		die("Unsafe characters in '-I %s'", name);
 	for (size_t i = 0; i < j->m->n; i++)
 		if (&j->m->v[i] != self && strcmp(j->m->v[i].name, name) == 0)
 			die("instance name %s is taken by %s", name, j->m->v[i].dir);
@@ -89,7 +89,7 @@ static void assign_names(struct job *j, const char *dir, const struct instance *
 	const char *name = j->s->new_name, *group = j->s->new_group;
 
 	if (group != NULL && strpbrk(group, "/ \t\r\n$") != NULL)
-		die("instance group %s: not a name", group);
+		die("Unsafe characters in '-G %s'", group);
 	if (name != NULL) {
 		check_name(j, name, self);
 		set(j, dir, "multi_instance_name", strcmp(name, "-") == 0 ? "" : name);
@@ -99,6 +99,15 @@ static void assign_names(struct job *j, const char *dir, const struct instance *
 }
 
 /* ---- create, import ---- */
+
+/* What "init" sets has to be there before anything else is changed. */
+static void must_be_provided_for(const struct job *j)
+{
+	if (conf_str(j->m->primary, "multi_instance_wrapper")[0] == '\0')
+		die("multi_instance_wrapper is empty, run 'postmulti -e init' first.");
+	if (!conf_bool(j->m->primary, "multi_instance_enable"))
+		die("multi_instance_enable!=yes, run 'postmulti -e init' first.");
+}
 
 /* NAME=PATH of the command line, else the path of the primary with the name of the new instance as its last part. */
 static const char *path_for(struct job *j, const char *name, const char *of_primary)
@@ -112,12 +121,14 @@ static const char *path_for(struct job *j, const char *name, const char *of_prim
 			path = *arg + n + 1;
 	if (path == NULL && j->s->new_name != NULL && slash >= 0)
 		path = arena_printf(&j->m->arena, "%.*s/%s", (int)slash, of_primary, j->s->new_name);
-	if (path == NULL || path[0] != '/' || strpbrk(path, " \t\r\n,$") != NULL)
-		die("%s=/path is needed, or a name (-I)", name);
+	if (path == NULL)
+		die("Missing %s parameter value", name);
+	if (path[0] != '/' || strpbrk(path, " \t\r\n,$") != NULL)
+		die("%s=%s: an absolute path without blanks is needed", name, path);
 	return path;
 }
 
-static void check_arguments(struct job *j)
+static void check_arguments(struct job *j, const char *action)
 {
 	static const char *const known[] = { "config_directory=", "queue_directory=", "data_directory=" };
 
@@ -126,9 +137,11 @@ static void check_arguments(struct job *j)
 
 		for (size_t i = 0; i < ARRAY_LEN(known); i++)
 			ok = ok || strncmp(*arg, known[i], strlen(known[i])) == 0;
+		if (strchr(*arg, '=') == NULL)
+			die("Malformed parameter setting '%s'", *arg);
 		if (!ok)
-			die("config_directory=, queue_directory= or data_directory= expected, not \"%s\"",
-			    *arg);
+			die("Parameter '%.*s' not valid with action %s", (int)strcspn(*arg, "="), *arg,
+			    action);
 	}
 }
 
@@ -153,9 +166,8 @@ static int add(struct job *j, bool create)
 	struct instance in = { .enabled = false };
 	size_t at = place(j);
 
-	if (!j->m->managed)
-		die("several instances are not provided for yet: run \"postmulti -e init\"");
-	check_arguments(j);
+	check_arguments(j, create ? "create" : "import");
+	must_be_provided_for(j);
 	if (j->s->new_name != NULL)
 		check_name(j, j->s->new_name, NULL);
 	in.dir = path_for(j, "config_directory", j->m->v[0].dir);
@@ -203,29 +215,35 @@ static int do_init(struct job *j)
 
 static int do_enable(struct job *j)
 {
-	set(j, chosen(j)->dir, "multi_instance_enable", "yes");
+	struct instance *in = chosen(j);
+
+	must_be_provided_for(j);
+	set(j, in->dir, "multi_instance_enable", "yes");
 	return 0;
 }
 
 static int do_disable(struct job *j)
 {
-	set(j, chosen_secondary(j, "disabled")->dir, "multi_instance_enable", "no");
+	struct instance *in = chosen(j);
+
+	must_be_provided_for(j);
+	set(j, in->dir, "multi_instance_enable", "no");
 	return 0;
 }
 
 static int do_assign(struct job *j)
 {
-	struct instance *in = chosen(j);
-
 	if (j->s->new_name == NULL && j->s->new_group == NULL)
-		die("nothing to assign: -I name, -G group");
+		die("Specify new instance name or group with '-e assign'");
+	struct instance *in = chosen(j);
+	must_be_provided_for(j);
 	assign_names(j, in->dir, in);
 	return 0;
 }
 
 static int do_deport(struct job *j)
 {
-	write_list(j, NULL, 0, chosen_secondary(j, "deported"));
+	write_list(j, NULL, 0, chosen_secondary(j));
 	return 0;
 }
 
@@ -307,10 +325,10 @@ static void must_be_stopped(struct job *j, const struct instance *in)
 
 static int do_destroy(struct job *j)
 {
-	struct instance *in = chosen_secondary(j, "destroyed");
+	struct instance *in = chosen_secondary(j);
 
 	if (in->enabled)
-		die("instance %s is enabled: disable it first", in->dir);
+		die("Cannot remove enabled instances: disable %s first", in->dir);
 	must_be_stopped(j, in);
 	must_be_empty(j, in);
 	write_list(j, NULL, 0,
@@ -334,5 +352,7 @@ int manage(struct multi *m, const struct selection *s, const char *action, char 
 	for (size_t i = 0; i < ARRAY_LEN(actions); i++)
 		if (strcmp(action, actions[i].name) == 0)
 			return actions[i].run(&j);
-	die("-e: unknown action %s (init, create, import, destroy, deport, enable, disable, assign)", action);
+	die("Invalid '-e' edit action '%s'. Specify 'create', 'destroy', 'import', 'deport', 'enable', "
+	    "'disable', 'assign' or 'init'",
+	    action);
 }

@@ -23,7 +23,7 @@ struct options {
 static void choose(struct options *o, int mode)
 {
 	if (o->mode != 0 && o->mode != mode)
-		die("specify one of -l, -p, -x, -e");
+		die("Specify exactly one of '-e', '-l', '-p', '-x'");
 	o->mode = mode;
 }
 
@@ -69,12 +69,12 @@ static void parse(struct options *o, int argc, char **argv)
 		default:
 			usage();
 		}
-	if (o->mode == 'p' && o->s.reverse)
-		die("-R cannot be used with -p: the order follows from the command");
+	if ((o->mode == 'p' || o->mode == 'e') && o->s.reverse)
+		die("The '-p' and '-e' options preclude the use of '-R'");
 	if (o->mode != 'e' && (o->s.new_name != NULL || o->s.new_group != NULL))
-		die("-I and -G need -e");
+		die("Cannot assign instance name or group without '-e assign'");
 	if (o->s.all + (o->s.group != NULL) + (o->s.name != NULL) > 1)
-		die("specify one of -a, -g, -i");
+		die("Specify no more than one of '-a', '-g', '-i'");
 }
 
 int main(int argc, char **argv)
@@ -86,11 +86,13 @@ int main(int argc, char **argv)
 	parse(&o, argc, argv);
 	argc -= optind;
 	argv += optind;
-	if (o.mode == 0 || ((o.mode == 'p' || o.mode == 'x') && argc == 0) || (o.mode == 'l' && argc > 0))
+	if (o.mode == 0)
 		usage();
+	if ((o.mode == 'p' || o.mode == 'x') && argc == 0)
+		die("Command required with '-p' or '-x' option");
+	if (o.mode == 'l' && argc > 0)
+		die("Command not allowed with '-l'");
 	multi_load(&m);
-	if (o.mode != 'e' && o.s.name != NULL)
-		(void)find_one(&m, o.s.name);
 	switch (o.mode) {
 	case 'l':
 		list_instances(&m, &o.s);

@@ -17,7 +17,6 @@ struct multi {
 	struct conf *primary; /* the main.cf of the primary instance */
 	struct instance *v;   /* the primary first, then in the order of multi_instance_directories */
 	size_t n;
-	bool managed; /* multi_instance_enable or multi_instance_wrapper: the administrator wants several */
 };
 
 struct selection {
