@@ -2,6 +2,7 @@
  * are set. Then one pass over its lines, with as much MIME structure as is needed to know which lines are
  * header (RFC 2046 sections 5.1 and 5.2). */
 #include "cleanup.h"
+#include "mime/content_type.h"
 
 #define CHUNK	      (64 * 1024)
 #define LINE_MAX_PART 2048 /* a longer line is looked at in pieces of this length */
@@ -11,8 +12,8 @@
 enum where { IN_BODY, IN_MIME_HEADER, IN_NESTED_HEADER };
 
 struct boundary {
-	const char *s; /* in the job's arena; at most mime_boundary_length_limit bytes of it count */
-	size_t n;
+	struct span s; /* in the job's arena; at most mime_boundary_length_limit bytes of it count */
+	bool digest;
 };
 
 /* Content-Transfer-Encoding, as far as it decides what bytes a part may hold. */
@@ -30,10 +31,7 @@ struct scan {
 	struct buf field;
 	uint64_t field_off, field_end;
 	bool field_open;
-	struct span type; /* what this part's Content-Type said */
-	struct boundary type_boundary;
-	bool type_nested;
-	bool type_composite; /* multipart or message: RFC 2045 6.4 allows no encoding but the identities */
+	struct content_type type;	 /* what this part's Content-Type said */
 	enum domain domain, part_domain; /* of the body at hand; of the header being read */
 };
 
@@ -84,33 +82,6 @@ static void apply(struct scan *s, struct maps *table, const char *class, struct 
 
 /* ---- structure ---- */
 
-/* boundary= of a Content-Type field's body; quoted or token. */
-static void take_boundary(struct job *j, struct span body, struct boundary *out)
-{
-	ptrdiff_t at = span_find_ci(body, SPAN("boundary"));
-	struct span s;
-	size_t n = 0;
-
-	out->n = 0;
-	if (at < 0)
-		return;
-	s = span_trim(span_skip(body, (size_t)at + 8));
-	if (s.n == 0 || s.p[0] != '=')
-		return;
-	s = span_trim(span_skip(s, 1));
-	if (s.n > 0 && s.p[0] == '"') {
-		s = span_skip(s, 1);
-		while (n < s.n && s.p[n] != '"')
-			n++;
-	} else
-		while (n < s.n && !ascii_isspace(s.p[n]) && s.p[n] != ';')
-			n++;
-	if (n > (size_t)settings.boundary_limit)
-		n = (size_t)settings.boundary_limit;
-	out->s = span_dup(&j->a, span_head(s, n)).p;
-	out->n = n;
-}
-
 static void take_encoding(struct scan *s, struct span body)
 {
 	struct span w;
@@ -122,63 +93,65 @@ static void take_encoding(struct scan *s, struct span body)
 									    : DOMAIN_ENCODED;
 }
 
-static void take_type(struct scan *s, struct span field)
+static void take_field(struct scan *s, const struct header_field *f)
 {
-	ptrdiff_t colon = span_chr(field, ':');
-	struct span body;
-
-	if (colon < 0 || !settings.mime)
+	if (!settings.mime)
 		return;
-	body = span_trim(span_skip(field, (size_t)colon + 1));
-	if (span_is_ci(span_trim(span_head(field, (size_t)colon)), "content-transfer-encoding"))
-		take_encoding(s, body);
-	if (!span_is_ci(span_trim(span_head(field, (size_t)colon)), "content-type"))
-		return;
-	s->type_composite =
-	    span_starts_ci(body, SPAN("multipart/")) || span_starts_ci(body, SPAN("message/"));
-	s->type_nested = span_starts_ci(body, SPAN("message/rfc822"));
-	s->type_boundary.n = 0;
-	if (span_starts_ci(body, SPAN("multipart/")))
-		take_boundary(s->j, body, &s->type_boundary);
+	if (span_is_ci(f->name, "content-transfer-encoding"))
+		take_encoding(s, span_trim(f->body));
+	if (span_is_ci(f->name, "content-type"))
+		content_type_add(&s->type, f->body, &s->j->a);
 }
 
 static void forget_type(struct scan *s)
 {
-	s->type_boundary.n = 0;
-	s->type_nested = s->type_composite = false;
+	s->type = (struct content_type){ 0 };
 	s->part_domain = DOMAIN_7BIT;
+}
+
+static void push_boundary(struct scan *s, struct span text)
+{
+	size_t limit = (size_t)settings.boundary_limit;
+
+	if (s->depth >= (size_t)settings.nesting_limit)
+		mime_refuse(s->j, "MIME nesting exceeds safety limit", text);
+	else if (s->depth < DEPTH_MAX)
+		s->stack[s->depth++] =
+		    (struct boundary){ span_head(text, text.n < limit ? text.n : limit), s->type.digest };
 }
 
 /* The empty line after a part's header. */
 static void end_of_header(struct scan *s)
 {
-	if (s->type_boundary.n > 0 && s->depth >= (size_t)settings.nesting_limit)
-		mime_refuse(s->j, "MIME nesting exceeds safety limit",
-			    span_make(s->type_boundary.s, s->type_boundary.n));
-	if (settings.strict_domain && s->type_composite && s->part_domain == DOMAIN_ENCODED)
+	for (size_t i = 0; i < s->type.boundaries; i++)
+		push_boundary(s, s->type.boundary[i]);
+	/* RFC 2045 6.4 allows no encoding but the identities */
+	if (settings.strict_domain && (s->type.multipart || s->type.message) &&
+	    s->part_domain == DOMAIN_ENCODED)
 		mime_refuse(s->j, "invalid message/* or multipart/* encoding domain", SPAN_NONE);
 	s->domain = s->part_domain;
-	if (s->type_boundary.n > 0 && s->depth < DEPTH_MAX && s->depth < (size_t)settings.nesting_limit)
-		s->stack[s->depth++] = s->type_boundary;
-	s->where = s->type_nested ? IN_NESTED_HEADER : IN_BODY;
+	s->where = s->type.nested ? IN_NESTED_HEADER : IN_BODY;
 	s->segment = 0;
 	forget_type(s);
 }
 
 static void flush_field(struct scan *s)
 {
-	struct span text = buf_span(&s->field);
-	ptrdiff_t colon = span_chr(text, ':');
+	struct span rest = buf_span(&s->field), text;
 	struct maps *table =
 	    s->where == IN_NESTED_HEADER ? settings.nested_header_checks : settings.mime_header_checks;
+	struct header_field f;
 
 	if (!s->field_open)
 		return;
 	s->field_open = false;
-	take_type(s, text);
+	if (header_next(&rest, &f) != RC_OK)
+		return;
+	take_field(s, &f);
+	text = header_text(&f, &s->j->a);
 	if (settings.strict_headers && !span_is_ascii(text))
 		mime_refuse(s->j, "improper use of 8-bit data in message header", text);
-	if (colon > 0 && (header_kind_of(span_trim(span_head(text, (size_t)colon)))->flags & HF_MIME))
+	if (header_kind_of(f.name)->flags & HF_MIME)
 		table = settings.mime_header_checks;
 	else if (s->where == IN_MIME_HEADER) /* not a MIME field: no table is for it */
 		return;
@@ -193,45 +166,53 @@ static bool at_boundary(struct scan *s, struct span line)
 		const struct boundary *b = &s->stack[i];
 		bool last;
 
-		if (!span_starts(span_skip(line, 2), span_make(b->s, b->n)))
+		if (!span_starts(span_skip(line, 2), b->s))
 			continue;
 		/* What follows does not matter, RFC 2046 section 5.1.1: the beginning of the line is compared. */
-		last = span_starts(span_skip(line, 2 + b->n), SPAN("--"));
+		last = span_starts(span_skip(line, 2 + b->s.n), SPAN("--"));
 		flush_field(s);
 		s->depth = last ? i : i + 1; /* what was inside of it has ended, too */
 		s->where = last ? IN_BODY : IN_MIME_HEADER;
 		s->segment = 0;
 		forget_type(s);
+		s->type.nested = !last && b->digest; /* unless it says otherwise, RFC 2046 section 5.1.5 */
 		return true;
 	}
 	return false;
 }
 
-static void header_line(struct scan *s, struct span line, uint64_t off, uint64_t end)
+/* More of the open field; what is beyond the limit is not looked at. */
+static void extend_field(struct scan *s, struct span line, bool starts, uint64_t end)
 {
-	if (line.n == 0) {
-		flush_field(s);
-		end_of_header(s);
-		return;
-	}
-	if (s->field_open && (line.p[0] == ' ' || line.p[0] == '\t')) {
-		if (s->field.n + line.n + 1 < (size_t)settings.header_size_limit) {
+	if (s->field.n + line.n + 1 < (size_t)settings.header_size_limit) {
+		if (starts)
 			(void)buf_putc(&s->field, '\n');
-			(void)buf_append(&s->field, line);
-		}
-		s->field_end = end;
-		return;
+		(void)buf_append(&s->field, line);
+	}
+	s->field_end = end;
+}
+
+/* False: the line is not of this header, which has ended before it. */
+static bool header_line(struct scan *s, struct span line, uint64_t off, uint64_t end, bool starts)
+{
+	struct header_field f;
+	struct span rest = line;
+
+	if (s->field_open && (!starts || (line.n > 0 && (line.p[0] == ' ' || line.p[0] == '\t')))) {
+		extend_field(s, line, starts, end);
+		return true;
 	}
 	flush_field(s);
-	if (span_chr(line, ':') < 1) { /* no field: the header ended without an empty line */
+	if (!starts || header_next(&rest, &f) != RC_OK) {
 		end_of_header(s);
-		return;
+		return line.n == 0;
 	}
 	buf_reset(&s->field);
 	(void)buf_append(&s->field, line);
 	s->field_open = true;
 	s->field_off = off;
 	s->field_end = end;
+	return true;
 }
 
 /* `line` is a whole line, or a piece of a long one. */
@@ -239,10 +220,9 @@ static void one_line(struct scan *s, struct span line, uint64_t off, uint64_t en
 {
 	if (starts && at_boundary(s, line))
 		return;
-	if (s->where != IN_BODY) {
-		header_line(s, line, off, end);
-		return;
-	}
+	while (s->where != IN_BODY) /* what ends a header may begin that of a message within */
+		if (header_line(s, line, off, end, starts))
+			return;
 	if (settings.strict_body && s->domain == DOMAIN_7BIT && !span_is_ascii(line))
 		mime_refuse(s->j, "improper use of 8-bit data in message body", line);
 	if (chars_wanted(s->j) && s->j->file != NULL) {
@@ -322,10 +302,8 @@ static void top_type(struct scan *s)
 	struct span head = s->j->file != NULL ? s->j->header : s->j->content;
 	struct header_field f;
 
-	if (header_find(head, "content-type", &f) == RC_OK)
-		take_type(s, f.all);
-	if (header_find(head, "content-transfer-encoding", &f) == RC_OK)
-		take_type(s, f.all);
+	while (header_next(&head, &f) == RC_OK)
+		take_field(s, &f);
 	end_of_header(s);
 }
 

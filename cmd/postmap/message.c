@@ -1,73 +1,132 @@
-/* postmap/message.c - the lines of a message as keys. */
+/* postmap/message.c - the lines of a message as keys. One pass, in which each line is of a header or of a body; the line that parts the
+ * two is the first of the body, also where it was left out. */
 #include "message.h"
+#include "mime/content_type.h"
 #include "mime/mime.h"
 
-struct walk {
-	bool header, body;
-	struct span message;
-	uint64_t done; /* bytes of the message that were handled */
-	void (*each)(void *arg, struct span key);
-	void *arg;
+#define STACK_MAX (MIME_DEPTH_MAX * BOUNDARIES_MAX)
+
+struct delimiter {
+	struct span boundary;
+	bool digest;
 };
 
-static void body_lines(struct walk *w, uint64_t to)
-{
-	struct span rest, line;
+struct walk {
+	bool header, body, mime;
+	void (*each)(void *arg, struct span key);
+	void *arg;
+	struct arena kept; /* boundaries, until the end */
+	struct delimiter stack[STACK_MAX];
+	size_t depth;
+	bool in_header, within; /* ... of a part */
+	struct span field;	/* of the message; empty: none is open */
+	struct content_type type;
+};
 
-	if (to <= w->done)
-		return;
-	rest = span_make(w->message.p + w->done, (size_t)(to - w->done));
-	w->done = to;
-	if (span_ends(rest, SPAN("\n")))
-		rest.n--;
-	while (w->body && span_next(&rest, '\n', &line))
-		w->each(w->arg, span_ends(line, SPAN("\r")) ? span_head(line, line.n - 1) : line);
+static void body_line(struct walk *w, struct span line)
+{
+	if (w->body)
+		w->each(w->arg, line);
 }
 
 /* One header line may be several with "\n" between them; the last line end does not count. */
-static void header_lines(struct walk *w, struct span header)
+static void end_of_field(struct walk *w)
 {
+	struct span rest = w->field, key;
 	struct header_field f;
 	struct arena a;
 
+	if (w->field.n == 0)
+		return;
+	w->field = SPAN_NONE;
+	if (header_next(&rest, &f) != RC_OK)
+		return;
+	if (w->mime && span_is_ci(f.name, "content-type"))
+		content_type_add(&w->type, f.body, &w->kept);
 	arena_init(&a);
-	while (header_next(&header, &f) == RC_OK) {
-		struct span key = header_text(&f, &a);
-		if (span_ends(key, SPAN("\n")))
-			key.n--;
-		if (w->header)
-			w->each(w->arg, key);
-		arena_reset(&a);
-	}
+	key = header_text(&f, &a);
+	if (span_ends(key, SPAN("\n")))
+		key.n--;
+	if (w->header)
+		w->each(w->arg, key);
 	arena_release(&a);
 }
 
-static void walk_part(struct walk *w, const struct mime_part *p, unsigned depth)
+/* The empty line that is left out counts only in the header of the message. */
+static void end_of_header(struct walk *w, bool empty_line)
 {
-	body_lines(w, p->header_off);
-	header_lines(w, span_make(w->message.p + p->header_off, (size_t)p->header_len));
-	if (p->header_off + p->header_len > w->done)
-		w->done = p->header_off + p->header_len;
-	for (const struct mime_part *c = p->child; c && depth < MIME_DEPTH_MAX; c = c->next)
-		walk_part(w, c, depth + 1);
-	body_lines(w, p->body_off + p->body_len);
+	for (size_t i = 0; i < w->type.boundaries && w->depth < STACK_MAX; i++)
+		w->stack[w->depth++] = (struct delimiter){ w->type.boundary[i], w->type.digest };
+	w->in_header = w->type.nested;
+	w->type = (struct content_type){ 0 };
+	if (empty_line || !w->within)
+		body_line(w, SPAN(""));
+	w->within = true;
+}
+
+/* A delimiter, of which the beginning counts: what is inside of its multipart has ended. */
+static bool at_delimiter(struct walk *w, struct span line)
+{
+	if (!span_starts(line, SPAN("--")))
+		return false;
+	for (size_t i = w->depth; i-- > 0;) {
+		const struct delimiter *d = &w->stack[i];
+
+		if (!span_starts(span_skip(line, 2), d->boundary))
+			continue;
+		w->in_header = !span_starts(span_skip(line, 2 + d->boundary.n), SPAN("--"));
+		w->type = (struct content_type){ .nested = w->in_header && d->digest };
+		w->depth = w->in_header ? i + 1 : i;
+		return true;
+	}
+	return false;
+}
+
+/* False: the line is not of a header, which has ended before it. */
+static bool header_line(struct walk *w, struct span line, struct span with_end)
+{
+	struct header_field f;
+	struct span rest = line;
+
+	if (w->field.n > 0 && line.n > 0 && (line.p[0] == ' ' || line.p[0] == '\t')) {
+		w->field.n += with_end.n;
+		return true;
+	}
+	end_of_field(w);
+	if (header_next(&rest, &f) == RC_OK) {
+		w->field = with_end;
+		return true;
+	}
+	end_of_header(w, line.n == 0);
+	return line.n == 0;
+}
+
+static void one_line(struct walk *w, struct span line, struct span with_end)
+{
+	/* what ends a header may begin the next one, of a message within: only text of neither is left */
+	while (w->in_header)
+		if (header_line(w, line, with_end))
+			return;
+	(void)at_delimiter(w, line);
+	body_line(w, line);
 }
 
 void message_keys(bool header, bool body, bool mime, struct span message,
 		  void (*each)(void *arg, struct span key), void *arg)
 {
-	struct walk w = { .header = header, .body = body, .message = message, .each = each, .arg = arg };
-	struct arena a;
-	size_t n;
+	struct walk w = {
+		.header = header, .body = body, .mime = mime, .each = each, .arg = arg, .in_header = true
+	};
+	struct span rest = message, line;
 
-	if (mime) {
-		arena_init(&a);
-		walk_part(&w, mime_parse(message, &a), 0);
-		arena_release(&a);
-	} else {
-		n = header_length(message);
-		header_lines(&w, span_head(message, n));
-		w.done = n;
+	arena_init(&w.kept);
+	while (rest.n > 0) {
+		struct span from = rest;
+
+		if (!span_next(&rest, '\n', &line))
+			break;
+		one_line(&w, line, span_head(from, from.n - rest.n));
 	}
-	body_lines(&w, message.n);
+	end_of_field(&w);
+	arena_release(&w.kept);
 }

@@ -60,7 +60,7 @@ static bool changed(const struct map *m)
 
 const struct map_driver map_debug = {
 	.name = "debug",
-	.flags = MD_NOFOLD,
+	.flags = MD_NOFOLD | MD_EMPTY_KEY,
 	.open = open_debug,
 	.lookup = lookup,
 	.put = put,

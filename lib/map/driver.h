@@ -21,8 +21,9 @@
 #define MD_LIGHT 16 /* never becomes remote, even inside others; costs nothing to open */
 #define MD_SERVER                                                                                            \
 	32 /* asks over a socket: every process that has a way to proxymap(8) asks that one instead */
-#define MD_UNSAFE 64  /* neither server nor connection prove who they are: MAP_NO_UNAUTH refuses it */
-#define MD_SORTED 128 /* a new file is made fastest when keys come in ascending order of their bytes */
+#define MD_UNSAFE    64	 /* neither server nor connection prove who they are: MAP_NO_UNAUTH refuses it */
+#define MD_SORTED    128 /* a new file is made fastest when keys come in ascending order of their bytes */
+#define MD_EMPTY_KEY 256 /* may know the empty key */
 
 #define MAP_SOURCE_MAX (1u << 30) /* bytes of a text source */
 #define MAP_VALUE_MAX  102400	  /* bytes of a result: what fits a reply of proxymap(8) */

@@ -15,4 +15,6 @@ static enum rc lookup(struct map *m, unsigned flags, struct span key, struct are
 	return err_set(e, RC_AGAIN, "%s: this table always fails", m->name);
 }
 
-const struct map_driver map_fail = { .name = "fail", .flags = MD_LIGHT, .open = open_fail, .lookup = lookup };
+const struct map_driver map_fail = {
+	.name = "fail", .flags = MD_LIGHT | MD_EMPTY_KEY, .open = open_fail, .lookup = lookup
+};

@@ -267,7 +267,9 @@ enum rc map_ask(struct map *m, unsigned flags, struct span key, struct arena *a,
 	*value = SPAN_NONE;
 	if (m->broken)
 		return err_set(e, RC_AGAIN, "%s is unavailable. %s", m->name, m->broken);
-	if (!key.n || memchr(key.p, 0, key.n))
+	if (!key.n && !((flags & MAP_EMPTY_KEY) && (m->drv->flags & MD_EMPTY_KEY)))
+		return RC_NOTFOUND;
+	if (key.n && memchr(key.p, 0, key.n))
 		return RC_NOTFOUND;
 	if ((flags & MAP_UTF8) && !span_is_ascii(key) && !utf8_valid(key))
 		return RC_NOTFOUND;

@@ -23,6 +23,8 @@
 #define MAP_PARTIAL    32 /* the caller asks partial keys too: regexp/pcre answer full keys only */
 #define MAP_READ_WRITE 64
 #define MAP_UTF8       128
+#define MAP_EMPTY_KEY                                                                                        \
+	1024 /* postmap(1): types that can answer the empty key are asked (256 and 512: driver.h) */
 
 struct map; /* opaque */
 

@@ -124,7 +124,7 @@ static enum rc open_pcre(struct map *m, struct err *e)
 
 const struct map_driver map_pcre = {
 	.name = "pcre",
-	.flags = MD_PATTERN | MD_NOFOLD,
+	.flags = MD_PATTERN | MD_NOFOLD | MD_EMPTY_KEY,
 	.open = open_pcre,
 	.lookup = pattern_lookup,
 	.close = pattern_close,

@@ -58,7 +58,7 @@ static enum rc lookup(struct map *m, unsigned flags, struct span key, struct are
 
 const struct map_driver map_randmap = {
 	.name = "randmap",
-	.flags = MD_LIGHT,
+	.flags = MD_LIGHT | MD_EMPTY_KEY,
 	.open = open_randmap,
 	.lookup = lookup,
 	.close = close_randmap,

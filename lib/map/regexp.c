@@ -162,7 +162,7 @@ static enum rc open_regexp(struct map *m, struct err *e)
 
 const struct map_driver map_regexp = {
 	.name = "regexp",
-	.flags = MD_PATTERN | MD_NOFOLD,
+	.flags = MD_PATTERN | MD_NOFOLD | MD_EMPTY_KEY,
 	.open = open_regexp,
 	.lookup = pattern_lookup,
 	.close = pattern_close,

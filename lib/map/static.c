@@ -22,5 +22,5 @@ static enum rc lookup(struct map *m, unsigned flags, struct span key, struct are
 }
 
 const struct map_driver map_static = {
-	.name = "static", .flags = MD_LIGHT, .open = open_static, .lookup = lookup
+	.name = "static", .flags = MD_LIGHT | MD_EMPTY_KEY, .open = open_static, .lookup = lookup
 };

@@ -29,7 +29,7 @@ static unsigned open_flags(const struct map_tool *t)
 
 	if (t->build.utf8 && (!message || t->force_utf8))
 		flags |= MAP_UTF8;
-	return flags | t->build.nul;
+	return flags | t->build.nul | MAP_EMPTY_KEY;
 }
 
 static struct map *open_table(const struct map_tool *t, const char *arg, const char *default_type)
@@ -159,11 +159,8 @@ static void each_line(void (*fn)(void *arg, struct span line), void *arg)
 
 	read_input(&text);
 	rest = buf_span(&text);
-	if (span_ends(rest, SPAN("\n")))
-		rest.n--;
-	if (text.n)
-		while (span_next(&rest, '\n', &line))
-			fn(arg, line);
+	while (span_next(&rest, '\n', &line))
+		fn(arg, line);
 	buf_release(&text);
 }
 

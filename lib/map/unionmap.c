@@ -34,7 +34,7 @@ static enum rc lookup(struct map *m, unsigned flags, struct span key, struct are
 
 const struct map_driver map_unionmap = {
 	.name = "unionmap",
-	.flags = MD_NOFOLD,
+	.flags = MD_NOFOLD | MD_EMPTY_KEY,
 	.open = group_open,
 	.lookup = lookup,
 	.close = group_close,

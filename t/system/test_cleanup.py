@@ -316,6 +316,39 @@ def test_header_from_format(tmp_path, form, name, want):
         w.d.kill()
 
 
+PART = "Content-Type: %s\n\n--b\n%sX-Z: z\n\nx\n--b--\n"
+
+
+def test_headers_of_parts(tmp_path):
+    """mime_header_checks and nested_header_checks see a field however it is written, and no line that is none."""
+    (tmp_path / "mime").write_text("/^Content-Disposition: .*evil/ REJECT evil\n")
+    (tmp_path / "nested").write_text("/^Subject: bad/ REJECT bad\n")
+    w = World(tmp_path, f"mime_header_checks = regexp:{tmp_path}/mime\nnested_header_checks = regexp:{tmp_path}/nested\n")
+    n = iter(range(10, 100))
+    go = lambda text: fm.submit(w.s, "CCCCC1234568%02d" % next(n), text)[0][0]
+    evil, mixed = "Content-Disposition: attachment; name=evil\n", "multipart/mixed; boundary=b"
+    try:
+        for kind in (mixed, "multipart (x) / mixed; boundary (z) = b", "multipart/mixed; x-boundary=no; boundary=b", "multipart/mixed; name=\"boundary=c\"; boundary=b",
+                     "text/plain\nContent-Type: " + mixed, mixed + "\nContent-Type: text/plain"):
+            assert go(PART % (kind, evil)) == 550, kind
+        for head in (evil.replace(":", " \t:"), "X: " + "y" * 5000 + "\n" + evil, "X: " + "y" * 2045 + "\n" + evil, evil.replace("name", "x\n\tname")):
+            assert go(PART % (mixed, head)) == 550, head
+        assert go(PART % (mixed, "no field\n" + evil)) == 0
+        assert go(PART % (mixed, "X y: z\n" + evil)) == 0
+        bad = "\nSubject : bad\n\nx\n"
+        for kind in ("message/rfc822\n", "message (x) / RFC822\n", "message/rfc822\nContent-Transfer-Encoding: base64\n", "message/global\n"):
+            assert go("Content-Type: " + kind + bad) == 550, kind
+        assert go("Content-Type: message/rfc822x\n" + bad) == 0
+        assert go("Content-Type: message/rfc822\n\n>From x\n" + bad[1:]) == 0  # text, as at the beginning of a message
+        assert go("Content-Type: multipart/digest; boundary=b\n\n--b\n" + bad) == 550
+        assert go("Content-Type: multipart/digest; boundary=b\n\n--b\nContent-Type: text/plain\n" + bad) == 0
+        text = PART % (mixed, "Content-Type : text/plain\n")
+        assert go(text) == 0  # and what no rule changes stays as it is
+        assert w.show("CCCCC1234568%02d" % (next(n) - 1), "-bh") == text
+    finally:
+        w.d.kill()
+
+
 def test_no_mime_processing(tmp_path):
     (tmp_path / "body").write_text("/^X-In-Part/ REJECT seen as body\n")
     w = World(tmp_path, "disable_mime_input_processing = yes\nbody_checks = regexp:%s/body\n" % tmp_path)

@@ -332,6 +332,51 @@ def test_message_keys(place):
     same(place, "postmap", "-hbmq", "-", "pcre:{{/^(.+)/s =$1=}}", stdin=NESTED, code=0)
 
 
+def parts(content_type, boundary="b", head="Content-Type: text/plain\n"):
+    return f"MIME-Version: 1.0\n{content_type}\n\n--{boundary}\n{head}\nx\n--{boundary}--\nend\n"
+
+
+INNER = "Subject : a\nX-y\t: v\n\nbody\n"
+# message -> header lines that "-hm" asks
+MESSAGES = {
+    "mbox": ("From me\nSubject: a\n\nb\n", []),
+    "mbox_quoted": (">From me\nSubject: a\n\nb\n", []),
+    "mbox_later": ("Subject: a\nFrom me\nTo: x\n\n\nb\n", ["Subject: a"]),
+    "base64": ("Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n" + INNER,
+               ["Content-Type: message/rfc822", "Content-Transfer-Encoding: base64", "Subject: a", "X-y: v"]),
+    "mbox_within": ("Content-Type: message/rfc822\n\n>From x y\n" + INNER, ["Content-Type: message/rfc822"]),
+    "blanks": (parts("Content-Type : multipart/mixed; boundary=b", head="X-a : b\nContent-Type\t: text/plain\n"),
+               ["MIME-Version: 1.0", "Content-Type: multipart/mixed; boundary=b", "X-a: b", "Content-Type: text/plain"]),
+    "no_field": (parts("Content-Type: multipart/mixed; boundary=b", head="X a: b\nContent-Type: text/plain\n"),
+                 ["MIME-Version: 1.0", "Content-Type: multipart/mixed; boundary=b"]),
+    "digest": (parts("Content-Type: multipart/digest; boundary=b", head="\nSubject: d\n"),
+               ["MIME-Version: 1.0", "Content-Type: multipart/digest; boundary=b", "Subject: d"]),
+    "empty": ("\n\nb\n", []),
+}
+for one in ("multipart (x) / mixed (y); boundary (z) = b (w)", "multipart/mixed; x-boundary=no; boundary=b", 'multipart/mixed; name="boundary=no"; boundary=b',
+            "text/plain\nContent-Type: multipart/mixed; boundary=b", "multipart/mixed; boundary=b\nContent-Type: text/plain", "multipart/; boundary=b", "multipart; boundary=b",
+            "multipart/mixed; boundary=c\nContent-Type: multipart/mixed; boundary=b", 'multipart/mixed; boundary="b'):
+    MESSAGES[one] = (parts("Content-Type: " + one), ["MIME-Version: 1.0", *("Content-Type: " + one).replace("\nC", "\0C").split("\0"), "Content-Type: text/plain"])
+
+
+@pytest.mark.parametrize("case", MESSAGES)
+def test_message_structure(place, case):
+    """What is header and what is body, where mailers disagree; and the empty line, which patterns are asked, too."""
+    message, header = MESSAGES[case]
+    table = "pcre:{{/^(.*)$/s =}}"
+    got = same(place, "postmap", "-hmq", "-", table, stdin=message)
+    assert got[1] == "".join(h + "\t=\n" for h in header)
+    for options in ("-hbmq", "-bmq", "-bq"):
+        assert "\n\t=\n" in "\n" + same(place, "postmap", options, "-", table, stdin=message, code=0)[1]
+
+
+@pytest.mark.parametrize("table, out", [("regexp:{{/^$/ x}}", "x"), ("pcre:{{/^$/ x}}", "x"), ("static:x", "x"), ("unionmap:{static:x}", "x"), ("pipemap:{static:a,static:x}", "x"),
+                                        ("randmap:{x}", "x"), ("inline:{a=x}", None), ("cidr:{{0.0.0.0/0 x}}", None), ("hash:src", None)])
+def test_empty_key(place, table, out):
+    run(OURS, place, "postmap", "hash:src")
+    same(place, "postmap", "-q", "-", table, stdin="\n", code=0 if out else 1, out=f"\t{out}\n" if out else "")
+
+
 def test_base64_files(place):
     (place / "f1").write_text("one\n")
     (place / "fs").write_text("k f1 f1\n")
