@@ -10,6 +10,7 @@
 #include "log/log.h"
 #include "service/service.h"
 #include "window.h"
+#include "mime/address_log.h"
 
 struct carrier {
 	struct list link;
@@ -182,9 +183,10 @@ static void defer_untried(struct message *m, uint32_t rcpt, const char *dsn, con
 		.index = rcpt, .status = DS_DEFERRED, .dsn = span_str(dsn), .reason = span_str(reason)
 	};
 
+	struct span to = address_log(envelope_rcpt(&m->im.env, rcpt)->addr);
+
 	log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=%lld, dsn=%s, status=deferred (%s)", m->id.s,
-		 SPAN_ARG(envelope_rcpt(&m->im.env, rcpt)->addr),
-		 (long long)((wall_now().us - m->im.env.arrival_us) / 1000000), dsn, reason);
+		 SPAN_ARG(to), (long long)((wall_now().us - m->im.env.arrival_us) / 1000000), dsn, reason);
 	EVENT("delivery", EV_TEXT("queue_id", qid_span(&m->id)),
 	      EV_TEXT("recipient", envelope_rcpt(&m->im.env, rcpt)->addr), EV_CSTR("relay", "none"),
 	      EV_SECONDS("delay", wall_now().us - m->im.env.arrival_us), EV_TEXT("dsn", why.dsn),
