@@ -4,9 +4,7 @@
 
 #include "base/span.h"
 
-/* "external" (the default: "a b"@x) or "internal" (a b@x). False for anything else, which changes nothing. */
-bool address_log_format(struct span name);
-/* The address as lines show it. Valid until the fourth call after this one: enough for one line. */
+/* The address as lines show it: "a b"@x, or a b@x with log_addresses_internal(). Valid until the fourth call after this one: enough for one line. */
 struct span address_log(struct span external);
 
 #endif

@@ -5,7 +5,6 @@
 #include "log/log.h"
 #include "service/frame.h"
 #include "service/logsetup.h"
-#include "mime/address_log.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/syslog.h>
@@ -35,7 +34,7 @@ static void load_configuration(struct span *overrides, size_t n)
 	if (port_names_set(conf_str(frame.conf, "known_tcp_ports"), &e) != RC_OK)
 		die("%s", e.text);
 	const char *shown = conf_str(frame.conf, "info_log_address_format");
-	if (!address_log_format(span_str(shown)))
+	if (!log_address_format(shown))
 		die("invalid setting: info_log_address_format = %s", shown);
 	frame.queue_prefix = conf_str(frame.conf, "queue_directory");
 }
