@@ -2,6 +2,7 @@
  * more to be told, so it gets a non-delivery report. */
 #include "cleanup.h"
 #include "log/event.h"
+#include "mime/address_log.h"
 
 #define CONTENT_MAX 50000
 
@@ -20,9 +21,10 @@ static struct ipc_list bounced_rcpts(struct job *j, struct span reason)
 					     .status = DS_BOUNCED,
 					     .dsn = j->verdict.dsn,
 					     .reason = reason };
+		struct span to = address_log(r->addr);
 		log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=0, delays=0/0/0/0, dsn=" SPAN_FMT
 			 ", status=bounced (" SPAN_FMT ")",
-			 j->qid.s, SPAN_ARG(r->addr), SPAN_ARG(j->verdict.dsn), SPAN_ARG(reason));
+			 j->qid.s, SPAN_ARG(to), SPAN_ARG(j->verdict.dsn), SPAN_ARG(reason));
 		EVENT("delivery", EV_TEXT("queue_id", qid_span(&j->qid)), EV_TEXT("recipient", r->addr),
 		      EV_TEXT("orig_recipient", r->orig), EV_CSTR("relay", "none"),
 		      EV_TEXT("dsn", j->verdict.dsn), EV_CSTR("status", "bounced"),

@@ -1,6 +1,7 @@
 /* checks.c - header_checks(5) and body_checks: what the right-hand side of a match means. */
 #include "cleanup.h"
 #include "log/event.h"
+#include "mime/address_log.h"
 
 struct verb {
 	struct job *j;
@@ -14,6 +15,7 @@ struct verb {
 void check_log(struct job *j, const char *action, const char *class, struct span what, struct span text)
 {
 	const struct envelope *env = &j->env;
+	struct span from = address_log(env->sender), to = address_log(j->recip_log);
 	struct buf b;
 
 	buf_init(&b, LOG_LINE_MAX);
@@ -24,9 +26,9 @@ void check_log(struct job *j, const char *action, const char *class, struct span
 				 SPAN_ARG(env->client_addr));
 	else
 		(void)buf_puts(&b, "local;");
-	(void)buf_printf(&b, " from=<" SPAN_FMT ">", SPAN_ARG(env->sender));
+	(void)buf_printf(&b, " from=<" SPAN_FMT ">", SPAN_ARG(from));
 	if (j->recip_log.n > 0)
-		(void)buf_printf(&b, " to=<" SPAN_FMT ">", SPAN_ARG(j->recip_log));
+		(void)buf_printf(&b, " to=<" SPAN_FMT ">", SPAN_ARG(to));
 	if (env->protocol.n > 0)
 		(void)buf_printf(&b, " proto=" SPAN_FMT, SPAN_ARG(env->protocol));
 	if (env->helo.n > 0)

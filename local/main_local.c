@@ -65,7 +65,6 @@ static void answer_deliver(struct ipc_call *call, const void *request)
 {
 	struct agent *m;
 
-	setup_watch();
 	if (agent_begin(call, request, &m) != RC_OK)
 		return;
 	struct job *jobs = arena_array(m->a, m->open, sizeof *jobs);
@@ -75,6 +74,11 @@ static void answer_deliver(struct ipc_call *call, const void *request)
 	for (size_t i = 1; i < n; i++)
 		task_spawn(recipient_task, &jobs[i]);
 	recipient_task(&jobs[0]);
+}
+
+static void start(void)
+{
+	map_watch(true);
 }
 
 static const struct ipc_handler handlers[] = {
@@ -89,6 +93,7 @@ static const struct service local = {
 	.rights = "stdio accept recvfd rpath unix",
 	.paths = paths,
 	.prepare = prepare,
+	.start = start,
 	.handlers = handlers,
 };
 

@@ -194,6 +194,11 @@ static void answer_deliver(struct ipc_call *call, const void *request)
 		agent_result(m, i, &o);
 }
 
+static void start(void)
+{
+	map_watch(false);
+}
+
 static const struct ipc_handler handlers[] = {
 	{ IPC_DELIVER, "qmgr local", answer_deliver },
 	{ 0, NULL, NULL },
@@ -206,6 +211,7 @@ static const struct service pipe_service = {
 	.rights = "stdio accept recvfd",
 	.chroot_empty = true,
 	.prepare = prepare,
+	.start = start,
 	.handlers = handlers,
 };
 

@@ -167,7 +167,6 @@ static void answer_deliver(struct ipc_call *call, const void *request)
 {
 	struct agent *m;
 
-	setup_watch();
 	if (agent_begin(call, request, &m) != RC_OK)
 		return;
 	struct job *jobs = arena_array(m->a, m->open, sizeof *jobs);
@@ -177,6 +176,11 @@ static void answer_deliver(struct ipc_call *call, const void *request)
 	for (size_t i = 1; i < n; i++)
 		task_spawn(recipient_task, &jobs[i]);
 	recipient_task(&jobs[0]);
+}
+
+static void start(void)
+{
+	map_watch(true);
 }
 
 static const struct ipc_handler handlers[] = {
@@ -191,6 +195,7 @@ static const struct service virtual = {
 	.rights =
 	    "stdio accept recvfd rpath" /* files are only looked at, to see tables change: no path is open */,
 	.prepare = prepare,
+	.start = start,
 	.handlers = handlers,
 };
 

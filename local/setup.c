@@ -3,8 +3,6 @@
 #include "log/log.h"
 #include "service/service.h"
 
-#define LOOK_EVERY_MS 1000
-
 static struct maps *open_and_hold(const char *param, unsigned flags)
 {
 	struct maps *m = NULL;
@@ -37,19 +35,4 @@ void setup_lock(const char *param, struct store_lock *out)
 	out->attempts = (unsigned)conf_int(c, "deliver_lock_attempts");
 	out->delay_ms = (unsigned)conf_int(c, "deliver_lock_delay") * 1000;
 	out->stale_s = conf_int(c, "stale_lock_time");
-}
-
-void setup_watch(void)
-{
-	static mono_t looked;
-	mono_t now = mono_now();
-	const struct map *m;
-
-	if (mono_diff_ms(now, looked) < LOOK_EVERY_MS)
-		return;
-	looked = now;
-	if ((m = map_any_changed())) {
-		log_info("table %s has changed -- restarting", map_name(m));
-		service_retire();
-	}
 }

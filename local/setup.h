@@ -1,5 +1,4 @@
-/* local/setup.h - what the agents do alike when they start: tables, locks, and looking whether tables
- * changed. */
+/* local/setup.h - what the agents do alike when they start: tables and locks. */
 #ifndef LOCAL_SETUP_H
 #define LOCAL_SETUP_H
 
@@ -13,8 +12,5 @@ struct maps *setup_maps(const char *param);
 struct maps *setup_text_maps(const char *param);
 /* `param` names the parameter with the methods. */
 void setup_lock(const char *param, struct store_lock *out);
-/* Called with every request: ends the process (when it has answered) once a table it holds in memory was
- * changed, so that a new one reads it. */
-void setup_watch(void);
 
 #endif

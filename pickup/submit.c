@@ -2,6 +2,7 @@
  * field in front. */
 #include "pickup.h"
 #include "log/event.h"
+#include "mime/address_log.h"
 #include <errno.h>
 #include <unistd.h>
 
@@ -281,7 +282,8 @@ void submit(struct pickup_message *m, struct arena *a, struct cleanup_submit_rep
 	if (!m->judged && !may_send_as(m, a, r))
 		return;
 	restrict_envelope(m, id);
-	log_info("%s: uid=%lu from=<" SPAN_FMT ">", id->s, (unsigned long)m->uid, SPAN_ARG(m->env.sender));
+	struct span from = address_log(m->env.sender);
+	log_info("%s: uid=%lu from=<" SPAN_FMT ">", id->s, (unsigned long)m->uid, SPAN_ARG(from));
 	EVENT("message", EV_TEXT("queue_id", qid_span(id)), EV_NUMBER("uid", m->uid),
 	      EV_TEXT("sender", m->env.sender));
 	head = received(m, id, a);

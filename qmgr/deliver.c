@@ -3,6 +3,7 @@
 #include "log/event.h"
 #include "log/log.h"
 #include "service/service.h"
+#include "mime/address_log.h"
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -137,6 +138,7 @@ static bool pass_on(const struct delivery *dl, uint32_t rcpt, const struct deliv
 static void settle_one(struct delivery *dl, uint32_t rcpt, const struct deliver_result *r)
 {
 	struct message *m = dl->m;
+	struct span to;
 	struct qstatus why = {
 		rcpt, r->status, r->dsn, r->reason, r->diag_type, r->diag_text, r->remote_mta
 	};
@@ -160,9 +162,9 @@ static void settle_one(struct delivery *dl, uint32_t rcpt, const struct deliver_
 		if (r->dsn.n == 0 || r->dsn.p[0] != '5')
 			break;
 		why.status = DS_BOUNCED;
+		to = address_log(envelope_rcpt(&m->im.env, rcpt)->addr);
 		log_info("%s: to=<" SPAN_FMT ">, relay=none, dsn=" SPAN_FMT ", status=bounced (" SPAN_FMT ")",
-			 m->id.s, SPAN_ARG(envelope_rcpt(&m->im.env, rcpt)->addr), SPAN_ARG(r->dsn),
-			 SPAN_ARG(r->reason));
+			 m->id.s, SPAN_ARG(to), SPAN_ARG(r->dsn), SPAN_ARG(r->reason));
 		message_settle(m, rcpt, RUN_BOUNCED, &why);
 		return;
 	case DS_DEFERRED:
@@ -203,8 +205,9 @@ static void defer_all(struct delivery *dl, const char *dsn, const char *reason)
 				       .dsn = span_str(dsn),
 				       .reason = span_str(reason) };
 
+		struct span to = address_log(envelope_rcpt(&dl->m->im.env, dl->rcpt[i])->addr);
 		log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=%lld, dsn=%s, status=deferred (%s)",
-			 dl->m->id.s, SPAN_ARG(envelope_rcpt(&dl->m->im.env, dl->rcpt[i])->addr),
+			 dl->m->id.s, SPAN_ARG(to),
 			 (long long)((wall_now().us - dl->m->im.env.arrival_us) / 1000000), dsn, reason);
 		EVENT("delivery", EV_TEXT("queue_id", qid_span(&dl->m->id)),
 		      EV_TEXT("recipient", envelope_rcpt(&dl->m->im.env, dl->rcpt[i])->addr),

@@ -9,17 +9,19 @@
 #include "log/event.h"
 #include "log/log.h"
 #include "service/service.h"
+#include "window.h"
+#include "mime/address_log.h"
 
 struct carrier {
 	struct list link;
 	struct list ready; /* destinations with jobs, served round robin */
 	char name[128];
 	size_t busy, process_limit;
-	int64_t concurrency_limit, recipient_limit, initial, cohort_limit, rate_delay_s;
+	struct window_rules rules;
+	int64_t recipient_limit, rate_delay_s;
 	int64_t own_delay_s; /* default_transport_rate_delay: one delivery at a time, with pauses */
 	mono_t not_before;   /* ... and the end of this one */
 	struct timer again;
-	double positive, negative;
 	mono_t suspended_until;
 	struct table *dests; /* nexthop -> struct dest */
 };
@@ -29,8 +31,7 @@ struct dest {
 	char *nexthop;
 	struct list jobs;
 	size_t busy;
-	double window;
-	double cohorts;				       /* failed cohorts in a row */
+	struct window window;
 	mono_t dead_until, not_before, remember_until; /* failures count together for minimal_backoff_time */
 	char dead_dsn[16], dead_reason[512];
 	struct timer again;
@@ -38,28 +39,29 @@ struct dest {
 static struct list transports = { &transports, &transports };
 static void kick_transport(struct carrier *t);
 
-/* Square root of a window, which is a small number: Newton's method, so that no daemon needs libm. */
-static double root(double v)
-{
-	double x = v > 1 ? v / 2 : 1;
-
-	for (int i = 0; i < 20; i++)
-		x = (x + v / x) / 2;
-	return x;
-}
-
-static double feedback(const char *transport, const char *suffix, const char *fallback, double window)
+static void feedback_read(const char *transport, const char *suffix, const char *fallback,
+			  struct feedback *out)
 {
 	const char *s = conf_transport_str(service_conf(), transport, suffix, fallback);
-	double v = strtod(s, NULL);
-	const char *slash = strchr(s, '/');
 
-	if (slash) { /* "1/concurrency", "1/sqrt_concurrency", "1/5" */
-		double by = strtod(slash + 1, NULL);
+	if (!feedback_parse(span_str(s), out))
+		log_warning("%s%s: bad feedback \"%s\", using 1", transport, suffix, s);
+}
 
-		v /= by > 0 ? by : strcmp(slash + 1, "sqrt_concurrency") == 0 ? root(window) : window;
-	}
-	return v > 0 && v <= 1 ? v : 1;
+static void rules_read(struct carrier *t)
+{
+	const struct conf *c = service_conf();
+
+	t->rules.limit = conf_transport_int(c, t->name, "_destination_concurrency_limit",
+					    "default_destination_concurrency_limit");
+	t->rules.initial = conf_transport_int(c, t->name, "_initial_destination_concurrency",
+					      "initial_destination_concurrency");
+	t->rules.cohorts = conf_transport_int(c, t->name, "_destination_concurrency_failed_cohort_limit",
+					      "default_destination_concurrency_failed_cohort_limit");
+	feedback_read(t->name, "_destination_concurrency_positive_feedback",
+		      "default_destination_concurrency_positive_feedback", &t->rules.positive);
+	feedback_read(t->name, "_destination_concurrency_negative_feedback",
+		      "default_destination_concurrency_negative_feedback", &t->rules.negative);
 }
 
 static void kick_carrier(void *arg)
@@ -81,14 +83,9 @@ static struct carrier *transport_get(struct span name)
 	t = xcalloc(1, sizeof(*t));
 	if (span_cstr(span_head(name, sizeof(t->name) - 1), t->name, sizeof(t->name)) != RC_OK)
 		snprintf(t->name, sizeof(t->name), "%s", conf_str(c, "error_service_name"));
-	t->concurrency_limit = conf_transport_int(c, t->name, "_destination_concurrency_limit",
-						  "default_destination_concurrency_limit");
+	rules_read(t);
 	t->recipient_limit = conf_transport_int(c, t->name, "_destination_recipient_limit",
 						"default_destination_recipient_limit");
-	t->initial = conf_transport_int(c, t->name, "_initial_destination_concurrency",
-					"initial_destination_concurrency");
-	t->cohort_limit = conf_transport_int(c, t->name, "_destination_concurrency_failed_cohort_limit",
-					     "default_destination_concurrency_failed_cohort_limit");
 	t->rate_delay_s =
 	    conf_transport_int(c, t->name, "_destination_rate_delay", "default_destination_rate_delay");
 	t->own_delay_s =
@@ -126,7 +123,7 @@ static struct dest *dest_get(struct carrier *t, struct span nexthop)
 		memcpy(d->nexthop, nexthop.p, nexthop.n);
 	list_init(&d->jobs);
 	list_init(&d->link);
-	d->window = (double)t->initial;
+	window_init(&d->window, &t->rules);
 	d->dead_until.ms = d->not_before.ms = 0;
 	timer_init(&d->again, again, d);
 	table_set(t->dests, nexthop, d);
@@ -186,9 +183,10 @@ static void defer_untried(struct message *m, uint32_t rcpt, const char *dsn, con
 		.index = rcpt, .status = DS_DEFERRED, .dsn = span_str(dsn), .reason = span_str(reason)
 	};
 
+	struct span to = address_log(envelope_rcpt(&m->im.env, rcpt)->addr);
+
 	log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=%lld, dsn=%s, status=deferred (%s)", m->id.s,
-		 SPAN_ARG(envelope_rcpt(&m->im.env, rcpt)->addr),
-		 (long long)((wall_now().us - m->im.env.arrival_us) / 1000000), dsn, reason);
+		 SPAN_ARG(to), (long long)((wall_now().us - m->im.env.arrival_us) / 1000000), dsn, reason);
 	EVENT("delivery", EV_TEXT("queue_id", qid_span(&m->id)),
 	      EV_TEXT("recipient", envelope_rcpt(&m->im.env, rcpt)->addr), EV_CSTR("relay", "none"),
 	      EV_SECONDS("delay", wall_now().us - m->im.env.arrival_us), EV_TEXT("dsn", why.dsn),
@@ -255,16 +253,15 @@ static void start_one(struct dest *d)
 static bool may_start(const struct dest *d)
 {
 	const struct carrier *t = d->t;
-	double window = t->concurrency_limit > 0 && d->window > (double)t->concurrency_limit
-			    ? (double)t->concurrency_limit
-			    : d->window;
+	int64_t window = d->window.concurrency;
 
+	if (t->rules.limit > 0 && window > t->rules.limit)
+		window = t->rules.limit;
 	if (t->rate_delay_s > 0 && (d->busy > 0 || mono_diff_ms(d->not_before, loop_now()) > 0))
 		return false;
 	if (t->own_delay_s > 0 && (t->busy > 0 || mono_diff_ms(t->not_before, loop_now()) > 0))
 		return false;
-	return !list_empty(&d->jobs) && (double)d->busy < (window < 1 ? 1 : window) &&
-	       t->busy < t->process_limit;
+	return !list_empty(&d->jobs) && (int64_t)d->busy < window && t->busy < t->process_limit;
 }
 
 static void kick_transport(struct carrier *t)
@@ -361,38 +358,19 @@ static void fail_jobs(struct dest *d)
 	list_del(&d->link);
 }
 
-static void window_down(struct dest *d, struct span dsn, struct span reason)
+static void unreachable(struct dest *d, struct span dsn, struct span reason)
 {
-	const char *name = d->t->name;
-
 	d->remember_until = mono_after(loop_now(), qmgr_conf.minimal_backoff_s * 1000);
 	timer_set(&d->again, (deadline_t){ mono_after(d->remember_until, 1) });
-	d->cohorts += 1.0 / (d->window < 1 ? 1 : d->window);
-	d->window -= feedback(name, "_destination_concurrency_negative_feedback",
-			      "default_destination_concurrency_negative_feedback", d->window);
-	if (d->window < 1)
-		d->window = 1;
-	if (d->t->cohort_limit <= 0 || d->cohorts < (double)d->t->cohort_limit)
+	if (!window_failed(&d->window, &d->t->rules))
 		return;
 	d->dead_until = mono_after(loop_now(), qmgr_conf.minimal_backoff_s * 1000);
 	snprintf(d->dead_dsn, sizeof(d->dead_dsn), SPAN_FMT,
 		 SPAN_ARG(span_head(dsn, sizeof(d->dead_dsn) - 1)));
 	snprintf(d->dead_reason, sizeof(d->dead_reason), SPAN_FMT,
 		 SPAN_ARG(span_head(reason, sizeof(d->dead_reason) - 1)));
-	d->cohorts = 0;
-	d->window = (double)d->t->initial;
 	timer_set(&d->again, (deadline_t){ mono_after(d->dead_until, 1) });
 	fail_jobs(d);
-}
-
-static void window_up(struct dest *d)
-{
-	d->cohorts = 0;
-	d->remember_until.ms = 0;
-	if (d->t->concurrency_limit > 0 && d->window >= (double)d->t->concurrency_limit)
-		return;
-	d->window += feedback(d->t->name, "_destination_concurrency_positive_feedback",
-			      "default_destination_concurrency_positive_feedback", d->window);
 }
 
 /* The pause begins when a delivery has ended (default_destination_rate_delay, default_transport_rate_delay). */
@@ -412,12 +390,15 @@ static void pause_after(struct dest *d)
 
 void dest_delivery_done(struct dest *d, bool destination_dead, struct span dsn, struct span reason)
 {
-	d->busy--;
+	size_t busy = d->busy--;
+
 	d->t->busy--;
-	if (destination_dead)
-		window_down(d, dsn, reason);
-	else
-		window_up(d);
+	if (destination_dead) {
+		unreachable(d, dsn, reason);
+	} else {
+		d->remember_until.ms = 0;
+		window_succeeded(&d->window, &d->t->rules, busy);
+	}
 	pause_after(d);
 	kick_dest(d);
 }

@@ -6,6 +6,7 @@
 #include "log/log.h"
 #include "queue/verp.h"
 #include "service/service.h"
+#include "mime/address_log.h"
 #include <unistd.h>
 
 #define BOUNCE_CONTENT_MAX                                                                                   \
@@ -318,8 +319,9 @@ static void expire(struct message *m)
 		return;
 	if (count(m, RUN_DEFERRED) == 0)
 		return;
-	log_info("%s: from=<" SPAN_FMT ">, status=%s, returned to sender", m->id.s,
-		 SPAN_ARG(m->im.env.sender), m->im.env.flags & ENVF_EXPIRE ? "force-expired" : "expired");
+	struct span from = address_log(m->im.env.sender);
+	log_info("%s: from=<" SPAN_FMT ">, status=%s, returned to sender", m->id.s, SPAN_ARG(from),
+		 m->im.env.flags & ENVF_EXPIRE ? "force-expired" : "expired");
 	EVENT("expired", EV_TEXT("queue_id", qid_span(&m->id)), EV_TEXT("sender", m->im.env.sender),
 	      EV_FLAG("forced", m->im.env.flags & ENVF_EXPIRE));
 	turn(m, RUN_DEFERRED, RUN_BOUNCED);

@@ -6,6 +6,7 @@
 #include "mime/address.h"
 #include "queue/verp.h"
 #include "service/service.h"
+#include "mime/address_log.h"
 #include <unistd.h>
 
 struct list active_messages = { &active_messages, &active_messages };
@@ -172,8 +173,10 @@ static void route_recipient(struct message *m, uint32_t i)
 
 static void log_active(const struct message *m, size_t todo)
 {
-	log_info("%s: from=<" SPAN_FMT ">, size=%llu, nrcpt=%zu (queue active)", m->id.s,
-		 SPAN_ARG(m->im.env.sender), (unsigned long long)m->im.env.size, todo);
+	struct span from = address_log(m->im.env.sender);
+
+	log_info("%s: from=<" SPAN_FMT ">, size=%llu, nrcpt=%zu (queue active)", m->id.s, SPAN_ARG(from),
+		 (unsigned long long)m->im.env.size, todo);
 	EVENT("queued", EV_TEXT("queue_id", qid_span(&m->id)), EV_TEXT("sender", m->im.env.sender),
 	      EV_NUMBER("size", m->im.env.size), EV_NUMBER("recipients", todo));
 }

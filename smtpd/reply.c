@@ -1,6 +1,7 @@
 /* reply.c - what the client is told, and the log line that goes with a refusal. */
 #include "notice.h"
 #include "log/event.h"
+#include "mime/address_log.h"
 #include <stdarg.h>
 
 #define REPLY_MAX 1024 /* one reply; RFC 5321 section 4.5.3.1.5 asks for lines of at most 512 */
@@ -146,10 +147,13 @@ void log_action(struct session *s, const char *what, const char *where, struct s
 		soften(text);
 	char from[ENV_ADDR_MAX + 16] = "", to[ENV_ADDR_MAX + 16] = "", helo[300] = "";
 
+	struct span sender = s->tx != NULL ? address_log(s->tx->sender) : SPAN_NONE,
+		    shown = address_log(rcpt);
+
 	if (s->tx != NULL)
-		(void)snprintf(from, sizeof(from), " from=<" SPAN_FMT ">", SPAN_ARG(s->tx->sender));
+		(void)snprintf(from, sizeof(from), " from=<" SPAN_FMT ">", SPAN_ARG(sender));
 	if (rcpt.n > 0)
-		(void)snprintf(to, sizeof(to), " to=<" SPAN_FMT ">", SPAN_ARG(rcpt));
+		(void)snprintf(to, sizeof(to), " to=<" SPAN_FMT ">", SPAN_ARG(shown));
 	if (s->helo.n > 0)
 		(void)snprintf(helo, sizeof(helo), " helo=<" SPAN_FMT ">", SPAN_ARG(s->helo));
 	EVENT("restriction", EV_TEXT("queue_id", s->tx != NULL ? qid_span(&s->tx->qid) : SPAN_NONE),

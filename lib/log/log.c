@@ -303,6 +303,23 @@ void log_set_file(int fd)
 	self.file.may_block = fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode));
 }
 
+static bool addresses_internal;
+
+bool log_address_format(const char *name)
+{
+	bool in = strcmp(name, "internal") == 0;
+
+	if (!in && strcmp(name, "external") != 0)
+		return false;
+	addresses_internal = in;
+	return true;
+}
+
+bool log_addresses_internal(void)
+{
+	return addresses_internal;
+}
+
 void log_init(const struct log_conf *c)
 {
 	const char *path = c->syslog_path && c->syslog_path[0] ? c->syslog_path : SYSLOG_PATH;

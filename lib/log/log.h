@@ -38,6 +38,9 @@ struct log_conf {
 /* Copies what it needs. May be called again (a daemon learns its syslog_name after reading main.cf). Before
  * the first call lines go to stderr only. */
 void log_init(const struct log_conf *c);
+/* info_log_address_format: "external" (until told) or "internal"; false for anything else, which changes nothing. mime/address_log.h obeys. */
+bool log_address_format(const char *name);
+bool log_addresses_internal(void);
 void log_set_file(int fd); /* a new descriptor after rotation: takes it over, closes the former */
 const char *log_service(void);
 unsigned log_verbose(void);

@@ -33,6 +33,9 @@ static void load_configuration(struct span *overrides, size_t n)
 	}
 	if (port_names_set(conf_str(frame.conf, "known_tcp_ports"), &e) != RC_OK)
 		die("%s", e.text);
+	const char *shown = conf_str(frame.conf, "info_log_address_format");
+	if (!log_address_format(shown))
+		die("invalid setting: info_log_address_format = %s", shown);
 	frame.queue_prefix = conf_str(frame.conf, "queue_directory");
 }
 

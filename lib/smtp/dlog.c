@@ -2,6 +2,7 @@
 #include "smtp/dlog.h"
 #include "log/event.h"
 #include "log/log.h"
+#include "mime/address_log.h"
 
 #define SIGNIFICANT 2
 #define DIGITS_MAX  6
@@ -71,19 +72,20 @@ void dlog_delivery(const struct dlog *l)
 	int64_t span_us[4], now = l->times.done_us != 0 ? l->times.done_us : wall_now().us;
 	const struct deliver_rcpt *r = l->rcpt;
 	bool orig = r->orig.n > 0 && !span_eq_ci(r->orig, r->addr);
+	struct span to = address_log(r->addr), orig_to = orig ? address_log(r->orig) : SPAN_NONE;
 	spans_of(&l->times, now, span_us);
 	for (int i = 0; i < 4; i++)
 		dlog_format_delay(span_us[i], digits_limit, part[i]);
 	dlog_format_delay(now - l->times.arrival_us, digits_limit, delay);
 	if (l->conn_use > 1)
 		snprintf(use, sizeof use, ", conn_use=%u", l->conn_use);
-	log_info(
-	    SPAN_FMT ": to=<" SPAN_FMT ">%s" SPAN_FMT "%srelay=" SPAN_FMT
-		     "%s, delay=%s, delays=%s/%s/%s/%s, %s%s%sdsn=" SPAN_FMT ", status=%s (" SPAN_FMT ")",
-	    SPAN_ARG(l->qid), SPAN_ARG(r->addr), orig ? ", orig_to=<" : "",
-	    SPAN_ARG(orig ? r->orig : SPAN_NONE), orig ? ">, " : ", ", SPAN_ARG(l->relay), use, delay,
-	    part[0], part[1], part[2], part[3], l->tls != NULL ? "tls=" : "", l->tls != NULL ? l->tls : "",
-	    l->tls != NULL ? ", " : "", SPAN_ARG(l->dsn), l->status, SPAN_ARG(l->reason));
+	log_info(SPAN_FMT ": to=<" SPAN_FMT ">%s" SPAN_FMT "%srelay=" SPAN_FMT
+			  "%s, delay=%s, delays=%s/%s/%s/%s, %s%s%sdsn=" SPAN_FMT ", status=%s (" SPAN_FMT
+			  ")",
+		 SPAN_ARG(l->qid), SPAN_ARG(to), orig ? ", orig_to=<" : "", SPAN_ARG(orig_to),
+		 orig ? ">, " : ", ", SPAN_ARG(l->relay), use, delay, part[0], part[1], part[2], part[3],
+		 l->tls != NULL ? "tls=" : "", l->tls != NULL ? l->tls : "", l->tls != NULL ? ", " : "",
+		 SPAN_ARG(l->dsn), l->status, SPAN_ARG(l->reason));
 	EVENT("delivery", EV_TEXT("queue_id", l->qid), EV_TEXT("recipient", r->addr),
 	      EV_TEXT("orig_recipient", orig ? r->orig : SPAN_NONE), EV_TEXT("relay", l->relay),
 	      EV_NUMBER("conn_use", l->conn_use > 1 ? l->conn_use : 1),

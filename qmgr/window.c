@@ -1,0 +1,83 @@
+/* qmgr/window.c - concurrency feedback. */
+#include "window.h"
+
+#define ROUNDING 1e-6 /* six times 1/6 is one */
+
+bool feedback_parse(struct span s, struct feedback *out)
+{
+	ptrdiff_t slash = span_chr(s, '/');
+	struct span by = slash < 0 ? SPAN_NONE : span_trim(span_skip(s, (size_t)slash + 1));
+	struct span head = span_trim(slash < 0 ? s : span_head(s, (size_t)slash));
+	char number[32], *end = number;
+
+	*out = (struct feedback){ 1, FEEDBACK_FIXED };
+	if (head.n == 0 || span_cstr(head, number, sizeof number) != RC_OK)
+		return false;
+	double v = strtod(number, &end);
+	if (*end != '\0' || !(v >= 0 && v <= 1))
+		return false;
+	if (slash >= 0 && !span_is(by, "concurrency") && !span_is(by, "sqrt_concurrency"))
+		return false;
+	out->number = v;
+	if (slash >= 0)
+		out->by = span_is(by, "concurrency") ? FEEDBACK_LINEAR : FEEDBACK_ROOT;
+	return true;
+}
+
+/* Newton's method, so that no daemon needs libm. */
+static double root(double v)
+{
+	double x = v > 1 ? v / 2 : 1;
+
+	for (int i = 0; i < 20; i++)
+		x = (x + v / x) / 2;
+	return x;
+}
+
+double feedback_value(const struct feedback *f, int64_t concurrency)
+{
+	double n = concurrency < 1 ? 1 : (double)concurrency;
+
+	return f->by == FEEDBACK_FIXED	  ? f->number
+	       : f->by == FEEDBACK_LINEAR ? f->number / n
+					  : f->number / root(n);
+}
+
+void window_init(struct window *w, const struct window_rules *r)
+{
+	*w = (struct window){ .concurrency = r->initial < 1 ? 1 : r->initial };
+}
+
+void window_succeeded(struct window *w, const struct window_rules *r, size_t busy)
+{
+	w->failed_cohorts = 0;
+	if ((r->limit > 0 && w->concurrency >= r->limit) || w->concurrency >= (int64_t)busy + r->initial)
+		return;
+	w->success += feedback_value(&r->positive, w->concurrency);
+	while (w->success >= 1 - ROUNDING) {
+		w->concurrency++;
+		w->success -= 1;
+		w->failure = 0;
+	}
+	if (r->limit > 0 && w->concurrency > r->limit)
+		w->concurrency = r->limit;
+}
+
+/* The step down comes at the beginning of a series of failures, not at its end. */
+bool window_failed(struct window *w, const struct window_rules *r)
+{
+	w->failed_cohorts += 1.0 / (double)w->concurrency;
+	if (r->cohorts > 0 && w->failed_cohorts >= (double)r->cohorts - ROUNDING) {
+		window_init(w, r);
+		return true;
+	}
+	w->failure -= feedback_value(&r->negative, w->concurrency);
+	while (w->failure < -ROUNDING) {
+		w->concurrency--;
+		w->failure += 1;
+		w->success = 0;
+	}
+	if (w->concurrency < 1)
+		w->concurrency = 1;
+	return false;
+}
