@@ -210,7 +210,7 @@ static void test_typed_values(void **state)
 	assert_int_equal(conf_int(c, "smtpd_starttls_timeout"), 300);
 	assert_int_equal(conf_int(c, "smtpd_hard_error_limit"), 20);
 	assert_false(conf_bool(c, "biff"));
-	assert_true(conf_bool(c, "append_dot_mydomain") == false); /* compatibility_level is 3.6 here */
+	assert_true(conf_bool(c, "append_dot_mydomain")); /* no compatibility_level: that of old */
 	assert_int_equal(conf_transport_int(c, "slow", "_destination_concurrency_limit",
 					    "default_destination_concurrency_limit"),
 			 3);
