@@ -8,7 +8,8 @@
 struct data_out {
 	struct stream *io;
 	size_t line_limit; /* longer lines are cut, and go on behind a blank; 0: none is */
-	bool clean;	   /* CR and NUL inside a line become blanks, so that no server, however it reads line ends, finds an
+	bool
+	    clean; /* CR and NUL inside a line become blanks, so that no server, however it reads line ends, finds an
 			    * end of data that is not ours */
 	/* private */
 	size_t column; /* bytes of this line that were sent */
