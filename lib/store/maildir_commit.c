@@ -250,7 +250,7 @@ static void wait_for_company(void)
 	int64_t until = now + most;
 	struct timespec t = { .tv_sec = until / 1000000, .tv_nsec = until % 1000000 * 1000 };
 	while (waiting_n < STORE_DELIVERIES &&
-	       pthread_cond_clockwait(&changed, &lock, CLOCK_MONOTONIC, &t) != ETIMEDOUT)
+	       pthread_cond_clockwait(&changed, &lock, CLOCK_MONOTONIC, &t) == 0)
 		;
 	if (waiting_n == before)
 		pace.alone = COMPANY_ALONE;
