@@ -6,29 +6,52 @@ import threading
 EHLO = ["PIPELINING", "SIZE 10000000", "8BITMIME", "DSN", "ENHANCEDSTATUSCODES", "SMTPUTF8"]
 
 
+HANG = object()
+
+
+class Gone(Exception):
+    """The client went while the server hung; data: what it had sent by then and nobody has read."""
+
+    def __init__(self, data):
+        super().__init__()
+        self.data = data
+
+
 class Server:
     """replies: verb (or "GREETING", "BODY", "RCPT user@x") -> reply text, list of replies for LMTP's BODY, None: hang up,
-    callable(server, connection, line)."""
+    callable(server, connection, line), HANG: say nothing until the client is gone."""
 
     def __init__(self, keywords=EHLO, lmtp=False, tls=None, delay=None, host="127.0.0.1", port=0, **replies):
         self.keywords, self.lmtp, self.tls, self.replies = list(keywords), lmtp, tls, replies
         self.lines, self.messages, self.sessions, self.segments = [], [], 0, []
-        self.listener = socket.create_server((host, port))
+        self.host, self.listener = host, socket.create_server((host, port))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
+    def refuse(self):
+        """From now on nobody listens; the port stays taken, for else another test's server may get it."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind((self.host, self.port))
+
     def accept(self):
+        listener = self.listener
         while True:
             try:
-                c, _ = self.listener.accept()
+                c, _ = listener.accept()
             except OSError:
                 return
             self.sessions += 1
             threading.Thread(target=self.guard, args=(c,), daemon=True).start()
 
     def guard(self, c):
+        buf = bytearray()
         try:
-            self.session(c)
+            self.session(c, buf)
+        except Gone as e:
+            self.lines += (buf + e.data).decode("latin-1").split("\r\n")[:-1]
         except (OSError, EOFError):
             pass
         c.close()
@@ -38,15 +61,17 @@ class Server:
         r = self.replies.get(path, self.replies.get(verb, default))
         if callable(r):
             r = r(self, c, line)
+        if r is HANG:
+            c.settimeout(30)
+            raise Gone(b"".join(iter(lambda: c.recv(65536), b"")))
         if r is None:
             c.shutdown(socket.SHUT_RDWR)
             raise EOFError
         c.sendall(r.encode("latin-1") + b"\r\n" if r != "" else b"")
         return r
 
-    def session(self, c):
-        self.buf = b""
-        rcpts, buf = 0, b""
+    def session(self, c, buf):
+        rcpts = 0
         self.reply(c, "GREETING", b"", "220 fake ESMTP")
         while True:
             while b"\r\n" not in buf:
@@ -55,7 +80,8 @@ class Server:
                     return
                 self.segments.append(data)
                 buf += data
-            line, buf = buf.split(b"\r\n", 1)
+            line = bytes(buf[:buf.index(b"\r\n")])
+            del buf[:len(line) + 2]
             self.lines.append(line.decode("latin-1"))
             verb = line.split(b" ")[0].upper().decode("latin-1")
             if verb in ("EHLO", "LHLO"):
@@ -67,7 +93,7 @@ class Server:
                 if r.startswith("220") and self.tls:
                     c = self.tls.wrap_socket(c, server_side=True)
                     self.keywords = [k for k in self.keywords if k != "STARTTLS"]
-                    buf = b""
+                    buf.clear()
             elif verb == "RCPT":
                 if self.reply(c, verb, line, "250 2.1.5 ok").startswith("2"):
                     rcpts += 1
@@ -80,8 +106,8 @@ class Server:
                             return
                         buf += data
                     end = 0 if buf.startswith(b".\r\n") else buf.index(b"\r\n.\r\n") + 2
-                    self.messages.append(buf[:end])
-                    buf = buf[end + 3:]
+                    self.messages.append(bytes(buf[:end]))
+                    del buf[:end + 3]
                     if self.lmtp:
                         answers = self.replies.get("BODY", ["250 2.0.0 delivered"] * rcpts)
                         for a in answers[:rcpts]:

@@ -4,6 +4,7 @@ As root the daemons run as the suite's own users (made once when missing); as an
 import atexit
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -64,15 +65,28 @@ def fresh_dir(directory, say=lambda s: None):
     return real
 
 
+GIVEN = set()  # ports that free_ports() has named
+
+
 def free_ports(n, host="127.0.0.1"):
-    """n TCP ports that nobody listens on (asked of the kernel all at once, so that they differ)."""
-    socks = [socket.socket() for _ in range(n)]
-    for s in socks:
-        s.bind((host, 0))
-    ports = [s.getsockname()[1] for s in socks]
-    for s in socks:
-        s.close()
-    return ports
+    """n TCP ports that nobody listens on. They lie below those that the kernel hands out, so that no connection of another test takes one in
+    the meantime, and are named once only."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+        below = int(f.read().split()[0])
+    ports = []
+    for port in random.sample(range(10000, below), below - 10000):
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a listener's rule, not that of a connection
+            try:
+                s.bind((host, port))
+            except OSError:
+                continue
+        if port not in GIVEN:
+            GIVEN.add(port)
+            ports.append(port)
+        if len(ports) == n:
+            return ports
+    raise RuntimeError(f"no {n} free ports from 10000 to {below}")
 
 
 def make_certificates(directory, domain="example.test", names=()):

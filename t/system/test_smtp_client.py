@@ -8,7 +8,7 @@ import time
 import pytest
 
 from fakemaster import Daemon, Reader, record, span
-from fakesmtp import EHLO, Server, context
+from fakesmtp import EHLO, HANG, Server, context
 
 DELIVER, DNS_QUERY = 40, 80
 SENT, DEFERRED, BOUNCED, RELAYED, EXPANDED = 1, 2, 3, 4, 5
@@ -177,10 +177,7 @@ def test_evil_replies(client, reply):
 
 
 def test_slow_server_times_out(client):
-    def hang(server, conn, line):
-        time.sleep(3)
-        return "250 ok"
-    s, c = Server(MAIL=hang), client(main_cf="smtp_mail_timeout = 1s\n")
+    s, c = Server(MAIL=HANG), client(main_cf="smtp_mail_timeout = 1s\n")
     r = c.deliver(at(s))
     assert r[0][:2] == (DEFERRED, "4.4.2") and "timed out while sending MAIL FROM" in r[0][2]
 
@@ -188,8 +185,7 @@ def test_slow_server_times_out(client):
 def test_refused_connection(client):
     s, c = Server(), client()
     port = s.port
-    s.listener.shutdown(socket.SHUT_RDWR)
-    s.listener.close()
+    s.refuse()
     r = c.deliver("[127.0.0.1]:%d" % port)
     assert r[0][:3] == (DEFERRED, "4.4.1", "connect to 127.0.0.1[127.0.0.1]:%d: Connection refused" % port)
     assert c.dead and ": connect to 127.0.0.1[127.0.0.1]:%d: Connection refused" % port in c.log() and "relay=none" in c.log()
@@ -355,17 +351,10 @@ def ip(s):
 
 def test_mx_in_order_of_preference(client):
     """RFC 5321 section 5.1: the better host first; when it refuses for now, the next one."""
-    bad, good = Server(RCPT="450 4.2.0 later"), Server()
-    good.listener.close()
-    good = Server.__new__(Server)
-    Server.__init__(good)
+    bad = Server(RCPT="450 4.2.0 later")
+    Server(host="127.0.0.2", port=bad.port)
     peers = dns({("x.test", MX): [mx(20, "b.test"), mx(10, "a.test")], ("a.test", A): [ip("127.0.0.1")],
                  ("b.test", A): [ip("127.0.0.2")]})
-    second = socket.create_server(("127.0.0.2", bad.port))
-    good.listener.close()
-    good.listener = second
-    import threading
-    threading.Thread(target=good.accept, daemon=True).start()
     c = client(peers=peers)
     r = c.deliver("x.test:%d" % bad.port)
     assert r[0][0] == EXPANDED and r[0][6] == "b.test[127.0.0.2]:%d" % bad.port, c.log()

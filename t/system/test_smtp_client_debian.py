@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import smtplib
-import socket
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import peer
-from fakesmtp import EHLO, Server, context
+from fakesmtp import EHLO, HANG, Server, context
 from test_smtp_client import Client
 
 NO_PIPELINING = [k for k in EHLO if k != "PIPELINING"]
@@ -31,11 +30,6 @@ MIXED = ("From: a@example.org\nSubject: x\nMIME-Version: 1.0\nContent-Type: mult
          "Content-Transfer-Encoding: 8bit\n\ngrüße\n.dot\n\n--b\nContent-Type: text/plain\n\nplain = here\n"
          "--b\nContent-Type: message/rfc822\nContent-Transfer-Encoding: 8bit\n\nSubject: inner\nContent-Type: text/plain; charset=utf-8\n"
          "Content-Transfer-Encoding: 8bit\n\nnöch = eins \n--b--\nend\n").encode()
-
-
-def hang(server, conn, line):
-    time.sleep(4)
-    return "250 late"
 
 
 def case(*servers, conf=None, lmtp=False, rcpts=("u",), text=TEXT, mail=(), rcpt=(), nexthop=None, sender="a@example.org"):
@@ -58,7 +52,7 @@ CASES = {
     "unwanted": simple(GREETING="554 5.7.1 go away"),
     "unwantedhard": case({"GREETING": "554 5.7.1 go away"}, conf={"skip_5xx_greeting": "no"}),
     "silent": simple(GREETING=None),
-    "slowgreeting": case({"GREETING": hang}, conf={"helo_timeout": "1s"}),
+    "slowgreeting": case({"GREETING": HANG}, conf={"helo_timeout": "1s"}),
     "manygreeting": simple(GREETING="220-one\r\n220-two\r\n220 three ESMTP"),
     "noehlo": simple(EHLO="502 5.5.1 what", HELO="250 hello"),
     "nohello": simple(EHLO="550 5.7.1 not you", HELO="550 5.7.1 not you"),
@@ -67,13 +61,13 @@ CASES = {
     "ehlogone": simple(EHLO=None),
     "ehlo421": simple(EHLO="421 4.7.0 closing"),
     "helogone": simple(EHLO="502 no", HELO=None),
-    "slowehlo": case({"EHLO": hang}, conf={"helo_timeout": "1s"}),
+    "slowehlo": case({"EHLO": HANG}, conf={"helo_timeout": "1s"}),
     "mailno": simple(MAIL="550 5.7.1 bad sender"),
     "mailsoft": simple(MAIL="451 4.3.0 not now"),
     "mailgone": simple(MAIL=None),
     "mail421": simple(MAIL="421 4.3.0 closing"),
     "mailbare": simple(MAIL="550 nobody"),
-    "slowmail": case({"MAIL": hang}, conf={"mail_timeout": "1s"}),
+    "slowmail": case({"MAIL": HANG}, conf={"mail_timeout": "1s"}),
     "rcptno": simple(RCPT="550-5.1.1 no\r\n550 5.1.1 such user"),
     "rcptsoft": simple(RCPT="450 4.2.0 greylisted"),
     "rcptbare": simple(RCPT="550 nobody"),
@@ -84,12 +78,12 @@ CASES = {
     "rcpt421": simple(RCPT="421 4.3.0 closing"),
     "rcpt552": simple(RCPT="552 too many recipients"),
     "rcptlong": simple(RCPT="550 5.1.1 " + "long " * 150),
-    "slowrcpt": case({"RCPT": hang}, conf={"rcpt_timeout": "1s"}),
+    "slowrcpt": case({"RCPT": HANG}, conf={"rcpt_timeout": "1s"}),
     "datano": simple(DATA="554 5.5.1 no data"),
     "datasoft": simple(DATA="451 4.5.0 no data now"),
     "datagone": simple(DATA=None),
     "data250": simple(DATA="250 2.0.0 what"),
-    "slowdata": case({"DATA": hang}, conf={"data_init_timeout": "1s"}),
+    "slowdata": case({"DATA": HANG}, conf={"data_init_timeout": "1s"}),
     "bodyno": simple(BODY="550 5.7.1 spam"),
     "bodysoft": simple(BODY="452 4.3.1 disk full"),
     "bodygone": simple(BODY=None),
@@ -97,7 +91,7 @@ CASES = {
     "bodymany": simple(BODY="250-2.0.0 one\r\n250 2.0.0 two"),
     "body354": simple(BODY="354 more"),
     "body421": simple(BODY="421 4.3.0 closing"),
-    "slowbody": case({"BODY": hang}, conf={"data_done_timeout": "1s"}),
+    "slowbody": case({"BODY": HANG}, conf={"data_done_timeout": "1s"}),
     "onebyone": simple(keywords=NO_PIPELINING),
     "onerefused": simple(keywords=NO_PIPELINING, RCPT="550 5.1.1 no"),
     "mailrefused": simple(keywords=NO_PIPELINING, MAIL="550 5.7.1 no"),
@@ -131,7 +125,7 @@ CASES = {
     "tls": case({"keywords": TLS, "tls": True}, conf=MUST),
     "tlsmay": case({"keywords": TLS, "tls": True}, conf=MAY),
     "tlssecure": case({"keywords": TLS, "tls": True}, conf=SECURE),
-    "slowtls": case({"keywords": TLS, "STARTTLS": hang}, conf=dict(MUST, starttls_timeout="1s")),
+    "slowtls": case({"keywords": TLS, "STARTTLS": HANG}, conf=dict(MUST, starttls_timeout="1s")),
     "auth": case({"keywords": LOGIN, "AUTH": "235 2.7.0 welcome"}, conf=AUTH),
     "authno": case({"keywords": LOGIN, "AUTH": "535 5.7.8 wrong"}, conf=AUTH),
     "authhard": case({"keywords": LOGIN, "AUTH": "535 5.7.8 wrong"}, conf=dict(AUTH, sasl_auth_soft_bounce="no")),
@@ -204,8 +198,7 @@ class Place:
                 s["tls"] = tls
             self.servers.append(Server(**s))
             if closed:
-                self.servers[-1].listener.shutdown(socket.SHUT_RDWR)
-                self.servers[-1].listener.close()
+                self.servers[-1].refuse()
         at = ["[127.0.0.1]:%d" % s.port for s in self.servers]
         inet = "inet:" if self.case["lmtp"] else ""
         self.nexthop = (self.case["nexthop"] or ", ".join("{%d}" % i for i in range(len(at)))).format(*at)

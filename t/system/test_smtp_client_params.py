@@ -340,8 +340,7 @@ def test_use_srv_lookup(client):
     """RFC 2782: the least priority first, the record's own port; next hops in brackets have no SRV look-up."""
     s = Server()
     gone = Server()
-    gone.listener.shutdown(socket.SHUT_RDWR)
-    gone.listener.close()
+    gone.refuse()
     answers = dns({("_submission._tcp.x.test", SRV): [srv(20, 5, s.port, "b.test"), srv(10, 5, gone.port, "a.test")],
                    ("a.test", A): [ip("127.0.0.1")], ("b.test", A): [ip("127.0.0.1")],
                    ("_submission._tcp.none.test", SRV): [srv(0, 0, 0, "")], ("_submission._tcp.nx.test", SRV): "nx",
