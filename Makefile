@@ -9,7 +9,6 @@
 PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
 DESTDIR    ?=
-.DEFAULT_GOAL := all
 CC         ?= gcc
 VERSION    := 0.1.0
 
@@ -113,7 +112,12 @@ $(LIB_A): $(LIB_OBJ)
 	@rm -f $@
 	@$(AR) rcs $@ $^
 	@echo "  AR   $@"
-$(B)/o/%.o: %.c
+# Asked once, so that what is missing is named before the compiler stumbles on it.
+build/packages: conf/packages.build
+	@t/tool/packages --check build
+	@mkdir -p build
+	@touch $@
+$(B)/o/%.o: %.c | build/packages
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -160,7 +164,7 @@ $(CANARIES):
 
 # ---- using it -----------------------------------------------------------------------------------------------------
 packages:
-	@t/tool/packages build check
+	@t/tool/packages build
 try:
 	@t/tool/packages build check
 	@$(MAKE) --no-print-directory -j2 all
