@@ -1,5 +1,6 @@
 /* master/directories.c - the directories below queue_directory: made when missing; those that guard others
- * (private, public, empty, maildrop) also get their owner and mode back. */
+ * (private, public, empty, maildrop) also get their owner and mode back; those of another mail_owner, which is how a host that
+ * ran Postfix has them, are taken over. */
 #include "master.h"
 #include "log/log.h"
 #include "sandbox/sandbox.h"
@@ -57,6 +58,8 @@ static void make(const char *path, mode_t mode, uid_t uid, gid_t gid, bool enfor
 		return;
 	if (fd < 0 || fstat(fd, &st) < 0)
 		die("open directory %s: %m", path);
+	if (!made && !master.one_uid && uid != 0 && st.st_uid != uid && st.st_uid != 0)
+		bequeath(path, fd, st.st_uid, uid, gid);
 	if (made || enforce) {
 		if (!master.one_uid && (st.st_uid != uid || st.st_gid != gid) && fchown(fd, uid, gid) < 0)
 			die("chown %s: %m", path);

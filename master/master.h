@@ -124,6 +124,8 @@ int pidlock_test(const struct conf *c);	 /* exit status of -t: 0 not running, 1 
 int pidlock_single(const char *name);
 /* directories.c */
 void directories_make(const struct conf *c);
+/* bequeath.c: directory `dirfd`, with all in it that is of uid `former`, becomes uid's. Fatal when it cannot be. */
+void bequeath(const char *path, int dirfd, uid_t former, uid_t uid, gid_t gid);
 /* config.c */
 MUST_CHECK enum rc config_load(const char *dir, struct running **out, struct err *e);
 void config_release(struct running **r);

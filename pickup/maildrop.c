@@ -1,8 +1,9 @@
-/* maildrop.c - files that postdrop(1) left in maildrop/ while the suite was down. Any local user can have any
- * bytes put there: an image is taken only when all its checksums hold; its owner is who submitted it. A
- * damaged one goes to corrupt/ and stops no other. The file is removed when cleanup(8) has the message on
- * stable storage: a crash in between submits it twice. */
+/* maildrop.c - files that postdrop(1) left in maildrop/ while the suite was down, ours or that of a Postfix that
+ * was here before. Any local user can have any bytes put there: an image is taken only when all its checksums
+ * hold; its owner is who submitted it. A damaged one goes to corrupt/ and stops no other. The file is removed
+ * when cleanup(8) has the message on stable storage: a crash in between submits it twice. */
 #include "pickup.h"
+#include "queue/postfix_file.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -50,11 +51,50 @@ struct one {
 	struct arena a;
 	int fd;
 	struct stat st;
-	struct qimage im;
-	uint64_t max;
+	struct envelope env;
+	int64_t off;	    /* of the content, in fd; < 0: in `content` */
+	struct buf content; /* of a file of Postfix's, which has it in records */
+	uint64_t content_bytes, max;
 	enum rc rc;
 	struct err e;
 };
+
+static void read_image(struct one *o)
+{
+	struct qimage im;
+
+	o->rc = qimage_read(o->fd, 0, o->max, true, &o->a, &im, &o->e);
+	if (o->rc == RC_NOTFOUND || o->rc == RC_GONE)
+		o->rc = RC_SYNTAX;
+	if (o->rc == RC_OK && im.extents != 1)
+		o->rc = err_set(&o->e, RC_SYNTAX, "more than one extent");
+	if (o->rc != RC_OK)
+		return;
+	o->env = im.env;
+	o->off = (int64_t)im.extent[0].off;
+	o->content_bytes = im.content_bytes;
+}
+
+static enum rc add_content(void *arg, struct span piece, struct err *e)
+{
+	struct one *o = arg;
+
+	return buf_append(&o->content, piece) == RC_OK
+		   ? RC_OK
+		   : err_set(e, RC_LIMIT, "larger than message_size_limit");
+}
+
+/* One that is not executable is being written. */
+static void read_postfix(struct one *o)
+{
+	if (!(o->st.st_mode & S_IXUSR)) {
+		o->rc = RC_GONE;
+		return;
+	}
+	o->rc = postfix_file_read(o->fd, o->max, &o->a, &o->env, add_content, o, &o->e);
+	o->off = -1;
+	o->content_bytes = o->content.n;
+}
 
 static void open_one(void *arg)
 {
@@ -75,11 +115,10 @@ static void open_one(void *arg)
 		o->rc = err_set(&o->e, RC_SYNTAX, "the file has %lu names", (unsigned long)o->st.st_nlink);
 		return;
 	}
-	o->rc = qimage_read(o->fd, 0, o->max, true, &o->a, &o->im, &o->e);
-	if (o->rc == RC_NOTFOUND || o->rc == RC_GONE)
-		o->rc = RC_SYNTAX;
-	if (o->rc == RC_OK && o->im.extents != 1)
-		o->rc = err_set(&o->e, RC_SYNTAX, "more than one extent");
+	if (postfix_file_is(o->fd))
+		read_postfix(o);
+	else
+		read_image(o);
 }
 
 static void to_corrupt(const char *name)
@@ -107,11 +146,12 @@ static void remove_one(void *arg)
 
 static void take(struct one *o)
 {
-	struct pickup_message m = { .env = o->im.env,
+	struct pickup_message m = { .env = o->env,
 				    .uid = o->st.st_uid,
-				    .fd = o->fd,
-				    .content_off = (int64_t)o->im.extent[0].off,
-				    .content_bytes = o->im.content_bytes,
+				    .content = buf_span(&o->content),
+				    .fd = o->off < 0 ? -1 : o->fd,
+				    .content_off = o->off,
+				    .content_bytes = o->content_bytes,
 				    .judged = true };
 	struct cleanup_submit_reply r;
 
@@ -135,6 +175,7 @@ static void one_file(const char *name, uint64_t max)
 	struct one o = { .name = name, .fd = -1, .max = max };
 
 	arena_init(&o.a);
+	buf_init(&o.content, (size_t)max);
 	task_offload(open_one, &o);
 	switch (o.rc) {
 	case RC_OK:
@@ -153,6 +194,7 @@ static void one_file(const char *name, uint64_t max)
 	}
 	if (o.fd >= 0)
 		close(o.fd);
+	buf_release(&o.content);
 	arena_release(&o.a);
 }
 

@@ -33,6 +33,7 @@ static void prepare(void)
 static void scan_task(void *unused)
 {
 	(void)unused;
+	takeover();
 	incoming_scan();
 	deferred_run();
 }

@@ -81,6 +81,9 @@ size_t incoming_count(void);
 struct message *incoming_pull(struct span id);
 void incoming_scan(void); /* at start and QOP_RESCAN: slots, incoming/, active/, deferred/ */
 
+/* ---- takeover.c: what Postfix left in this queue; before the first scan. Waits for the disk. ---- */
+void takeover(void);
+
 /* ---- deferred.c ---- */
 void deferred_add(const struct qid *id, int64_t next_try_us);
 bool deferred_forget(struct span id);

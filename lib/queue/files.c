@@ -129,8 +129,7 @@ void qfile_place(const struct qid *id, enum queue_where where, char out[QID_MAX 
 		snprintf(out, QID_MAX + 3, "%s", id->s);
 }
 
-/* The directory of a file: the queue's own descriptor, or (deferred/X) one to be closed: *own. */
-static int dir_for(struct queue *q, const struct qid *id, enum queue_where where, bool *own)
+int qfile_dir(struct queue *q, const struct qid *id, enum queue_where where, bool *own)
 {
 	char name[2] = { hash_digit(id), '\0' };
 	int top = q->dir[qdir_of(where)];
@@ -139,7 +138,7 @@ static int dir_for(struct queue *q, const struct qid *id, enum queue_where where
 	return *own && top >= 0 ? open_dir(top, name, q->rw) : top;
 }
 
-static void dir_done(int dirfd, bool own)
+void qfile_dir_done(int dirfd, bool own)
 {
 	if (own && dirfd >= 0)
 		close(dirfd);
@@ -275,10 +274,10 @@ static enum rc link_in(struct queue *q, int fd, int dirfd, const struct qid *id,
 enum rc queue_file_link(struct queue *q, int fd, const struct qid *id, enum queue_where where, struct err *e)
 {
 	bool own;
-	int dirfd = dir_for(q, id, where, &own);
+	int dirfd = qfile_dir(q, id, where, &own);
 	enum rc rc = dirfd < 0 ? err_sys(e, "open directory of %s", id->s) : link_in(q, fd, dirfd, id, e);
 
-	dir_done(dirfd, own);
+	qfile_dir_done(dirfd, own);
 	return rc;
 }
 
@@ -286,12 +285,12 @@ enum rc queue_file_commit(struct queue *q, int fd, const struct qid *id, enum qu
 			  struct err *e)
 {
 	bool own;
-	int dirfd = dir_for(q, id, where, &own);
+	int dirfd = qfile_dir(q, id, where, &own);
 	enum rc rc = dirfd < 0 ? err_sys(e, "open directory of %s", id->s) : link_in(q, fd, dirfd, id, e);
 
 	if (rc == RC_OK && (rc = sync_fd(dirfd, "queue directory", e)) != RC_OK)
 		(void)unlinkat(dirfd, id->s, 0);
-	dir_done(dirfd, own);
+	qfile_dir_done(dirfd, own);
 	return rc;
 }
 
@@ -316,13 +315,13 @@ enum rc queue_file_open(struct queue *q, const struct qid *id, enum queue_where 
 			struct err *e)
 {
 	bool own;
-	int dirfd = dir_for(q, id, where, &own);
+	int dirfd = qfile_dir(q, id, where, &own);
 	struct stat st;
 
 	*fd = dirfd < 0
 		  ? -1
 		  : openat(dirfd, id->s, (rw ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	dir_done(dirfd, own);
+	qfile_dir_done(dirfd, own);
 	if (*fd < 0)
 		return errno == ENOENT ? err_set(e, RC_NOTFOUND, "%s: no such queue file", id->s)
 				       : err_sys(e, "open queue file %s", id->s);
@@ -337,7 +336,7 @@ enum rc queue_file_move(struct queue *q, const struct qid *id, enum queue_where 
 			struct err *e)
 {
 	bool own_from, own_to;
-	int dfrom = dir_for(q, id, from, &own_from), dto = dir_for(q, id, to, &own_to);
+	int dfrom = qfile_dir(q, id, from, &own_from), dto = qfile_dir(q, id, to, &own_to);
 	enum rc rc = RC_OK;
 
 	if (dfrom < 0 || dto < 0 || renameat(dfrom, id->s, dto, id->s) != 0)
@@ -347,21 +346,21 @@ enum rc queue_file_move(struct queue *q, const struct qid *id, enum queue_where 
 		rc = sync_fd(dto, "queue directory", e);
 	if (rc == RC_OK && from != to)
 		rc = sync_fd(dfrom, "queue directory", e);
-	dir_done(dfrom, own_from);
-	dir_done(dto, own_to);
+	qfile_dir_done(dfrom, own_from);
+	qfile_dir_done(dto, own_to);
 	return rc;
 }
 
 enum rc queue_file_remove(struct queue *q, const struct qid *id, enum queue_where where, struct err *e)
 {
 	bool own;
-	int dirfd = dir_for(q, id, where, &own);
+	int dirfd = qfile_dir(q, id, where, &own);
 	enum rc rc = RC_OK;
 
 	if (dirfd < 0 || unlinkat(dirfd, id->s, 0) != 0)
 		rc = errno == ENOENT ? err_set(e, RC_NOTFOUND, "%s: no such queue file", id->s)
 				     : err_sys(e, "remove queue file %s", id->s);
-	dir_done(dirfd, own);
+	qfile_dir_done(dirfd, own);
 	return rc;
 }
 
@@ -508,7 +507,7 @@ enum rc queue_slot_to_file(struct queue *q, uint32_t slot, const struct qimage *
 			   const struct qstatus *log, size_t n, struct err *e)
 {
 	bool own;
-	int dirfd = dir_for(q, &im->qid, where, &own), fd = -1;
+	int dirfd = qfile_dir(q, &im->qid, where, &own), fd = -1;
 	enum rc rc;
 
 	if (dirfd < 0)
@@ -532,7 +531,7 @@ enum rc queue_slot_to_file(struct queue *q, uint32_t slot, const struct qimage *
 	else
 		close(fd);
 done:
-	dir_done(dirfd, own);
+	qfile_dir_done(dirfd, own);
 	return rc;
 }
 

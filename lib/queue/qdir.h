@@ -26,6 +26,9 @@ enum qdir qdir_of(enum queue_where where);
 const char *qdir_name(enum qdir dir);
 /* Where a message's file belongs, from the queue's own directory on: "ID", in deferred/ "X/ID". */
 void qfile_place(const struct qid *id, enum queue_where where, char out[QID_MAX + 3]);
+/* The directory of a file: the queue's own descriptor, or (deferred/X) one that qfile_dir_done() closes: *own. -1: errno. */
+int qfile_dir(struct queue *q, const struct qid *id, enum queue_where where, bool *own);
+void qfile_dir_done(int dirfd, bool own);
 void pool_close(struct queue *q);
 /* A file without a name in directory `dirfd`, and giving it one. qfile_name: EEXIST stays in errno. */
 MUST_CHECK enum rc qfile_nameless(struct queue *q, int dirfd, int *fd, struct err *e);
