@@ -139,7 +139,7 @@ static size_t paths(struct arena *a, struct sandbox_path **out)
 {
 	struct sandbox_path *v = arena_array(a, 1, sizeof(*v));
 
-	v[0] = (struct sandbox_path){ conf_str(service_conf(), "queue_directory"), SB_READ };
+	v[0] = (struct sandbox_path){ *service_queue_dir() ? service_queue_dir() : "/", SB_READ };
 	*out = v;
 	return 1;
 }

@@ -65,6 +65,7 @@ def fresh_dir(directory, say=lambda s: None):
     return real
 
 
+CHROOT = os.environ.get("POSTERN_CHROOT") == "1"  # all instances as Debian's master.cf has it, instead of test_debian_layout.py's alone
 GIVEN = set()  # ports that free_ports() has named
 
 
@@ -187,8 +188,12 @@ postlog unix-dgram n - n - 1 postlogd
         "imaps": ("imapd", {"imapd_tls_wrappermode": "yes"}),
     }
 
-    def __init__(self, base, main=None, listen=("smtp",), master=(), host="127.0.0.1", drop=(), ports=None):
+    # What Debian's master.cf has in a chroot.
+    CHROOTED = "smtpd pickup cleanup tlsmgr trivial-rewrite bounce verify flush smtp showq error discard lmtp anvil".split()
+
+    def __init__(self, base, main=None, listen=("smtp",), master=(), host="127.0.0.1", drop=(), ports=None, chroot=CHROOT):
         self.base = os.path.abspath(base)
+        self.chroot = chroot  # the services that Debian's master.cf has there
         self.host = host
         self.config = os.path.join(self.base, "etc")
         self.queue = os.path.join(self.base, "queue")
@@ -262,6 +267,8 @@ postlog unix-dgram n - n - 1 postlogd
                 continue
             args = "".join(f"\n  -o {{ {k} = {v} }}" for k, v in opts.items())
             lines.append(f"{self.host}:{self.port[name]} inet n - n - - {program}{args}")
+        if self.chroot:
+            lines = [re.sub(r"^((?:\S+ +){4})n( +\S+ +\S+ +(\S+))", lambda m: m[1] + "ny"[m[3] in self.CHROOTED] + m[2], l) for l in lines]
         self.write("master.cf", "\n".join(lines + self.extra_master) + "\n")
 
     # ---- life ----

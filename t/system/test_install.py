@@ -1,6 +1,7 @@
 """`make install` puts every program, module, page and configuration file where hosts expect it (FHS), keeps configuration that is there, and
 `make uninstall` leaves nothing but configuration. In a scratch DESTDIR: nothing of the host is touched."""
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from instance import BIN, BUILD, ROOT, SBIN  # noqa: E402
+from instance import BIN, BUILD, ROOT, SBIN, make_users  # noqa: E402
 
 TOOL = os.path.join(ROOT, "t/tool/install")
 
@@ -111,3 +112,35 @@ def test_other_prefix(tmp_path):
     assert all(f.startswith("opt/postern/") for f in tree(tmp_path))
     assert run("--remove", tmp_path, "/opt/postern", "/opt/postern/etc").returncode == 0
     assert tree(tmp_path) == {"opt/postern/etc/postfix/main.cf", "opt/postern/etc/postfix/master.cf", "opt/postern/etc/pam.d/postern"}
+
+
+def test_files_of_packages_are_diverted_and_come_back(tmp_path):
+    """On the host itself: what a package has under our names stands beside ours, and is back after uninstall; dpkg's database is one of the test's own."""
+    if os.getuid() != 0 or not shutil.which("dpkg-divert"):
+        pytest.skip("as root on Debian only")
+    make_users()
+    prefix, admin, stubs = tmp_path / "usr", tmp_path / "admin", tmp_path / "stubs"
+    for d in (prefix / "sbin", prefix / "share/bash-completion/completions", admin / "info", admin / "updates", stubs):
+        d.mkdir(parents=True)
+    theirs = [prefix / "sbin/sendmail", prefix / "share/bash-completion/completions/postern"]
+    for f in theirs:
+        f.write_text("theirs")
+    (admin / "status").write_text("Package: other\nStatus: install ok installed\nArchitecture: all\nVersion: 1\nMaintainer: a <a@b>\nDescription: x\n\n")
+    (admin / "info/other.list").write_text("".join("%s\n" % f for f in theirs))
+    for name in ("systemctl", "systemd-tmpfiles"):
+        (stubs / name).write_text("#!/bin/sh\n")
+        (stubs / name).chmod(0o755)
+    env = dict(os.environ, DPKG_ADMINDIR=str(admin), PATH=f"{stubs}:{os.environ['PATH']}")
+
+    def tool(*args):
+        return subprocess.run([TOOL, *map(str, args)], capture_output=True, text=True, check=True, env=env).stdout
+    for again in (False, True):
+        out = tool(BUILD, "", prefix, tmp_path / "etc")
+        assert ("2 files of Debian's packages" in out) != again
+        for f in theirs:
+            assert f.with_name(f.name + ".distrib").read_text() == "theirs"
+        assert subprocess.run([theirs[0], "--version"], capture_output=True, check=True).stdout.startswith(b"sendmail")
+    tool("--remove", "", prefix, tmp_path / "etc")
+    assert [f.read_text() for f in theirs] == ["theirs"] * 2
+    assert tree(prefix) == {"sbin/sendmail", "share/bash-completion/completions/postern"}
+    assert not subprocess.run(["dpkg-divert", "--list"], capture_output=True, check=True, env=env).stdout
