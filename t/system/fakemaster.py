@@ -8,6 +8,8 @@ import struct
 import subprocess
 import threading
 
+from instance import PATIENCE
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("POSTERN_BUILD", os.path.join(ROOT, "build"))
 MP_READY, MP_CONNECT, MP_CONNECTED, MP_DRAIN, MP_WAKEUP = 1, 5, 64, 66, 67
@@ -89,7 +91,7 @@ class Daemon:
         child.close()
         self.ready = threading.Event()
         threading.Thread(target=self.serve_channel, daemon=True).start()
-        assert self.ready.wait(20), self.text()
+        assert self.ready.wait(PATIENCE), self.text()
 
     def text(self):
         with open(self.log) as f:
@@ -140,7 +142,7 @@ class Daemon:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         s.connect(self.path)
         s.send(struct.pack("<II32s160s", 0x50535448, os.getpid(), program.encode(), program.encode()))
-        s.settimeout(20)
+        s.settimeout(PATIENCE)
         return s
 
     def tell(self, kind):
@@ -153,7 +155,7 @@ class Daemon:
     def end(self):
         self.tell(MP_DRAIN)
         try:
-            self.proc.wait(10)
+            self.proc.wait(PATIENCE)
         finally:
             self.kill()
 

@@ -4,7 +4,8 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
+
+from instance import listens, until
 
 
 class Server:
@@ -12,16 +13,15 @@ class Server:
 
     def __init__(self, read, answer, where=("127.0.0.1", 0)):
         self.read, self.answer, self.asked, self.connections, self.open = read, answer, [], 0, []
-        self.where = where
+        self.where, self.listener = where, None
         self.start()
 
     def start(self):
         unix = isinstance(self.where, str)
         if unix and os.path.exists(self.where):
             os.unlink(self.where)
-        self.listener = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(self.where)
+        if unix or self.listener is None:
+            self.take(unix)
         if unix:
             os.chmod(self.where, 0o666)
         else:
@@ -29,6 +29,11 @@ class Server:
             self.port = self.where[1]
         self.listener.listen(20)
         threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
+
+    def take(self, unix):
+        self.listener = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(self.where)
 
     def accept(self, listener):
         while True:
@@ -54,8 +59,11 @@ class Server:
         s.close()
 
     def stop(self):
+        """From now on nobody listens; a port stays taken, for else another test's server may get it before the next start()."""
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
+        if not isinstance(self.where, str):
+            self.take(False)
         for s in self.open:
             try:
                 s.shutdown(socket.SHUT_RDWR)
@@ -109,14 +117,9 @@ class Memcached:
     def start(self):
         user = ["-u", "nobody"] if os.getuid() == 0 else []
         self.proc = subprocess.Popen([shutil.which("memcached"), "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", "-m", "16", *user])
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return self
-            except OSError:
-                time.sleep(0.02)
-        raise RuntimeError("memcached does not answer")
+        if not until(lambda: listens("127.0.0.1", self.port), every=0.02):
+            raise RuntimeError("memcached does not answer")
+        return self
 
     def talk(self, text):
         with socket.create_connection(("127.0.0.1", self.port), 10) as s:

@@ -66,28 +66,46 @@ def fresh_dir(directory, say=lambda s: None):
 
 
 CHROOT = os.environ.get("POSTERN_CHROOT") == "1"  # all instances as Debian's master.cf has it, instead of test_debian_layout.py's alone
+PATIENCE = 60  # seconds that a test waits for what has to come: a slow machine is no failure
 GIVEN = set()  # ports that free_ports() has named
+
+
+def until(condition, seconds=PATIENCE, every=0.05):
+    """Waits until condition() is true, and returns what it was last: assert until(lambda: ...)."""
+    end = time.monotonic() + seconds
+    while not (got := condition()) and time.monotonic() < end:
+        time.sleep(every)
+    return got
 
 
 def free_ports(n, host="127.0.0.1"):
     """n TCP ports that nobody listens on. They lie below those that the kernel hands out, so that no connection of another test takes one in
-    the meantime, and are named once only."""
+    the meantime, are named once only, and each process of pytest has its own."""
     with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
-        below = int(f.read().split()[0])
-    ports = []
-    for port in random.sample(range(10000, below), below - 10000):
+        below = max(int(f.read().split()[0]), 12000)
+    mine = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8
+    candidates, ports = [p for p in range(10000 + mine, below, 8) if p not in GIVEN], []
+    random.shuffle(candidates)
+    while len(ports) < n:
+        port = candidates.pop()
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a listener's rule, not that of a connection
             try:
                 s.bind((host, port))
             except OSError:
                 continue
-        if port not in GIVEN:
-            GIVEN.add(port)
-            ports.append(port)
-        if len(ports) == n:
-            return ports
-    raise RuntimeError(f"no {n} free ports from 10000 to {below}")
+        GIVEN.add(port)
+        ports.append(port)
+    return ports
+
+
+def listens(host, port):
+    """Whether a connection is taken there."""
+    try:
+        socket.create_connection((host, port), 10).close()
+        return True
+    except OSError:
+        return False
 
 
 def make_certificates(directory, domain="example.test", names=()):
@@ -123,16 +141,11 @@ class Dns:
                     f"pid-file={self.base}/dnsmasq.pid\nlocal=/test/\n" + "".join(r + "\n" for r in self.records))
         self.proc = subprocess.Popen(["dnsmasq", "--keep-in-foreground", f"--conf-file={conf}", "--user=" + pwd.getpwuid(os.getuid()).pw_name],
                                      stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True)
-        end = time.monotonic() + 10
-        while time.monotonic() < end:  # it listens on TCP, too
-            if self.proc.poll() is not None:
-                raise RuntimeError("dnsmasq did not start")
-            try:
-                socket.create_connection((self.host, self.port), 1).close()
-                return self
-            except OSError:
-                time.sleep(0.02)
-        raise RuntimeError("dnsmasq does not answer")
+        if not until(lambda: self.proc.poll() is not None or listens(self.host, self.port), every=0.02):
+            raise RuntimeError("dnsmasq does not answer")
+        if self.proc.poll() is not None:
+            raise RuntimeError("dnsmasq did not start")
+        return self
 
     def stop(self):
         if self.proc:
@@ -289,23 +302,19 @@ postlog unix-dgram n - n - 1 postlogd
                 self.wait_port(self.port[name])
         return self
 
-    def wait_port(self, port, seconds=20):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if self.proc and self.proc.poll() is not None:
-                raise RuntimeError(f"master ended with {self.proc.returncode}:\n{self.log()}")
-            try:
-                socket.create_connection((self.host, port), 1).close()
-                return
-            except OSError:
-                time.sleep(0.02)
-        raise RuntimeError(f"port {port} does not answer:\n{self.log()}")
+    def wait_port(self, port, seconds=PATIENCE):
+        def ended():
+            return self.proc and self.proc.poll() is not None
+        if not until(lambda: ended() or listens(self.host, port), seconds, 0.02):
+            raise RuntimeError(f"port {port} does not answer:\n{self.log()[-6000:]}")
+        if ended():
+            raise RuntimeError(f"master ended with {self.proc.returncode}:\n{self.log()[-6000:]}")
 
     def stop(self):
         if self.proc and self.proc.poll() is None:
             self.proc.send_signal(signal.SIGTERM)
             try:
-                self.proc.wait(20)
+                self.proc.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 os.killpg(self.proc.pid, signal.SIGKILL)
                 self.proc.wait()
@@ -345,25 +354,23 @@ postlog unix-dgram n - n - 1 postlogd
         except FileNotFoundError:
             return ""
 
-    def wait_log(self, pattern, seconds=20, count=1):
+    def wait_log(self, pattern, seconds=PATIENCE, count=1):
         """Waits until `count` log lines match; returns the match objects."""
-        end = time.monotonic() + seconds
-        while True:
-            found = list(re.finditer(pattern, self.log(), re.M))
-            if len(found) >= count:
-                return found
-            if time.monotonic() > end:
-                raise AssertionError(f"no log line /{pattern}/ ({len(found)} of {count}) in:\n{self.log()[-6000:]}")
-            time.sleep(0.05)
+        found = []
 
-    def wait_queue_empty(self, seconds=30):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            out = self.command("postqueue", "-p").stdout
-            if b"Mail queue is empty" in out:
-                return
-            time.sleep(0.1)
-        raise AssertionError("the queue is not empty:\n" + out.decode() + self.log()[-4000:])
+        def look():
+            found[:] = re.finditer(pattern, self.log(), re.M)
+            return len(found) >= count
+        assert until(look, seconds), f"no log line /{pattern}/ ({len(found)} of {count}) in:\n{self.log()[-6000:]}"
+        return found
+
+    def wait_socket(self, name):
+        """Until master listens at queue_directory/NAME."""
+        assert until(lambda: os.path.exists(os.path.join(self.queue, name)), every=0.02), self.log()[-6000:]
+
+    def wait_queue_empty(self, seconds=PATIENCE):
+        assert until(lambda: b"Mail queue is empty" in self.command("postqueue", "-p").stdout, seconds, 0.1), \
+            "the queue is not empty:\n" + self.command("postqueue", "-p").stdout.decode() + self.log()[-4000:]
 
 
 def mailbox_instance(base, domain, users, listen, main=None, aliases="", virtual="", **kw):

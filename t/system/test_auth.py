@@ -12,11 +12,10 @@ import signal
 import socket
 import struct
 import subprocess
-import time
 
 import pytest
 
-from instance import Instance
+from instance import PATIENCE, Instance, until
 
 MECHS = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256")
 ROOT = os.getuid() == 0
@@ -32,7 +31,7 @@ class Client:
 
     def __init__(self, inst):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
+        self.sock.settimeout(PATIENCE)
         self.sock.connect(os.path.join(inst.queue, "private", "auth"))
         self.buffer = b""
         self.send("VERSION\t1\t2", f"CPID\t{os.getpid()}")
@@ -130,10 +129,7 @@ def inst(tmp_path_factory):
         os.chmod(i.main["auth_sasldb_file"], 0o600)
     i.have_sasldb = have
     i.start()
-    end = time.monotonic() + 20
-    while not os.path.exists(os.path.join(i.queue, "private", "auth")):
-        assert time.monotonic() < end, i.log()
-        time.sleep(0.02)
+    i.wait_socket("private/auth")
     yield i
     i.stop()
     assert "sandbox: denied" not in i.log()
@@ -230,16 +226,13 @@ def test_misuse_during_the_failure_delay(tmp_path):
     """While a failure is being held back its exchange can be cancelled, but neither continued nor replaced; others go on."""
     os.chmod(tmp_path, 0o755)
     with Instance(str(tmp_path / "i"), listen=(), main={"auth_passwd_file": str(tmp_path / "i" / "etc" / "users"), "auth_sasldb_file": "",
-                                                          "auth_pam_service": "", "auth_failure_delay": "1s"}) as i:
+                                                          "auth_pam_service": "", "auth_failure_delay": "4s"}) as i:
         i.write("users", "kim:{PLAIN}secret\n")
-        end = time.monotonic() + 20
-        while not os.path.exists(os.path.join(i.queue, "private", "auth")):
-            assert time.monotonic() < end, i.log()
-            time.sleep(0.02)
+        i.wait_socket("private/auth")
         c = Client(i)
         for n in range(1, 21):
             c.plain(n, "kim", "wrong")
-        time.sleep(0.3)  # the checks themselves are done; what follows falls into the delay
+        assert exchange(Client(i), 1, "PLAIN", "kim", "secret").startswith("OK")  # the checks themselves are done; what follows falls into the delay
         c.send(*(f"CONT\t{n}\tAAAA" for n in range(1, 11)), *(f"CANCEL\t{n}" for n in range(1, 11)))
         for n in range(1, 11):
             c.plain(n, "kim", "secret")
@@ -350,7 +343,7 @@ def test_client_that_does_not_read(client, inst):
     except OSError:
         pass
     assert exchange(client, 1, "PLAIN", "kim", "secret").startswith("OK")
-    deaf.sock.settimeout(20)
+    deaf.sock.settimeout(PATIENCE)
     seen = 0
     try:
         while seen < sent - 1:
@@ -419,32 +412,25 @@ def test_keeper_dies(inst):
     except (EOFError, ConnectionError):
         pass
     c.close()
-    end = time.monotonic() + 30
-    while True:
+
+    def logged_in():
         try:
-            c = Client(inst)
-            if exchange(c, 1, "PLAIN", "kim", "secret").startswith("OK"):
-                break
+            return exchange(Client(inst), 1, "PLAIN", "kim", "secret").startswith("OK")
         except (EOFError, ConnectionError):
-            pass
-        assert time.monotonic() < end, inst.log()
-        time.sleep(0.1)
-    c.close()
+            return False
+    assert until(logged_in), inst.log()
 
 
 def test_reload_lets_idle_clients_go(inst):
     """After a reload the former process ends although clients keep their connections open."""
     c = Client(inst)
-    before = keeper_pid(inst)
     assert exchange(c, 1, "PLAIN", "kim", "secret").startswith("OK")
+    before = keeper_pid(inst)
     c.send("CANCEL\t1")
     assert inst.command("postern", "reload").returncode == 0
     assert c.closed()
     c.close()
-    end = time.monotonic() + 20
-    while os.path.exists(f"/proc/{before}"):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    assert until(lambda: not os.path.exists(f"/proc/{before}"))
     c = Client(inst)
     assert exchange(c, 1, "PLAIN", "kim", "secret").startswith("OK")
     c.close()
@@ -454,7 +440,7 @@ def test_reload_lets_idle_clients_go(inst):
 def test_pam(tmp_path):
     """System accounts through PAM; a user who is not there looks like a wrong password."""
     os.chmod(tmp_path, 0o755)
-    user, service = "posternpam", "posterntest"
+    user, service = f"posternpam{os.getpid()}", f"posterntest{os.getpid()}"
     subprocess.run(["userdel", user], stderr=subprocess.DEVNULL, check=False)
     subprocess.run(["useradd", "-M", "-d", "/nonexistent", "-s", "/usr/sbin/nologin", user], check=True)
     try:
@@ -464,10 +450,7 @@ def test_pam(tmp_path):
         uid = pwd.getpwnam(user).pw_uid
         with Instance(str(tmp_path / "i"), listen=(), main={"auth_pam_service": service, "auth_sasldb_file": "", "auth_failure_delay": "0",
                                                               "auth_penalty_limit": "0"}) as i:
-            end = time.monotonic() + 20
-            while not os.path.exists(os.path.join(i.queue, "private", "auth")):
-                assert time.monotonic() < end, i.log()
-                time.sleep(0.02)
+            i.wait_socket("private/auth")
             c = Client(i)
             assert exchange(c, 1, "PLAIN", user, "pamsecret").startswith(f"OK\t1\tuser={user}"), i.log()
             c.send(f"REQUEST\t1\t1\t1\t{c.cookie}")

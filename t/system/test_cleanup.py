@@ -9,6 +9,7 @@ import time
 import pytest
 
 import fakemaster as fm
+from instance import PATIENCE, until
 
 MSG = "From: a@example.org\nTo: b@example.org\nSubject: x\nDate: Sat, 21 Nov 2026 00:00:00 +0000\nMessage-ID: <1@x>\n\nbody\n"
 POSTCAT = os.path.join(fm.BUILD, "bin/postcat")
@@ -60,11 +61,7 @@ class World:
         return p.stdout
 
     def wait(self, cond):
-        for _ in range(200):
-            if cond():
-                return True
-            time.sleep(0.02)
-        return False
+        return until(cond, every=0.02)
 
 
 @pytest.fixture
@@ -171,12 +168,15 @@ def test_message_of_a_large_slot(world):
     os.close(by_file(world, "AAAAA123456730", body)[0])
     assert world.wait(lambda: sorted(os.listdir(world.dir + "/q/pool")) == ["large.1", "slots.0"])
     os.remove(world.dir + "/q/incoming/AAAAA123456730")
-    for n in range(100):  # cleanup may not have noticed yet
-        qid = "AAAAA1234568%02d" % n
+    end = time.monotonic() + PATIENCE
+    for n in range(10000):  # cleanup may not have noticed yet
+        qid = "AAAAA12346%04d" % n
         fds = by_file(world, qid, body)
-        if os.listdir(world.dir + "/q/incoming") == []:
+        if os.listdir(world.dir + "/q/incoming") == [] or time.monotonic() > end:
             break
         os.remove(world.dir + "/q/incoming/" + qid)
+        os.close(fds[0])
+        time.sleep(0.01)
     want = body.replace("Bcc: secret@x.example\n", "").replace("\r", " ")
     assert world.show(qid, "-bh") == want
     assert world.wait(lambda: any(n[:2] == (0, 256) for n in world.new))
@@ -442,8 +442,9 @@ def test_kill_loses_nothing(tmp_path):
     threads = [threading.Thread(target=feed, args=(k,)) for k in range(4)]
     for t in threads:
         t.start()
-    for _ in range(5):
-        time.sleep(0.15)
+    for k in range(5):
+        assert w.wait(lambda: len(acked) > 10 * k)
+        time.sleep(0.1)
         w.d.kill()
         w.start()
     stop.set()

@@ -18,7 +18,7 @@ import time
 
 import pytest
 
-from instance import SBIN, Instance, free_ports
+from instance import PATIENCE, SBIN, Instance, free_ports, listens, until
 
 USER, PASSWORD = "u1@example.test", "secret one"
 ACCESS = ("inline:{ { bad@example.org = REJECT no thanks }, { held@example.org = HOLD }, { gone@example.org = DISCARD }, "
@@ -81,7 +81,7 @@ def inst(scratch):
 
 class Client:
     def __init__(self, inst, port="smtp", greet=True, tls=False, source=""):
-        self.s = socket.create_connection((inst.host, inst.port[port]), 20, (source, 0))
+        self.s = socket.create_connection((inst.host, inst.port[port]), PATIENCE, (source, 0))
         self.buf = b""
         if tls:
             self.start_tls()
@@ -96,7 +96,10 @@ class Client:
 
     def line(self):
         while b"\n" not in self.buf:
-            more = self.s.recv(65536)
+            try:
+                more = self.s.recv(65536)
+            except ConnectionResetError:  # the server had not read all when it went
+                more = b""
             if not more:
                 return ""
             self.buf += more
@@ -155,29 +158,29 @@ def queued(reply):
 
 def stored(inst, qid, before=0):
     """The message as it lies in the queue. It may be on its way from one place to another at that moment."""
-    for _ in range(20):
-        try:
-            return find_stored(inst, qid, before)
-        except (AssertionError, FileNotFoundError):
-            time.sleep(0.1)
-    return find_stored(inst, qid, before)
+    text = until(lambda: find_stored(inst, qid, before))
+    assert text, qid + " is not in the queue"
+    return text
 
 
 def find_stored(inst, qid, before):
-    """File of its own or slot of the pool."""
+    """File of its own or slot of the pool; None while it is in neither."""
     for top, _, files in os.walk(inst.queue):
         for f in files:
             path = os.path.join(top, f)
             if f == qid or f.startswith("slots."):
-                with open(path, "rb") as h:
-                    data = h.read()
+                try:
+                    with open(path, "rb") as h:
+                        data = h.read()
+                except FileNotFoundError:
+                    continue
                 at = data.find(qid.encode() + b"\n\tfor ") if f != qid else 0
                 if f == qid:
                     return data[4096:]
                 if at >= 0:
                     start = data.rfind(b"Received: from", 0, at) - before
                     return data[start:start + 70000]
-    raise AssertionError(qid + " is not in the queue")
+    return None
 
 
 def test_greeting_and_extensions_in_their_order(inst, c):
@@ -345,13 +348,7 @@ def test_open_relay_does_not_start(scratch):
                                                "smtpd_recipient_restrictions": "warn_if_reject reject"})
     try:
         i.start(wait=False)
-        end = time.monotonic() + 15
-        while time.monotonic() < end and "specify at least one working instance" not in i.log():
-            try:
-                socket.create_connection((i.host, i.port["smtp"]), 1).close()
-            except OSError:
-                pass
-            time.sleep(0.1)
+        until(lambda: listens(i.host, i.port["smtp"]) and "specify at least one working instance" in i.log(), every=0.1)
         i.wait_log(r"fatal: in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one working")
     finally:
         i.stop()
@@ -609,13 +606,17 @@ def test_client_limits(scratch):
     with Instance(os.path.join(scratch, "limits"), main={
             "mynetworks": "192.0.2.0/24", "smtpd_client_connection_count_limit": "3", "smtpd_client_message_rate_limit": "2",
             "local_recipient_maps": "inline:{ bob=x }"}) as i:
-        time.sleep(0.3)  # the connection that looked whether the port answers is counted until it ends
-        open_ = [Client(i) for _ in range(3)]
+        def admitted():
+            """A session; those that are over, as that which looked whether the port answers, may be counted a moment longer."""
+            def greeted():
+                c = Client(i, greet=False)
+                return c if c.reply().startswith("220 ") else c.close()
+            return until(greeted)
+        open_ = [admitted() for _ in range(3)]
         x = Client(i, greet=False)
         assert x.reply().startswith("421 4.7.0 mail.example.test Error: too many connections from 127.0.0.1")
         open_.pop().close()
-        time.sleep(0.3)
-        x = Client(i)
+        x = admitted()
         x.ehlo()
         assert [x.cmd("MAIL FROM:<>")[:3] + x.cmd("RSET")[:3] for _ in range(3)] == ["250250", "250250", "450250"]
         i.wait_log(r"Connection concurrency limit exceeded: 4 from (?:unknown|localhost)\[127\.0\.0\.1\]|Connection concurrency limit exceeded: 4 from ")
@@ -759,7 +760,7 @@ def test_garbage_ends_no_process(inst):
              b"\0", b"\xff\xfe\r\n", b"\n", b"\r", b"A" * 3000, b"MAIL FROM:<" + b"(" * 500 + b">\r\n", b"RCPT TO:<\"" + b"\\\"" * 300 + b"@x>\r\n",
              b"STARTTLS\r\n", b"\x16\x03\x01\x02\x00", b"NOOP\r\n", b"HELO y\r\n"]
     for _ in range(300):
-        s = socket.create_connection((inst.host, inst.port["smtp"]), 10)
+        s = socket.create_connection((inst.host, inst.port["smtp"]), PATIENCE)
         try:
             for _ in range(rnd.randrange(1, 12)):
                 s.sendall(rnd.choice(words))
@@ -783,7 +784,7 @@ def test_lmtpd_is_installed():
 
 def notices(inst, wanted):
     """The transcripts in the queue: deferred, because local is. Waits for so many."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while True:
         found = {}  # a message on its way from one place to another may be listed twice
         for line in inst.command("postqueue", "-j", text=True).stdout.splitlines():
