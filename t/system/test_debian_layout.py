@@ -1,0 +1,37 @@
+"""The services that Debian's master.cf puts into a chroot work there (POSTERN_CHROOT=1 runs every instance of the tests so)."""
+import json
+import os
+import smtplib
+
+import pytest
+
+from fakesmtp import Server
+from instance import Instance, scratch
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root enters a chroot")
+
+
+def program(pid):
+    with open(f"/proc/{pid}/cmdline", encoding="ascii") as f:
+        return os.path.basename(f.read().split("\0")[0])
+
+
+def test_mail_goes_through_and_is_listed():
+    """Into the queue, into its listing, to the next hop, and a bounce back, each by processes whose root is the queue directory."""
+    sink = Server(RCPT="450 4.2.0 later")
+    with Instance(scratch("postern-layout-"), main={"relayhost": f"[127.0.0.1]:{sink.port}"}, chroot=True) as i:
+        with smtplib.SMTP("127.0.0.1", i.port["smtp"], timeout=60) as s:
+            s.sendmail("root@localhost", ["a@far.test", "b@far.test"], b"Subject: x\r\n\r\nhello\r\n")
+            i.wait_log(r"to=<b@far\.test>.* status=deferred")
+            listed = [json.loads(x) for x in i.command("postqueue", "-j").stdout.splitlines()]
+            assert [[r["address"] for r in m["recipients"]] for m in listed] == [["a@far.test", "b@far.test"]]
+            assert "said: 450 4.2.0 later" in listed[0]["recipients"][0]["delay_reason"]
+            roots = {program(pid): os.readlink(f"/proc/{pid}/root") for pid in i.processes()}
+        sink.replies = {"RCPT TO:<b@far.test>": "550 5.1.1 unknown"}
+        i.command("postqueue", "-f")
+        i.wait_log(r"to=<a@far\.test>.* status=sent")
+        i.wait_log(r"postfix/bounce\[\d+\]: \w+: sender non-delivery notification")
+        i.wait_queue_empty()
+        assert len(sink.messages) == 1
+    queue = os.path.realpath(i.queue)
+    assert {n for n, root in roots.items() if root == queue} >= {"smtpd", "cleanup", "showq", "smtp", "trivial-rewrite"}, roots
