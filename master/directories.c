@@ -3,11 +3,14 @@
 #include "master.h"
 #include "log/log.h"
 #include "sandbox/sandbox.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define DEPTH_MAX 8 /* deferred/A/B/FILE */
 
 enum owner { ROOT, OWNER };
 
@@ -66,15 +69,15 @@ static void make(const char *path, mode_t mode, uid_t uid, gid_t gid, bool enfor
 	close(fd);
 }
 
-void directories_make(const struct conf *c)
+static void make_all(const struct conf *c, bool enforce)
 {
 	const char *queue = conf_str(c, "queue_directory"), *data = conf_str(c, "data_directory");
 	find_owners(c);
 	umask(022);
 	uid_t root = geteuid();
 	gid_t root_gid = getegid();
-	make(queue, 0755, root, root_gid, false);
-	make(data, 0700, master.owner, master.owner_gid, false);
+	make(queue, 0755, root, root_gid, enforce);
+	make(data, 0700, master.owner, master.owner_gid, enforce);
 	if (chdir(queue) < 0)
 		die("queue_directory %s: %m", queue);
 	for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
@@ -83,6 +86,61 @@ void directories_make(const struct conf *c)
 		     directories[i].postdrop ? master.postdrop
 		     : own		     ? master.owner_gid
 					     : root_gid,
-		     directories[i].enforce);
+		     enforce || directories[i].enforce);
 	}
+}
+
+void directories_make(const struct conf *c)
+{
+	make_all(c, false);
+}
+
+/* ---- what is in the queue, after mail_owner has changed ---- */
+
+static void own_tree(int dir, const char *name, unsigned depth);
+
+/* A file with a second name may be anybody's: it keeps its owner. */
+static void own_entry(int dir, const char *name, unsigned depth)
+{
+	struct stat st;
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	if (S_ISDIR(st.st_mode)) {
+		own_tree(dir, name, depth + 1);
+		return;
+	}
+	int fd = S_ISREG(st.st_mode) ? openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid != master.owner &&
+	    fchown(fd, master.owner, master.owner_gid) < 0)
+		die("chown %s: %m", name);
+	close(fd);
+}
+
+static void own_tree(int dir, const char *name, unsigned depth)
+{
+	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd >= 0 && depth < DEPTH_MAX ? fdopendir(fd) : NULL;
+	if (d == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	if (fchown(fd, master.owner, master.owner_gid) < 0)
+		die("chown %s: %m", name);
+	for (struct dirent *en; (en = readdir(d)) != NULL;)
+		if (strcmp(en->d_name, ".") != 0 && strcmp(en->d_name, "..") != 0)
+			own_entry(fd, en->d_name, depth);
+	closedir(d);
+}
+
+void directories_restore(const struct conf *c)
+{
+	if (master.one_uid)
+		die("owners and modes are set by root");
+	make_all(c, true);
+	for (size_t i = 0; i < ARRAY_LEN(directories); i++)
+		if (directories[i].owner == OWNER && !directories[i].postdrop)
+			own_tree(AT_FDCWD, directories[i].name, 0);
 }

@@ -95,7 +95,7 @@ struct running {
 
 struct options {
 	const char *dir;
-	bool test, wait, foreground, init;
+	bool test, permissions, wait, foreground, init;
 	unsigned verbose;
 };
 
@@ -127,6 +127,8 @@ int pidlock_test(const struct conf *c);	 /* exit status of -t: 0 not running, 1 
 int pidlock_single(const char *name);
 /* directories.c */
 void directories_make(const struct conf *c);
+void directories_restore(
+    const struct conf *c); /* -p: owners and modes of all, and owners of what is in the queue */
 /* config.c */
 MUST_CHECK enum rc config_load(const char *dir, struct running **out, struct err *e);
 void config_release(struct running **r);
