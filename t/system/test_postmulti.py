@@ -14,7 +14,7 @@ from instance import BIN, SBIN, Instance
 
 @pytest.fixture
 def primary(tmp_path):
-    i = Instance(str(tmp_path / "p"), listen=())
+    i = Instance(str(tmp_path / "p"))
     for up in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         if os.stat(up).st_uid == os.getuid():
             os.chmod(up, 0o755)
@@ -84,7 +84,8 @@ def test_life_of_an_instance(primary, tmp_path):
                                       (["-e", "enable", "-i", "postfix-x"], "No instance named postfix-x"), (["-i", "-", "-x", "no-such-command"], "execvp no-such-command: No such file"), (["-l", "-p", "x"], "Specify exactly one of '-e', '-l', '-p', '-x'"),
                                       (["-p"], "Command required with '-p' or '-x' option"), (["-l", "x"], "Command not allowed with '-l'"), ([], "usage:"), (["-pR", "status"], "The '-p' and '-e' options preclude the use of '-R'"), (["-l", "-a", "-g", "x"], "Specify no more than one of '-a', '-g', '-i'"),
                                       (["-e", "create", "-I", "postfix-x", "foo=bar"], "Parameter 'foo' not valid with action create"), (["-e", "create", "-I", "postfix-x", "bar"], "Malformed parameter setting 'bar'"),
-                                      (["-e", "create", "-I", "postfix-x", "-i", "-"], "No matching secondary instances"), (["-e", "assign", "-i", "-", "-G", "a b"], "Unsafe characters in '-G a b'"), (["-e", "import", "-I", "postfix-y"], "to import"),
+                                      (["-e", "create", "-I", "postfix-x", "-i", "-"], "No matching secondary instances"), (["-e", "assign", "-i", "-", "-G", "a b"], "Unsafe characters in '-G a b'"), (["-e", "create", "-I", "postfix-{a"], "Unsafe characters in '-I postfix-{a'"), (["-e", "assign", "-i", "-", "-G", "a\tb"], "Unsafe characters"),
+                                      (["-e", "create", "-I", "postfix-" + "a" * 250], "a name is limited to 255 bytes"), (["-e", "create", "config_directory=/a{b"], "an absolute path without blanks is needed"), (["-e", "import", "-I", "postfix-y"], "to import"),
                                       (["-e", "assign", "-i", "-"], "Specify new instance name or group"), (["-l", "-I", "x"], "Cannot assign instance name or group")])
 def test_mistakes(primary, args, why):
     run(primary, "-e", "init")
