@@ -166,7 +166,7 @@ static void must_be_free(struct job *j, const struct instance *in)
 
 static int add(struct job *j, bool create)
 {
-	struct instance in = { .enabled = false };
+	struct instance in = { .name = "", .group = "", .enabled = false };
 	size_t at = place(j);
 
 	check_arguments(j, create ? "create" : "import");
