@@ -1,6 +1,6 @@
 /* master/bequeath.c - a directory of the mail system whose files belong to a former mail_owner gets ours: the user of Postfix where that ran
- * before, or another name in main.cf. Given away is only what that user could have written himself: his files that have one name, and
- * his directories; no link is followed. The directory itself comes last, so that a start that was cut short goes on at the next. */
+ * before, or another name in main.cf. At a start only what that user could have written himself is given away: his files, and his
+ * directories. No link is followed, and a file with a second name may be anybody's: it keeps its owner. The directory itself comes last, so that a start that was cut short goes on at the next. */
 #include "master.h"
 #include "log/log.h"
 #include <dirent.h>
@@ -19,6 +19,13 @@ struct estate {
 
 static void give_below(struct estate *h, int dirfd, unsigned depth);
 
+static bool is_left(const struct estate *h, const struct stat *st)
+{
+	if (!S_ISDIR(st->st_mode) && (!S_ISREG(st->st_mode) || st->st_nlink != 1))
+		return false;
+	return h->former == BEQUEATH_ALL || st->st_uid == h->former;
+}
+
 static void give(struct estate *h, int at, const char *name, unsigned depth)
 {
 	int fd = openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), sub;
@@ -26,15 +33,16 @@ static void give(struct estate *h, int at, const char *name, unsigned depth)
 
 	if (fd < 0)
 		return;
-	if (fstat(fd, &st) == 0 && st.st_uid == h->former &&
-	    (S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && st.st_nlink == 1))) {
+	if (fstat(fd, &st) == 0 && is_left(h, &st)) {
 		if (S_ISDIR(st.st_mode) && depth < DEPTH_MAX &&
 		    (sub = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) >= 0)
 			give_below(h, sub, depth + 1);
-		if (fchownat(fd, "", h->uid, h->gid, AT_EMPTY_PATH) == 0)
-			h->files++;
-		else
-			h->failed++;
+		if (st.st_uid != h->uid || st.st_gid != h->gid) {
+			if (fchownat(fd, "", h->uid, h->gid, AT_EMPTY_PATH) == 0)
+				h->files++;
+			else
+				h->failed++;
+		}
 	}
 	close(fd);
 }
@@ -62,8 +70,8 @@ void bequeath(const char *path, int dirfd, uid_t former, uid_t uid, gid_t gid)
 	if (list >= 0)
 		give_below(&h, list, 0);
 	if (h.failed > 0 || fchown(dirfd, uid, gid) < 0)
-		die("%s belongs to uid %lu, and cannot be given to mail_owner: %zu files are left", path,
-		    (unsigned long)former, h.failed);
-	log_info("%s belonged to uid %lu: it and %zu files in it belong to mail_owner now", path,
-		 (unsigned long)former, h.files);
+		die("%s cannot be given to mail_owner: %zu files of others are left in it", path, h.failed);
+	if (former != BEQUEATH_ALL)
+		log_info("%s belonged to uid %lu: it and %zu files in it belong to mail_owner now", path,
+			 (unsigned long)former, h.files);
 }

@@ -82,7 +82,7 @@ enum rc child_start(struct service *s, struct err *e)
 
 /* ---- records ---- */
 
-void child_send(struct child *c, enum mp_type type, uint32_t serial, int64_t value, int fd)
+bool child_send(struct child *c, enum mp_type type, uint32_t serial, int64_t value, int fd)
 {
 	struct mp_record r = { .type = type, .serial = serial, .value = value };
 	union {
@@ -92,7 +92,7 @@ void child_send(struct child *c, enum mp_type type, uint32_t serial, int64_t val
 	struct iovec iov = { &r, sizeof r };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 	if (c->gone)
-		return;
+		return false;
 	if (fd >= 0) {
 		m.msg_control = control.bytes;
 		m.msg_controllen = sizeof control.bytes;
@@ -102,9 +102,12 @@ void child_send(struct child *c, enum mp_type type, uint32_t serial, int64_t val
 		h->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(h), &fd, sizeof(int));
 	}
-	if (sendmsg(c->chan, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == EAGAIN)
+	if (sendmsg(c->chan, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return true;
+	if (errno == EAGAIN && type != MP_SESSION) /* of these there are many, and they can wait */
 		log_warning("process %s pid %ld does not read what master tells it", c->service->path,
 			    (long)c->pid);
+	return false;
 }
 
 static bool printable(const char name[MP_NAME_MAX])

@@ -155,6 +155,7 @@ static struct service *service_make(struct running *r, const struct master_entry
 	s->always = strcmp(s->program, "qmgr") == 0 || strcmp(s->program, "tlsmgr") == 0 ||
 		    (en->wakeup_s > 0 && !en->wakeup_if_used);
 	list_init(&s->children);
+	list_init(&s->handed);
 	list_add_tail(&r->services, &s->link);
 	r->refs++;
 	return s;
@@ -191,7 +192,7 @@ static enum rc add_entry(struct running *r, const struct master_entry *en, struc
 			       en->line, name);
 	const char *program = arena_cstr(&r->arena, en->argv[0]);
 	const char *instead = config_instead(base_name(program));
-	if (disabled(r, en, type) || en->type == ST_PASS)
+	if (disabled(r, en, type))
 		return RC_OK;
 	if (instead != NULL) {
 		log_info("service %s: %s is not started: %s", name, base_name(program), instead);

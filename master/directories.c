@@ -69,15 +69,15 @@ static void make(const char *path, mode_t mode, uid_t uid, gid_t gid, bool enfor
 	close(fd);
 }
 
-void directories_make(const struct conf *c)
+static void make_all(const struct conf *c, bool enforce)
 {
 	const char *queue = conf_str(c, "queue_directory"), *data = conf_str(c, "data_directory");
 	find_owners(c);
 	umask(022);
 	uid_t root = geteuid();
 	gid_t root_gid = getegid();
-	make(queue, 0755, root, root_gid, false);
-	make(data, 0700, master.owner, master.owner_gid, false);
+	make(queue, 0755, root, root_gid, enforce);
+	make(data, 0700, master.owner, master.owner_gid, enforce);
 	if (chdir(queue) < 0)
 		die("queue_directory %s: %m", queue);
 	for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
@@ -86,6 +86,27 @@ void directories_make(const struct conf *c)
 		     directories[i].postdrop ? master.postdrop
 		     : own		     ? master.owner_gid
 					     : root_gid,
-		     directories[i].enforce);
+		     enforce || directories[i].enforce);
+	}
+}
+
+void directories_make(const struct conf *c)
+{
+	make_all(c, false);
+}
+
+void directories_restore(const struct conf *c)
+{
+	if (master.one_uid)
+		die("owners and modes are set by root");
+	make_all(c, true);
+	for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
+		if (directories[i].owner != OWNER || directories[i].postdrop)
+			continue;
+		int fd = open(directories[i].name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0)
+			die("open directory %s: %m", directories[i].name);
+		bequeath(directories[i].name, fd, BEQUEATH_ALL, master.owner, master.owner_gid);
+		close(fd);
 	}
 }

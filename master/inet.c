@@ -9,8 +9,6 @@
 #include <netinet/in.h>
 #include <unistd.h>
 
-#define ADDRESSES_MAX 256
-
 struct wanted {
 	struct running *r;
 	struct service *s;
@@ -59,7 +57,26 @@ static void text_of(const struct sockaddr *a, socklen_t len, char *out, size_t n
 		snprintf(out, n, "%s port %s", host, port);
 }
 
-static enum rc open_socket(const struct sockaddr *a, socklen_t len, const char *text, int *out, struct err *e)
+static int bind_and_listen(int fd, const struct sockaddr *a, socklen_t len)
+{
+	return bind(fd, a, len) < 0 ? -1 : listen(fd, SOMAXCONN);
+}
+
+/* The port is taken: by our own socket for the wildcard address, or for one that the wildcard contains, it may be shared. */
+static int bind_beside(struct list *fresh, int fd, const struct sockaddr *a, socklen_t len)
+{
+	static const int one = 1, zero = 0;
+	overlap_share(fresh, a, len, true);
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+	int bound = bind_and_listen(fd, a, len), reason = errno;
+	overlap_share(fresh, a, len, false);
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &zero, sizeof zero);
+	errno = reason;
+	return bound;
+}
+
+static enum rc open_socket(struct list *fresh, const struct sockaddr *a, socklen_t len, const char *text,
+			   int *out, struct err *e)
 {
 	static const int one = 1;
 	int fd = socket(a->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -67,7 +84,8 @@ static enum rc open_socket(const struct sockaddr *a, socklen_t len, const char *
 		return err_sys(e, "socket for %s", text);
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
 	    (a->sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one) < 0) ||
-	    bind(fd, a, len) < 0 || listen(fd, SOMAXCONN) < 0) {
+	    (bind_and_listen(fd, a, len) < 0 &&
+	     (errno != EADDRINUSE || bind_beside(fresh, fd, a, len) < 0))) {
 		enum rc rc = err_sys(e, "bind %s", text);
 		close(fd);
 		return rc;
@@ -86,7 +104,7 @@ static enum rc take_address(struct wanted *w, const struct sockaddr *a, socklen_
 	if (l != NULL)
 		return keep(w, l, e);
 	struct inherited *h = inherit_by_address(a, len);
-	enum rc rc = h != NULL ? RC_OK : open_socket(a, len, text, &fd, e);
+	enum rc rc = h != NULL ? RC_OK : open_socket(w->fresh, a, len, text, &fd, e);
 	if (rc != RC_OK)
 		return rc;
 	l = listen_new(key, NULL, h != NULL ? h->fd : fd);

@@ -231,7 +231,7 @@ static void close_one(struct listener *l)
 	if (l->path != NULL)
 		(void)unlink(l->path);
 	task_forget_fd(l->fd);
-	close(l->fd); /* new connections are refused from here on; the watcher frees the rest */
+	overlap_close(l->fd); /* the watcher frees the rest */
 	l->fd = -1;
 	waitq_wake_all(&l->wanted);
 }

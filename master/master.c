@@ -35,6 +35,10 @@ int main(int argc, char **argv)
 	struct running *first = master.now = first_configuration();
 	if (master.opt.test)
 		return pidlock_test(first->conf);
+	if (master.opt.permissions) {
+		directories_restore(first->conf);
+		return 0;
+	}
 	if (master.opt.wait)
 		daemon_background();
 	logsetup_command(first->conf, "master", true, master.opt.verbose);

@@ -16,9 +16,10 @@
 #include "task/task.h"
 #include <sys/socket.h>
 
-#define KILL_AFTER_S	 5  /* stop: children that have not ended by then are killed */
-#define SINGLE_DRAIN_S	 20 /* reload: the only process of its kind must give way within this time */
-#define RESTART_MS	 20 /* pause before an always-on program is started again */
+#define ADDRESSES_MAX	 256 /* of one service */
+#define KILL_AFTER_S	 5   /* stop: children that have not ended by then are killed */
+#define SINGLE_DRAIN_S	 20  /* reload: the only process of its kind must give way within this time */
+#define RESTART_MS	 20  /* pause before an always-on program is started again */
 #define DEATHS_COUNTED	 3
 #define DEATHS_WITHIN_MS 10000
 #define BACKOFF_FIRST_MS 1000
@@ -59,13 +60,15 @@ struct service {
 	bool single;	     /* one process only, also across reloads: guarded by a lock file */
 	bool builtin;	     /* not from master.cf */
 	bool retired;	     /* of a configuration that is no longer in force */
-	bool limit_told;
+	bool limit_told, begun;
 	struct listener **listener;
 	size_t listeners;
 	struct list children;
 	struct backoff backoff;
 	bool wake_due; /* MP_WAKEUP as soon as a child is ready */
-	struct timer start_timer, wake_timer;
+	struct timer start_timer, wake_timer, hand_timer;
+	struct list handed; /* connections of listeners that are gone, on their way to a child */
+	size_t handed_n;
 };
 
 struct child {
@@ -92,7 +95,7 @@ struct running {
 
 struct options {
 	const char *dir;
-	bool test, wait, foreground, init;
+	bool test, permissions, wait, foreground, init;
 	unsigned verbose;
 };
 
@@ -124,8 +127,11 @@ int pidlock_test(const struct conf *c);	 /* exit status of -t: 0 not running, 1 
 int pidlock_single(const char *name);
 /* directories.c */
 void directories_make(const struct conf *c);
-/* bequeath.c: directory `dirfd`, with all in it that is of uid `former`, becomes uid's. Fatal when it cannot be. */
+/* bequeath.c: directory `dirfd`, with all in it that is of uid `former` (BEQUEATH_ALL: of anybody), becomes uid's. Fatal when it cannot be. */
+#define BEQUEATH_ALL ((uid_t)-1)
 void bequeath(const char *path, int dirfd, uid_t former, uid_t uid, gid_t gid);
+void directories_restore(
+    const struct conf *c); /* -p: owners and modes of all, and owners of what is in the queue */
 /* config.c */
 MUST_CHECK enum rc config_load(const char *dir, struct running **out, struct err *e);
 void config_release(struct running **r);
@@ -144,11 +150,14 @@ void service_begin(struct service *s);
 void service_stop(struct service *s);	/* no more starts */
 void service_retire(struct service *s); /* drains its children; freed when the last has ended */
 void service_wake(struct service *s);	/* MP_WAKEUP to one child */
+void service_hand(struct service *s, int fd,
+		  unsigned listener); /* a connection that was accepted for it; takes fd */
 void service_child_ready(struct child *c);
 void service_child_ended(struct child *c, int wait_status);
 /* child.c */
 MUST_CHECK enum rc child_start(struct service *s, struct err *e);
-void child_send(struct child *c, enum mp_type type, uint32_t serial, int64_t value, int fd); /* never waits */
+/* Never waits. False: it does not read what it is told. */
+bool child_send(struct child *c, enum mp_type type, uint32_t serial, int64_t value, int fd);
 void child_drain(struct child *c, int64_t kill_after_s); /* 0: it may take its time */
 void child_kill(struct child *c);
 void child_reap(void *unused);	      /* SIGCHLD */
@@ -169,6 +178,15 @@ struct listener *listen_find(struct list *fresh, const char *key);
 struct listener *listen_new(const char *key, const char *path, int fd);
 /* inet.c */
 MUST_CHECK enum rc inet_listen(struct running *r, struct service *s, struct list *fresh, struct err *e);
+/* overlap.c: the wildcard address and single ones on the same port */
+/* While on, `a` may be bound although sockets of ours on its port contain it, or are contained by it. */
+void overlap_share(struct list *fresh, const struct sockaddr *a, socklen_t len, bool on);
+/* A listener that is closed; takes fd. Where another one has its addresses now, connections that wait there, or are about to come,
+ * are accepted and placed. */
+void overlap_close(int fd);
+void overlap_keep(
+    struct running *r);	    /* single addresses that a wildcard of this configuration contains stay with it */
+void overlap_place(int fd); /* an accepted connection to the service that listens on its address; takes fd */
 /* inherit.c: LISTEN_FDS */
 void inherit_take(void);
 /* systemd.c */

@@ -5,7 +5,8 @@
 
 static NORETURN void usage(void)
 {
-	fprintf(stderr, "usage: master [-c config_dir] [-D] [-d] [-e exit_time] [-i] [-s] [-t] [-v] [-w]\n");
+	fprintf(stderr,
+		"usage: master [-c config_dir] [-D] [-d] [-e exit_time] [-i] [-p] [-s] [-t] [-v] [-w]\n");
 	exit(1);
 }
 
@@ -13,7 +14,7 @@ void options_parse(int argc, char **argv, struct options *o)
 {
 	int c;
 	*o = (struct options){ .dir = conf_default_dir() };
-	while ((c = getopt(argc, argv, "c:Dde:istvw")) > 0)
+	while ((c = getopt(argc, argv, "c:Dde:ipstvw")) > 0)
 		switch (c) {
 		case 'c':
 			o->dir = optarg;
@@ -26,6 +27,9 @@ void options_parse(int argc, char **argv, struct options *o)
 			break;
 		case 'i':
 			o->init = o->foreground = true;
+			break;
+		case 'p':
+			o->permissions = true;
 			break;
 		case 't':
 			o->test = true;

@@ -38,6 +38,7 @@ static enum rc put_in_force(struct running *r, struct err *e)
 		listen_discard(&fresh);
 		return rc;
 	}
+	overlap_keep(r);
 	listen_adopt(&fresh);
 	point_listeners(r);
 	return RC_OK;

@@ -5,7 +5,10 @@
  *   any     --(reload)--> retired --(last child ended)--> freed */
 #include "master.h"
 #include "log/log.h"
+#include <unistd.h>
 
+#define HANDED_MAX    4096
+#define HAND_RETRY_MS 50 /* a child that was told very much at once reads it first */
 #define LOCK_RETRY_MS 50 /* the former only process of its kind has not ended yet */
 
 struct service *service_find(const char *name)
@@ -114,10 +117,84 @@ static void service_free(struct service *s)
 	struct running *r = s->config;
 	timer_cancel(&s->start_timer);
 	timer_cancel(&s->wake_timer);
+	timer_cancel(&s->hand_timer);
 	list_del(&s->link);
 	list_del(&s->all);
 	free(s);
 	config_unref(r);
+}
+
+/* ---- connections of listeners that are gone ---- */
+
+struct handed {
+	struct list link;
+	int fd;
+	unsigned listener;
+};
+
+static void handed_free(struct service *s, struct handed *h)
+{
+	list_del(&h->link);
+	s->handed_n--;
+	free(h);
+}
+
+static struct child *child_for_more(const struct service *s)
+{
+	LIST_EACH(it, &s->children)
+	{
+		struct child *c = LIST_ENTRY(it, struct child, link);
+		if (c->ready && takes_more(c))
+			return c;
+	}
+	return NULL;
+}
+
+static void hand_out(struct service *s)
+{
+	struct child *c = child_for_more(s);
+	if (c == NULL)
+		return;
+	LIST_EACH_SAFE(it, &s->handed)
+	{
+		struct handed *h = LIST_ENTRY(it, struct handed, link);
+		if (!child_send(c, MP_SESSION, 0, h->listener, h->fd)) {
+			timer_set(&s->hand_timer, deadline_ms(HAND_RETRY_MS));
+			return;
+		}
+		close(h->fd);
+		handed_free(s, h);
+	}
+}
+
+static void hand_due(void *arg)
+{
+	service_changed(arg);
+}
+
+void service_hand(struct service *s, int fd, unsigned listener)
+{
+	if (s->handed_n >= HANDED_MAX) {
+		close(fd);
+		return;
+	}
+	struct handed *h = xcalloc(1, sizeof *h);
+	*h = (struct handed){ .fd = fd, .listener = listener };
+	list_add_tail(&s->handed, &h->link);
+	s->handed_n++;
+	if (s->begun)
+		service_changed(s);
+}
+
+/* The service is of a configuration that is no longer in force: who listens there now takes them. */
+static void place_handed(struct service *s)
+{
+	LIST_EACH_SAFE(it, &s->handed)
+	{
+		struct handed *h = LIST_ENTRY(it, struct handed, link);
+		overlap_place(h->fd);
+		handed_free(s, h);
+	}
 }
 
 void service_changed(struct service *s)
@@ -129,7 +206,8 @@ void service_changed(struct service *s)
 	}
 	if (master.stopping)
 		return;
-	if ((s->always || s->wake_due) && !served(s) && may_start(s))
+	hand_out(s);
+	if ((s->always || s->wake_due || s->handed_n > 0) && !served(s) && may_start(s))
 		start(s);
 	if (served(s))
 		s->limit_told = false;
@@ -184,7 +262,9 @@ void service_begin(struct service *s)
 {
 	timer_init(&s->start_timer, start_due, s);
 	timer_init(&s->wake_timer, wake_due, s);
+	timer_init(&s->hand_timer, hand_due, s);
 	child_follow(s);
+	s->begun = true;
 	if (s->entry->wakeup_s > 0)
 		wake_due(s);
 	service_changed(s);
@@ -201,6 +281,7 @@ void service_stop(struct service *s)
 {
 	timer_cancel(&s->start_timer);
 	timer_cancel(&s->wake_timer);
+	timer_cancel(&s->hand_timer);
 }
 
 void service_retire(struct service *s)
@@ -208,6 +289,7 @@ void service_retire(struct service *s)
 	service_stop(s);
 	s->retired = true;
 	s->listeners = 0;
+	place_handed(s);
 	LIST_EACH_SAFE(it, &s->children)
 	child_drain(LIST_ENTRY(it, struct child, link), s->single ? SINGLE_DRAIN_S : 0);
 	service_changed(s);

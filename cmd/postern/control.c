@@ -177,14 +177,3 @@ int control_check(const struct control *c)
 	lint_configuration(c);
 	return 0;
 }
-
-int control_nothing(const struct control *c)
-{
-	for (int i = 0; i < c->argc; i++)
-		if (strchr(c->argv[i], '=') == NULL)
-			die("name=value expected, not \"%s\"", c->argv[i]);
-	if (c->argc > 0)
-		return control_set(c, c->argv, (size_t)c->argc);
-	log_info("nothing to do: directories and their owners are put right at each start");
-	return 0;
-}

@@ -25,8 +25,10 @@ int control_non_bdb(const struct control *c);
 int control_tls(const struct control *c); /* tls.c */
 /* Settings "name=value" for main.cf, by way of postconf(1). */
 int control_set(const struct control *c, char **settings, size_t n);
-int control_nothing(
-    const struct control *c); /* set-permissions, upgrade-configuration: master does it at each start */
+/* The same for other operations of postconf(1): "-M", "-F". */
+int control_edit(const struct control *c, const char *operation, char **settings, size_t n);
+int control_permissions(const struct control *c); /* upgrade.c */
+int control_upgrade(const struct control *c);
 
 /* running.c: the process id of the master of this instance, 0 when none runs. */
 pid_t master_pid(const struct conf *c);

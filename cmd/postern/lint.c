@@ -74,7 +74,7 @@ static void look_at_service(const struct lint *base, const struct master_entry *
 	struct lint l = *base;
 	struct err e;
 
-	if (conf_load(l.dir, &l.conf, &e) != RC_OK)
+	if (en->argc > 1 && conf_load(l.dir, &l.conf, &e) != RC_OK) /* a copy, to be changed */
 		die("%s", e.text);
 	l.service = en;
 	for (size_t i = 2; i < en->argc && en->argv[i - 1].n > 0 && en->argv[1].p[0] == '-'; i++) {
@@ -90,7 +90,8 @@ static void look_at_service(const struct lint *base, const struct master_entry *
 		if (span_is(en->argv[0], "smtpd") || span_is(en->argv[0], "postscreen"))
 			lint_smtpd(&l);
 	}
-	conf_free(&l.conf);
+	if (en->argc > 1)
+		conf_free(&l.conf);
 }
 
 static void look_for_program(const struct lint *l, const struct master_entry *en)

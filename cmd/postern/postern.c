@@ -21,8 +21,8 @@ static const struct command {
 	{ "check", control_check },
 	{ "logrotate", control_logrotate },
 	{ "non-bdb", control_non_bdb },
-	{ "set-permissions", control_nothing },
-	{ "upgrade-configuration", control_nothing },
+	{ "set-permissions", control_permissions },
+	{ "upgrade-configuration", control_upgrade },
 	{ "tls", control_tls },
 };
 

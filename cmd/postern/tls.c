@@ -57,7 +57,7 @@ static bool server_is_default(const struct tls *t)
 			   (const char *const[]){ "smtpd_use_tls", "smtpd_enforce_tls", NULL });
 }
 
-int control_set(const struct control *c, char **settings, size_t n)
+int control_edit(const struct control *c, const char *operation, char **settings, size_t n)
 {
 	struct arena a;
 	char **argv;
@@ -69,7 +69,7 @@ int control_set(const struct control *c, char **settings, size_t n)
 	argv[0] = arena_printf(&a, "%s/postconf", conf_str(c->conf, "command_directory"));
 	argv[1] = arena_strdup(&a, "-c");
 	argv[2] = arena_strdup(&a, c->dir);
-	argv[3] = arena_strdup(&a, "-e");
+	argv[3] = arena_strdup(&a, operation);
 	memcpy(argv + 4, settings, n * sizeof *argv);
 	if ((pid = fork()) < 0)
 		die("fork: %m");
@@ -82,6 +82,11 @@ int control_set(const struct control *c, char **settings, size_t n)
 			die("waitpid: %m");
 	arena_release(&a);
 	return status == 0 ? 0 : 1;
+}
+
+int control_set(const struct control *c, char **settings, size_t n)
+{
+	return control_edit(c, "-e", settings, n);
 }
 
 /* ---- files ---- */

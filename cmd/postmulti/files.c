@@ -99,6 +99,16 @@ static void write_main_cf(const struct multi *m, const struct instance *in, stru
 	buf_release(&text);
 }
 
+/* The directories of the queue, by master, who knows them. An ordinary user's are made by the first start. */
+static void make_queue(const struct multi *m, const struct instance *in, struct arena *a)
+{
+	char *argv[] = { arena_printf(a, "%s/master", conf_str(m->primary, "daemon_directory")),
+			 arena_strdup(a, "-c"), arena_strdup(a, in->dir), arena_strdup(a, "-p"), NULL };
+
+	if (geteuid() == 0 && run_for(m, in, argv) != 0)
+		log_warning("the directories below %s are not made", in->queue);
+}
+
 void make_instance_files(const struct multi *m, const struct instance *in)
 {
 	struct arena a;
@@ -115,6 +125,7 @@ void make_instance_files(const struct multi *m, const struct instance *in)
 	write_main_cf(m, in, &a);
 	write_new(arena_printf(&a, "%s/master.cf", in->dir), span_make(bytes, n));
 	free(bytes);
+	make_queue(m, in, &a);
 	arena_release(&a);
 }
 

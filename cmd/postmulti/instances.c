@@ -36,16 +36,14 @@ void multi_load(struct multi *m)
 
 	arena_init(&m->arena);
 	if (conf_load(conf_default_dir(), &m->primary, &e) != RC_OK ||
-	    conf_words(span_str(conf_str(m->primary, "multi_instance_directories")), false, &m->arena, &dirs,
-		       &n, &e) != RC_OK)
+	    directories_parse(span_str(conf_str(m->primary, "multi_instance_directories")), &m->arena, &dirs,
+			      &n, &e) != RC_OK)
 		die("%s", e.text);
 	m->v = arena_array(&m->arena, n + 1, sizeof *m->v);
 	read_instance(m, m->primary, conf_dir(m->primary), n == 0, &m->v[0]);
 	for (size_t i = 0; i < n; i++) {
 		struct conf *c;
 
-		if (dirs[i].p[0] != '/')
-			die("multi_instance_directories: not an absolute path: " SPAN_FMT, SPAN_ARG(dirs[i]));
 		if (conf_load(arena_cstr(&m->arena, dirs[i]), &c, &e) != RC_OK)
 			die("%s", e.text);
 		read_instance(m, c, arena_cstr(&m->arena, dirs[i]), false, &m->v[m->n]);

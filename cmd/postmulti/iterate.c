@@ -135,12 +135,7 @@ int run_command(const struct multi *m, const struct selection *s, char **command
 
 static bool listed(const struct multi *m, const char *param, const char *command)
 {
-	struct span rest = span_str(conf_str(m->primary, param)), word;
-
-	while (span_next_word(&rest, ", \t", &word))
-		if (span_is(word, command))
-			return true;
-	return false;
+	return command_is_listed(span_str(conf_str(m->primary, param)), command);
 }
 
 /* What is to be run for an instance that is not enabled: nothing for commands that need it to run, "check" for those

@@ -73,12 +73,12 @@ static void write_list(struct job *j, const char *added, size_t at, const struct
 
 static void check_name(struct job *j, const char *name, const struct instance *self)
 {
+	struct err e;
+
 	if (strcmp(name, "-") == 0)
 		return;
-	if (strncmp(name, "postfix-", 8) != 0 || name[8] == '\0')
-		die("New instance name must start with 'postfix-'");
-	if (strpbrk(name, "/ \t\r\n$") != NULL)
-		die("Unsafe characters in '-I %s'", name);
+	if (check_new_name(name, &e) != RC_OK)
+		die("%s", e.text);
 	for (size_t i = 0; i < j->m->n; i++)
 		if (&j->m->v[i] != self && strcmp(j->m->v[i].name, name) == 0)
 			die("instance name %s is taken by %s", name, j->m->v[i].dir);
@@ -88,8 +88,10 @@ static void assign_names(struct job *j, const char *dir, const struct instance *
 {
 	const char *name = j->s->new_name, *group = j->s->new_group;
 
-	if (group != NULL && strpbrk(group, "/ \t\r\n$") != NULL)
-		die("Unsafe characters in '-G %s'", group);
+	struct err e;
+
+	if (group != NULL && check_new_group(group, &e) != RC_OK)
+		die("%s", e.text);
 	if (name != NULL) {
 		check_name(j, name, self);
 		set(j, dir, "multi_instance_name", strcmp(name, "-") == 0 ? "" : name);
@@ -115,6 +117,7 @@ static const char *path_for(struct job *j, const char *name, const char *of_prim
 	size_t n = strlen(name);
 	ptrdiff_t slash = span_rchr(span_str(of_primary), '/');
 	const char *path = NULL;
+	struct err e;
 
 	for (char **arg = j->arg; *arg != NULL; arg++)
 		if (strncmp(*arg, name, n) == 0 && (*arg)[n] == '=')
@@ -123,8 +126,8 @@ static const char *path_for(struct job *j, const char *name, const char *of_prim
 		path = arena_printf(&j->m->arena, "%.*s/%s", (int)slash, of_primary, j->s->new_name);
 	if (path == NULL)
 		die("Missing %s parameter value", name);
-	if (path[0] != '/' || strpbrk(path, " \t\r\n,$") != NULL)
-		die("%s=%s: an absolute path without blanks is needed", name, path);
+	if (check_path(name, path, &e) != RC_OK)
+		die("%s", e.text);
 	return path;
 }
 
@@ -163,7 +166,7 @@ static void must_be_free(struct job *j, const struct instance *in)
 
 static int add(struct job *j, bool create)
 {
-	struct instance in = { .enabled = false };
+	struct instance in = { .name = "", .group = "", .enabled = false };
 	size_t at = place(j);
 
 	check_arguments(j, create ? "create" : "import");

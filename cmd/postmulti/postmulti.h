@@ -34,6 +34,16 @@ void multi_load(struct multi *m);
 bool selected(const struct instance *in, const struct selection *s);
 struct instance *find_one(struct multi *m, const char *name); /* dies when there is none */
 
+/* lists.c */
+#define INSTANCES_MAX 1000
+MUST_CHECK enum rc check_new_name(const char *name, struct err *e); /* "-" stands for none */
+MUST_CHECK enum rc check_new_group(const char *group, struct err *e);
+MUST_CHECK enum rc check_path(const char *name, const char *path, struct err *e);
+/* multi_instance_directories: absolute paths. */
+MUST_CHECK enum rc directories_parse(struct span text, struct arena *a, struct span **dirs, size_t *n,
+				     struct err *e);
+bool command_is_listed(struct span list, const char *command);
+
 /* iterate.c: -l, -p, -x. The exit status: 0 when every command's was. */
 void list_instances(const struct multi *m, const struct selection *s);
 int run_postfix(const struct multi *m, const struct selection *s, char **command);

@@ -97,6 +97,10 @@ static void record(const struct mp_record *r, int fd)
 	case MP_DRAIN:
 		life_end(r->value > 0);
 		break;
+	case MP_SESSION:
+		if (fd >= 0)
+			session_hand(fd, (unsigned)r->value);
+		return;
 	case MP_WAKEUP:
 		life_wakeup("");
 		break;

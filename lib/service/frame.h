@@ -52,6 +52,10 @@ enum hello_kind { HELLO_OURS, HELLO_PUBLIC, HELLO_TRIGGER };
 MUST_CHECK enum rc hello_read(int fd, enum service_kind kind, struct ipc_peer *peer, enum hello_kind *what,
 			      char *trigger, size_t size, struct err *e);
 
+/* pass.c: a listener of type "pass": on each of its connections a client's connection is handed over. Waits for it; *s gets its
+ * addresses, and *fd the descriptor in place of the carrier's, which is closed. */
+MUST_CHECK enum rc pass_receive(int *fd, struct service_conn *c, struct err *e);
+
 /* strangers.c: counts the connections that a uid has made by itself to a UNIX socket. False: that uid has enough. `uid` is for
  * stranger_leave(). */
 #define STRANGER_NONE ((uid_t)-1)
@@ -60,8 +64,10 @@ void stranger_leave(uid_t uid);
 
 /* session.c */
 void accept_start(void);
-bool session_any_busy(void); /* SV_IPC: a request waits for its reply */
-void session_wake(void);     /* there is room again, or the process drains */
+void accept_stop(void); /* draining: what nobody listens on any more shall refuse connections */
+void session_hand(int fd, unsigned index); /* MP_SESSION: a connection that was accepted for us */
+bool session_any_busy(void);		   /* SV_IPC: a request waits for its reply */
+void session_wake(void);		   /* there is room again, or the process drains */
 
 /* life.c */
 void life_init(void);

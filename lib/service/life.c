@@ -112,6 +112,7 @@ void life_drain(void)
 	frame.draining = true;
 	end_not_before = frame.s->kind == SV_IPC ? deadline_ms(IPC_LINGER_MS) : deadline_ms(0);
 	channel_send(MP_RETIRE, 0, frame.sessions, NULL);
+	accept_stop();
 	session_wake();
 	if (frame.s->drain != NULL) {
 		service_hold();

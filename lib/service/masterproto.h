@@ -44,6 +44,8 @@ enum mp_type {
 	MP_LOGFILE, /* carries a new descriptor for the log file (value 0) or the file of event_log (1) */
 	MP_DRAIN, /* finish what runs, take nothing new, end; value: seconds until the end is enforced, 0: no hurry (reload) */
 	MP_WAKEUP, /* the wake-up time of master.cf came */
+	MP_SESSION, /* carries a client's connection, accepted by master on a listener that a reload replaced; value: the
+		       index of the listener that it would come to now */
 };
 struct mp_record {
 	uint32_t type;

@@ -15,9 +15,11 @@ struct session {
 	struct ipc_chan *chan;
 	int fd;
 	uid_t stranger;
+	bool passed; /* fd is not the client's yet: somebody hands that over */
 };
 static struct list all = { &all, &all };
-static struct waitq room;
+static struct waitq room = { { &room.waiters, &room.waiters } };
+static bool started;
 
 static bool has_room(void)
 {
@@ -104,6 +106,8 @@ static enum rc identify(struct session *s, struct err *e)
 {
 	struct service_conn *c = &s->conn;
 	enum hello_kind kind;
+	if (s->passed)
+		return pass_receive(&s->fd, c, e);
 	c->peer_len = sizeof c->peer;
 	c->local_len = sizeof c->local;
 	if (getpeername(s->fd, (struct sockaddr *)&c->peer, &c->peer_len) < 0 ||
@@ -147,6 +151,13 @@ static enum rc wait_room(void)
 	return frame.draining ? RC_EOF : RC_OK;
 }
 
+static void accepted(int fd, uid_t uid, unsigned index)
+{
+	struct session *s = session_new(fd, uid, index);
+	s->passed = strcmp(frame.type, "pass") == 0;
+	task_spawn(frame.s->kind == SV_IPC ? serve_ipc : serve_stream, s);
+}
+
 /* Takes what is there; several processes may share the listener, so there may be nothing. */
 static void accept_some(int listener, unsigned index)
 {
@@ -157,8 +168,7 @@ static void accept_some(int listener, unsigned index)
 		uid_t uid;
 		if (fd >= 0) {
 			if (stranger_enter(fd, &uid))
-				task_spawn(frame.s->kind == SV_IPC ? serve_ipc : serve_stream,
-					   session_new(fd, uid, index));
+				accepted(fd, uid, index);
 			else
 				close(fd);
 			continue;
@@ -181,9 +191,48 @@ static void acceptor(void *arg)
 			accept_some(fd, index);
 }
 
+/* The tasks that wait for them find that the process drains. */
+void accept_stop(void)
+{
+	if (!started)
+		return;
+	for (unsigned i = 0; i < frame.listeners; i++) {
+		task_forget_fd(MP_FD_LISTEN + (int)i);
+		close(MP_FD_LISTEN + (int)i);
+	}
+}
+
+struct handed {
+	int fd;
+	unsigned listener;
+};
+
+/* Also while the process drains for a reload: the client came before that, and nobody else would serve it. */
+static void serve_handed(void *arg)
+{
+	struct handed *h = arg;
+	while (!frame.draining && !has_room())
+		if (waitq_wait(&room, DEADLINE_NEVER) != RC_OK)
+			break;
+	if (frame.ending || frame.s->kind != SV_STREAM)
+		close(h->fd);
+	else
+		serve_stream(session_new(h->fd, STRANGER_NONE, h->listener));
+	free(h);
+	service_unhold();
+}
+
+void session_hand(int fd, unsigned index)
+{
+	struct handed *h = xcalloc(1, sizeof *h);
+	*h = (struct handed){ fd, index };
+	service_hold();
+	task_spawn(serve_handed, h);
+}
+
 void accept_start(void)
 {
-	waitq_init(&room);
+	started = true;
 	for (unsigned i = 0; i < frame.listeners; i++) {
 		int fd = MP_FD_LISTEN + (int)i;
 		(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);

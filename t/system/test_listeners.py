@@ -1,9 +1,11 @@
 """The columns of master.cf as listeners: forms of names and addresses, the types, wake-ups, arguments. One instance, with stand-ins for daemons."""
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
+import threading
 import time
 
 import pytest
@@ -47,7 +49,8 @@ def running(tmp_path_factory):
     s.services += [f"127.0.0.1:{p[0]} inet n - n - - smtpd", f"localhost:{p[1]} inet n - n - 3 smtpd",
                    f"{p[2]} inet y n n - - smtpd -v -o myhostname=one.example.test -omydomain=two.example.test -o {{ mynetworks = 192.0.2.0/24, 10.0.0.0/8 }}"
                    "\n    -o { relayhost = }\n# a comment between\n    -o {mail_name=$myhostname {x}}", f"{p[3]} inet n - n - - smtpd -D",
-                   "flush fifo n - n 1? 0 flush", "other unix n - n 0 - flush", "priv unix - - y - 1 flush"]
+                   "flush fifo n - n 1? 0 flush", "other unix n - n 0 - flush", "priv unix - - y - 1 flush",
+                   "handed pass - - n - - smtpd -o myhostname=passed.example.test"]
     if have_ipv6():
         s.services.append(f"[::1]:{p[4]} inet n - n - - smtpd")
     s.write()
@@ -126,23 +129,124 @@ def test_interfaces_of_ipv6(running):
     assert answers("127.0.0.1", port)
 
 
-def test_all_interfaces(running):
-    """The wildcard address cannot be bound beside one that is in use: a reload says so and changes nothing, a start takes it."""
-    port = running.port
+def waits(host, port):
+    """A client that has connected, and said something, before anybody accepts it."""
+    c = socket.create_connection((host, port), 10)
+    c.settimeout(20)
+    c.sendall(b"conf relayhost\n")
+    return c
+
+
+def held(s, port):
+    """Stops the process that accepts on `port`, so that who connects now waits in the queue of the listener."""
+    c = Client(port)
+    pid = int(c.ask("pid"))
+    os.kill(pid, signal.SIGSTOP)
+    return c, pid
+
+
+@pytest.mark.parametrize("wide", ["inet_interfaces", "0.0.0.0"])
+def test_from_one_address_to_all_and_back(running, wide):
+    """Nobody who had connected before the reload is lost, and at no moment is nobody there."""
+    s, port = running, running.port
+    own, lines = f"{port} inet n - y - - smtpd", list(s.services)
+
+    def turn(everywhere, **main):
+        if wide == "0.0.0.0":
+            s.services[s.services.index(own) if own in s.services else 0] = f"0.0.0.0:{port} inet n - y - - smtpd" if everywhere else own
+        else:
+            main["inet_interfaces"] = "all" if everywhere else "127.0.0.1"
+        rewrite(s, **main)
+    refusals, over = [], threading.Event()
+
+    def knock():
+        while not over.is_set():
+            try:
+                socket.create_connection(("127.0.0.1", port), 10).close()
+            except OSError as e:
+                refusals.append(e)
+            time.sleep(0.002)
+    knocking = threading.Thread(target=knock)
+    knocking.start()
     try:
-        rewrite(running, inet_interfaces="all")
-        running.wait_log("Address already in use")
-        running.wait_log("reload failed: the configuration in force stays")
-        assert answers("127.0.0.1", port) and refused("127.0.0.5", port)
-        running.stop()
-        running.start()
-        assert answers("127.0.0.5", port) and answers("127.0.0.1", running.ports[0]) and refused("127.0.0.5", running.ports[0])
-        assert not have_ipv6() or answers("::1", port)
+        for everywhere, relayhost in ((True, "wide.example.test"), (False, "narrow.example.test"), (True, "again.example.test"), (False, "seen.example.test")):
+            session, pid = held(s, port)
+            waiting = [waits("127.0.0.1", port) for _ in range(20)]
+            try:
+                turn(everywhere, relayhost=relayhost)
+                assert all(c.recv(100).decode() == relayhost + "\n" for c in waiting)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            assert session.ask("hello there") == "hello there"
+            session.close()
+            assert soon("127.0.0.5", port, "mail.example.test\n" if everywhere else None), s.log()
+            for c in waiting:
+                c.close()
+            assert answers("127.0.0.1", port)
+        assert "reload failed" not in s.log()
     finally:
-        running.stop()
-        running.main["inet_interfaces"] = "127.0.0.1"
-        running.write()
-        running.start()
+        over.set()
+        knocking.join()
+        s.services[:] = lines
+        rewrite(s, inet_interfaces="127.0.0.1", relayhost="seen.example.test")
+    assert not refusals
+
+
+def test_one_address_beside_all(running):
+    """Two services on one port: the more exact address gets its own clients, also after a start and when the other one goes away."""
+    s, lines = running, list(running.services)
+    port = s.ports[5]
+    try:
+        s.services += [f"127.0.0.6:{port} inet n - n - - smtpd -o myhostname=six.example.test", f"0.0.0.0:{port} inet n - n - - smtpd"]
+        rewrite(s)
+        for _ in range(2):
+            assert soon("127.0.0.6", port, "six.example.test\n") and answers("127.0.0.5", port)
+            s.stop()
+            s.start()
+        del s.services[-2]
+        rewrite(s)
+        assert answers("127.0.0.6", port)
+        s.services[-1] = f"127.0.0.6:{port} inet n - n - - smtpd -o myhostname=six.example.test"
+        rewrite(s)
+        assert refused("127.0.0.5", port) and soon("127.0.0.6", port, "six.example.test\n")
+    finally:
+        s.services[:] = lines
+        rewrite(s)
+
+
+def test_a_failed_reload_leaves_the_old_sockets(running):
+    """Another program has the port on one of the addresses: the wildcard cannot be had."""
+    s = running
+    taken = socket.create_server(("127.0.0.7", s.port))
+    before = s.log().count("reload failed")
+    try:
+        rewrite(s, inet_interfaces="all")
+        s.wait_log("reload failed: the configuration in force stays", before + 1)
+        assert "Address already in use" in s.log()
+        assert answer("127.0.0.1", s.port) == "mail.example.test\n" and refused("127.0.0.5", s.port)
+    finally:
+        taken.close()
+        rewrite(s, inet_interfaces="127.0.0.1")
+
+
+def test_an_address_that_goes_away_is_refused_while_its_sessions_last(running):
+    s, lines = running, list(running.services)
+    try:
+        s.services.append(f"127.0.0.8:{s.ports[5]} inet n - n - - smtpd")
+        rewrite(s)
+        assert answers("127.0.0.8", s.ports[5])
+        with socket.create_connection(("127.0.0.8", s.ports[5]), 10) as c, c.makefile("rw") as f:
+            f.write("hello\n")
+            f.flush()
+            assert f.readline().strip() == "hello"
+            s.services[:] = lines
+            rewrite(s)
+            assert refused("127.0.0.8", s.ports[5])
+            f.write("again\n")
+            f.flush()
+            assert f.readline().strip() == "again"
+    finally:
+        s.services[:] = lines
 
 
 def test_arguments(running):
@@ -169,3 +273,52 @@ def test_wakeup_of_a_service_in_use_only(running):
     while not [l for l in running.log().splitlines() if "flush[" in l and 'wakeup ""' in l]:
         assert time.monotonic() < end, running.log()
         time.sleep(0.05)
+
+
+def hand(s, pieces, fds):
+    """Plays postscreen: the descriptor with the first piece, then the others."""
+    u = socket.socket(socket.AF_UNIX)
+    u.settimeout(20)
+    u.connect(os.path.join(s.queue, "private/handed"))
+    for i, piece in enumerate(pieces):
+        if i == 0 and fds:
+            socket.send_fds(u, [piece], fds)
+        else:
+            u.sendall(piece)
+        time.sleep(0.01)
+    return u
+
+
+FULL = b"client_address\0192.0.2.9\0client_port\0" b"2525\0server_address\0192.0.2.1\0server_port\0" b"25\0\0"
+
+
+@pytest.mark.parametrize("pieces,ends", [([b"\0", FULL], False), ([b"\0\0"], False), ([b"\0" + FULL[:20], FULL[20:]], False), ([b"\0"], True)], ids=["as-postscreen", "no-attributes", "cut", "end"])
+def test_pass(running, pieces, ends):
+    """A connection that another program has accepted is served as one that came to a listener of one's own."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), 20) as client:
+        ours = server.accept()[0]
+        u = hand(running, pieces, [ours.fileno()])
+        ours.close()
+        if ends:
+            u.shutdown(socket.SHUT_WR)
+        with client.makefile("rw") as f:
+            f.write("conf myhostname\n")
+            f.flush()
+            assert f.readline() == "passed.example.test\n"
+        assert u.recv(10) == b""  # the carrier is closed once the descriptor is in other hands
+        u.close()
+
+
+@pytest.mark.parametrize("pieces,with_fd", [([b"\0", b"name"], True), ([b"\0" + b"x" * 3000], True), ([b"\0"], False), ([b"\0", b"client_address\0nonsense\0\0"], True), ([b"\0", b"client_port\0" b"99999\0\0"], True)],
+                         ids=["unfinished", "endless", "none", "bad-address", "bad-port"])
+def test_pass_of_nonsense(running, pieces, with_fd):
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), 20) as client:
+        ours = server.accept()[0]
+        try:
+            u = hand(running, pieces, [ours.fileno()] if with_fd else [])
+            u.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it was told enough
+        ours.close()
+        assert client.recv(10) == b""  # nobody holds the other end any more
+    test_pass(running, [b"\0\0"], False)

@@ -14,7 +14,7 @@ from instance import BIN, SBIN, Instance
 
 @pytest.fixture
 def primary(tmp_path):
-    i = Instance(str(tmp_path / "p"), listen=())
+    i = Instance(str(tmp_path / "p"))
     for up in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         if os.stat(up).st_uid == os.getuid():
             os.chmod(up, 0o755)
@@ -84,7 +84,8 @@ def test_life_of_an_instance(primary, tmp_path):
                                       (["-e", "enable", "-i", "postfix-x"], "No instance named postfix-x"), (["-i", "-", "-x", "no-such-command"], "execvp no-such-command: No such file"), (["-l", "-p", "x"], "Specify exactly one of '-e', '-l', '-p', '-x'"),
                                       (["-p"], "Command required with '-p' or '-x' option"), (["-l", "x"], "Command not allowed with '-l'"), ([], "usage:"), (["-pR", "status"], "The '-p' and '-e' options preclude the use of '-R'"), (["-l", "-a", "-g", "x"], "Specify no more than one of '-a', '-g', '-i'"),
                                       (["-e", "create", "-I", "postfix-x", "foo=bar"], "Parameter 'foo' not valid with action create"), (["-e", "create", "-I", "postfix-x", "bar"], "Malformed parameter setting 'bar'"),
-                                      (["-e", "create", "-I", "postfix-x", "-i", "-"], "No matching secondary instances"), (["-e", "assign", "-i", "-", "-G", "a b"], "Unsafe characters in '-G a b'"), (["-e", "import", "-I", "postfix-y"], "to import"),
+                                      (["-e", "create", "-I", "postfix-x", "-i", "-"], "No matching secondary instances"), (["-e", "assign", "-i", "-", "-G", "a b"], "Unsafe characters in '-G a b'"), (["-e", "create", "-I", "postfix-{a"], "Unsafe characters in '-I postfix-{a'"), (["-e", "assign", "-i", "-", "-G", "a\tb"], "Unsafe characters"),
+                                      (["-e", "create", "-I", "postfix-" + "a" * 250], "a name is limited to 255 bytes"), (["-e", "create", "config_directory=/a{b"], "an absolute path without blanks is needed"), (["-e", "import", "-I", "postfix-y"], "to import"),
                                       (["-e", "assign", "-i", "-"], "Specify new instance name or group"), (["-l", "-I", "x"], "Cannot assign instance name or group")])
 def test_mistakes(primary, args, why):
     run(primary, "-e", "init")
@@ -189,8 +190,12 @@ def bound(directory):
             f'mount --bind {d}/etc /etc && exec "$@"', "sh"]
 
 
-@pytest.mark.skipif(not peer.HAVE, reason="Debian's Postfix is not installed, or not root")
-def test_as_debian_says_it(primary, tmp_path):
+needs_peer = pytest.mark.skipif(not peer.HAVE, reason="Debian's Postfix is not installed, or not root")
+
+
+@pytest.fixture(name="sides")
+def two_sides(primary, tmp_path):
+    """Debian's below theirs, in a mount namespace of its own, and ours below ours. ask(line): how each answers."""
     if subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
         pytest.skip("no mount namespaces here")
     theirs, ours = tmp_path / "theirs", tmp_path / "ours"
@@ -210,13 +215,6 @@ def test_as_debian_says_it(primary, tmp_path):
     text = (primary / "main.cf").read_text().replace(str(primary), str(etc)).replace(f"{tmp_path}/queue", f"{ours}/var/spool/postfix")
     (etc / "main.cf").write_text(text.replace(f"{tmp_path}/data", f"{ours}/var/lib/postfix"))
     shutil.copy(primary / "master.cf", etc)
-    for base, conf, spool, lib in (("", theirs / "etc", "/var/spool", "/var/lib"), (ours, ours / "etc", f"{ours}/var/spool", f"{ours}/var/lib")):
-        with open(conf / "postfix/main.cf", "a", encoding="ascii") as f:
-            f.write(f"multi_instance_wrapper = x\nmulti_instance_enable = yes\nmulti_instance_directories = {base}/etc/a {base}/etc/cb {base}/etc/d\n")
-        for name, group, on in (("a", "mx", "no"), ("cb", "", "yes"), ("d", "mx", "no")):
-            os.makedirs(conf / name)
-            (conf / name / "main.cf").write_text(f"compatibility_level = 3.6\nqueue_directory = {spool}/{name}\ndata_directory = {lib}/{name}\n"
-                                                 f"multi_instance_name = postfix-{name}\nmulti_instance_group = {group}\nmulti_instance_enable = {on}\n")
     plain = {k: v for k, v in os.environ.items() if k not in ("POSTERN_INSTANCE", "MAIL_CONFIG")}
 
     def ask(line):
@@ -226,8 +224,70 @@ def test_as_debian_says_it(primary, tmp_path):
                                capture_output=True, text=True, timeout=60, check=False)
             sides.append((p.returncode, p.stdout.replace(root or "\0", "")))
         return line, *sides
+    return theirs, ours, ask
+
+
+@needs_peer
+def test_as_debian_says_it(sides):
+    theirs, ours, ask = sides
+    for base, conf, spool, lib in (("", theirs / "etc", "/var/spool", "/var/lib"), (ours, ours / "etc", f"{ours}/var/spool", f"{ours}/var/lib")):
+        with open(conf / "postfix/main.cf", "a", encoding="ascii") as f:
+            f.write(f"multi_instance_wrapper = x\nmulti_instance_enable = yes\nmulti_instance_directories = {base}/etc/a {base}/etc/cb {base}/etc/d\n")
+        for name, group, on in (("a", "mx", "no"), ("cb", "", "yes"), ("d", "mx", "no")):
+            os.makedirs(conf / name)
+            (conf / name / "main.cf").write_text(f"compatibility_level = 3.6\nqueue_directory = {spool}/{name}\ndata_directory = {lib}/{name}\n"
+                                                 f"multi_instance_name = postfix-{name}\nmulti_instance_group = {group}\nmulti_instance_enable = {on}\n")
     first = SAME.index("-e disable -i -")  # what is in front of it changes nothing; each refusal of Debian's sleeps a second
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(ask, SAME[:first])) + [ask(line) for line in SAME[first:]]
     wrong = [a for a in answers if a[1] != a[2]]
     assert not wrong, "\n".join(map(repr, wrong))
+
+
+LIFE = """-e init
+-e create -I postfix-a -G mx
+-e create -I postfix-b -i postfix-a queue_directory=@/var/spool/bq data_directory=@/var/lib/bd config_directory=@/etc/bc
+-e enable -i postfix-a
+-e assign -i postfix-b -I postfix-bb -G out
+-l
+-e deport -i postfix-bb
+-e import config_directory=@/etc/bc
+-l
+-e assign -i postfix-bb -I - -G mx
+-e disable -i postfix-a
+-e destroy -i postfix-a
+-g mx -l
+""".splitlines()
+
+
+def seen(etc, var, root):
+    """What is there of the instances: kind, mode and owner of each file, and what main.cf says of it."""
+    out = {}
+    for top, prefix in ((etc, "etc"), (var[0], "spool"), (var[1], "lib")):
+        for d in sorted(os.listdir(top)):
+            if (prefix == "etc" and not d.startswith(("postfix-", "bc"))) or d == "postfix":
+                continue
+            for here, _, files in os.walk(os.path.join(top, d)):
+                for path in [here] + [os.path.join(here, f) for f in files]:
+                    st, name = os.lstat(path), prefix + path[len(str(top)):]
+                    out[name] = oct(st.st_mode), "root" if st.st_uid == 0 else "mail"
+                    if name.count("/") > 1 and prefix == "spool":  # of the queue: that it is there; "pool" and "empty" are ours alone
+                        out[name] = ()
+                        if os.path.basename(name) in ("pool", "empty"):
+                            del out[name]
+            main = os.path.join(top, d, "main.cf")
+            if os.path.exists(main):
+                with open(main, encoding="utf-8") as f:
+                    lines = [l.strip() for l in f if l[0] not in "# \t\n"]
+                wanted = ("multi_instance_", "queue_directory", "data_directory", "master_service_disable", "authorized_submit_users")
+                out[prefix + "/" + d] += tuple(sorted(" ".join(l.replace(root, "").split()) for l in lines if l.startswith(wanted)))
+    return out
+
+
+@needs_peer
+def test_files_of_a_life_as_debian_leaves_them(sides):
+    theirs, ours, ask = sides
+    for line in LIFE:
+        _, t, o = ask(line)
+        assert o == t, line
+        assert seen(ours / "etc", (ours / "var/spool", ours / "var/lib"), str(ours)) == seen(theirs / "etc", (theirs / "spool", theirs / "lib"), "\0"), line

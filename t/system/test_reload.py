@@ -2,15 +2,19 @@
 sessions go on. One instance meets every kind of mistake in turn."""
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
 
-from instance import free_ports, make_users
-from test_master import Client, Scratch
+from instance import BIN, BUILD, free_ports, make_users
+from test_master import POSTERN, Client, Scratch
+
+POSTCONF = os.path.join(BIN, "postconf")
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +226,65 @@ def test_size_is_bounded(running, what):
         assert s.postern("reload").returncode == 0
         s.good = Client(s.port)
         s.good_pid = s.good.ask("pid")
+
+
+COLD = {k: HUGE[k] for k in ("a value of 10,000 lines", "10,000 settings, each in terms of the one before", "a value of 10 MiB", "a value of 4 MiB in lines",
+                             "a master.cf of 11 MiB", "20,000 services")}
+COLD["10 MiB of comments"] = ("main.cf", ("# " + "c" * 97 + "\n") * 104000, None)
+COLD["10 MiB of comments in master.cf"] = ("master.cf", ("# " + "c" * 97 + "\n") * 104000, None)
+SANITIZED = "asan" in BUILD or "san" in os.path.basename(BUILD)
+
+
+def limited(*args):
+    """Within 512 MiB, which no answer needs."""
+    bound = None if SANITIZED else lambda: resource.setrlimit(resource.RLIMIT_AS, (512 << 20, 512 << 20))
+    return subprocess.run(args, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False, preexec_fn=bound)
+
+
+@pytest.fixture(scope="module")
+def cold():
+    make_users()
+    base = "/tmp/postern-cold-%d-%d" % (os.getpid(), time.monotonic_ns())
+    os.makedirs(base)
+    s = Scratch(base)
+    s.spare = free_ports(1)[0]
+    yield s
+    s.stop()
+    shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.mark.parametrize("what", COLD, ids=[re.sub(r"\W+", "-", w) for w in COLD])
+def test_size_is_bounded_at_a_cold_start(cold, what):
+    """check, postconf and start answer alike: with file and line, or by doing what they are for."""
+    s = cold
+    file, text, said = COLD[what]
+    s.write()
+    path = os.path.join(s.etc, file)
+    with open(path, encoding="ascii") as f:
+        good = f.read()
+    said = said.format(line=good.count("\n") + 1, line2=good.count("\n") + 2) if said else None
+    with open(path, "w", encoding="ascii") as f:
+        f.write(good + text.replace("{spare}", str(s.spare)))
+    by_start = limited(POSTERN, "-c", s.etc, "start")
+    try:
+        for r in (limited(POSTERN, "-c", s.etc, "check"), by_start):
+            if said:
+                assert r.returncode == 1 and said in r.stderr, r.stderr[:2000]
+            else:
+                assert r.returncode == 0, r.stderr[:2000]
+        r = limited(POSTCONF, "-c", s.etc, "-h", "queue_directory")
+        assert (r.returncode, r.stdout) == (0, s.queue + "\n") or said and r.returncode == 1 and said in r.stderr, r.stderr[:2000]
+        assert s.pid() if not said else not s.pid()
+        if not said:
+            c = Client(s.port)
+            assert c.ask("hello there") == "hello there"
+            if "comments in" in what or what.endswith("comments"):
+                with open(f"/proc/{c.ask('pid')}/smaps_rollup", encoding="ascii") as f:
+                    held = int(re.search(r"Private_Dirty:\s+(\d+)", f.read()).group(1))
+                assert SANITIZED or held < 6 << 10  # KiB: what a daemon has read, and does not need, it does not keep
+            c.close()
+    finally:
+        s.stop()
 
 
 def test_of_two_entries_for_a_service_the_last_counts(running):
