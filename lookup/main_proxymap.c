@@ -14,7 +14,7 @@ static struct service proxymap;
 static void prepare(void)
 {
 	map_socketmap_limit(conf_int(service_conf(), "socketmap_max_reply_size"));
-	tables_open("proxy_read_maps", MAP_FOLD_KEY, true);
+	tables_open("proxy_read_maps", MAP_FOLD_KEY);
 	if (tables_ask_servers())
 		proxymap.rights = RIGHTS " inet";
 }

@@ -69,7 +69,7 @@ static struct service proxywrite;
 static void prepare(void)
 {
 	make_missing(service_conf());
-	tables_open("proxy_write_maps", MAP_FOLD_KEY | MAP_READ_WRITE, false);
+	tables_open("proxy_write_maps", MAP_FOLD_KEY | MAP_READ_WRITE);
 	if (tables_ask_servers())
 		proxywrite.rights = "stdio accept rpath wpath flock unix inet";
 }

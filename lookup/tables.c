@@ -26,17 +26,25 @@ static const struct secret {
 struct entry {
 	struct map *map;
 	const char *readers; /* programs; NULL: all */
+	bool approved;	     /* may be asked by its name, not only through a table around it */
 	unsigned flags;
 	mono_t looked;
 };
 
 static struct {
 	struct table *by_name; /* struct entry */
+	struct table *secret;  /* name -> the readers of a table that holds secrets */
 	struct arena arena;
 	unsigned flags;
-	const char *readers; /* of what is opened now */
-	bool retiring;
+	bool writes, retiring;
 } tables;
+
+/* Where a word stands. */
+struct place {
+	bool listed; /* in proxy_read_maps or proxy_write_maps: "proxy:" tables are approved there alone */
+	bool inside; /* within a table that is asked as a whole: it has to be within reach, and no more */
+	const char *readers; /* of a table around it that holds secrets; NULL: none */
+};
 
 static bool is_type(struct span word, const struct map_driver **drv)
 {
@@ -52,72 +60,129 @@ static bool is_type(struct span word, const struct map_driver **drv)
 	for (size_t i = 0; i < ARRAY_LEN(memory); i++)
 		if (span_is(type, memory[i]))
 			return false;
+	if (span_is(type, "unix") && span_chr(word, '/') >= 0) /* a socket: smtpd_milters, smtpd_sasl_path */
+		return false;
 	return map_driver_find(type, drv, NULL, NULL) == RC_OK;
 }
 
-static void open_word(struct span word, unsigned depth);
+/* ---- words of values ---- */
+typedef void word_fn(struct span name, const struct map_driver *drv, bool proxied, const struct place *at,
+		     unsigned depth);
 
-static void open_table(struct span name, unsigned depth)
-{
-	struct entry *en;
-	struct err e;
+static void each_word(struct span text, const struct place *at, unsigned depth, word_fn *fn);
 
-	if (table_get(tables.by_name, name) || table_count(tables.by_name) >= TABLES_MAX)
-		return;
-	en = xcalloc(1, sizeof *en);
-	en->looked = mono_now();
-	en->flags = tables.flags;
-	en->readers = tables.readers;
-	if (map_open_at(name, tables.flags, 0, true, &en->map, &e) != RC_OK)
-		log_warning("%s", e.text); /* asked for it, we say: try later */
-	if (!en->map) {
-		free(en);
-		return;
-	}
-	table_set(tables.by_name, name, en);
-	if (map_within(en->map) && depth < MAP_DEPTH_MAX) /* its file has to be within reach, too */
-		open_word(span_str(map_within(en->map)), depth + 1);
-}
-
-static void open_words(struct span text, unsigned depth);
-
-static void open_word(struct span word, unsigned depth)
+static void one_word(struct span word, const struct place *at, unsigned depth, word_fn *fn)
 {
 	const struct map_driver *drv;
 	struct span inside;
+	bool proxied = false;
 
 	while (word.n && *word.p == '!')
 		word = span_skip(word, 1);
 	if (map_braces(word, &inside)) {
-		if (depth < MAP_DEPTH_MAX)
-			open_words(inside, depth + 1);
+		each_word(inside, at, depth + 1, fn);
 		return;
 	}
-	while (span_starts(word, SPAN("proxy:")))
-		word = span_skip(word, 6);
 	ptrdiff_t eq = span_chr(word, '='); /* "{ param = type:name }", "-o param=type:name" */
 	if (eq > 0 && (span_chr(word, ':') < 0 || eq < span_chr(word, ':')))
 		word = span_skip(word, (size_t)eq + 1);
-	if (!is_type(word, &drv))
-		return;
-	open_table(word, depth);
-	if (drv->flags & MD_SERVER) /* "socketmap:unix:/name" has no table within */
-		return;
-	/* unionmap:{...}, debug:type:name: those inside, too, for they may be asked by themselves */
-	word = span_skip(word, (size_t)span_chr(word, ':') + 1);
-	if (depth < MAP_DEPTH_MAX && word.n)
-		open_word(word, depth + 1);
+	for (; span_starts(word, SPAN("proxy:")); proxied = true)
+		word = span_skip(word, 6);
+	if (is_type(word, &drv))
+		fn(word, drv, proxied, at, depth);
 }
 
-static void open_words(struct span text, unsigned depth)
+static void each_word(struct span text, const struct place *at, unsigned depth, word_fn *fn)
 {
 	struct span word;
 
-	while (map_word_next(&text, &word, NULL) == RC_OK)
-		open_word(word, depth);
+	while (depth <= MAP_DEPTH_MAX && map_word_next(&text, &word, NULL) == RC_OK)
+		one_word(word, at, depth, fn);
 }
 
-static void open_value(const struct conf *c, struct span raw)
+/* unionmap:{...}, debug:type:name: the words within. "socketmap:unix:/name" has none. */
+static void words_within(struct span name, const struct map_driver *drv, const struct place *at,
+			 unsigned depth, word_fn *fn)
+{
+	struct span within = span_skip(name, (size_t)span_chr(name, ':') + 1);
+
+	if (!(drv->flags & MD_SERVER) && depth < MAP_DEPTH_MAX)
+		one_word(within, at, depth + 1, fn);
+}
+
+/* ---- opening ---- */
+static void open_table(struct span name, const struct map_driver *drv, bool proxied, const struct place *at,
+		       unsigned depth);
+
+/* NULL: it cannot even be said to be unavailable. */
+static struct entry *entry_open(struct span name, const char *readers)
+{
+	struct entry *en = xcalloc(1, sizeof *en);
+	const char *own = table_get(tables.secret, name);
+	struct err e;
+
+	en->looked = mono_now();
+	en->flags = tables.flags;
+	en->readers = own ? own : readers;
+	if (map_open_at(name, tables.flags, 0, true, &en->map, &e) != RC_OK)
+		log_warning("%s", e.text); /* asked for it, we say: try later */
+	if (!en->map) {
+		free(en);
+		return NULL;
+	}
+	table_set(tables.by_name, name, en);
+	return en;
+}
+
+/* What a table asks in its turn is opened with it, for its directory has to be within reach. */
+static struct entry *entry_new(struct span name, const struct map_driver *drv, const struct place *at,
+			       unsigned depth)
+{
+	struct entry *en;
+	struct place within = *at;
+
+	if (table_count(tables.by_name) >= TABLES_MAX || !(en = entry_open(name, at->readers)))
+		return NULL;
+	within.inside = true;
+	words_within(name, drv, &within, depth, open_table);
+	if (map_within(en->map) && depth < MAP_DEPTH_MAX) {
+		within = (struct place){ .listed = true, .inside = !tables.writes, .readers = en->readers };
+		one_word(span_str(map_within(en->map)), &within, depth + 1, open_table);
+	}
+	return en;
+}
+
+/* Tables that our daemons ask us about although nobody wrote "proxy:" before them. */
+static bool needed(const struct map_driver *drv)
+{
+	return tables.writes || drv->flags & (MD_REMOTE | MD_SERVER);
+}
+
+static void open_table(struct span name, const struct map_driver *drv, bool proxied, const struct place *at,
+		       unsigned depth)
+{
+	struct entry *en = table_get(tables.by_name, name);
+	bool approved = !at->inside && (proxied ? at->listed : needed(drv));
+
+	if (!at->inside && !proxied) /* the asker has the table itself, and asks for what is in it */
+		words_within(name, drv, at, depth, open_table);
+	if (!approved && !at->inside)
+		return;
+	if (!en && !(en = entry_new(name, drv, at, depth)))
+		return;
+	en->approved |= approved;
+}
+
+static void note_secret(struct span name, const struct map_driver *drv, bool proxied, const struct place *at,
+			unsigned depth)
+{
+	(void)proxied;
+	if (!table_get(tables.secret, name))
+		table_set(tables.secret, name, (void *)(uintptr_t)at->readers);
+	words_within(name, drv, at, depth, note_secret);
+}
+
+static void each_in_value(const struct conf *c, struct span raw, const struct place *at, word_fn *fn)
 {
 	struct arena a;
 	struct span value;
@@ -125,69 +190,84 @@ static void open_value(const struct conf *c, struct span raw)
 
 	arena_init(&a);
 	if (conf_expand(c, raw, &a, &value, &e) == RC_OK)
-		open_words(value, 0);
+		each_word(value, at, 0, fn);
 	arena_release(&a);
 }
 
+/* Defaults, too: a list that does not name $alias_maps keeps no daemon from its aliases. */
 static void scan_main(const struct conf *c)
 {
+	static const struct place anywhere;
 	const char *name, *raw;
 	unsigned line;
 	size_t pos = 0;
 
+	for (const struct param *p = conf_params; p->name; p++)
+		if (!conf_is_set(c, p->name) && strchr(p->def, ':'))
+			each_in_value(c, span_str(p->def), &anywhere, open_table);
 	while (conf_next(c, &pos, &name, &raw, &line))
-		if (span_chr(span_str(raw), ':') >= 0)
-			open_value(c, span_str(raw));
+		if (strchr(raw, ':'))
+			each_in_value(c, span_str(raw), &anywhere, open_table);
 }
 
 /* Values of -o for the parameter `only`, or for all. */
-static void scan_entry(const struct conf *c, const struct master_entry *en, const char *only)
+static void scan_entry(const struct conf *c, const struct master_entry *en, const char *only,
+		       const struct place *at, word_fn *fn)
 {
 	for (size_t k = 1; k < en->argc; k++) {
 		struct span word = en->argv[k];
 		ptrdiff_t eq = span_chr(word, '=');
 		if (eq > 0 && (only == NULL || span_is(span_head(word, (size_t)eq), only)))
-			open_value(c, span_skip(word, (size_t)eq + 1));
+			each_in_value(c, span_skip(word, (size_t)eq + 1), at, fn);
 	}
 }
 
-static void scan_master(const struct conf *c, const struct mastercf *m, const char *only)
+static void scan_master(const struct conf *c, const struct mastercf *m, const char *only,
+			const struct place *at, word_fn *fn)
 {
 	for (size_t i = 0; m != NULL && i < m->n; i++)
-		scan_entry(c, &m->entry[i], only);
+		scan_entry(c, &m->entry[i], only, at, fn);
 }
 
-/* Before all others: a table is opened once. */
-static void open_secrets(const struct conf *c, const struct mastercf *m)
+static void note_secrets(const struct conf *c, const struct mastercf *m)
 {
 	for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
-		tables.readers = secrets[i].readers;
-		open_words(span_str(conf_str(c, secrets[i].param)), 0);
-		scan_master(c, m, secrets[i].param);
+		const struct place at = { .readers = secrets[i].readers };
+
+		each_word(span_str(conf_str(c, secrets[i].param)), &at, 0, note_secret);
+		scan_master(c, m, secrets[i].param, &at, note_secret);
 	}
-	tables.readers = NULL;
 }
 
-void tables_open(const char *param, unsigned flags, bool scan)
+static void scan(const struct conf *c)
 {
-	const struct conf *c = service_conf();
+	static const struct place anywhere;
 	struct mastercf *m = NULL;
 	struct err e;
 
-	tables.by_name = table_new();
-	tables.flags = flags;
-	if (scan && mastercf_load(conf_dir(c), c, &m, &e) != RC_OK) {
+	if (mastercf_load(conf_dir(c), c, &m, &e) != RC_OK) {
 		log_warning("%s", e.text);
 		m = NULL;
 	}
-	if (scan)
-		open_secrets(c, m);
-	open_words(span_str(conf_str(c, param)), 0);
-	if (scan)
-		scan_main(c);
-	scan_master(c, m, NULL);
+	note_secrets(c, m);
+	scan_main(c);
+	scan_master(c, m, NULL, &anywhere, open_table);
 	if (m != NULL)
 		mastercf_free(&m);
+}
+
+void tables_open(const char *param, unsigned flags)
+{
+	static const struct place listed = { .listed = true };
+	const struct conf *c = service_conf();
+
+	tables.by_name = table_new();
+	tables.secret = table_new();
+	tables.flags = flags;
+	tables.writes = flags & MAP_READ_WRITE;
+	if (!tables.writes)
+		scan(c);
+	each_word(span_str(conf_str(c, param)), &listed, 0, open_table);
 }
 
 static void add_path(struct arena *a, struct sandbox_path **v, size_t *n, size_t *cap, const char *path,
@@ -363,7 +443,7 @@ struct map *tables_find(struct span name, const char *program)
 {
 	struct entry *en = table_get(tables.by_name, name);
 
-	if (!en || !is_for(en, program))
+	if (!en || !en->approved || !is_for(en, program))
 		return NULL;
 	if (map_is_broken(en->map))
 		try_again(en);

@@ -168,12 +168,13 @@ static void put_external(struct buf *out, const struct token *t)
 static enum rc parse_name(struct span *rest, struct buf *name, struct err *e)
 {
 	struct token before = { .kind = TOKEN_END }, t;
+	bool local = true;
 
 	while ((t = next_token(rest)).kind != TOKEN_END && t.special != ':') {
 		if (t.special == ',')
 			break;
 		if (t.special == '@' || (t.kind == TOKEN_ATOM && span_chr(t.text, '%') >= 0))
-			return err_set(e, RC_SYNTAX, "name must be local");
+			local = false;
 		if (space_between(&before, &t))
 			buf_putc(name, ' ');
 		if (t.kind == TOKEN_ATOM || t.kind == TOKEN_QUOTED)
@@ -182,7 +183,9 @@ static enum rc parse_name(struct span *rest, struct buf *name, struct err *e)
 			put_external(name, &t);
 		before = t;
 	}
-	return t.special == ':' && name->n ? RC_OK : err_set(e, RC_SYNTAX, "need name:value pair");
+	if (t.special != ':' || !name->n)
+		return err_set(e, RC_SYNTAX, "need name:value pair");
+	return local ? RC_OK : err_set(e, RC_SYNTAX, "name must be local");
 }
 
 static enum rc parse_value(struct span rest, struct buf *value, struct err *e)

@@ -1,4 +1,4 @@
-"""proxymap answers from the tables the configuration names and no others, follows replaced files, and says "try later" for tables that
+"""proxymap answers from the tables that proxy_read_maps approves, and those that daemons need, and no others, follows replaced files, and says "try later" for tables that
 cannot be used; proxywrite changes those of proxy_write_maps (proxymap(8)). Nonsense closes the channel, not the process."""
 import os
 import shutil
@@ -58,14 +58,16 @@ def start(program, place, main_cf):
 
 def test_passwords_are_for_mail_clients_alone(place):
     """A table of smtp_sasl_password_maps, in main.cf or by -o, is refused to servers, also the one within another; that of tls_server_sni_maps to all."""
-    (place / "etc/master.cf").write_text(f"x unix - - n - - smtp\n -o smtp_sasl_password_maps=texthash:{place}/over\n")
+    (place / "etc/master.cf").write_text(f"x unix - - n - - smtp\n -o smtp_sasl_password_maps=hash:{place}/over\n")
     for name in ("in", "keys"):
         (place / name).write_text("key secret\n")
-    d = start("proxymap", place, f"""smtp_sasl_password_maps = hash:{place}/t unionmap:{{lmdb:{place}/l}}
-tls_server_sni_maps = texthash:{place}/keys
-virtual_alias_maps = texthash:{place}/in
+    postmap(place, "over", "o ver\n")
+    d = start("proxymap", place, f"""smtp_sasl_password_maps = hash:{place}/t proxy:unionmap:{{lmdb:{place}/l}}
+tls_server_sni_maps = proxy:texthash:{place}/keys
+virtual_alias_maps = proxy:texthash:{place}/in
+relay_domains = lmdb:{place}/l hash:{place}/over
 """)
-    secret = [(f"hash:{place}/t", "key"), (f"unionmap:{{lmdb:{place}/l}}", "key"), (f"lmdb:{place}/l", "key"), (f"texthash:{place}/over", "o")]
+    secret = [(f"hash:{place}/t", "key"), (f"unionmap:{{lmdb:{place}/l}}", "key"), (f"lmdb:{place}/l", "key"), (f"hash:{place}/over", "o")]
     try:
         for program in ("smtpd", "lmtpd", "trivial-rewrite", "cleanup", "local"):
             s = d.connect(program)
@@ -84,8 +86,8 @@ virtual_alias_maps = texthash:{place}/in
 def test_answers_what_is_configured(place):
     d = start("proxymap", place, f"""own = {place}
 virtual_alias_maps = hash:$own/t, proxy:lmdb:{place}/l
-transport_maps = unionmap:{{texthash:{place}/over,static:x}}
-relay_domains = pcre:{{{{/^(a)(b)/ $$2}},{{/./ plain}}}} fail:x hash:{place}/absent unix:passwd.byname
+transport_maps = proxy:unionmap:{{texthash:{place}/over,static:x}}
+relay_domains = proxy:pcre:{{{{/^(a)(b)/ $$2}},{{/./ plain}}}} proxy:fail:x hash:{place}/absent unix:passwd.byname
 """)
     try:
         s = d.connect()
@@ -93,18 +95,46 @@ relay_domains = pcre:{{{{/^(a)(b)/ $$2}},{{/./ plain}}}} fail:x hash:{place}/abs
         assert ask(s, f"hash:{place}/t", "KEY", 0) == (MISS, "")
         assert ask(s, f"hash:{place}/t", "none") == (MISS, "")
         assert ask(s, f"lmdb:{place}/l", "key") == (FOUND, "lmdb")
-        assert ask(s, f"texthash:{place}/over", "o") == (FOUND, "ver")
         assert ask(s, f"unionmap:{{texthash:{place}/over,static:x}}", "o") == (FOUND, "ver,x")
         assert ask(s, "unix:passwd.byname", "root")[1].startswith("root:x:0:0:")
         assert ask(s, "fail:x", "k")[0] == RETRY
         assert ask(s, f"hash:{place}/absent", "k")[0] == RETRY
+        assert ask(s, f"texthash:{place}/over", "o")[0] == REFUSED  # within one that is asked as a whole
         assert ask(s, "texthash:/etc/passwd", "k")[0] == REFUSED
         assert ask(s, f"hash:{place}/t\0", "k")[0] == REFUSED
-        assert "unapproved table" in d.text()
         s.send(record(LOOKUP, b"\xff\xff\xff\xff"))
         assert s.recv(100) == b""
         s = d.connect()
         assert ask(s, f"hash:{place}/t", "key") == (FOUND, "value")
+    finally:
+        d.end()
+
+
+def test_proxied_tables_are_those_of_proxy_read_maps(place):
+    """What is written with "proxy:" is answered when proxy_read_maps leads to it; without, when a daemon has to ask: a file that it does
+    not read itself, wherever it is named, in the default of a parameter, too."""
+    for name in "abcdefghi":
+        (place / name).write_text(f"o {name}\n")
+    postmap(place, "plain", "o plain\n")
+    postmap(place, "within", "o within\n")
+    (place / "etc/master.cf").write_text(f"x unix - - n - - smtpd\n -o smtpd_x=proxy:texthash:{place}/h\n -o smtpd_y=texthash:{place}/i,hash:{place}/within\n")
+    d = start("proxymap", place, f"""own = {place}
+listed = {{ proxy:texthash:$own/c }}
+proxy_read_maps = proxy:texthash:$own/a unionmap:{{proxy:texthash:$own/b}}, $listed texthash:{place}/d
+transport_maps = proxy:texthash:{place}/e unionmap:{{texthash:{place}/f,proxy:texthash:{place}/g,hash:{place}/plain}}
+default_database_type = lmdb
+""")
+    try:
+        s = d.connect()
+        found = {n: ask(s, f"texthash:{place}/{n}", "o") for n in "abcdefghi"}
+        assert {n for n, r in found.items() if r == (FOUND, n)} == set("abc")
+        assert {n for n, r in found.items() if r[0] == REFUSED} == set("defghi")
+        assert ask(s, f"hash:{place}/plain", "o") == (FOUND, "plain") and ask(s, f"hash:{place}/within", "o") == (FOUND, "within")
+        assert ask(s, "lmdb:/etc/aliases", "nobody-of-this-name")[0] in (MISS, RETRY)  # alias_maps, not set
+        name = f"texthash:{place}/e"
+        assert f'warning: request for unapproved table: "{name}"\n' in d.text()
+        assert f"warning: to approve this table for read-only access, list proxy:{name} in main.cf:proxy_read_maps\n" in d.text()
+        assert "unknown table" not in d.text() and "unsupported" not in d.text()
     finally:
         d.end()
 
