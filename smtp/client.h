@@ -78,7 +78,8 @@ bool settings_bool(const char *suffix);
 
 /* ---- lookup.c ---- */
 void lookup_prepare(void); /* reads the search list of resolv.conf(5) */
-/* Records of a name, of the hosts file with `hosts`; on failure `w` tells. RC_NOTFOUND, RC_SYNTAX, RC_AGAIN. */
+/* Records of a name, by way of the hosts file with `hosts`; on failure `w` tells, temporary when it was so before.
+ * RC_NOTFOUND, RC_SYNTAX, RC_AGAIN. */
 struct why;
 MUST_CHECK enum rc lookup(struct span name, enum dns_type type, bool hosts, struct arena *a,
 			  struct dns_answer *out, struct why *w);
@@ -96,6 +97,7 @@ struct why {
 	char dsn[SMTP_DSN_MAX];
 	char text[2400];    /* a reply of line_length_limit bytes and what we say of it */
 	bool best_mx_is_us; /* best_mx_transport takes the mail, where it is set */
+	bool no_connection; /* the host was not reached, or not tried */
 };
 void why_set(struct why *w, const char *dsn, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Where to connect, in order. *we_are_mx: this host is among the MX hosts. RC_OK, RC_NOTFOUND (w says why, for good) or
@@ -141,6 +143,7 @@ struct session {
 	struct stream *io;
 	struct smtp_reply reply;
 	char host[256], name_addr[350], relay[360]; /* "mx[192.0.2.1]", "mx[192.0.2.1]:25" */
+	char site[256]; /* the next hop without brackets and port, or the socket */
 	struct inet_addr addr;
 	unsigned features;
 	uint64_t size_limit; /* 0: none */
@@ -258,8 +261,10 @@ MUST_CHECK enum rc generic_header(struct span header, struct arena *a, struct bu
 struct rcpt {
 	const struct deliver_rcpt *r;
 	struct deliver_result *res;
-	struct span addr;    /* as sent */
-	bool done, accepted; /* accepted: RCPT got 2xx in this session */
+	struct span addr;	/* as sent */
+	bool done, accepted;	/* accepted: RCPT got 2xx in this session */
+	const struct why *held; /* a temporary failure on a kept session; see delivery.hold */
+	struct span held_diag;
 };
 struct delivery {
 	const struct deliver *d;
@@ -272,11 +277,13 @@ struct delivery {
 	struct dlog_times times;
 	struct session *s;
 	bool final; /* the last host that is tried: temporary failures count */
+	bool hold;  /* whether another host is left turns out later: temporary failures are held back */
 };
 void rcpt_result(struct delivery *dl, struct rcpt *r, enum deliver_status st, struct span dsn,
 		 struct span reason, struct span diag);
-/* All recipients without a result: result when for good or final, else a log line, and the next host gets
- * them. */
+/* A recipient failed: for good or final, a result; else a log line (or held back), and the next host gets it. */
+void rcpt_failed(struct delivery *dl, struct rcpt *r, const struct why *w, struct span diag);
+/* All recipients without a result, in the same way. */
 void delivery_fail(struct delivery *dl, const struct why *w, struct span diag);
 /* RC_OK: the session can go on; else it is dead. */
 MUST_CHECK enum rc transfer(struct delivery *dl);

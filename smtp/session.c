@@ -346,6 +346,7 @@ static void set_names(struct session *s, const struct target *t)
 {
 	char addr[INET_TEXT_MAX];
 	snprintf(s->host, sizeof s->host, SPAN_FMT, SPAN_ARG(t->host));
+	snprintf(s->site, sizeof s->site, SPAN_FMT, SPAN_ARG(t->path != NULL ? span_str(t->path) : t->site));
 	if (t->path != NULL) {
 		snprintf(s->name_addr, sizeof s->name_addr, "%s[%.80s]", s->host, t->path);
 		snprintf(s->relay, sizeof s->relay, "%s", s->name_addr);
@@ -379,16 +380,39 @@ static enum rc connect_from(const struct target *t, const struct inet_addr *from
 		return rc;
 	inet_addr_text(from, addr);
 	log_warning("cannot use source address %s: %s", addr, e->text);
-	return settings.bind_enforce ? rc : conn_tcp(&t->addr, t->port, NULL, d, fd, e);
+	return settings.bind_enforce ? RC_DENIED : conn_tcp(&t->addr, t->port, NULL, d, fd, e);
 }
 
 static enum rc make_connection(const struct target *t, int *fd, struct err *e)
 {
 	deadline_t d = settings.connect_s > 0 ? deadline_s(settings.connect_s) : DEADLINE_NEVER;
-	if (t->path != NULL)
-		return service_connect(t->path, fd, d, e);
+	if (t->path != NULL) {
+		enum rc rc = service_connect(t->path, fd, d, e);
+		if (rc != RC_OK && e->sys != 0)
+			snprintf(e->text, sizeof e->text, "%s", strerror(e->sys));
+		return rc == RC_DENIED ? RC_AGAIN : rc;
+	}
 	const struct inet_addr *from = t->addr.family == AF_INET ? &settings.bind4 : &settings.bind6;
 	return connect_from(t, from->family == t->addr.family ? from : NULL, d, fd, e);
+}
+
+static enum rc connect_session(struct session *s, const struct target *t, struct why *w)
+{
+	struct err e;
+	int fd;
+	enum rc rc = make_connection(t, &fd, &e);
+	if (rc == RC_OK) {
+		s->io = stream_new(fd);
+		s->opened = mono_now();
+		return RC_OK;
+	}
+	if (rc == RC_DENIED) { /* smtp_bind_address_enforce */
+		why_set(w, "4.4.0", "server configuration error");
+		return RC_AGAIN;
+	}
+	why_set(w, "4.4.1", "connect to %s: %s", s->relay, e.text);
+	log_info("%s", w->text);
+	return RC_AGAIN;
 }
 
 static bool says_esmtp(const struct session *s)
@@ -457,8 +481,6 @@ struct session *session_open(const struct delivery *dl, const struct target *t, 
 	struct arena *a = dl->a;
 	struct session *s = xcalloc(1, sizeof *s);
 	struct tls_policy p;
-	struct err e;
-	int fd;
 	*plain_retry = false;
 	*refused = SPAN("");
 	smtp_reply_init(&s->reply);
@@ -473,14 +495,8 @@ struct session *session_open(const struct delivery *dl, const struct target *t, 
 		p.level = TLS_NONE;
 	if (rc == RC_OK)
 		s->level = p.level;
-	if (rc == RC_OK && make_connection(t, &fd, &e) != RC_OK) {
-		why_set(w, "4.4.1", "connect to %s: %s", s->relay, e.text);
-		log_info("%s", w->text);
-		rc = RC_AGAIN;
-	} else if (rc == RC_OK) {
-		s->io = stream_new(fd);
-		s->opened = mono_now();
-	}
+	if (rc == RC_OK && (rc = connect_session(s, t, w)) != RC_OK)
+		w->no_connection = true;
 	if (rc == RC_OK && settings.wrapper && p.level >= TLS_ENCRYPT)
 		rc = session_starttls(s, t, &p, true, a, w);
 	if (rc == RC_OK)

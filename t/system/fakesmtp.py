@@ -1,4 +1,5 @@
 """SMTP and LMTP servers as a test wants them: every reply can be changed, everything received is kept."""
+import os
 import socket
 import ssl
 import threading
@@ -21,11 +22,18 @@ class Server:
     """replies: verb (or "GREETING", "BODY", "RCPT user@x") -> reply text, list of replies for LMTP's BODY, None: hang up,
     callable(server, connection, line), HANG: say nothing until the client is gone."""
 
-    def __init__(self, keywords=EHLO, lmtp=False, tls=None, delay=None, host="127.0.0.1", port=0, **replies):
+    def __init__(self, keywords=EHLO, lmtp=False, tls=None, delay=None, host="127.0.0.1", port=0, path=None, **replies):
         self.keywords, self.lmtp, self.tls, self.replies = list(keywords), lmtp, tls, replies
         self.lines, self.messages, self.sessions, self.segments = [], [], 0, []
-        self.host, self.listener = host, socket.create_server((host, port))
-        self.port = self.listener.getsockname()[1]
+        self.host = host
+        if path:  # a UNIX socket that anybody may connect to
+            self.listener, self.port = socket.socket(socket.AF_UNIX), None
+            self.listener.bind(path)
+            os.chmod(path, 0o666)
+            self.listener.listen(100)
+        else:
+            self.listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+            self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
     def refuse(self):
@@ -35,6 +43,14 @@ class Server:
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind((self.host, self.port))
+
+    def end(self):
+        """Nobody listens any more."""
+        path = self.listener.getsockname() if self.listener.family == socket.AF_UNIX else None
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        if path:
+            os.unlink(path)
 
     def accept(self):
         listener = self.listener
