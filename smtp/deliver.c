@@ -29,10 +29,15 @@ void rcpt_result(struct delivery *dl, struct rcpt *r, enum deliver_status st, st
 	bool probe = (dl->d->flags & DELF_VERIFY) != 0;
 	struct span host = dl->s != NULL ? span_dup(dl->a, span_str(dl->s->host)) : SPAN("");
 	struct span relay = dl->s != NULL ? span_dup(dl->a, span_str(dl->s->relay)) : SPAN("none");
+	char tls[40] = "";
 	if (r->done)
 		return;
 	r->done = true;
 	dl->open--;
+	if (settings.log_tls_status && dl->s != NULL && dl->tls != NULL)
+		snprintf(tls, sizeof tls, "%s", dl->tls);
+	else if (settings.log_tls_status && dl->s != NULL)
+		policy_status(dl->s, tls, sizeof tls);
 	uint16_t status = (uint16_t)st;
 	(void)dsn_filter(settings.status_filter, dl->a, &status, &dsn, &reason);
 	*r->res = (struct deliver_result){
@@ -49,9 +54,7 @@ void rcpt_result(struct delivery *dl, struct rcpt *r, enum deliver_status st, st
 			  .rcpt = r->r,
 			  .times = dl->times,
 			  .relay = relay,
-			  .tls = settings.log_tls_status && dl->s != NULL && dl->s->level > TLS_NONE
-				     ? policy_level_name(dl->s->level)
-				     : NULL,
+			  .tls = tls[0] != '\0' ? tls : NULL,
 			  .conn_use = dl->s != NULL ? dl->s->uses : 0,
 			  .dsn = dsn,
 			  .status = dlog_status((enum deliver_status)status, probe),
@@ -92,8 +95,10 @@ static void fail_without_session(struct course *c)
 	snprintf(shown.host, sizeof shown.host, "%s", c->host);
 	c->dl.final = true;
 	c->dl.s = c->relay[0] != '\0' ? &shown : NULL;
+	c->dl.tls = c->last.tls;
 	delivery_fail(&c->dl, &c->last, c->last_diag);
 	c->dl.s = NULL;
+	c->dl.tls = NULL;
 }
 
 /* ---- one host ---- */

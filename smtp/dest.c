@@ -15,6 +15,7 @@ void why_set(struct why *w, const char *dsn, const char *fmt, ...)
 	va_list ap;
 	snprintf(w->dsn, sizeof w->dsn, "%s", dsn);
 	w->best_mx_is_us = w->no_connection = false;
+	w->tls[0] = '\0';
 	va_start(ap, fmt);
 	vsnprintf(w->text, sizeof w->text, fmt, ap);
 	va_end(ap);

@@ -42,7 +42,7 @@ void session_why(struct session *s, enum rc rc, const char *doing, struct why *w
 }
 
 /* A line of a reply becomes what smtp_reply_filter says; a table that fails leaves it. */
-static struct span filtered(struct span line, struct arena *a)
+static struct span filtered(const struct session *s, struct span line, struct arena *a)
 {
 	struct span value;
 	struct err e;
@@ -51,6 +51,8 @@ static struct span filtered(struct span line, struct arena *a)
 	line = span_dup(a, line); /* a remote table waits, and the stream's buffer may move */
 	switch (maps_lookup(settings.reply_filter, line, a, &value, &e)) {
 	case RC_OK:
+		log_info("%s: replacing server reply \"" SPAN_FMT "\" with \"" SPAN_FMT "\"", s->relay,
+			 SPAN_ARG(line), SPAN_ARG(value));
 		return value;
 	case RC_NOTFOUND:
 		return line;
@@ -114,7 +116,7 @@ enum rc session_read(struct session *s, int64_t timeout_s, struct err *e)
 			break;
 		if (s->debug)
 			log_info("< %s: " SPAN_FMT, s->name_addr, SPAN_ARG(line));
-		line = filtered(line, &a);
+		line = filtered(s, line, &a);
 		notice_in(s, line);
 		rc = smtp_reply_feed(&s->reply, line);
 		note_length(s, &noted);
@@ -462,7 +464,7 @@ static enum rc log_in(struct session *s, const struct target *t, struct span nex
 	struct span userpass;
 	if (!settings.auth || (s->features & FEAT_AUTH) == 0)
 		return RC_OK;
-	enum rc rc = login_find(nexthop, t->host, sender, a, &userpass, w);
+	enum rc rc = login_find(s->name_addr, nexthop, t->host, sender, a, &userpass, w);
 	if (rc == RC_NOTFOUND)
 		return RC_OK;
 	return rc == RC_OK ? login(s, userpass, a, w) : rc;
@@ -472,7 +474,7 @@ static bool has_password(const struct target *t, struct span nexthop, struct spa
 {
 	struct span userpass;
 	struct why w;
-	return settings.auth && login_find(nexthop, t->host, sender, a, &userpass, &w) != RC_NOTFOUND;
+	return settings.auth && login_find("", nexthop, t->host, sender, a, &userpass, &w) != RC_NOTFOUND;
 }
 
 struct session *session_open(const struct delivery *dl, const struct target *t, struct span site, bool no_tls,
@@ -491,14 +493,16 @@ struct session *session_open(const struct delivery *dl, const struct target *t, 
 	set_names(s, t);
 	s->debug = is_debugged(s, t, site);
 	enum rc rc = policy_find(site, t, a, &p, w);
-	if (rc == RC_OK && no_tls)
-		p.level = TLS_NONE;
 	if (rc == RC_OK)
 		s->level = p.level;
+	if (rc == RC_OK && no_tls)
+		p.level = TLS_NONE;
 	if (rc == RC_OK && (rc = connect_session(s, t, w)) != RC_OK)
 		w->no_connection = true;
-	if (rc == RC_OK && settings.wrapper && p.level >= TLS_ENCRYPT)
+	if (rc == RC_OK && settings.wrapper && p.level >= TLS_ENCRYPT) {
+		s->tls_decided = true;
 		rc = session_starttls(s, t, &p, true, a, w);
+	}
 	if (rc == RC_OK)
 		rc = greeting(s, w);
 	if (rc == RC_OK)
@@ -512,6 +516,7 @@ struct session *session_open(const struct delivery *dl, const struct target *t, 
 		rc = RC_DENIED;
 	}
 	if (rc == RC_OK) {
+		s->tls_decided = true;
 		rc = secure(s, t, &p, a, w);
 		*plain_retry = rc == RC_SYNTAX && p.level == TLS_MAY && !has_password(t, site, dl->sender, a);
 	}
@@ -521,6 +526,8 @@ struct session *session_open(const struct delivery *dl, const struct target *t, 
 		return s;
 	if (rc == RC_DENIED && s->reply.code >= 400)
 		*refused = session_said(s, a);
+	if (!w->no_connection)
+		policy_status(s, w->tls, sizeof w->tls);
 	s->unusable = s->unusable || s->io == NULL;
 	notice_end(s);
 	session_quit(&s);

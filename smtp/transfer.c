@@ -263,8 +263,11 @@ static enum rc send_content(struct transaction *t, struct why *w)
 		bool forever = rc == RC_LIMIT || rc == RC_SYNTAX;
 		t->s->trouble |= forever ? 0 : NOTICE_DATA;
 		log_warning(SPAN_FMT ": %s", SPAN_ARG(t->dl->env.qid), e.text);
-		why_set(w, forever ? "5.6.3" : "4.3.0", "%s",
-			forever ? e.text : "message content cannot be read");
+		if (rc == RC_AGAIN) /* a table of checks */
+			why_set(w, "4.3.0", "local data error while talking to %s", t->s->name_addr);
+		else
+			why_set(w, forever ? "5.6.3" : "4.3.0", "%s",
+				forever ? e.text : "message content cannot be read");
 		return RC_GONE;
 	}
 	if (rc == RC_OK && stream_flush(t->s->io, deadline_s(settings.data_xfer_s), &e) == RC_OK)
