@@ -229,10 +229,22 @@ size_t dest_recipient_limit(const struct dest *d)
 	return d->t->recipient_limit > 0 ? (size_t)d->t->recipient_limit : 1000;
 }
 
-/* One delivery from the job whose turn it is. */
-static void start_one(struct dest *d)
+/* The job whose turn it is. While its message is being routed a job waits until it fills a delivery: recipients of one
+ * destination travel together. NULL: none. */
+static struct job *next_job(const struct dest *d)
 {
-	struct job *j = LIST_ENTRY(list_first(&d->jobs), struct job, link);
+	LIST_EACH(it, &d->jobs)
+	{
+		struct job *j = LIST_ENTRY(it, struct job, link);
+
+		if (!j->m->routing || j->n - j->next >= dest_recipient_limit(d))
+			return j;
+	}
+	return NULL;
+}
+
+static void start_one(struct dest *d, struct job *j)
+{
 	size_t n = j->n - j->next, limit = dest_recipient_limit(d);
 
 	n = n > limit ? limit : n;
@@ -261,7 +273,7 @@ static bool may_start(const struct dest *d)
 		return false;
 	if (t->own_delay_s > 0 && (t->busy > 0 || mono_diff_ms(t->not_before, loop_now()) > 0))
 		return false;
-	return !list_empty(&d->jobs) && (int64_t)d->busy < window && t->busy < t->process_limit;
+	return (int64_t)d->busy < window && t->busy < t->process_limit;
 }
 
 static void kick_transport(struct carrier *t)
@@ -274,8 +286,9 @@ static void kick_transport(struct carrier *t)
 		{
 			struct dest *d = LIST_ENTRY(it, struct dest, link);
 
-			if (may_start(d)) {
-				start_one(d);
+			struct job *j = may_start(d) ? next_job(d) : NULL;
+			if (j != NULL) {
+				start_one(d, j);
 				any = true;
 			}
 			if (list_empty(&d->jobs))

@@ -231,9 +231,11 @@ static void route_all(struct message *m)
 	}
 	log_active(m, todo);
 	m->unsettled = todo + 1; /* one more while we route: nothing finishes under our feet */
+	m->routing = true;
 	for (uint32_t i = 0; i < n; i++)
 		if (m->run[i] == RUN_QUEUED)
 			route_recipient(m, i);
+	m->routing = false;
 	dest_kick_all();
 	if (--m->unsettled == 0)
 		message_finish(m);

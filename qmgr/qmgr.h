@@ -45,6 +45,7 @@ struct message {
 	struct qstatus *status; /* per recipient: why it is not done (text in arena) */
 	uint16_t *final;	/* enum deliver_status of those done: for success reports */
 	size_t unsettled;	/* recipients in jobs or in flight */
+	bool routing;		/* more recipients may join its jobs */
 	size_t counted;		/* its part of active_rcpts */
 	bool flushed;		/* an operator or a client asked for it: defer_transports does not count */
 	int64_t active_us;

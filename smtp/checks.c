@@ -175,6 +175,12 @@ static enum rc check(struct run *r, struct maps *table, const char *part, struct
 	return RC_OK;
 }
 
+/* RFC 2045 section 3: these are checked alike in attached messages and in parts. */
+static bool describes_part(struct span name)
+{
+	return span_starts_ci(name, SPAN("content-")) || span_is_ci(name, "mime-version");
+}
+
 static enum rc check_fields(struct run *r, struct maps *table, struct span header)
 {
 	struct span rest = header;
@@ -185,7 +191,8 @@ static enum rc check_fields(struct run *r, struct maps *table, struct span heade
 			(void)buf_append(r->out, before); /* the empty line */
 			return RC_OK;
 		}
-		enum rc rc = check(r, table, "header", f.all);
+		bool mime = table == checks.nested && describes_part(f.name);
+		enum rc rc = check(r, mime ? checks.mime : table, "header", f.all);
 		if (rc != RC_OK)
 			return rc;
 	}

@@ -58,11 +58,13 @@ struct settings {
 	const char *pix_workarounds, *use_srv, *service; /* service: smtp_tcp_port as written */
 	int64_t pix_threshold_s, pix_delay_s;
 	bool srv_fallback, srv_ignore_error;
-	struct maps *generic, *tls_policy, *passwords, *ehlo_by_address, *status_filter, *reply_filter;
+	struct maps *generic, *tls_policy, *tls_per_site, *passwords, *ehlo_by_address, *status_filter,
+	    *reply_filter;
 	const char *ehlo_discard;
 	bool auth, auth_by_sender, auth_soft_bounce;
 	bool auth_send_authzid;
-	const char *auth_mechanisms, *auth_security, *auth_security_tls, *auth_security_verified;
+	struct match_list *auth_mechanisms;
+	const char *auth_security, *auth_security_tls, *auth_security_verified;
 	char auth_delimiter; /* between user and password */
 	struct tls_client *tls;
 	int tls_level; /* enum tls_level, the default */
@@ -78,7 +80,8 @@ bool settings_bool(const char *suffix);
 
 /* ---- lookup.c ---- */
 void lookup_prepare(void); /* reads the search list of resolv.conf(5) */
-/* Records of a name, of the hosts file with `hosts`; on failure `w` tells. RC_NOTFOUND, RC_SYNTAX, RC_AGAIN. */
+/* Records of a name, by way of the hosts file with `hosts`; on failure `w` tells, temporary when it was so before.
+ * RC_NOTFOUND, RC_SYNTAX, RC_AGAIN. */
 struct why;
 MUST_CHECK enum rc lookup(struct span name, enum dns_type type, bool hosts, struct arena *a,
 			  struct dns_answer *out, struct why *w);
@@ -95,7 +98,9 @@ struct target {
 struct why {
 	char dsn[SMTP_DSN_MAX];
 	char text[2400];    /* a reply of line_length_limit bytes and what we say of it */
+	char tls[40];	    /* "tls=" of the log for a session that did not come about */
 	bool best_mx_is_us; /* best_mx_transport takes the mail, where it is set */
+	bool no_connection; /* the host was not reached, or not tried */
 };
 void why_set(struct why *w, const char *dsn, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Where to connect, in order. *we_are_mx: this host is among the MX hosts. RC_OK, RC_NOTFOUND (w says why, for good) or
@@ -109,12 +114,17 @@ struct tls_policy {
 	enum tls_level level;
 	const struct span *match; /* words of match=, before expansion; see policy_names() */
 	size_t matches;
-	const char *protocols, *ciphers, *sni; /* sni NULL: the host */
+	const char *protocols, *sni; /* sni NULL: the host */
+	const char *grade, *ciphers; /* ciphers NULL: no such grade */
 };
 MUST_CHECK enum rc policy_find(struct span nexthop, const struct target *t, struct arena *a,
 			       struct tls_policy *p, struct why *w);
 /* "nexthop", "dot-nexthop", "hostname" and literal names -> names for tls_client_start(). */
+struct session;
 const char *policy_level_name(enum tls_level level);
+/* smtp_log_tls_feature_status: the level that was asked for; "LEVEL?" when the session ended before that was settled,
+ * "LEVEL:none" when nothing came of it. "": nothing to say. */
+void policy_status(const struct session *s, char *out, size_t size);
 size_t policy_names(const struct tls_policy *p, const struct target *t, struct arena *a, struct span **out);
 
 /* ---- session.c ---- */
@@ -141,6 +151,7 @@ struct session {
 	struct stream *io;
 	struct smtp_reply reply;
 	char host[256], name_addr[350], relay[360]; /* "mx[192.0.2.1]", "mx[192.0.2.1]:25" */
+	char site[256]; /* the next hop without brackets and port, or the socket */
 	struct inet_addr addr;
 	unsigned features;
 	uint64_t size_limit; /* 0: none */
@@ -148,6 +159,7 @@ struct session {
 	bool debug;			       /* -v, or debug_peer_list: the dialogue is logged */
 	bool tls, authenticated, greets_esmtp; /* greets_esmtp: the greeting has the word */
 	enum tls_level level;		       /* of the policy */
+	bool tls_decided;		       /* it is known whether there will be TLS */
 	unsigned pix;			       /* PIX_ */
 	struct transcript said;
 	unsigned trouble; /* NOTICE_ */
@@ -189,8 +201,8 @@ MUST_CHECK enum rc session_starttls(struct session *s, const struct target *t, c
 				    bool wrapper, struct arena *a, struct why *w);
 void login_prepare(void);
 /* The password for this server (and sender): "user:password" in `a`. RC_NOTFOUND: none. */
-MUST_CHECK enum rc login_find(struct span nexthop, struct span host, struct span sender, struct arena *a,
-			      struct span *userpass, struct why *w);
+MUST_CHECK enum rc login_find(const char *server, struct span nexthop, struct span host, struct span sender,
+			      struct arena *a, struct span *userpass, struct why *w);
 MUST_CHECK enum rc login(struct session *s, struct span userpass, struct arena *a, struct why *w);
 
 /* ---- login_cache.c ---- */
@@ -258,8 +270,10 @@ MUST_CHECK enum rc generic_header(struct span header, struct arena *a, struct bu
 struct rcpt {
 	const struct deliver_rcpt *r;
 	struct deliver_result *res;
-	struct span addr;    /* as sent */
-	bool done, accepted; /* accepted: RCPT got 2xx in this session */
+	struct span addr;	/* as sent */
+	bool done, accepted;	/* accepted: RCPT got 2xx in this session */
+	const struct why *held; /* a temporary failure on a kept session; see delivery.hold */
+	struct span held_diag;
 };
 struct delivery {
 	const struct deliver *d;
@@ -271,12 +285,15 @@ struct delivery {
 	struct deliver_result *results;
 	struct dlog_times times;
 	struct session *s;
-	bool final; /* the last host that is tried: temporary failures count */
+	bool final;	 /* the last host that is tried: temporary failures count */
+	const char *tls; /* "tls=" of the log when there is no session; else NULL */
+	bool hold;	 /* whether another host is left turns out later: temporary failures are held back */
 };
 void rcpt_result(struct delivery *dl, struct rcpt *r, enum deliver_status st, struct span dsn,
 		 struct span reason, struct span diag);
-/* All recipients without a result: result when for good or final, else a log line, and the next host gets
- * them. */
+/* A recipient failed: for good or final, a result; else a log line (or held back), and the next host gets it. */
+void rcpt_failed(struct delivery *dl, struct rcpt *r, const struct why *w, struct span diag);
+/* All recipients without a result, in the same way. */
 void delivery_fail(struct delivery *dl, const struct why *w, struct span diag);
 /* RC_OK: the session can go on; else it is dead. */
 MUST_CHECK enum rc transfer(struct delivery *dl);

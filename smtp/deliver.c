@@ -17,6 +17,8 @@ struct course {
 	char relay[360]; /* of the log: the last host */
 	char host[256];
 	bool reached; /* some server talked to us */
+	bool kept;    /* a kept session was used: its host is not tried again */
+	struct inet_addr kept_addr;
 };
 
 /* ---- results ---- */
@@ -27,10 +29,15 @@ void rcpt_result(struct delivery *dl, struct rcpt *r, enum deliver_status st, st
 	bool probe = (dl->d->flags & DELF_VERIFY) != 0;
 	struct span host = dl->s != NULL ? span_dup(dl->a, span_str(dl->s->host)) : SPAN("");
 	struct span relay = dl->s != NULL ? span_dup(dl->a, span_str(dl->s->relay)) : SPAN("none");
+	char tls[40] = "";
 	if (r->done)
 		return;
 	r->done = true;
 	dl->open--;
+	if (settings.log_tls_status && dl->s != NULL && dl->tls != NULL)
+		snprintf(tls, sizeof tls, "%s", dl->tls);
+	else if (settings.log_tls_status && dl->s != NULL)
+		policy_status(dl->s, tls, sizeof tls);
 	uint16_t status = (uint16_t)st;
 	(void)dsn_filter(settings.status_filter, dl->a, &status, &dsn, &reason);
 	*r->res = (struct deliver_result){
@@ -47,9 +54,7 @@ void rcpt_result(struct delivery *dl, struct rcpt *r, enum deliver_status st, st
 			  .rcpt = r->r,
 			  .times = dl->times,
 			  .relay = relay,
-			  .tls = settings.log_tls_status && dl->s != NULL && dl->s->level > TLS_NONE
-				     ? policy_level_name(dl->s->level)
-				     : NULL,
+			  .tls = tls[0] != '\0' ? tls : NULL,
 			  .conn_use = dl->s != NULL ? dl->s->uses : 0,
 			  .dsn = dsn,
 			  .status = dlog_status((enum deliver_status)status, probe),
@@ -57,16 +62,28 @@ void rcpt_result(struct delivery *dl, struct rcpt *r, enum deliver_status st, st
 	dlog_delivery(&l);
 }
 
+void rcpt_failed(struct delivery *dl, struct rcpt *r, const struct why *w, struct span diag)
+{
+	if (w->dsn[0] == '4' && !dl->final && dl->hold) {
+		struct why *copy = arena_alloc(dl->a, sizeof *copy);
+		*copy = *w;
+		r->held = copy;
+		r->held_diag = span_dup(dl->a, diag);
+		return;
+	}
+	rcpt_result(dl, r, w->dsn[0] == '5' ? DS_BOUNCED : DS_DEFERRED, span_str(w->dsn), span_str(w->text),
+		    diag);
+}
+
 void delivery_fail(struct delivery *dl, const struct why *w, struct span diag)
 {
-	if (w->dsn[0] == '4' && !dl->final) {
+	if (w->dsn[0] == '4' && !dl->final && !dl->hold) {
 		log_info(SPAN_FMT ": %s", SPAN_ARG(dl->env.qid), w->text);
 		return;
 	}
 	for (size_t i = 0; i < dl->rcpts; i++)
 		if (!dl->rcpt[i].done)
-			rcpt_result(dl, &dl->rcpt[i], w->dsn[0] == '5' ? DS_BOUNCED : DS_DEFERRED,
-				    span_str(w->dsn), span_str(w->text), diag);
+			rcpt_failed(dl, &dl->rcpt[i], w, diag);
 }
 
 /* No session is there: what the log says of the relay is "none", or the host that refused. */
@@ -78,8 +95,10 @@ static void fail_without_session(struct course *c)
 	snprintf(shown.host, sizeof shown.host, "%s", c->host);
 	c->dl.final = true;
 	c->dl.s = c->relay[0] != '\0' ? &shown : NULL;
+	c->dl.tls = c->last.tls;
 	delivery_fail(&c->dl, &c->last, c->last_diag);
 	c->dl.s = NULL;
+	c->dl.tls = NULL;
 }
 
 /* ---- one host ---- */
@@ -91,7 +110,7 @@ static void finish_session(struct course *c)
 	bool keep = (c->dl.d->flags & DELF_CONN_REUSE) && settings.cache_on_demand;
 	c->dl.s = NULL;
 	notice_end(s);
-	if (!keep && match_domain(settings.cache_destinations, c->nexthop, &e) == RC_OK)
+	if (!keep && match_domain(settings.cache_destinations, span_str(s->site), &e) == RC_OK)
 		keep = true;
 	if (keep && c->key.n > 0 && !s->unusable)
 		idle_put(&s, c->key);
@@ -106,22 +125,6 @@ static void use_session(struct course *c, struct session *s)
 	s->uses++;
 	c->reached = true;
 	c->dl.times.connected_us = wall_now().us;
-}
-
-/* True: every recipient has a result, or the connection kept from before turned out to be dead (*dead). */
-static bool try_idle(struct course *c)
-{
-	struct session *s;
-	while (c->key.n > 0 && c->dl.open > 0 && (s = idle_get(c->key)) != NULL) {
-		use_session(c, s);
-		c->dl.final = false;
-		enum rc rc = transfer(&c->dl);
-		finish_session(c);
-		if (rc == RC_AGAIN)
-			continue;
-		break;
-	}
-	return c->dl.open == 0;
 }
 
 static struct session *open_session(struct course *c, struct span site, const struct target *t)
@@ -156,7 +159,7 @@ static void try_target(struct course *c, struct span site, const struct target *
 		       bool last_host, int64_t *sessions)
 {
 	struct session *s = open_session(c, site, t);
-	bool connected = s != NULL || strcmp(c->last.dsn, "4.4.1") != 0;
+	bool connected = s != NULL || !c->last.no_connection;
 	note_host(c, t, connected);
 	c->dl.times.connected_us = wall_now().us;
 	c->reached = c->reached || connected;
@@ -176,27 +179,7 @@ static void try_target(struct course *c, struct span site, const struct target *
 	finish_session(c);
 }
 
-/* ---- all hosts ---- */
-
 #define SEPARATORS ", \t\r\n" /* between destinations */
-
-/* To qmgr(8): another transport's, not tried here. */
-static void pass_on(struct course *c, struct span transport)
-{
-	for (size_t i = 0; i < c->dl.rcpts; i++) {
-		struct rcpt *r = &c->dl.rcpt[i];
-
-		if (r->done)
-			continue;
-		r->done = true;
-		c->dl.open--;
-		*r->res = (struct deliver_result){ .index = r->r->index,
-						   .status = DS_SKIPPED,
-						   .dsn = span_dup(c->dl.a, span_str(c->last.dsn)),
-						   .reason = span_dup(c->dl.a, span_str(c->last.text)),
-						   .relay = transport };
-	}
-}
 
 /* The first `limit` targets, but when they would be of one family, up to half the room goes to the other one, in
  * the same order: a family that does not work here must not use up all attempts. */
@@ -227,6 +210,98 @@ static size_t limited(struct target *v, size_t n)
 	return settings.balance && limit > 1 ? balanced(v, n, limit) : limit;
 }
 
+/* Where mail for a site may be tried, without the host of a kept session. */
+static enum rc find_targets(struct course *c, struct span site, struct target **v, size_t *n, bool *we_are_mx)
+{
+	enum rc rc = dest_find(site, c->dl.a, v, n, we_are_mx, &c->last);
+	size_t keep = 0;
+	if (rc != RC_OK)
+		return rc;
+	*n = limited(*v, *n);
+	for (size_t i = 0; i < *n; i++)
+		if (!c->kept || ((*v)[i].path == NULL && !inet_addr_eq(&(*v)[i].addr, &c->kept_addr)))
+			(*v)[keep++] = (*v)[i];
+	*n = keep;
+	return RC_OK;
+}
+
+/* ---- kept sessions ---- */
+
+static bool others_left(struct course *c)
+{
+	struct span rest = c->nexthop, site, next;
+	struct target *v;
+	size_t n;
+	bool we_are_mx;
+	if (!span_next_word(&rest, SEPARATORS, &site) || span_next_word(&rest, SEPARATORS, &next) ||
+	    settings.fallback_relay[0] != '\0')
+		return true;
+	return find_targets(c, site, &v, &n, &we_are_mx) != RC_OK || n > 0;
+}
+
+/* What failed for now on a kept session: the other hosts get it, if there are any. */
+static void settle_held(struct course *c)
+{
+	struct delivery *dl = &c->dl;
+	const struct why *told = NULL;
+	c->kept = true;
+	c->kept_addr = dl->s->addr;
+	bool others = others_left(c);
+	dl->final = !others;
+	dl->hold = false;
+	for (size_t i = 0; i < dl->rcpts; i++) {
+		struct rcpt *r = &dl->rcpt[i];
+		if (r->done || r->held == NULL)
+			continue;
+		c->last = *r->held;
+		c->last_diag = r->held_diag;
+		if (!others)
+			rcpt_failed(dl, r, r->held, r->held_diag);
+		else if (told == NULL || strcmp(told->text, r->held->text) != 0)
+			log_info(SPAN_FMT ": %s", SPAN_ARG(dl->env.qid), r->held->text);
+		told = r->held;
+	}
+}
+
+/* True: every recipient has a result. A connection that turned out to be dead costs nothing. */
+static bool try_idle(struct course *c)
+{
+	struct session *s;
+	while (c->key.n > 0 && c->dl.open > 0 && !c->kept && (s = idle_get(c->key)) != NULL) {
+		use_session(c, s);
+		c->dl.final = false;
+		c->dl.hold = true;
+		enum rc rc = transfer(&c->dl);
+		c->dl.hold = false;
+		if (rc != RC_AGAIN && c->dl.open > 0)
+			settle_held(c);
+		finish_session(c);
+	}
+	return c->dl.open == 0;
+}
+
+/* ---- all hosts ---- */
+
+/* To qmgr(8): another transport's, not tried here. */
+static void pass_on(struct course *c, struct span transport)
+{
+	for (size_t i = 0; i < c->dl.rcpts; i++) {
+		struct rcpt *r = &c->dl.rcpt[i];
+
+		if (r->done)
+			continue;
+		r->done = true;
+		c->dl.open--;
+		log_info(SPAN_FMT ": passing <" SPAN_FMT "> to transport=" SPAN_FMT, SPAN_ARG(c->dl.env.qid),
+			 SPAN_ARG(r->addr), SPAN_ARG(transport));
+		*r->res = (struct deliver_result){ .index = r->r->index,
+						   .status = DS_SKIPPED,
+						   .dsn = span_dup(c->dl.a, span_str(c->last.dsn)),
+						   .reason = span_dup(c->dl.a, span_str(c->last.text)),
+						   .relay = transport };
+	}
+}
+
 /* False: no other site may be tried. Mail of a domain that this host is an MX of goes to a better one, and nowhere
  * else: anything else could send it in circles. */
 static bool try_site(struct course *c, struct span site, bool last_site)
@@ -235,7 +310,9 @@ static bool try_site(struct course *c, struct span site, bool last_site)
 	size_t n;
 	bool we_are_mx;
 	int64_t sessions = 0;
-	enum rc rc = dest_find(site, c->dl.a, &v, &n, &we_are_mx, &c->last);
+	struct why before = c->last;
+	struct span before_diag = c->last_diag;
+	enum rc rc = find_targets(c, site, &v, &n, &we_are_mx);
 	last_site = last_site || we_are_mx;
 	c->last_diag = SPAN("");
 	if (rc != RC_OK) {
@@ -248,7 +325,10 @@ static bool try_site(struct course *c, struct span site, bool last_site)
 			fail_without_session(c);
 		return !last_site;
 	}
-	n = limited(v, n);
+	if (n == 0) { /* there is only the host of the kept session */
+		c->last = before;
+		c->last_diag = before_diag;
+	}
 	for (size_t i = 0; i < n && c->dl.open > 0; i++) {
 		try_target(c, site, &v[i], last_site, i + 1 == n, &sessions);
 		if (settings.session_limit > 0 && sessions >= settings.session_limit)

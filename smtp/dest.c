@@ -14,7 +14,8 @@ void why_set(struct why *w, const char *dsn, const char *fmt, ...)
 {
 	va_list ap;
 	snprintf(w->dsn, sizeof w->dsn, "%s", dsn);
-	w->best_mx_is_us = false;
+	w->best_mx_is_us = w->no_connection = false;
+	w->tls[0] = '\0';
 	va_start(ap, fmt);
 	vsnprintf(w->text, sizeof w->text, fmt, ap);
 	va_end(ap);
@@ -30,7 +31,7 @@ struct list_of {
 	size_t n, cap;
 	struct arena *a;
 	struct span site;
-	uint16_t port;
+	uint16_t port, best; /* best: the least preference of an MX record */
 };
 
 static void add(struct list_of *l, struct span host, const struct inet_addr *addr, uint16_t pref)
@@ -43,16 +44,16 @@ static void add(struct list_of *l, struct span host, const struct inet_addr *add
 
 /* ---- names to addresses ---- */
 
-/* Adds the addresses of a host. RC_AGAIN beats RC_NOTFOUND: one family may have failed for now. */
+/* Adds the addresses of a host. */
 static enum rc add_family(struct list_of *l, struct span host, uint16_t pref, enum dns_type type,
 			  struct why *w)
 {
 	struct dns_answer answer = { 0 };
 	enum rc rc = RC_NOTFOUND;
-	if (settings.hosts)
-		rc = lookup(host, type, true, l->a, &answer, w);
-	if (rc != RC_OK && settings.dns)
+	if (settings.dns)
 		rc = lookup(host, type, false, l->a, &answer, w);
+	if (rc == RC_NOTFOUND && settings.hosts)
+		rc = lookup(host, type, true, l->a, &answer, w);
 	for (size_t i = 0; rc == RC_OK && i < answer.n; i++)
 		add(l, settings.cname_names ? answer.rr[i].name : host, &answer.rr[i].addr, pref);
 	return rc;
@@ -62,21 +63,18 @@ static enum rc add_host(struct list_of *l, struct span host, uint16_t pref, stru
 {
 	struct inet_addr addr;
 	size_t before = l->n;
-	struct why other;
+	struct why found = *w;
 	if (inet_addr_parse(host, &addr) == RC_OK) {
 		add(l, host, &addr, pref);
 		return RC_OK;
 	}
-	why_set(w, "5.4.4", "unable to look up host " SPAN_FMT, SPAN_ARG(host));
-	other = *w;
-	if (settings.want4 && add_family(l, host, pref, DNS_A, &other) == RC_AGAIN)
-		*w = other;
+	if (settings.want4)
+		(void)add_family(l, host, pref, DNS_A, &found); /* `found` tells */
 	if (settings.want6)
-		(void)add_family(l, host, pref, DNS_AAAA, &other); /* `other` tells */
+		(void)add_family(l, host, pref, DNS_AAAA, &found);
 	if (l->n > before)
 		return RC_OK;
-	if (w->dsn[0] != '4')
-		*w = other;
+	*w = found;
 	return failed(w);
 }
 
@@ -146,6 +144,10 @@ static enum rc drop_self(struct list_of *l, struct span domain, bool *we_are_mx,
 	l->n = keep;
 	if (keep > 0)
 		return RC_OK;
+	if (l->best < pref) { /* there are better hosts, but none has an address now */
+		why_set(w, "4.4.4", "unable to find primary relay for " SPAN_FMT, SPAN_ARG(domain));
+		return RC_AGAIN;
+	}
 	why_set(w, "5.4.6", "mail for " SPAN_FMT " loops back to myself", SPAN_ARG(domain));
 	w->best_mx_is_us = true;
 	return RC_NOTFOUND;
@@ -153,25 +155,78 @@ static enum rc drop_self(struct list_of *l, struct span domain, bool *we_are_mx,
 
 /* ---- MX ---- */
 
+static void sort_mx(struct dns_rr *v, size_t n)
+{
+	for (size_t i = 1; i < n; i++) {
+		struct dns_rr rr = v[i];
+		size_t k = i;
+		for (; k > 0 && v[k - 1].pref > rr.pref; k--)
+			v[k] = v[k - 1];
+		v[k] = rr;
+	}
+}
+
+/* RFC 1123 section 2.1, and the underscores that are in use. NULL: well formed. */
+static const char *fault_of(struct span name)
+{
+	struct span label;
+	bool letters = false;
+	while (span_next(&name, '.', &label)) {
+		if (label.n == 0)
+			return "misplaced delimiter";
+		if (label.n > 63)
+			return "hostname label too long";
+		if (label.p[0] == '-' || label.p[label.n - 1] == '-')
+			return "misplaced hyphen";
+		for (size_t i = 0; i < label.n; i++)
+			letters |= !ascii_isdigit(label.p[i]);
+	}
+	return letters ? NULL : "numeric hostname";
+}
+
+static bool usable(struct span host, struct span domain)
+{
+	struct inet_addr addr;
+	bool numeric = inet_addr_parse(host, &addr) == RC_OK;
+	const char *fault = numeric ? NULL : fault_of(host);
+	if (fault != NULL)
+		log_warning("valid_hostname: %s: " SPAN_FMT, fault, SPAN_ARG(host));
+	if (numeric || fault != NULL)
+		log_warning("%s domain name in resource data of MX record for " SPAN_FMT ": " SPAN_FMT,
+			    numeric ? "numeric" : "malformed", SPAN_ARG(domain), SPAN_ARG(host));
+	return fault == NULL;
+}
+
 static enum rc add_mx(struct list_of *l, const struct dns_answer *mx, struct span domain, struct why *w)
 {
-	enum rc rc = RC_NOTFOUND;
-	struct why temporary = { 0 };
-	if (mx->n == 1 && mx->rr[0].target.n == 0) { /* RFC 7505 */
-		why_set(w, "5.1.0", "Domain " SPAN_FMT " does not accept mail (nullMX)", SPAN_ARG(domain));
-		return RC_NOTFOUND;
+	bool any = false;
+	sort_mx(mx->rr, mx->n);
+	l->best = UINT16_MAX;
+	for (size_t i = 0; i < mx->n; i++) {
+		if (mx->rr[i].target.n == 0) { /* RFC 7505 section 3: beside another MX it should not be */
+			why_set(w, "5.1.0", "Domain " SPAN_FMT " does not accept mail (nullMX)",
+				SPAN_ARG(domain));
+			return RC_NOTFOUND;
+		}
+		if (mx->rr[i].pref < l->best)
+			l->best = mx->rr[i].pref;
 	}
 	for (size_t i = 0; i < mx->n && i < HOSTS_MAX; i++) {
-		if (mx->rr[i].target.n == 0)
+		if (!usable(mx->rr[i].target, domain))
 			continue;
-		rc = add_host(l, mx->rr[i].target, mx->rr[i].pref, w);
-		if (rc == RC_AGAIN)
-			temporary = *w;
+		any = true;
+		(void)add_host(l, mx->rr[i].target, mx->rr[i].pref,
+			       w); /* `w`: the last one without, temporary when any was */
 	}
 	if (l->n > 0)
 		return RC_OK;
-	if (temporary.dsn[0] != '\0')
-		*w = temporary;
+	if (!any) {
+		why_set(w, "5.4.4",
+			"Name service error for name=" SPAN_FMT
+			" type=MX: Malformed or unexpected name server reply",
+			SPAN_ARG(domain));
+		return RC_NOTFOUND;
+	}
 	if (settings.defer_no_mx_address && w->dsn[0] == '5')
 		w->dsn[0] = '4';
 	if (w->dsn[0] == '\0')

@@ -35,7 +35,7 @@ void idle_put(struct session **sp, struct span key)
 	struct session *s = *sp;
 	*sp = NULL;
 	bool old = mono_diff_ms(mono_now(), s->opened) >= settings.reuse_s * 1000 ||
-		   (settings.reuse_count > 0 && s->uses >= settings.reuse_count);
+		   (settings.reuse_count > 0 && s->uses > settings.reuse_count);
 	if (s->unusable || s->closing || old || service_draining()) {
 		session_quit(&s);
 		return;

@@ -74,8 +74,8 @@ void login_prepare(void)
 }
 
 /* The sender first, then the server's name, then the next hop as written. */
-enum rc login_find(struct span nexthop, struct span host, struct span sender, struct arena *a,
-		   struct span *userpass, struct why *w)
+enum rc login_find(const char *server, struct span nexthop, struct span host, struct span sender,
+		   struct arena *a, struct span *userpass, struct why *w)
 {
 	struct err e;
 	struct span ext;
@@ -93,8 +93,7 @@ enum rc login_find(struct span nexthop, struct span host, struct span sender, st
 	if (rc == RC_OK || rc == RC_NOTFOUND)
 		return rc;
 	log_warning("%s", e.text);
-	why_set(w, "4.3.0", "local data error while looking up the password for " SPAN_FMT,
-		SPAN_ARG(nexthop));
+	why_set(w, "4.3.0", "local data error while talking to %s", server);
 	return RC_AGAIN;
 }
 
@@ -124,20 +123,21 @@ static unsigned security_flags(const char *list)
 	return flags;
 }
 
-/* smtp_sasl_mechanism_filter: "!gssapi, static:rest" in its simple form of names, wanted or (with '!') not.
- */
+/* smtp_sasl_mechanism_filter: "!gssapi, static:rest", or tables. One that fails lets nothing through. */
 static bool mechanism_allowed(struct span m)
 {
-	struct span rest = span_str(settings.auth_mechanisms), w;
-	if (rest.n == 0)
+	char name[64];
+	struct err e;
+	if (match_list_empty(settings.auth_mechanisms))
 		return true;
-	while (span_next_word(&rest, ", \t\r\n", &w)) {
-		bool not = w.p[0] == '!';
-		struct span name = span_skip(w, not ? 1 : 0);
-		if (span_eq_ci(name, m) || span_is(name, "static:rest") || span_is(name, "static:all"))
-			return !not ;
-	}
-	return false;
+	if (span_cstr(m, name, sizeof name) != RC_OK)
+		return false;
+	for (char *c = name; *c != '\0'; c++)
+		*c = ascii_lower(*c);
+	enum rc rc = match_domain(settings.auth_mechanisms, span_str(name), &e);
+	if (rc != RC_OK && rc != RC_NOTFOUND)
+		log_warning("%s", e.text);
+	return rc == RC_OK;
 }
 
 static const char *offered(const struct session *s, struct arena *a)

@@ -3,6 +3,8 @@
 #include "client.h"
 #include "log/log.h"
 
+#include <stdarg.h>
+
 static const struct {
 	const char *word;
 	enum tls_level level;
@@ -29,6 +31,18 @@ const char *policy_level_name(enum tls_level level)
 	return "dane";
 }
 
+void policy_status(const struct session *s, char *out, size_t size)
+{
+	out[0] = '\0';
+	if (s->level == TLS_NONE)
+		return;
+	const char *level = policy_level_name(s->level);
+	if (!s->tls_decided)
+		snprintf(out, size, "%s?", level);
+	else
+		snprintf(out, size, "%s%s", level, s->level == TLS_MAY && !s->tls ? ":none" : "");
+}
+
 /* The next hop as written, then the domain, then ".parent" of it. */
 static enum rc look_up(struct span nexthop, struct span site, struct arena *a, struct span *value,
 		       struct err *e)
@@ -44,22 +58,14 @@ static enum rc look_up(struct span nexthop, struct span site, struct arena *a, s
 	return rc;
 }
 
-/* Grade or list -> OpenSSL's list, with the exclusions. */
+/* A grade's list for OpenSSL, without what is excluded; NULL: no such grade. */
 static const char *cipher_list(struct arena *a, struct span grade, struct span exclude)
 {
-	static const struct {
-		const char *grade, *param;
-	} grades[] = { { "high", "tls_high_cipherlist" },
-		       { "medium", "tls_medium_cipherlist" },
-		       { "low", "tls_medium_cipherlist" },
-		       { "export", "tls_medium_cipherlist" },
-		       { "null", "tls_null_cipherlist" } };
-	const char *list = conf_str(service_conf(), "tls_medium_cipherlist");
+	const char *list = tls_cipher_list(service_conf(), grade);
 	struct buf b;
 	struct span word;
-	for (size_t i = 0; i < ARRAY_LEN(grades); i++)
-		if (span_is_ci(grade, grades[i].grade))
-			list = conf_str(service_conf(), grades[i].param);
+	if (list == NULL)
+		return NULL;
 	buf_init(&b, 4096);
 	(void)buf_puts(&b, list);
 	while (span_next_word(&exclude, ":, \t\r\n", &word))
@@ -74,7 +80,7 @@ static void split_match(struct span text, struct arena *a, struct tls_policy *p)
 	struct span word, *v = NULL;
 	size_t cap = 0;
 	p->matches = 0;
-	while (span_next_word(&text, ":, \t\r\n", &word)) {
+	while (span_next_word(&text, ":|, \t\r\n", &word)) {
 		if (p->matches == cap)
 			v = arena_grow(a, v, p->matches, &cap, sizeof *v);
 		v[p->matches++] = word;
@@ -96,30 +102,134 @@ struct attributes {
 	struct span match, protocols, ciphers, exclude, servername;
 };
 
-static enum rc read_attributes(struct span text, struct attributes *out, struct why *w)
+/* What is wrong with the entry of a next hop; all such are warned of in the same form. */
+static void complain(struct span nexthop, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void complain(struct span nexthop, const char *fmt, ...)
+{
+	char text[400];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	log_warning("%s_tls_policy_maps, next-hop destination \"" SPAN_FMT "\": %s",
+		    settings.lmtp ? "lmtp" : "smtp", SPAN_ARG(nexthop), text);
+}
+
+/* "match=a match=b" is "match=a:b"; of other attributes the last one counts. */
+static void take(struct attributes *out, struct span *at, struct span value, struct arena *a)
+{
+	if (at == &out->match && at->n > 0)
+		value = span_printf(a, SPAN_FMT "%s" SPAN_FMT, SPAN_ARG(*at), "|", SPAN_ARG(value));
+	*at = value;
+}
+
+static bool read_attribute(struct span nexthop, struct span word, enum tls_level level,
+			   struct attributes *out, struct arena *a)
+{
+	const struct {
+		const char *name;
+		struct span *to;
+		enum tls_level from;
+	} known[] = { { "match", &out->match, TLS_VERIFY },
+		      { "protocols", &out->protocols, TLS_MAY },
+		      { "ciphers", &out->ciphers, TLS_MAY },
+		      { "exclude", &out->exclude, TLS_MAY },
+		      { "servername", &out->servername, TLS_MAY } };
+	struct span value = word, name;
+	if (span_chr(word, '=') < 0) {
+		complain(nexthop,
+			 "malformed attribute/value pair \"" SPAN_FMT "\": missing '=' after attribute name",
+			 SPAN_ARG(word));
+		return false;
+	}
+	(void)span_next(&value, '=', &name);
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		if (!span_is_ci(name, known[i].name))
+			continue;
+		if (level < known[i].from) {
+			complain(nexthop, "attribute \"%s\" invalid at security level \"%s\"", known[i].name,
+				 policy_level_name(level));
+			return false;
+		}
+		take(out, known[i].to, value, a);
+		return true;
+	}
+	complain(nexthop, "invalid attribute name: \"" SPAN_FMT "\"", SPAN_ARG(name));
+	return false;
+}
+
+static bool read_entry(struct span nexthop, struct span text, struct tls_policy *p, struct attributes *out,
+		       struct arena *a)
 {
 	struct span word;
-	while (span_next_word(&text, ", \t\r\n", &word)) {
-		struct span value = word, name;
-		(void)span_next(&value, '=', &name);
-		if (span_is_ci(name, "match"))
-			out->match = value;
-		else if (span_is_ci(name, "protocols"))
-			out->protocols = value;
-		else if (span_is_ci(name, "ciphers"))
-			out->ciphers = value;
-		else if (span_is_ci(name, "exclude"))
-			out->exclude = value;
-		else if (span_is_ci(name, "servername"))
-			out->servername = value;
-		else {
-			why_set(w, "4.7.5", "client TLS configuration problem");
-			log_warning("TLS policy attribute " SPAN_FMT " is not supported", SPAN_ARG(name));
-			return RC_SYNTAX;
-		}
+	if (!span_next_word(&text, ", \t\r\n", &word)) {
+		complain(nexthop, "invalid empty policy");
+		return false;
 	}
-	return RC_OK;
+	if (!level_of(word, &p->level)) {
+		complain(nexthop, "invalid security level \"" SPAN_FMT "\"", SPAN_ARG(word));
+		return false;
+	}
+	while (span_next_word(&text, ", \t\r\n", &word)) {
+		if (p->level == TLS_NONE)
+			complain(nexthop, "ignoring attribute \"" SPAN_FMT "\" with TLS disabled",
+				 SPAN_ARG(word));
+		else if (!read_attribute(nexthop, word, p->level, out, a))
+			return false;
+	}
+	return true;
 }
+
+/* ---- smtp_tls_per_site, the older table ---- */
+
+/* Between next hop and host the stricter word counts, but NONE is more than MAY. */
+static const struct {
+	const char *word;
+	enum tls_level level;
+	int rank;
+} sites[] = {
+	{ "MAY", TLS_MAY, 1 },
+	{ "NONE", TLS_NONE, 2 },
+	{ "MUST_NOPEERMATCH", TLS_ENCRYPT, 3 },
+	{ "MUST", TLS_VERIFY, 4 },
+};
+
+static bool look_up_site(struct span name, const char *what, struct arena *a, int *rank)
+{
+	struct span value;
+	struct err e;
+	enum rc rc = maps_lookup(settings.tls_per_site, name, a, &value, &e);
+	if (rc == RC_NOTFOUND)
+		return true;
+	if (rc != RC_OK) {
+		log_warning("%s_tls_per_site lookup error for %s: %s: %s", settings.lmtp ? "lmtp" : "smtp",
+			    what, arena_cstr(a, name), e.text);
+		return false;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(sites); i++)
+		if (span_is_ci(value, sites[i].word)) {
+			*rank = sites[i].rank > *rank ? sites[i].rank : *rank;
+			return true;
+		}
+	log_warning("%s_tls_per_site: unknown TLS policy '" SPAN_FMT "' for %s " SPAN_FMT,
+		    settings.lmtp ? "lmtp" : "smtp", SPAN_ARG(value), what, SPAN_ARG(name));
+	return false;
+}
+
+/* What is known of a place comes before the general level; a mere MAY does not make that weaker. */
+static bool by_site(struct span nexthop, const struct target *t, struct tls_policy *p, struct arena *a)
+{
+	int rank = 0;
+	if (!look_up_site(nexthop, "next-hop destination", a, &rank) ||
+	    (!span_eq_ci(nexthop, t->host) && !look_up_site(t->host, "server hostname", a, &rank)))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(sites); i++)
+		if (rank == sites[i].rank && !(sites[i].level == TLS_MAY && p->level > TLS_MAY))
+			p->level = sites[i].level;
+	return true;
+}
+
+/* ---- together ---- */
 
 static void fill(struct tls_policy *p, const struct attributes *at, const struct target *t, struct arena *a)
 {
@@ -131,6 +241,7 @@ static void fill(struct tls_policy *p, const struct attributes *at, const struct
 				? at->ciphers
 				: span_str(settings_str(mandatory ? "tls_mandatory_ciphers" : "tls_ciphers"));
 	p->ciphers = cipher_list(a, grade, exclude);
+	p->grade = arena_cstr(a, grade);
 	p->protocols = at->protocols.n > 0
 			   ? arena_cstr(a, at->protocols)
 			   : settings_str(mandatory ? "tls_mandatory_protocols" : "tls_protocols");
@@ -149,35 +260,49 @@ static void fill(struct tls_policy *p, const struct attributes *at, const struct
 			    p);
 }
 
+/* False: the configuration is at fault, which the log says. */
+static bool decide(struct span nexthop, const struct target *t, struct arena *a, struct tls_policy *p,
+		   struct attributes *at)
+{
+	struct span value;
+	struct err e;
+	if (nexthop.n == 0)
+		return true;
+	if (maps_empty(settings.tls_policy))
+		return maps_empty(settings.tls_per_site) || by_site(nexthop, t, p, a);
+	enum rc rc = look_up(nexthop, t->site, a, &value, &e);
+	if (rc == RC_OK)
+		return read_entry(nexthop, value, p, at, a);
+	if (rc == RC_NOTFOUND)
+		return true;
+	log_warning("%s", e.text);
+	complain(nexthop, "policy table lookup error");
+	return false;
+}
+
 enum rc policy_find(struct span nexthop, const struct target *t, struct arena *a, struct tls_policy *p,
 		    struct why *w)
 {
 	struct attributes at = { 0 };
-	struct span value, level;
-	struct err e;
 	*p = (struct tls_policy){ .level = (enum tls_level)settings.tls_level };
 	if (t->path != NULL)
 		p->level = TLS_NONE;
-	enum rc rc = nexthop.n == 0 || maps_empty(settings.tls_policy)
-			 ? RC_NOTFOUND
-			 : look_up(nexthop, t->site, a, &value, &e);
-	if (rc == RC_OK) {
-		if (!span_next_word(&value, ", \t\r\n", &level) || !level_of(level, &p->level)) {
-			log_warning("TLS policy level for " SPAN_FMT " is unknown or not supported",
-				    SPAN_ARG(nexthop));
-			why_set(w, "4.7.5", "client TLS configuration problem");
-			return RC_AGAIN;
-		}
-		if (read_attributes(value, &at, w) != RC_OK)
-			return RC_AGAIN;
-	} else if (rc != RC_NOTFOUND) {
-		log_warning("%s", e.text);
-		why_set(w, "4.7.5", "client TLS configuration problem");
-		return RC_AGAIN;
-	}
-	if (p->level != TLS_NONE)
+	bool good = decide(nexthop, t, a, p, &at);
+	if (good && p->level != TLS_NONE)
 		fill(p, &at, t, a);
-	return RC_OK;
+	if (good && p->level == TLS_FINGERPRINT && p->matches == 0) {
+		log_warning("nexthop domain " SPAN_FMT
+			    ": configured at fingerprint security level, but with no fingerprints to match.",
+			    SPAN_ARG(nexthop));
+		good = false;
+	}
+	if (good)
+		return RC_OK;
+	log_warning("TLS policy lookup for " SPAN_FMT "/" SPAN_FMT ": client TLS configuration problem",
+		    SPAN_ARG(nexthop), SPAN_ARG(t->host));
+	why_set(w, "4.7.5", "client TLS configuration problem");
+	w->no_connection = true;
+	return RC_AGAIN;
 }
 
 size_t policy_names(const struct tls_policy *p, const struct target *t, struct arena *a, struct span **out)

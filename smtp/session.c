@@ -42,7 +42,7 @@ void session_why(struct session *s, enum rc rc, const char *doing, struct why *w
 }
 
 /* A line of a reply becomes what smtp_reply_filter says; a table that fails leaves it. */
-static struct span filtered(struct span line, struct arena *a)
+static struct span filtered(const struct session *s, struct span line, struct arena *a)
 {
 	struct span value;
 	struct err e;
@@ -51,6 +51,8 @@ static struct span filtered(struct span line, struct arena *a)
 	line = span_dup(a, line); /* a remote table waits, and the stream's buffer may move */
 	switch (maps_lookup(settings.reply_filter, line, a, &value, &e)) {
 	case RC_OK:
+		log_info("%s: replacing server reply \"" SPAN_FMT "\" with \"" SPAN_FMT "\"", s->relay,
+			 SPAN_ARG(line), SPAN_ARG(value));
 		return value;
 	case RC_NOTFOUND:
 		return line;
@@ -114,7 +116,7 @@ enum rc session_read(struct session *s, int64_t timeout_s, struct err *e)
 			break;
 		if (s->debug)
 			log_info("< %s: " SPAN_FMT, s->name_addr, SPAN_ARG(line));
-		line = filtered(line, &a);
+		line = filtered(s, line, &a);
 		notice_in(s, line);
 		rc = smtp_reply_feed(&s->reply, line);
 		note_length(s, &noted);
@@ -346,6 +348,7 @@ static void set_names(struct session *s, const struct target *t)
 {
 	char addr[INET_TEXT_MAX];
 	snprintf(s->host, sizeof s->host, SPAN_FMT, SPAN_ARG(t->host));
+	snprintf(s->site, sizeof s->site, SPAN_FMT, SPAN_ARG(t->path != NULL ? span_str(t->path) : t->site));
 	if (t->path != NULL) {
 		snprintf(s->name_addr, sizeof s->name_addr, "%s[%.80s]", s->host, t->path);
 		snprintf(s->relay, sizeof s->relay, "%s", s->name_addr);
@@ -379,16 +382,39 @@ static enum rc connect_from(const struct target *t, const struct inet_addr *from
 		return rc;
 	inet_addr_text(from, addr);
 	log_warning("cannot use source address %s: %s", addr, e->text);
-	return settings.bind_enforce ? rc : conn_tcp(&t->addr, t->port, NULL, d, fd, e);
+	return settings.bind_enforce ? RC_DENIED : conn_tcp(&t->addr, t->port, NULL, d, fd, e);
 }
 
 static enum rc make_connection(const struct target *t, int *fd, struct err *e)
 {
 	deadline_t d = settings.connect_s > 0 ? deadline_s(settings.connect_s) : DEADLINE_NEVER;
-	if (t->path != NULL)
-		return service_connect(t->path, fd, d, e);
+	if (t->path != NULL) {
+		enum rc rc = service_connect(t->path, fd, d, e);
+		if (rc != RC_OK && e->sys != 0)
+			snprintf(e->text, sizeof e->text, "%s", strerror(e->sys));
+		return rc == RC_DENIED ? RC_AGAIN : rc;
+	}
 	const struct inet_addr *from = t->addr.family == AF_INET ? &settings.bind4 : &settings.bind6;
 	return connect_from(t, from->family == t->addr.family ? from : NULL, d, fd, e);
+}
+
+static enum rc connect_session(struct session *s, const struct target *t, struct why *w)
+{
+	struct err e;
+	int fd;
+	enum rc rc = make_connection(t, &fd, &e);
+	if (rc == RC_OK) {
+		s->io = stream_new(fd);
+		s->opened = mono_now();
+		return RC_OK;
+	}
+	if (rc == RC_DENIED) { /* smtp_bind_address_enforce */
+		why_set(w, "4.4.0", "server configuration error");
+		return RC_AGAIN;
+	}
+	why_set(w, "4.4.1", "connect to %s: %s", s->relay, e.text);
+	log_info("%s", w->text);
+	return RC_AGAIN;
 }
 
 static bool says_esmtp(const struct session *s)
@@ -438,7 +464,7 @@ static enum rc log_in(struct session *s, const struct target *t, struct span nex
 	struct span userpass;
 	if (!settings.auth || (s->features & FEAT_AUTH) == 0)
 		return RC_OK;
-	enum rc rc = login_find(nexthop, t->host, sender, a, &userpass, w);
+	enum rc rc = login_find(s->name_addr, nexthop, t->host, sender, a, &userpass, w);
 	if (rc == RC_NOTFOUND)
 		return RC_OK;
 	return rc == RC_OK ? login(s, userpass, a, w) : rc;
@@ -448,7 +474,7 @@ static bool has_password(const struct target *t, struct span nexthop, struct spa
 {
 	struct span userpass;
 	struct why w;
-	return settings.auth && login_find(nexthop, t->host, sender, a, &userpass, &w) != RC_NOTFOUND;
+	return settings.auth && login_find("", nexthop, t->host, sender, a, &userpass, &w) != RC_NOTFOUND;
 }
 
 struct session *session_open(const struct delivery *dl, const struct target *t, struct span site, bool no_tls,
@@ -457,8 +483,6 @@ struct session *session_open(const struct delivery *dl, const struct target *t, 
 	struct arena *a = dl->a;
 	struct session *s = xcalloc(1, sizeof *s);
 	struct tls_policy p;
-	struct err e;
-	int fd;
 	*plain_retry = false;
 	*refused = SPAN("");
 	smtp_reply_init(&s->reply);
@@ -469,20 +493,16 @@ struct session *session_open(const struct delivery *dl, const struct target *t, 
 	set_names(s, t);
 	s->debug = is_debugged(s, t, site);
 	enum rc rc = policy_find(site, t, a, &p, w);
-	if (rc == RC_OK && no_tls)
-		p.level = TLS_NONE;
 	if (rc == RC_OK)
 		s->level = p.level;
-	if (rc == RC_OK && make_connection(t, &fd, &e) != RC_OK) {
-		why_set(w, "4.4.1", "connect to %s: %s", s->relay, e.text);
-		log_info("%s", w->text);
-		rc = RC_AGAIN;
-	} else if (rc == RC_OK) {
-		s->io = stream_new(fd);
-		s->opened = mono_now();
-	}
-	if (rc == RC_OK && settings.wrapper && p.level >= TLS_ENCRYPT)
+	if (rc == RC_OK && no_tls)
+		p.level = TLS_NONE;
+	if (rc == RC_OK && (rc = connect_session(s, t, w)) != RC_OK)
+		w->no_connection = true;
+	if (rc == RC_OK && settings.wrapper && p.level >= TLS_ENCRYPT) {
+		s->tls_decided = true;
 		rc = session_starttls(s, t, &p, true, a, w);
+	}
 	if (rc == RC_OK)
 		rc = greeting(s, w);
 	if (rc == RC_OK)
@@ -496,6 +516,7 @@ struct session *session_open(const struct delivery *dl, const struct target *t, 
 		rc = RC_DENIED;
 	}
 	if (rc == RC_OK) {
+		s->tls_decided = true;
 		rc = secure(s, t, &p, a, w);
 		*plain_retry = rc == RC_SYNTAX && p.level == TLS_MAY && !has_password(t, site, dl->sender, a);
 	}
@@ -505,6 +526,8 @@ struct session *session_open(const struct delivery *dl, const struct target *t, 
 		return s;
 	if (rc == RC_DENIED && s->reply.code >= 400)
 		*refused = session_said(s, a);
+	if (!w->no_connection)
+		policy_status(s, w->tls, sizeof w->tls);
 	s->unusable = s->unusable || s->io == NULL;
 	notice_end(s);
 	session_quit(&s);

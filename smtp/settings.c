@@ -57,6 +57,15 @@ static struct maps *read_maps(const char *suffix, unsigned flags)
 	return m;
 }
 
+static struct match_list *read_list(const char *suffix)
+{
+	struct match_list *l;
+	struct err e;
+	if (match_list_open(full(suffix), span_str(settings_str(suffix)), 0, &l, &e) != RC_OK)
+		die("%s: %s", full(suffix), e.text);
+	return l;
+}
+
 static void open_own_domains(void)
 {
 	struct err e;
@@ -144,7 +153,9 @@ static int read_level(void)
 	}
 	if (word[0] != '\0')
 		die("%s: unknown or unsupported level %s", full("tls_security_level"), word);
-	return settings_bool("enforce_tls") ? TLS_ENCRYPT : settings_bool("use_tls") ? TLS_MAY : TLS_NONE;
+	if (settings_bool("enforce_tls"))
+		return settings_bool("tls_enforce_peername") ? TLS_VERIFY : TLS_ENCRYPT;
+	return settings_bool("use_tls") ? TLS_MAY : TLS_NONE;
 }
 
 static bool has_certificate(void)
@@ -166,6 +177,7 @@ static void read_tls(void)
 	settings.tls_log = settings_str("tls_loglevel")[0] - '0'; /* 0 to 4 */
 	settings.tls_note_offer = settings_bool("tls_note_starttls_offer");
 	settings.tls_policy = read_maps("tls_policy_maps", MAP_FOLD_KEY);
+	settings.tls_per_site = read_maps("tls_per_site", MAP_FOLD_KEY);
 	struct tls_client_conf c = {
 		.ca_file = settings_str("tls_CAfile"),
 		.ca_path = settings_str("tls_CApath"),
@@ -173,6 +185,9 @@ static void read_tls(void)
 		.chain = has_certificate() ? (settings.lmtp ? "lmtp" : "smtp") : NULL,
 		.fingerprint_digest = settings_str("tls_fingerprint_digest"),
 		.verify_depth = (int)settings_int("tls_scert_verifydepth"),
+		.sessions_s = settings_str("tls_session_cache_database")[0] != '\0'
+				  ? settings_int("tls_session_cache_timeout")
+				  : 0,
 	};
 	if (tls_prepare(service_conf(), &e) != RC_OK || tls_client_new(&c, &settings.tls, &e) != RC_OK)
 		die("%s", e.text);
@@ -269,7 +284,7 @@ static void read_login(void)
 	settings.auth_by_sender = settings_bool("sender_dependent_authentication");
 	settings.auth_soft_bounce = settings_bool("sasl_auth_soft_bounce");
 	settings.auth_send_authzid = conf_bool(service_conf(), "send_cyrus_sasl_authzid");
-	settings.auth_mechanisms = settings_str("sasl_mechanism_filter");
+	settings.auth_mechanisms = read_list("sasl_mechanism_filter");
 	settings.auth_security = settings_str("sasl_security_options");
 	settings.auth_security_tls = settings_str("sasl_tls_security_options");
 	settings.auth_security_verified = settings_str("sasl_tls_verified_security_options");
@@ -325,8 +340,5 @@ void settings_read(bool lmtp)
 	settings.ehlo_discard = settings_str(lmtp ? "discard_lhlo_keywords" : "discard_ehlo_keywords");
 	settings.cache_on_demand = settings_bool("connection_cache_on_demand");
 	read_debug_peers();
-	if (match_list_open(full("connection_cache_destinations"),
-			    span_str(settings_str("connection_cache_destinations")), 0,
-			    &settings.cache_destinations, &e) != RC_OK)
-		die("%s: %s", full("connection_cache_destinations"), e.text);
+	settings.cache_destinations = read_list("connection_cache_destinations");
 }

@@ -42,7 +42,8 @@ static enum rc failed(struct session *s, const struct tls_policy *p, enum rc rc,
 		why_set(w, "4.7.5", "Cannot start TLS: handshake failure");
 		return RC_DENIED;
 	}
-	tls_log_failure(false, s->relay, rc, e);
+	if (e != NULL)
+		tls_log_failure(false, s->relay, rc, e);
 	why_set(w, "4.7.5", "Cannot start TLS: handshake failure");
 	/* RC_SYNTAX lets the caller fall back to clear text where the policy allows that. */
 	return p->level == TLS_MAY ? RC_SYNTAX : RC_DENIED;
@@ -64,6 +65,19 @@ static enum rc ask(struct session *s, const struct tls_policy *p, struct arena *
 	return RC_DENIED;
 }
 
+/* What the configuration says of ciphers and protocols. */
+static bool usable(const struct session *s, const struct tls_policy *p)
+{
+	if (p->ciphers == NULL)
+		log_warning("%s: invalid cipher grade: \"%s\"", s->relay, p->grade);
+	else if (!tls_protocols_ok(p->protocols))
+		log_warning("%s: Invalid TLS protocol list \"%s\": aborting TLS session", s->relay,
+			    p->protocols);
+	else
+		return true;
+	return false;
+}
+
 enum rc session_starttls(struct session *s, const struct target *t, const struct tls_policy *p, bool wrapper,
 			 struct arena *a, struct why *w)
 {
@@ -77,8 +91,11 @@ enum rc session_starttls(struct session *s, const struct target *t, const struct
 		if (rc != RC_OK)
 			return rc;
 	}
-	enum rc rc = tls_client_start(settings.tls, s->io, sni, names, n, p->level, p->protocols, p->ciphers,
-				      &s->tls_info, deadline_s(settings.starttls_s), &e);
+	if (!usable(s, p))
+		return failed(s, p, RC_LIMIT, NULL, w);
+	enum rc rc =
+	    tls_client_start(settings.tls, s->io, sni, span_str(s->relay), names, n, p->level, p->protocols,
+			     p->ciphers, &s->tls_info, deadline_s(settings.starttls_s), &e);
 	if (rc == RC_GONE)
 		tls_log_unverified(s->relay, &s->tls_info, &e);
 	if (rc == RC_OK || rc == RC_GONE)

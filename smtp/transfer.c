@@ -46,12 +46,10 @@ static void rcpt_fail(struct transaction *t, struct rcpt *r, const char *command
 	struct why w;
 	struct span diag;
 	said(t, command, &w, &diag);
-	if (w.dsn[0] == '4' && !dl->final) {
+	if (w.dsn[0] == '4' && !dl->final && !dl->hold)
 		log_info(SPAN_FMT ": %s", SPAN_ARG(dl->env.qid), w.text); /* the next host is asked */
-		return;
-	}
-	rcpt_result(dl, r, w.dsn[0] == '5' ? DS_BOUNCED : DS_DEFERRED, span_str(w.dsn), span_str(w.text),
-		    diag);
+	else
+		rcpt_failed(dl, r, &w, diag);
 }
 
 /* A server with DSN reports success itself (RFC 3461 section 5.2.2): no report of ours, which is what
@@ -139,7 +137,9 @@ static void put_rcpt(struct transaction *t, const struct rcpt *r)
 	buf_init(&more, 5000);
 	if (t->s->features & FEAT_DSN) {
 		put_orcpt(t, &more, r);
-		put_notify(&more, r->r->notify);
+		put_notify(&more, t->dl->d->flags & DELF_VERIFY
+				      ? 0
+				      : r->r->notify); /* a probe asks for no reports */
 	}
 	session_puts(t->s, "RCPT TO:<" SPAN_FMT ">%s", SPAN_ARG(path(t->dl, r->addr)), buf_cstr(&more));
 	buf_release(&more);
@@ -263,8 +263,11 @@ static enum rc send_content(struct transaction *t, struct why *w)
 		bool forever = rc == RC_LIMIT || rc == RC_SYNTAX;
 		t->s->trouble |= forever ? 0 : NOTICE_DATA;
 		log_warning(SPAN_FMT ": %s", SPAN_ARG(t->dl->env.qid), e.text);
-		why_set(w, forever ? "5.6.3" : "4.3.0", "%s",
-			forever ? e.text : "message content cannot be read");
+		if (rc == RC_AGAIN) /* a table of checks */
+			why_set(w, "4.3.0", "local data error while talking to %s", t->s->name_addr);
+		else
+			why_set(w, forever ? "5.6.3" : "4.3.0", "%s",
+				forever ? e.text : "message content cannot be read");
 		return RC_GONE;
 	}
 	if (rc == RC_OK && stream_flush(t->s->io, deadline_s(settings.data_xfer_s), &e) == RC_OK)

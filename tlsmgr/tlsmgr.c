@@ -1,4 +1,4 @@
-/* tlsmgr.c - tlsmgr(8): holds the private keys and the keys of session tickets. Servers and clients that
+/* tlsmgr.c - tlsmgr(8): holds the private keys, the keys of session tickets, and the sessions of clients. Servers and clients that
  * speak TLS ask it for certificates and for signatures; no key ever leaves this process. */
 #include "tlsmgr.h"
 #include "log/log.h"
@@ -62,6 +62,13 @@ static void ticket_keys(struct ipc_call *call, const void *request)
 	ipc_reply(call, &r);
 }
 
+static void session(struct ipc_call *call, const void *request)
+{
+	struct tls_session_reply r = { .session = sessions_do(ipc_chan_peer(ipc_call_chan(call))->program,
+							      request) };
+	ipc_reply(call, &r);
+}
+
 static void prepare(void)
 {
 	OPENSSL_init_ssl(OPENSSL_INIT_LOAD_CRYPTO_STRINGS | OPENSSL_INIT_LOAD_CONFIG, NULL);
@@ -77,6 +84,7 @@ static const struct ipc_handler handlers[] = {
 	{ IPC_TLS_CERT, SERVERS " smtp lmtp relay", cert },
 	{ IPC_TLS_SIGN, SERVERS " smtp lmtp relay", sign },
 	{ IPC_TLS_TICKET_KEYS, SERVERS, ticket_keys },
+	{ IPC_TLS_SESSION, "smtp lmtp relay", session },
 	{ 0, NULL, NULL },
 };
 

@@ -57,4 +57,8 @@ bool sign_raw(const struct pair *p, const struct tls_sign *q, struct arena *a, s
  */
 void tickets_find(const char *program, struct span service, struct tls_ticket_keys_reply *out);
 
+/* ---- sessions.c ---- */
+/* FIND, KEEP or FORGET; what was found is valid until the next call. */
+struct span sessions_do(const char *program, const struct tls_session *q);
+
 #endif

@@ -101,21 +101,13 @@ static void host_lookup(struct finger *f, const char *list)
 			die("unknown -h option value \"" SPAN_FMT "\" in \"%s\"", SPAN_ARG(word), list);
 }
 
-/* postconf(5), tls_high_cipherlist and its like. */
 static const char *ciphers_of(const struct conf *c, const char *grade)
 {
-	static const struct {
-		const char *grade, *param;
-	} grades[] = { { "high", "tls_high_cipherlist" },
-		       { "medium", "tls_medium_cipherlist" },
-		       { "low", "tls_medium_cipherlist" },
-		       { "export", "tls_medium_cipherlist" },
-		       { "null", "tls_null_cipherlist" } };
+	const char *list = tls_cipher_list(c, span_str(grade));
 
-	for (size_t i = 0; i < ARRAY_LEN(grades); i++)
-		if (span_is_ci(span_str(grade), grades[i].grade))
-			return conf_str(c, grades[i].param);
-	die("invalid TLS cipher grade: \"%s\"", grade);
+	if (list == NULL)
+		die("invalid TLS cipher grade: \"%s\"", grade);
+	return list;
 }
 
 struct later { /* options that wait for main.cf */

@@ -296,6 +296,17 @@ static const struct field tls_ticket_keys_reply_fields[] = {
 	FIELD(F_I64, struct tls_ticket_keys_reply, valid_s),
 	FIELD_END,
 };
+static const struct field tls_session_fields[] = {
+	FIELD(F_U16, struct tls_session, op),
+	FIELD_SPAN(struct tls_session, key, NAME_MAX_BYTES),
+	FIELD_SPAN(struct tls_session, session, TLS_SESSION_BYTES_MAX),
+	FIELD(F_I64, struct tls_session, life_s),
+	FIELD_END,
+};
+static const struct field tls_session_reply_fields[] = {
+	FIELD_SPAN(struct tls_session_reply, session, TLS_SESSION_BYTES_MAX),
+	FIELD_END,
+};
 static const struct field dns_query_fields[] = {
 	FIELD_SPAN(struct dns_query, name, TEXT_MAX),
 	FIELD(F_U16, struct dns_query, qtype),
@@ -459,6 +470,7 @@ const struct ipc_type ipc_types[] = {
 	WITH_REPLY(IPC_TLS_CERT, "tls_cert", tls_cert, tls_cert_reply),
 	WITH_REPLY(IPC_TLS_SIGN, "tls_sign", tls_sign, tls_sign_reply),
 	WITH_REPLY(IPC_TLS_TICKET_KEYS, "tls_ticket_keys", tls_ticket_keys, tls_ticket_keys_reply),
+	WITH_REPLY(IPC_TLS_SESSION, "tls_session", tls_session, tls_session_reply),
 	WITH_REPLY(IPC_DNS_QUERY, "dns_query", dns_query, dns_query_reply),
 	WITH_REPLY(IPC_PICKUP_SUBMIT, "pickup_submit", pickup_submit, pickup_submit_reply),
 	WITH_REPLY(IPC_ANVIL, "anvil", anvil_event, anvil_reply),

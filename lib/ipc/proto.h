@@ -33,6 +33,7 @@ enum ipc_type_number {
 	IPC_TLS_CERT = 70,
 	IPC_TLS_SIGN = 71,
 	IPC_TLS_TICKET_KEYS = 72,
+	IPC_TLS_SESSION = 73,
 	/* resolver */
 	IPC_DNS_QUERY = 80,
 	/* pickup(8): sendmail(1) -> public/pickup */
@@ -331,6 +332,18 @@ struct tls_ticket_keys {
 struct tls_ticket_keys_reply {
 	struct span current, previous; /* 16 name + 32 AES + 32 HMAC bytes each; "" none */
 	int64_t valid_s;	       /* ask again after */
+};
+/* Sessions that clients resume; each program has its own. */
+enum tls_session_op { TLS_SESSION_FIND = 1, TLS_SESSION_KEEP, TLS_SESSION_FORGET };
+#define TLS_SESSION_BYTES_MAX 16384
+struct tls_session {
+	uint16_t op;
+	struct span key;     /* a digest of the server and of what is demanded of it */
+	struct span session; /* KEEP: as OpenSSL writes it */
+	int64_t life_s;	     /* KEEP */
+};
+struct tls_session_reply {
+	struct span session; /* FIND: "" none */
 };
 
 /* ---- resolver ---- */

@@ -29,6 +29,11 @@ struct tls_server_conf {
  * OpenSSL's defaults. errors   RC_SYNTAX a configuration file that was asked for cannot be loaded */
 struct conf;
 MUST_CHECK enum rc tls_prepare(const struct conf *c, struct err *e);
+/* OpenSSL's list for a grade: "high", "medium", "null" (postconf(5), tls_high_cipherlist and its like); "low" and "export",
+ * which nothing offers any more, are medium. NULL: no such grade. */
+const char *tls_cipher_list(const struct conf *c, struct span grade);
+/* Whether it is a list for tls_client_start(): ">=TLSv1.2", "!SSLv2, !SSLv3". */
+bool tls_protocols_ok(const char *list);
 /* In prepare(): reads ca_file. The certificate is asked for when the first client comes, and looked at again
  * at most once a second, so that a renewed one is used at once. Strings in `c` must live as long as the
  * context. */
@@ -67,17 +72,18 @@ struct tls_client_conf {
 	const char *chain;		/* own certificate asked of tlsmgr, or NULL */
 	const char *fingerprint_digest; /* "sha256"; NULL that */
 	int verify_depth;		/* 0: OpenSSL's */
+	int64_t sessions_s;		/* tlsmgr keeps sessions for so long; 0: none are resumed */
 };
 /* In prepare(): reads the files. */
 MUST_CHECK enum rc tls_client_new(const struct tls_client_conf *c, struct tls_client **out, struct err *e);
-/* `host`: SNI when it is a name. At TLS_VERIFY and TLS_SECURE the chain must be trusted and one of `names`
+/* `host`: SNI when it is a name. `where`: the server, for sessions to be resumed: whatever tells it from others. At TLS_VERIFY and TLS_SECURE the chain must be trusted and one of `names`
  * must match the certificate (".example.com" matches its subdomains); at TLS_FINGERPRINT `names` are
  * fingerprints, of certificate or public key. At TLS_MAY and TLS_ENCRYPT any certificate passes. `ciphers`:
  * OpenSSL's syntax, NULL its default. errors   RC_DENIED clear-text input was waiting (RFC 3207 section 4.2);
  * RC_GONE certificate not verified; else as tls_server_start() */
 MUST_CHECK enum rc tls_client_start(struct tls_client *t, struct stream *s, struct span host,
-				    const struct span *names, size_t n, enum tls_level level,
-				    const char *protocols, const char *ciphers, struct tls_info *info,
-				    deadline_t d, struct err *e);
+				    struct span where, const struct span *names, size_t n,
+				    enum tls_level level, const char *protocols, const char *ciphers,
+				    struct tls_info *info, deadline_t d, struct err *e);
 
 #endif

@@ -1,6 +1,7 @@
 /* net/tls_client.c - the client's side. The chain is always checked, what follows from it depends on the
  * level (RFC 7435 for the opportunistic ones, RFC 6125 section 6 for names). */
 #include "net/tls_int.h"
+#include "net/addr.h"
 #include "log/log.h"
 
 #include <openssl/err.h>
@@ -22,6 +23,8 @@ static SSL_CTX *make_ctx(void *owner, struct err *e)
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL); /* checked, but not fatal: see check_peer() */
 	if (t->conf.verify_depth > 0)
 		SSL_CTX_set_verify_depth(ctx, t->conf.verify_depth);
+	if (t->conf.sessions_s > 0)
+		tls_session_enable(ctx);
 	return ctx;
 }
 
@@ -46,11 +49,20 @@ enum rc tls_client_new(const struct tls_client_conf *c, struct tls_client **out,
 	return RC_OK;
 }
 
+static bool is_address(struct span name)
+{
+	struct inet_addr addr;
+	return inet_addr_parse(name, &addr) == RC_OK;
+}
+
 static bool name_matches(X509 *cert, struct span name)
 {
 	/* ".example.com" is OpenSSL's syntax for any subdomain, too. */
 	unsigned flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
 			 (tls_setup.wildcards ? X509_CHECK_FLAG_MULTI_LABEL_WILDCARDS : 0);
+	char text[64];
+	if (is_address(name))
+		return span_cstr(name, text, sizeof text) == RC_OK && X509_check_ip_asc(cert, text, 0) == 1;
 	return name.n > 0 && X509_check_host(cert, name.p, name.n, flags, NULL) == 1;
 }
 
@@ -120,15 +132,20 @@ static enum rc check_peer(const struct tls_client *t, SSL *ssl, enum tls_level l
 		match = level == TLS_FINGERPRINT ? fingerprint_matches(t, cert, names[i])
 						 : name_matches(cert, names[i]);
 	if (level == TLS_FINGERPRINT) {
-		info->peer_verified = match;
-		return match ? RC_OK : err_set(e, RC_GONE, "Server certificate not verified");
+		info->peer_verified = info->peer_trusted = match;
+		return match ? RC_OK : untrusted(cert, X509_V_ERR_DANE_NO_MATCH, info, e);
 	}
 	bool trusted = info->peer_trusted;
 	info->peer_verified = info->peer_trusted =
 	    match && trusted; /* another's certificate proves nothing */
 	if (!trusted)
 		return untrusted(cert, SSL_get_verify_result(ssl), info, e);
-	return match ? RC_OK : untrusted(cert, X509_V_ERR_HOSTNAME_MISMATCH, info, e);
+	if (match)
+		return RC_OK;
+	return untrusted(cert,
+			 n > 0 && is_address(names[n - 1]) ? X509_V_ERR_IP_ADDRESS_MISMATCH
+							   : X509_V_ERR_HOSTNAME_MISMATCH,
+			 info, e);
 }
 
 /* RFC 6066 section 3: names only, no addresses. */
@@ -140,9 +157,26 @@ static void set_sni(SSL *ssl, struct span host)
 		(void)SSL_set_tlsext_host_name(ssl, name);
 }
 
-enum rc tls_client_start(struct tls_client *t, struct stream *s, struct span host, const struct span *names,
-			 size_t n, enum tls_level level, const char *protocols, const char *ciphers,
-			 struct tls_info *info, deadline_t d, struct err *e)
+/* All on which it depends whether a server is trusted, and what is negotiated. */
+static void offer_session(const struct tls_client *t, SSL *ssl, struct span host, struct span where,
+			  enum tls_level level, const char *protocols, const char *ciphers)
+{
+	const struct tls_client_conf *c = &t->conf;
+	struct buf b;
+	buf_init(&b, 65536);
+	(void)buf_printf(&b, SPAN_FMT "\n" SPAN_FMT "\n%d\n%s\n%s\n%s\n%s\n%d\n%s\n%d", SPAN_ARG(host),
+			 SPAN_ARG(where), (int)level, protocols != NULL ? protocols : "",
+			 ciphers != NULL ? ciphers : "", c->ca_file != NULL ? c->ca_file : "",
+			 c->ca_path != NULL ? c->ca_path : "", (int)c->use_system,
+			 c->chain != NULL ? c->chain : "", c->verify_depth);
+	if (buf_ok(&b))
+		tls_session_offer(ssl, buf_span(&b), c->sessions_s);
+	buf_release(&b);
+}
+
+enum rc tls_client_start(struct tls_client *t, struct stream *s, struct span host, struct span where,
+			 const struct span *names, size_t n, enum tls_level level, const char *protocols,
+			 const char *ciphers, struct tls_info *info, deadline_t d, struct err *e)
 {
 	SSL_CTX *ctx;
 	memset(info, 0, sizeof *info);
@@ -165,8 +199,16 @@ enum rc tls_client_start(struct tls_client *t, struct stream *s, struct span hos
 	}
 	SSL_set_connect_state(ssl);
 	set_sni(ssl, host);
-	if ((rc = tls_handshake(ssl, s, d, e)) != RC_OK)
+	char key[TLS_SESSION_KEY_BYTES] = "";
+	if (t->conf.sessions_s > 0) {
+		offer_session(t, ssl, host, where, level, protocols, ciphers);
+		(void)tls_session_key(ssl, key);
+	}
+	if ((rc = tls_handshake(ssl, s, d, e)) != RC_OK) {
+		if (key[0] != '\0')
+			tls_session_refused(key);
 		return rc;
+	}
 	tls_fill_info(ssl, false, t->conf.fingerprint_digest, info);
 	return check_peer(t, ssl, level, names, n, info, e);
 }

@@ -67,11 +67,15 @@ static const struct version *version_find(struct span name)
 	return NULL;
 }
 
-enum rc tls_set_protocols(SSL *ssl, const char *list, struct err *e)
+struct protocols {
+	uint64_t excluded, included;
+	int least, most;
+};
+
+static enum rc read_protocols(const char *list, struct protocols *p, struct err *e)
 {
 	struct span rest = span_str(list != NULL ? list : ""), word;
-	uint64_t excluded = 0, included = 0;
-	int least = 0, most = 0;
+	*p = (struct protocols){ 0 };
 	while (span_next_word(&rest, ":, \t\r\n", &word)) {
 		bool ge = span_starts(word, SPAN(">=")), le = span_starts(word, SPAN("<="));
 		bool not = span_starts(word, SPAN("!"));
@@ -79,20 +83,35 @@ enum rc tls_set_protocols(SSL *ssl, const char *list, struct err *e)
 		if (v == NULL)
 			return err_set(e, RC_SYNTAX, "unknown TLS protocol: " SPAN_FMT, SPAN_ARG(word));
 		if (ge)
-			least = v->number;
+			p->least = v->number;
 		else if (le)
-			most = v->number;
+			p->most = v->number;
 		else if (not )
-			excluded |= v->off;
+			p->excluded |= v->off;
 		else
-			included |= v->off;
+			p->included |= v->off;
 	}
-	for (size_t i = 0; included != 0 && i < ARRAY_LEN(versions); i++)
-		excluded |= versions[i].off & ~included;
-	SSL_set_options(ssl, excluded);
+	for (size_t i = 0; p->included != 0 && i < ARRAY_LEN(versions); i++)
+		p->excluded |= versions[i].off & ~p->included;
+	return RC_OK;
+}
+
+bool tls_protocols_ok(const char *list)
+{
+	struct protocols p;
+	return read_protocols(list, &p, NULL) == RC_OK;
+}
+
+enum rc tls_set_protocols(SSL *ssl, const char *list, struct err *e)
+{
+	struct protocols p;
+	enum rc rc = read_protocols(list, &p, e);
+	if (rc != RC_OK)
+		return rc;
+	SSL_set_options(ssl, p.excluded);
 	/* Without a greatest one that of tls_config_file holds. */
-	if (SSL_set_min_proto_version(ssl, least) != 1 ||
-	    (most != 0 && SSL_set_max_proto_version(ssl, most) != 1))
+	if (SSL_set_min_proto_version(ssl, p.least) != 1 ||
+	    (p.most != 0 && SSL_set_max_proto_version(ssl, p.most) != 1))
 		return tls_story(e, RC_SYNTAX, "TLS protocols");
 	return RC_OK;
 }
@@ -308,10 +327,13 @@ static void key_words(EVP_PKEY *key, const char *rsa, const char *ec, char *out,
 	}
 }
 
+/* Of TLS 1.3 only: before it the name of the cipher says this. */
 static void fill_exchange(SSL *ssl, bool server, struct tls_info *info)
 {
 	EVP_PKEY *peer = NULL;
 	int nid = NID_undef;
+	if (SSL_version(ssl) < TLS1_3_VERSION)
+		return;
 	if (SSL_get_peer_tmp_key(ssl, &peer) == 1 && peer != NULL) {
 		key_words(peer, "RSA", "ECDHE", info->kex, sizeof info->kex);
 		EVP_PKEY_free(peer);

@@ -41,6 +41,15 @@ void tls_certs_init(struct tls_certs *c, const char *chain, SSL_CTX *(*make)(voi
 /* A context to use now, with a reference of the caller's. Waits for tlsmgr. */
 MUST_CHECK enum rc tls_certs_get(struct tls_certs *c, SSL_CTX **out, deadline_t d, struct err *e);
 
+/* ---- tls_session.c ---- */
+#define TLS_SESSION_KEY_BYTES (2 * EVP_MAX_MD_SIZE + 1)
+void tls_session_enable(SSL_CTX *ctx); /* new sessions go to tlsmgr */
+/* Before the handshake: a session made under the same description is resumed, and those to come are kept for `life_s`. */
+void tls_session_offer(SSL *ssl, struct span description, int64_t life_s);
+/* The name of the session that was offered, false: none; and to forget it, since the handshake failed. */
+bool tls_session_key(const SSL *ssl, char out[TLS_SESSION_KEY_BYTES]);
+void tls_session_refused(const char key[TLS_SESSION_KEY_BYTES]);
+
 /* ---- tls_common.c ---- */
 SSL_CTX *tls_ctx_new(const SSL_METHOD *method, struct err *e); /* options and modes that all contexts share */
 /* ">=TLSv1.2", "<=TLSv1.2", "!SSLv2, !SSLv3", "TLSv1.2 TLSv1.3" (postconf(5), smtpd_tls_protocols). */

@@ -126,6 +126,21 @@ static enum rc load_config(const char *file, const char *name, struct err *e)
 		       name[0] != '\0' ? name : "openssl_conf", file);
 }
 
+const char *tls_cipher_list(const struct conf *c, struct span grade)
+{
+	static const struct {
+		const char *grade, *param;
+	} grades[] = { { "high", "tls_high_cipherlist" },
+		       { "medium", "tls_medium_cipherlist" },
+		       { "low", "tls_medium_cipherlist" },
+		       { "export", "tls_medium_cipherlist" },
+		       { "null", "tls_null_cipherlist" } };
+	for (size_t i = 0; i < ARRAY_LEN(grades); i++)
+		if (span_is_ci(grade, grades[i].grade))
+			return conf_str(c, grades[i].param);
+	return NULL;
+}
+
 enum rc tls_prepare(const struct conf *c, struct err *e)
 {
 	unsigned char byte[1];

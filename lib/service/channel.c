@@ -141,7 +141,7 @@ void channel_start(void)
 	task_spawn(reader, NULL);
 }
 
-static enum rc verdict(const struct want *w, const char *service, struct err *e)
+static enum rc story(const struct want *w, const char *service, struct err *e)
 {
 	switch (w->error) {
 	case 0:
@@ -154,6 +154,14 @@ static enum rc verdict(const struct want *w, const char *service, struct err *e)
 	default:
 		return err_set(e, RC_AGAIN, "connect to %s: %s", service, strerror(w->error));
 	}
+}
+
+static enum rc verdict(const struct want *w, const char *service, struct err *e)
+{
+	enum rc rc = story(w, service, e);
+	if (rc != RC_OK && e != NULL)
+		e->sys = w->error;
+	return rc;
 }
 
 enum rc channel_connect(const char *service, int *fd, deadline_t d, struct err *e)

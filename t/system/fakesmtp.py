@@ -1,4 +1,5 @@
 """SMTP and LMTP servers as a test wants them: every reply can be changed, everything received is kept."""
+import os
 import socket
 import ssl
 import threading
@@ -21,11 +22,19 @@ class Server:
     """replies: verb (or "GREETING", "BODY", "RCPT user@x") -> reply text, list of replies for LMTP's BODY, None: hang up,
     callable(server, connection, line), HANG: say nothing until the client is gone."""
 
-    def __init__(self, keywords=EHLO, lmtp=False, tls=None, delay=None, host="127.0.0.1", port=0, **replies):
+    def __init__(self, keywords=EHLO, lmtp=False, tls=None, delay=None, host="127.0.0.1", port=0, path=None, wrapped=False, **replies):
         self.keywords, self.lmtp, self.tls, self.replies = list(keywords), lmtp, tls, replies
         self.lines, self.messages, self.sessions, self.segments = [], [], 0, []
-        self.host, self.listener = host, socket.create_server((host, port))
-        self.port = self.listener.getsockname()[1]
+        self.wrapped, self.names = wrapped, []  # wrapped: TLS from the start. names: what clients asked for (SNI)
+        self.host = host
+        if path:  # a UNIX socket that anybody may connect to
+            self.listener, self.port = socket.socket(socket.AF_UNIX), None
+            self.listener.bind(path)
+            os.chmod(path, 0o666)
+            self.listener.listen(100)
+        else:
+            self.listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+            self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
     def refuse(self):
@@ -35,6 +44,14 @@ class Server:
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind((self.host, self.port))
+
+    def end(self):
+        """Nobody listens any more."""
+        path = self.listener.getsockname() if self.listener.family == socket.AF_UNIX else None
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        if path:
+            os.unlink(path)
 
     def accept(self):
         listener = self.listener
@@ -70,8 +87,15 @@ class Server:
         c.sendall(r.encode("latin-1") + b"\r\n" if r != "" else b"")
         return r
 
+    def start_tls(self, c):
+        c = self.tls.wrap_socket(c, server_side=True)
+        self.names.append(getattr(c, "server_name", None))
+        return c
+
     def session(self, c, buf):
-        rcpts = 0
+        rcpts, keywords = 0, list(self.keywords)
+        if self.wrapped:
+            c = self.start_tls(c)
         self.reply(c, "GREETING", b"", "220 fake ESMTP")
         while True:
             while b"\r\n" not in buf:
@@ -85,14 +109,14 @@ class Server:
             self.lines.append(line.decode("latin-1"))
             verb = line.split(b" ")[0].upper().decode("latin-1")
             if verb in ("EHLO", "LHLO"):
-                words = ["fake.example"] + self.keywords
+                words = ["fake.example"] + keywords
                 self.reply(c, verb, line, "\r\n".join("250%s%s" % ("-" if i + 1 < len(words) else " ", w)
                                                      for i, w in enumerate(words)))
             elif verb == "STARTTLS":
                 r = self.reply(c, verb, line, "220 2.0.0 go")
                 if r.startswith("220") and self.tls:
-                    c = self.tls.wrap_socket(c, server_side=True)
-                    self.keywords = [k for k in self.keywords if k != "STARTTLS"]
+                    c = self.start_tls(c)
+                    keywords = [k for k in keywords if k != "STARTTLS"]
                     buf.clear()
             elif verb == "RCPT":
                 if self.reply(c, verb, line, "250 2.1.5 ok").startswith("2"):
@@ -135,4 +159,5 @@ def context(directory):
                     "-subj", "/CN=fake.example", "-addext", "subjectAltName=DNS:fake.example"], check=True, capture_output=True)
     t = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     t.load_cert_chain(cert, key)
+    t.sni_callback = lambda sock, name, ctx: setattr(sock, "server_name", name)
     return t, cert, key

@@ -1,5 +1,6 @@
 """Parameters of smtp(8) and lmtp(8) that change what is sent, or what becomes of an answer."""
 import base64
+import re
 import socket
 import struct
 import time
@@ -260,16 +261,70 @@ def test_min_data_rate(client, tmp_path):
         c.send(at(s), b"", ("b@example.net",), fd=f.fileno())
         r = c.result()
     assert r[0][0] == DEFERRED and "timed out while sending message body" in r[0][2], r
-    assert time.monotonic() - began < 9
+    assert time.monotonic() - began < 18  # the server alone would take 20 seconds
 
 
-def test_tls_level_in_the_log(client, tmp_path):
-    """smtp_log_tls_feature_status."""
+@pytest.mark.parametrize("level,said,server", [
+    ("encrypt", ", tls=encrypt, dsn=2.0.0, status=sent", {"keywords": EHLO + ["STARTTLS"]}),
+    ("may", ", tls=may, dsn=2.0.0, status=sent", {"keywords": EHLO + ["STARTTLS"]}),
+    ("may", ", tls=may:none, dsn=2.0.0, status=sent", {}),
+    ("may", ", tls=may:none, dsn=2.0.0, status=sent", {"keywords": EHLO + ["STARTTLS"], "STARTTLS": "454 4.7.0 no"}),
+    ("may", ", tls=may?, dsn=4.3.2, status=deferred", {"GREETING": "421 4.3.2 busy"}),
+    ("encrypt", ", tls=encrypt?, dsn=4.3.2, status=deferred", {"GREETING": "421 4.3.2 busy"}),
+    ("encrypt", ", tls=encrypt, dsn=4.7.4, status=deferred", {}),
+    ("none", ", delays=[^,]*, dsn=2.0.0, status=sent", {"keywords": EHLO + ["STARTTLS"]})])
+def test_tls_level_in_the_log(client, tmp_path, level, said, server):
+    """smtp_log_tls_feature_status: the level, whether it was settled, and what became of it."""
+    tls, _, _ = context(str(tmp_path))
+    s = Server(**{"tls": tls, **server})
+    c = client(main_cf="smtp_tls_security_level = %s\n" % level)
+    c.deliver(at(s))
+    assert re.search(said.replace("?", r"\?"), c.log()), c.log()
+
+
+def sessions(table):
+    """A stand-in for tlsmgr(8) that keeps sessions, and has no certificates."""
+    def serve(kind, body):
+        r = Reader(body)
+        if kind != 73:
+            return struct.pack("<HQ", 454, 0) + span("") + span("none")
+        op, key, session = r.num("H"), r.span(), r.span()
+        if op == 1:
+            return span(table.get(key, b""))
+        table.update({key: session} if op == 2 else {key: b""})
+        return span("")
+    return {"tlsmgr": serve}
+
+
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+@pytest.mark.parametrize("cache,reused", [("btree:/var/lib/x/scache", True), ("", False)])
+def test_tls_session_cache(client, tmp_path, version, cache, reused):
+    """smtp_tls_session_cache_database: the second connection resumes the session of the first, and one to another server does not."""
+    tls, _, _ = context(str(tmp_path))
+    s, other = Server(keywords=EHLO + ["STARTTLS"], tls=tls), Server(keywords=EHLO + ["STARTTLS"], tls=tls)
+    table = {}
+    c = client(peers=sessions(table), main_cf="smtp_tls_security_level = encrypt\nsmtp_tls_mandatory_protocols = %s\n"
+               "smtp_tls_session_cache_database = %s\n" % (version, cache))
+    for server in (s, s, other):
+        assert c.deliver(at(server))[0][0] == EXPANDED, c.log()
+        until = time.monotonic() + 20
+        while reused and len(table) < (1 if server is s else 2) and time.monotonic() < until:
+            time.sleep(0.02)
+    told = re.findall(r"TLS connection (\w+) to 127.0.0.1.127.0.0.1.:(\d+): %s" % version, c.log())
+    assert told == [("established", str(s.port)), ("reused" if reused else "established", str(s.port)), ("established", str(other.port))]
+    assert len(table) == (2 if reused else 0)
+
+
+def test_tls_session_that_is_none(client, tmp_path):
+    """What tlsmgr gives is not believed: a full handshake follows."""
     tls, _, _ = context(str(tmp_path))
     s = Server(keywords=EHLO + ["STARTTLS"], tls=tls)
-    c = client(main_cf="smtp_tls_security_level = encrypt\n")
-    c.deliver(at(s))
-    assert ", tls=encrypt, dsn=2.0.0, status=sent" in c.log()
+
+    class All(dict):
+        def get(self, key, default=None):
+            return b"no session"
+    c = client(peers=sessions(All()), main_cf="smtp_tls_security_level = encrypt\nsmtp_tls_session_cache_database = btree:/x\n")
+    assert c.deliver(at(s))[0][0] == EXPANDED and "TLS connection established" in c.log(), c.log()
 
 
 def test_cname_overrides_servername(client):

@@ -1,4 +1,5 @@
-"""tlsmgr(8): certificates are given, keys never; renewed pairs are used at once, broken ones refused; tickets differ per service."""
+"""tlsmgr(8): certificates are given, keys never; renewed pairs are used at once, broken ones refused; tickets differ per service; clients find the
+sessions of their own program."""
 import os
 import struct
 import subprocess
@@ -8,7 +9,8 @@ import pytest
 
 from fakemaster import Daemon, Reader, record, span
 
-CERT, SIGN, TICKETS = 70, 71, 72
+CERT, SIGN, TICKETS, SESSION = 70, 71, 72, 73
+FIND, KEEP, FORGET = 1, 2, 3
 
 
 def pair(directory, name, kind="rsa"):
@@ -154,3 +156,38 @@ def test_process_cannot_read_files(tlsmgr, tmp_path):
     for pid in [str(d.proc.pid)] + children:
         status = open("/proc/%s/status" % pid).read()
         assert "Seccomp:\t2" in status and "NoNewPrivs:\t1" in status
+
+
+def session(s, op, key, bytes_="", life=60):
+    return call(s, SESSION, struct.pack("<H", op) + span(key) + span(bytes_) + struct.pack("<q", life)).span()
+
+
+def test_sessions_of_clients(tlsmgr):
+    """smtp_tls_session_cache_database: the last one counts, another program has none of it, and they age."""
+    d = tlsmgr("")
+    smtp, lmtp = d.connect("smtp"), d.connect("lmtp")
+    assert session(smtp, FIND, "a") == b""
+    assert session(smtp, KEEP, "a", "one") == session(smtp, KEEP, "a", "two") == session(smtp, KEEP, "b", "three") == b""
+    assert session(smtp, FIND, "a") == b"two" and session(smtp, FIND, "b") == b"three" and session(lmtp, FIND, "a") == b""
+    session(smtp, FORGET, "a")
+    assert session(smtp, FIND, "a") == b"" and session(smtp, FIND, "b") == b"three"
+    session(smtp, KEEP, "b", "four", life=0)
+    assert session(smtp, FIND, "b") == b""
+    session(smtp, KEEP, "c", "five", life=1)
+    until = time.monotonic() + 20
+    while session(smtp, FIND, "c") and time.monotonic() < until:
+        time.sleep(0.1)
+    assert session(smtp, FIND, "c") == b""
+
+
+def test_sessions_are_limited_in_number(tlsmgr):
+    s = tlsmgr("").connect("smtp")
+    for n in range(5001):
+        session(s, KEEP, "k%d" % n, "x")
+    assert session(s, FIND, "k0") == b"" and session(s, FIND, "k1") == session(s, FIND, "k5000") == b"x"
+
+
+def test_servers_get_no_sessions_of_clients(tlsmgr):
+    s = tlsmgr("").connect("smtpd")
+    s.send(record(SESSION, struct.pack("<H", FIND) + span("a") + span("") + struct.pack("<q", 0)))
+    assert s.recv(1000) == b""
