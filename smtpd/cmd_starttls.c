@@ -38,8 +38,8 @@ bool tls_start(struct session *s)
 		return false;
 	}
 	s->tls = info;
-	EVENT("tls", EV_CSTR("side", "server"), EV_TEXT("peer_name", s->name),
-	      EV_TEXT("peer_address", s->addr), EV_CSTR("protocol", info->protocol),
+	EVENT("tls", EV_CSTR("side", "server"), EV_TEXT("peer_name", s->client.name),
+	      EV_TEXT("peer_address", s->client.addr), EV_CSTR("protocol", info->protocol),
 	      EV_CSTR("cipher", info->cipher), EV_NUMBER("bits", info->bits),
 	      EV_CSTR("key_exchange", info->kex), EV_CSTR("subject", info->peer_subject),
 	      EV_FLAG("verified", info->peer_trusted), EV_FLAG("reused", info->reused));
@@ -88,7 +88,7 @@ bool cmd_starttls(struct session *s, struct span arg)
 		return session_lost(s, RC_EOF);
 	stream_drop_input(s->io);
 	/* RFC 3207 section 4.2: what the client said before is forgotten. */
-	s->helo = SPAN_NONE;
-	s->sasl_user = s->sasl_method = SPAN_NONE;
+	s->client.helo = SPAN_NONE;
+	s->client.sasl_user = s->client.sasl_method = SPAN_NONE;
 	return tls_start(s) || s->tls_refused; /* STARTTLS itself is done, though the client is sent away */
 }

@@ -30,20 +30,20 @@ bool session_word(void *arg, struct span name, struct span *value)
 		const char *name;
 		struct span value;
 	} known[] = {
-		{ "client_address", s->addr },
-		{ "client_name", s->name },
-		{ "reverse_client_name", s->rname },
-		{ "helo_name", s->helo },
+		{ "client_address", s->client.addr },
+		{ "client_name", s->client.name },
+		{ "reverse_client_name", s->client.rname },
+		{ "helo_name", s->client.helo },
 		{ "server_name", span_str(conf.myhostname) },
-		{ "server_address", s->local_addr },
+		{ "server_address", s->client.local_addr },
 		{ "sender", sender },
 		{ "sender_name", part(sender, false) },
 		{ "sender_domain", part(sender, true) },
 		{ "recipient", w->rcpt },
 		{ "recipient_name", part(w->rcpt, false) },
 		{ "recipient_domain", part(w->rcpt, true) },
-		{ "sasl_method", s->sasl_method },
-		{ "sasl_username", s->sasl_user },
+		{ "sasl_method", s->client.sasl_method },
+		{ "sasl_username", s->client.sasl_user },
 		{ "ccert_subject", s->tls != NULL ? span_str(s->tls->peer_subject) : SPAN_NONE },
 		{ "ccert_issuer", s->tls != NULL ? span_str(s->tls->peer_issuer) : SPAN_NONE },
 		{ "mail_name", span_str(conf.mail_name) },
@@ -59,9 +59,9 @@ bool session_word(void *arg, struct span name, struct span *value)
 	else if (span_is(name, "localtime"))
 		*value = local_time(&s->tx_arena);
 	else if (span_is(name, "client_port"))
-		*value = span_printf(&s->tx_arena, "%u", s->port);
+		*value = span_printf(&s->tx_arena, "%u", s->client.port);
 	else if (span_is(name, "server_port"))
-		*value = span_printf(&s->tx_arena, "%u", s->local_port);
+		*value = span_printf(&s->tx_arena, "%u", s->client.local_port);
 	else
 		return false;
 	return true;

@@ -451,10 +451,10 @@ static enum outcome run_client(struct session *s, struct check *c)
 
 static enum outcome run_helo(struct session *s, struct check *c)
 {
-	if (s->helo.n == 0)
+	if (s->client.helo.n == 0)
 		return DUNNO;
 	c->stage = AT_HELO;
-	c->subject = s->helo;
+	c->subject = s->client.helo;
 	c->class = "Helo command";
 	return rules_run(s, c, conf.restrict_at[AT_HELO]);
 }

@@ -406,16 +406,16 @@ enum outcome run_access(struct session *s, struct check *c, const struct rule *r
 
 	switch (r->def->which >= 0 ? r->def->which : implied(c->stage)) {
 	case KEY_CLIENT:
-		(void)(ask_name(&q, s->name) || ask_addr(&q, s->addr));
+		(void)(ask_name(&q, s->client.name) || ask_addr(&q, s->client.addr));
 		break;
 	case KEY_REVERSE:
-		(void)(ask_name(&q, s->rname) || ask_addr(&q, s->addr));
-		subject = s->rname;
+		(void)(ask_name(&q, s->client.rname) || ask_addr(&q, s->client.addr));
+		subject = s->client.rname;
 		class = "Unverified Client host";
 		break;
 	case KEY_HELO:
-		(void)(s->helo.n > 0 && ask_name(&q, s->helo));
-		subject = s->helo;
+		(void)(s->client.helo.n > 0 && ask_name(&q, s->client.helo));
+		subject = s->client.helo;
 		class = "Helo command";
 		break;
 	case KEY_SENDER:
@@ -429,8 +429,8 @@ enum outcome run_access(struct session *s, struct check *c, const struct rule *r
 		class = "Recipient address";
 		break;
 	case KEY_SASL:
-		(void)(s->sasl_user.n > 0 && ask(&q, s->sasl_user, false));
-		subject = s->sasl_user;
+		(void)(s->client.sasl_user.n > 0 && ask(&q, s->client.sasl_user, false));
+		subject = s->client.sasl_user;
 		class = "SASL login name";
 		break;
 	case KEY_CCERT:

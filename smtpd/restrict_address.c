@@ -328,11 +328,11 @@ static bool owner_is(struct span owners, struct span login)
 
 static enum outcome login_mismatch(struct session *s, struct check *c, struct span owners, bool known)
 {
-	if (s->sasl_user.n > 0 && !(known ? owner_is(owners, s->sasl_user) : false))
+	if (s->client.sasl_user.n > 0 && !(known ? owner_is(owners, s->client.sasl_user) : false))
 		return restrict_reject(s, c, 553, "5.7.1",
 				       "Sender address rejected: not owned by user " SPAN_FMT,
-				       SPAN_ARG(span_head(s->sasl_user, 200)));
-	if (s->sasl_user.n == 0 && known)
+				       SPAN_ARG(span_head(s->client.sasl_user, 200)));
+	if (s->client.sasl_user.n == 0 && known)
 		return restrict_reject(s, c, 553, "5.7.1", "Sender address rejected: not logged in");
 	return DUNNO;
 }
@@ -342,7 +342,7 @@ enum outcome run_login_mismatch(struct session *s, struct check *c, const struct
 	enum { BOTH, KNOWN, AUTHENTICATED, UNAUTHENTICATED } which = (unsigned)r->def->which;
 	struct span owners = SPAN_NONE, ext;
 	struct err e;
-	bool logged_in = s->sasl_user.n > 0;
+	bool logged_in = s->client.sasl_user.n > 0;
 	enum rc rc;
 
 	if (!conf.auth || !use_sender(s, c) || c->subject.n == 0 || (which == AUTHENTICATED && !logged_in) ||

@@ -28,18 +28,18 @@ void session_flush(struct session *s, int64_t within_s)
 
 const char *session_proto(const struct session *s)
 {
-	return conf.lmtp ? "LMTP" : s->esmtp ? "ESMTP" : "SMTP";
+	return conf.lmtp ? "LMTP" : s->client.esmtp ? "ESMTP" : "SMTP";
 }
 
 const char *session_client(const struct session *s)
 {
 	static char text[600]; /* used before the next wait */
 
-	int n = snprintf(text, sizeof(text), SPAN_FMT "[" SPAN_FMT "]", SPAN_ARG(span_head(s->name, 300)),
-			 SPAN_ARG(s->addr));
+	int n = snprintf(text, sizeof(text), SPAN_FMT "[" SPAN_FMT "]",
+			 SPAN_ARG(span_head(s->client.name, 300)), SPAN_ARG(s->client.addr));
 
 	if (conf.log_port && n > 0 && (size_t)n < sizeof(text))
-		(void)snprintf(text + n, sizeof(text) - (size_t)n, ":%u", s->port);
+		(void)snprintf(text + n, sizeof(text) - (size_t)n, ":%u", s->client.port);
 	return text;
 }
 
@@ -68,12 +68,13 @@ bool session_lost(struct session *s, enum rc rc)
 	}
 	if (rc == RC_TIMEOUT) {
 		log_info("timeout after %s from %s", s->where, session_client(s));
-		EVENT("lost", EV_TEXT("client_name", s->name), EV_TEXT("client_address", s->addr),
-		      EV_CSTR("after", s->where), EV_FLAG("timeout", true));
+		EVENT("lost", EV_TEXT("client_name", s->client.name),
+		      EV_TEXT("client_address", s->client.addr), EV_CSTR("after", s->where),
+		      EV_FLAG("timeout", true));
 		reply(s, "421 4.4.2 %s Error: timeout exceeded", conf.myhostname);
 		return false;
 	}
-	EVENT("lost", EV_TEXT("client_name", s->name), EV_TEXT("client_address", s->addr),
+	EVENT("lost", EV_TEXT("client_name", s->client.name), EV_TEXT("client_address", s->client.addr),
 	      EV_CSTR("after", s->where));
 	if (s->tx != NULL && s->tx->content != NULL)
 		log_info("lost connection after %s (%llu bytes) from %s", s->where,
@@ -90,7 +91,7 @@ static void log_disconnect(struct session *s)
 	buf_init(&b, 1000);
 	command_log_counts(s, &b);
 	log_info("disconnect from %s%s", session_client(s), buf_cstr(&b));
-	EVENT("disconnect", EV_TEXT("client_name", s->name), EV_TEXT("client_address", s->addr),
+	EVENT("disconnect", EV_TEXT("client_name", s->client.name), EV_TEXT("client_address", s->client.addr),
 	      EV_CSTR("protocol", session_proto(s)), EV_NUMBER("messages", s->messages),
 	      EV_CSTR("commands", buf_cstr(&b) + (b.n > 0)));
 	buf_release(&b);
@@ -278,25 +279,25 @@ static void take_addresses(struct session *s)
 	struct inet_addr local;
 	uint16_t port = 0;
 
-	s->name = s->rname = SPAN("unknown");
-	s->name_code = s->rname_code = 5;
-	s->addr = SPAN("unknown");
+	s->client.name = s->client.rname = SPAN("unknown");
+	s->client.name_code = s->client.rname_code = 5;
+	s->client.addr = SPAN("unknown");
 	if (s->conn->peer_len == 0) { /* a UNIX socket: as Postfix names such clients */
-		s->name = s->rname = SPAN("localhost");
-		s->addr = SPAN("127.0.0.1");
-		s->name_code = s->rname_code = 2;
-		if (inet_addr_parse(s->addr, &s->ip) != RC_OK)
-			s->ip.family = AF_UNSPEC;
+		s->client.name = s->client.rname = SPAN("localhost");
+		s->client.addr = SPAN("127.0.0.1");
+		s->client.name_code = s->client.rname_code = 2;
+		if (inet_addr_parse(s->client.addr, &s->client.ip) != RC_OK)
+			s->client.ip.family = AF_UNSPEC;
 		return;
 	}
-	inet_addr_from_sockaddr(&s->conn->peer, &s->ip, &port);
-	s->port = port;
-	inet_addr_text(&s->ip, text);
-	s->addr = span_str(arena_strdup(&s->arena, text));
+	inet_addr_from_sockaddr(&s->conn->peer, &s->client.ip, &port);
+	s->client.port = port;
+	inet_addr_text(&s->client.ip, text);
+	s->client.addr = span_str(arena_strdup(&s->arena, text));
 	inet_addr_from_sockaddr(&s->conn->local, &local, &port);
-	s->local_port = port;
+	s->client.local_port = port;
 	inet_addr_text(&local, text);
-	s->local_addr = span_str(arena_strdup(&s->arena, text));
+	s->client.local_addr = span_str(arena_strdup(&s->arena, text));
 }
 
 /* smtpd_upstream_proxy_protocol = haproxy: the header comes before anything else, in one piece of bounded
@@ -336,13 +337,13 @@ static bool take_proxy(struct session *s)
 	}
 	if (h.local)
 		return true;
-	s->ip = h.src;
-	s->port = h.src_port;
+	s->client.ip = h.src;
+	s->client.port = h.src_port;
 	inet_addr_text(&h.src, text);
-	s->addr = span_str(arena_strdup(&s->arena, text));
-	s->local_port = h.dst_port;
+	s->client.addr = span_str(arena_strdup(&s->arena, text));
+	s->client.local_port = h.dst_port;
 	inet_addr_text(&h.dst, text);
-	s->local_addr = span_str(arena_strdup(&s->arena, text));
+	s->client.local_addr = span_str(arena_strdup(&s->arena, text));
 	return true;
 }
 
@@ -350,13 +351,13 @@ static void find_name(struct session *s)
 {
 	struct client_name n;
 
-	if (!conf.peername_lookup || s->conn->peer_len == 0 || s->ip.family == AF_UNSPEC)
+	if (!conf.peername_lookup || s->conn->peer_len == 0 || s->client.ip.family == AF_UNSPEC)
 		return;
-	client_name_find(&s->ip, &s->tx_arena, &n, deadline_s(NAME_LOOKUP_S));
-	s->name = span_dup(&s->arena, n.name);
-	s->rname = span_dup(&s->arena, n.reverse);
-	s->name_code = n.name_code;
-	s->rname_code = n.reverse_code;
+	client_name_find(&s->client.ip, &s->tx_arena, &n, deadline_s(NAME_LOOKUP_S));
+	s->client.name = span_dup(&s->arena, n.name);
+	s->client.rname = span_dup(&s->arena, n.reverse);
+	s->client.name_code = n.name_code;
+	s->client.rname_code = n.reverse_code;
 	arena_release(&s->tx_arena);
 }
 
@@ -364,7 +365,7 @@ bool session_in_list(const struct session *s, struct match_list *l)
 {
 	struct err e;
 
-	return !match_list_empty(l) && match_host(l, s->name, s->addr, &e) == RC_OK;
+	return !match_list_empty(l) && match_host(l, s->client.name, s->client.addr, &e) == RC_OK;
 }
 
 /* smtpd_discard_ehlo_keyword_address_maps wins over smtpd_discard_ehlo_keywords. */
@@ -378,7 +379,7 @@ static void find_discarded(struct session *s)
 	if (maps_empty(conf.discard_maps))
 		return;
 	arena_init(&a);
-	if (maps_lookup(conf.discard_maps, s->addr, &a, &value, &e) == RC_OK) {
+	if (maps_lookup(conf.discard_maps, s->client.addr, &a, &value, &e) == RC_OK) {
 		s->discard_ehlo = 0;
 		while (span_next_word(&value, ", \t", &word))
 			s->discard_ehlo |= ehlo_keyword(word);
@@ -422,9 +423,9 @@ void session_serve(struct service_conn *c)
 	s->hangup = conf.proxy_timeout_s > 0 && !take_proxy(s);
 	find_name(s);
 	log_info("connect from %s", session_client(s));
-	EVENT("connect", EV_TEXT("client_name", s->name), EV_TEXT("client_address", s->addr),
-	      EV_NUMBER("client_port", s->port), EV_TEXT("server_address", s->local_addr),
-	      EV_NUMBER("server_port", s->local_port));
+	EVENT("connect", EV_TEXT("client_name", s->client.name), EV_TEXT("client_address", s->client.addr),
+	      EV_NUMBER("client_port", s->client.port), EV_TEXT("server_address", s->client.local_addr),
+	      EV_NUMBER("server_port", s->client.local_port));
 	session_identify(s);
 	s->may_xforward = session_in_list(s, conf.xforward);
 	if (!s->hangup && (!conf.tls_wrapper || tls_start(s))) {

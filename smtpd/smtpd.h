@@ -145,6 +145,18 @@ struct forward { /* what XFORWARD told */
 	bool local;
 };
 
+/* Who the client is, as far as XCLIENT can say it: all of such a command counts, or nothing of it. */
+struct client {
+	struct span name, rname, addr; /* addr without IPv6: */
+	uint16_t name_code, rname_code;
+	unsigned port, local_port;
+	struct span local_addr;
+	struct inet_addr ip; /* family AF_UNSPEC: not an IP client */
+	struct span helo;
+	bool esmtp;
+	struct span sasl_method, sasl_user;
+};
+
 struct session {
 	struct list link; /* all sessions */
 	struct service_conn *conn;
@@ -152,18 +164,12 @@ struct session {
 	struct arena arena; /* the session's */
 	struct arena tx_arena;
 	struct transaction *tx; /* NULL: none */
-	/* the client */
-	struct span name, rname, addr; /* addr without IPv6: */
-	uint16_t name_code, rname_code;
-	unsigned port, local_port;
-	struct span local_addr;
-	struct inet_addr ip; /* family AF_UNSPEC: not an IP client */
+	struct client client;
 	struct forward fwd;
 	/* the conversation */
-	struct span helo;
 	struct span etrn;     /* the domain of the ETRN that runs */
 	struct span rcpt_now; /* of the command that runs; for footers */
-	bool esmtp, greeted;
+	bool greeted;
 	const char *where;		 /* the last command, for the log */
 	unsigned errors, junk, messages; /* messages: accepted */
 	bool idle;			 /* waits for a command */
@@ -173,12 +179,10 @@ struct session {
 	bool lenient_lf;   /* excepted from smtpd_forbid_bare_newline */
 	bool may_xforward; /* judged by the address that connected */
 	bool ill_pipelined;
-	bool denied;	  /* refused when it connected: nothing but QUIT is done */
-	bool bdat_failed; /* chunks are discarded until the transaction is given up */
-	bool counted;	  /* anvil knows of the connection */
-	/* AUTH */
-	struct span sasl_method, sasl_user;
-	bool auth_excepted;
+	bool denied;	    /* refused when it connected: nothing but QUIT is done */
+	bool bdat_failed;   /* chunks are discarded until the transaction is given up */
+	bool counted;	    /* anvil knows of the connection */
+	bool auth_excepted; /* is not offered AUTH */
 	/* TLS */
 	struct tls_info *tls; /* NULL: clear text */
 	bool tls_refused;     /* for the certificate that it showed, or not */
