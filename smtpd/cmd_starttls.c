@@ -78,6 +78,10 @@ bool cmd_starttls(struct session *s, struct span arg)
 	}
 	struct err e;
 
+	if (limit_tls_reached(s)) {
+		reply(s, "454 4.7.0 Error: too many new TLS sessions from %s", session_client(s));
+		return false;
+	}
 	transaction_end(s);
 	if (stream_has_input(s->io)) {
 		log_info("improper command pipelining after STARTTLS from %s", session_client(s));

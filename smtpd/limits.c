@@ -2,7 +2,7 @@
  * nobody is refused, and the log says so once. */
 #include "smtpd.h"
 
-enum { CONNECT = 1, DISCONNECT = 2 };
+enum { CONNECT = 1, DISCONNECT = 2, NEWTLS_SEEN = 7 };
 
 static bool excepted(const struct session *s)
 {
@@ -101,4 +101,15 @@ bool limit_event(struct session *s, enum limit_kind kind)
 	log_warning("%s rate limit exceeded: %u from %s for service %s", names[kind], r.rate,
 		    session_client(s), service_name());
 	return false;
+}
+
+bool limit_tls_reached(struct session *s)
+{
+	struct anvil_reply r;
+
+	if (conf.limit_tls_rate == 0 || excepted(s) || !ask(s, NEWTLS_SEEN, &r) ||
+	    r.rate <= (uint64_t)conf.limit_tls_rate)
+		return false;
+	log_warning("Refusing STARTTLS request from %s for service %s", session_client(s), service_name());
+	return true;
 }

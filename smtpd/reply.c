@@ -162,7 +162,6 @@ void log_action(struct session *s, const char *what, const char *where, struct s
 	      EV_TEXT("sender", s->tx != NULL ? s->tx->sender : SPAN_NONE), EV_TEXT("recipient", rcpt),
 	      EV_TEXT("helo", s->client.helo), EV_CSTR("protocol", session_proto(s)),
 	      EV_CSTR("reason", text));
-	log_info("%s: %s: %s from %s: %s;%s%s proto=%s%s",
-		 s->tx != NULL && s->tx->qid.s[0] ? s->tx->qid.s : "NOQUEUE", what, where, session_client(s),
+	log_info("%s: %s: %s from %s: %s;%s%s proto=%s%s", session_message(s), what, where, session_client(s),
 		 text, from, to, session_proto(s), helo);
 }

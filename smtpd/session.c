@@ -43,8 +43,33 @@ const char *session_client(const struct session *s)
 	return text;
 }
 
+const char *session_message(const struct session *s)
+{
+	return s->tx != NULL && s->tx->qid.s[0] != '\0' ? s->tx->qid.s : "NOQUEUE";
+}
+
+/* "QID: ", and nothing where there is none: the filters that watch the log for strangers who go away begin with the words. */
+static const char *session_prefix(const struct session *s)
+{
+	static char text[sizeof(struct qid) + 3];
+
+	if (s->tx == NULL || s->tx->qid.s[0] == '\0')
+		return "";
+	(void)snprintf(text, sizeof(text), "%s: ", s->tx->qid.s);
+	return text;
+}
+
+/* A queue id that the log has seen and that no queue will hold: readers of the log need not wait for more. */
+static void log_canceled(const struct transaction *tx)
+{
+	if (tx->qid.s[0] != '\0' && !tx->settled && !conf.before_on)
+		log_info("%s: canceled", tx->qid.s);
+}
+
 void transaction_end(struct session *s)
 {
+	if (s->tx != NULL)
+		log_canceled(s->tx);
 	if (s->tx != NULL && s->tx->content != NULL)
 		content_abort(s, &s->tx->content);
 	if (s->tx != NULL)
@@ -67,7 +92,7 @@ bool session_lost(struct session *s, enum rc rc)
 		return false;
 	}
 	if (rc == RC_TIMEOUT) {
-		log_info("timeout after %s from %s", s->where, session_client(s));
+		log_info("%stimeout after %s from %s", session_prefix(s), s->where, session_client(s));
 		EVENT("lost", EV_TEXT("client_name", s->client.name),
 		      EV_TEXT("client_address", s->client.addr), EV_CSTR("after", s->where),
 		      EV_FLAG("timeout", true));
@@ -77,10 +102,11 @@ bool session_lost(struct session *s, enum rc rc)
 	EVENT("lost", EV_TEXT("client_name", s->client.name), EV_TEXT("client_address", s->client.addr),
 	      EV_CSTR("after", s->where));
 	if (s->tx != NULL && s->tx->content != NULL)
-		log_info("lost connection after %s (%llu bytes) from %s", s->where,
+		log_info("%slost connection after %s (%llu bytes) from %s", session_prefix(s), s->where,
 			 (unsigned long long)content_bytes(s->tx->content), session_client(s));
 	else if (strcmp(s->where, "END-OF-MESSAGE") != 0) /* clients that do without QUIT are many */
-		log_info("lost connection after %s from %s", s->where, session_client(s));
+		log_info("%slost connection after %s from %s", session_prefix(s), s->where,
+			 session_client(s));
 	return false;
 }
 
@@ -259,7 +285,8 @@ static void converse(struct session *s)
 			return;
 		if (s->errors >= (unsigned)conf.hard_error_limit) {
 			s->ended_by = "too many errors";
-			log_info("too many errors after %s from %s", s->where, session_client(s));
+			log_info("%stoo many errors after %s from %s", session_prefix(s), s->where,
+				 session_client(s));
 			reply(s, "421 4.7.0 %s Error: too many errors", conf.myhostname);
 			return;
 		}

@@ -128,6 +128,8 @@ struct transaction {
 	struct env_rcpt *rcpt;
 	size_t rcpts, rcpt_cap, rcpt_bytes, overshoot;
 	struct qid qid; /* from the first accepted recipient on */
+	bool
+	    settled; /* the end of data was judged: the log has more to tell of qid than that nothing came of it */
 	int64_t arrival_us;
 	/* what access tables said */
 	bool hold, discard;
@@ -201,8 +203,9 @@ struct session {
 /* ---- session.c ---- */
 void session_serve(struct service_conn *c);
 void session_drain(void);
-const char *session_proto(const struct session *s);  /* "SMTP", "ESMTP", "LMTP" */
-const char *session_client(const struct session *s); /* "name[addr]"; in the session's arena */
+const char *session_proto(const struct session *s);   /* "SMTP", "ESMTP", "LMTP" */
+const char *session_client(const struct session *s);  /* "name[addr]"; in the session's arena */
+const char *session_message(const struct session *s); /* the queue id, for the log; "NOQUEUE": none yet */
 void transaction_end(struct session *s);
 /* Before commands that say who the client is (XCLIENT). */
 void session_identify(struct session *s);
@@ -332,6 +335,8 @@ bool limit_connect(struct session *s); /* false: too many, the reply is sent */
 void limit_disconnect(struct session *s);
 enum limit_kind { LIMIT_MAIL = 3, LIMIT_RCPT = 4, LIMIT_TLS = 5, LIMIT_AUTH = 6 };
 bool limit_event(struct session *s, enum limit_kind kind);
+/* Before a handshake: this client had too many already. Nothing is counted. */
+bool limit_tls_reached(struct session *s);
 
 /* ---- lookups.c: what router(8) says of an address, remembered for a few seconds ---- */
 /* RC_OK with the answer in `a`; RC_AGAIN. */

@@ -83,6 +83,7 @@ def plain(text):
 def plain_log(line):
     line = re.sub(r"^(warning: |NOQUEUE: )?[0-9A-F]{8,}: ", r"\1ID: ", line)
     line = re.sub(r"(error:\w+:SSL routines::[^:]*:).*", r"\1", line)
+    line = re.sub(r"^ID: (?=(?:lost connection|timeout|too many errors) after )", "", line)  # newer than Debian's
     line = re.sub(r"orig_queue_id=[0-9A-F]{8,}", "orig_queue_id=ID", plain(line))
     return line.replace(NET + ".2", NET + ".1")
 
@@ -103,7 +104,8 @@ class Side:
         new = new[:new.rfind(b"\n") + 1]
         self.at += len(new)
         new = new.decode("utf-8", "replace")
-        return [plain_log(m.group(1)) for m in re.finditer(r"^.*?postfix/(?:\w+/)?smtpd\[\d+\]: (.*)$", new, re.M)]
+        lines = [plain_log(m.group(1)) for m in re.finditer(r"^.*?postfix/(?:\w+/)?smtpd\[\d+\]: (.*)$", new, re.M)]
+        return [l for l in lines if l != "ID: canceled"]  # newer than Debian's
 
     def settle(self):
         """Every service has answered, and its session is over."""
