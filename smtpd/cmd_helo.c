@@ -121,13 +121,13 @@ static void list_extensions(struct session *s, struct buf *b)
 	if (conf.tls != TLS_NONE && s->tls == NULL)
 		announce(s, b, KW_STARTTLS, "STARTTLS");
 	announce_auth(s, b);
+	if (extensions(s) & EXT_XVERP)
+		announce(s, b, KW_XVERP, "XVERP");
 	if (session_in_list(s, conf.xclient))
 		announce(s, b, KW_XCLIENT,
 			 "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT");
 	if (s->may_xforward)
 		announce(s, b, KW_XFORWARD, "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT");
-	if (extensions(s) & EXT_XVERP)
-		announce(s, b, KW_XVERP, "XVERP");
 	announce(s, b, KW_ESC, "ENHANCEDSTATUSCODES");
 	announce(s, b, KW_8BITMIME, "8BITMIME");
 	announce(s, b, KW_DSN, "DSN");

@@ -84,7 +84,7 @@ static bool refuse(struct session *s, const char *text)
 /* XVERP: one delivery a recipient, whose name goes into the sender's address. NULL, or the reply. */
 static const char *take_verp(struct session *s, struct transaction *tx)
 {
-	if (tx->mail.verp.n == 0)
+	if (!tx->mail.own_verp)
 		tx->mail.verp = span_str(conf.verp_delims);
 	if (!verp_delims_ok(tx->mail.verp, conf.verp_filter))
 		return arena_printf(&s->tx_arena, "501 5.5.4 Error: XVERP needs two characters from %s",

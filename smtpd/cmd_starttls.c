@@ -3,6 +3,18 @@
 #include "restrict.h"
 #include "log/event.h"
 
+void tls_key_exchange(const struct tls_info *t, const char *before, struct buf *b)
+{
+	if (strcmp(t->protocol, "TLSv1.3") != 0) /* there the name of the cipher tells it */
+		return;
+	if (t->kex[0])
+		(void)buf_printf(b, "%skey-exchange %s", before, t->kex);
+	if (t->sig[0])
+		(void)buf_printf(b, " server-signature %s", t->sig);
+	if (t->digest[0])
+		(void)buf_printf(b, " server-digest %s", t->digest);
+}
+
 static void log_tls(const struct session *s)
 {
 	const struct tls_info *t = s->tls;
@@ -14,12 +26,7 @@ static void log_tls(const struct session *s)
 			 : t->peer_trusted		? "Trusted"
 							: "Untrusted",
 			 session_client(s), t->protocol, t->cipher, t->bits, t->alg_bits);
-	if (t->kex[0])
-		(void)buf_printf(&b, " key-exchange %s", t->kex);
-	if (t->sig[0])
-		(void)buf_printf(&b, " server-signature %s", t->sig);
-	if (t->digest[0])
-		(void)buf_printf(&b, " server-digest %s", t->digest);
+	tls_key_exchange(t, " ", &b);
 	log_info("%s", buf_cstr(&b));
 	buf_release(&b);
 }

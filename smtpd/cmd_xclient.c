@@ -224,6 +224,7 @@ static const char *f_set(struct session *s, struct forward *f, const struct attr
 		if (!span_is_ci(a->value, "LOCAL") && !span_is_ci(a->value, "REMOTE"))
 			return bad(s, "SOURCE", a->value);
 		f->local = span_is_ci(a->value, "LOCAL");
+		f->sourced = true;
 		return NULL;
 	}
 	if (span_is_ci(a->name, "NAME") && !none && !domain_valid(a->value, conf.smtputf8))

@@ -102,15 +102,14 @@ static bool run_known(struct session *s, const struct command *c, struct span ar
 
 static bool run_unknown(struct session *s, struct span verb, struct span line)
 {
-	s->where = "UNKNOWN";
-	if (forbidden(s, verb, line))
-		return false;
 	if (listed(conf.noop_cmd, conf.noops, verb)) { /* in no count */
-		s->where = "NOOP";
 		s->tried[UNKNOWN]--;
 		s->done[UNKNOWN]--;
 		return cmd_noop(s, SPAN_NONE);
 	}
+	s->where = "UNKNOWN";
+	if (forbidden(s, verb, line))
+		return false;
 	reply(s, "500 5.5.2 Error: command not recognized");
 	return false;
 }

@@ -227,7 +227,7 @@ static bool client_is_local(const struct session *s)
 	if (!local && !maps_empty(conf.rewrite_table))
 		local = maps_lookup(conf.rewrite_table, s->client.addr, &a, &value, &e) == RC_OK;
 	arena_release(&a);
-	return s->fwd.name.n > 0 || s->fwd.addr.n > 0 ? s->fwd.local : local;
+	return s->fwd.sourced ? s->fwd.local : local;
 }
 
 static struct span or_else(struct span forwarded, struct span own)

@@ -132,7 +132,7 @@ static enum outcome act_defer_if_reject(const struct action *a)
 
 	if (!a->c->warn_only && s->defer_if_reject.code == 0)
 		s->defer_if_reject =
-		    (struct verdict){ 450, SPAN("4.7.1"),
+		    (struct verdict){ (uint16_t)conf.code.access_defer, SPAN("4.7.1"),
 				      span_printf(a->c->a, "<" SPAN_FMT ">: %s rejected: " SPAN_FMT,
 						  SPAN_ARG(a->subject), a->class,
 						  SPAN_ARG(a->text.n > 0 ? span_head(a->text, 400)
@@ -375,11 +375,10 @@ enum rc access_find_addr(struct maps *m, struct span addr, struct arena *a, stru
 }
 
 /* A client certificate is known by its fingerprint or by that of its key. */
-static bool ask_ccert(struct query *q, const struct rule *r)
+static bool ask_ccert(struct query *q)
 {
 	const struct tls_info *t = q->s->tls;
 
-	(void)r;
 	return t != NULL && t->peer_fingerprint[0] != '\0' &&
 	       (ask(q, span_str(t->peer_fingerprint), false) ||
 		ask(q, span_str(t->peer_key_fingerprint), false));
@@ -434,7 +433,10 @@ enum outcome run_access(struct session *s, struct check *c, const struct rule *r
 		class = "SASL login name";
 		break;
 	case KEY_CCERT:
-		(void)ask_ccert(&q, r);
+		if (!ask_ccert(&q))
+			break;
+		subject = span_printf(c->a, "%s", s->tls->peer_subject);
+		class = "Client certificate";
 		break;
 	case KEY_ETRN:
 		(void)ask_name(&q, c->subject);

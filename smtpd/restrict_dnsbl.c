@@ -189,7 +189,7 @@ static bool rbl_word(void *arg, struct span name, struct span *value)
 
 	for (size_t i = 0; i < ARRAY_LEN(known); i++)
 		if (span_is(name, known[i].name)) {
-			*value = known[i].value;
+			*value = expansion_filter(&w->session.s->tx_arena, known[i].value);
 			return true;
 		}
 	return session_word(&w->session, name, value);

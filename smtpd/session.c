@@ -83,30 +83,36 @@ void transaction_end(struct session *s)
 
 /* ---- the end ---- */
 
+/* "QID: timeout after DATA (99 bytes) from host[addr]" */
+static void log_lost(struct session *s, bool timeout)
+{
+	char bytes[40] = "";
+
+	if (s->tx != NULL && s->tx->content != NULL)
+		(void)snprintf(bytes, sizeof(bytes), " (%llu bytes)",
+			       (unsigned long long)content_bytes(s->tx->content));
+	else if (!timeout &&
+		 strcmp(s->where, "END-OF-MESSAGE") == 0) /* clients that do without QUIT are many */
+		return;
+	log_info("%s%s after %s%s from %s", session_prefix(s), s->ended_by, s->where, bytes,
+		 session_client(s));
+}
+
 bool session_lost(struct session *s, enum rc rc)
 {
+	bool timeout = rc == RC_TIMEOUT;
+
 	s->hangup = true;
-	s->ended_by = rc == RC_TIMEOUT ? "timeout" : "lost connection";
+	s->ended_by = timeout ? "timeout" : "lost connection";
 	if (service_ending() && rc == RC_EOF && s->idle) {
 		reply(s, "421 4.3.2 %s Service not available, closing transmission channel", conf.myhostname);
 		return false;
 	}
-	if (rc == RC_TIMEOUT) {
-		log_info("%stimeout after %s from %s", session_prefix(s), s->where, session_client(s));
-		EVENT("lost", EV_TEXT("client_name", s->client.name),
-		      EV_TEXT("client_address", s->client.addr), EV_CSTR("after", s->where),
-		      EV_FLAG("timeout", true));
-		reply(s, "421 4.4.2 %s Error: timeout exceeded", conf.myhostname);
-		return false;
-	}
 	EVENT("lost", EV_TEXT("client_name", s->client.name), EV_TEXT("client_address", s->client.addr),
-	      EV_CSTR("after", s->where));
-	if (s->tx != NULL && s->tx->content != NULL)
-		log_info("%slost connection after %s (%llu bytes) from %s", session_prefix(s), s->where,
-			 (unsigned long long)content_bytes(s->tx->content), session_client(s));
-	else if (strcmp(s->where, "END-OF-MESSAGE") != 0) /* clients that do without QUIT are many */
-		log_info("%slost connection after %s from %s", session_prefix(s), s->where,
-			 session_client(s));
+	      EV_CSTR("after", s->where), EV_FLAG("timeout", timeout));
+	log_lost(s, timeout);
+	if (timeout)
+		reply(s, "421 4.4.2 %s Error: timeout exceeded", conf.myhostname);
 	return false;
 }
 
@@ -360,6 +366,7 @@ static bool take_proxy(struct session *s)
 	if (rc != RC_OK) {
 		log_warning("haproxy read: %s from %s",
 			    rc == RC_SYNTAX || rc == RC_LIMIT ? "bad header" : e.text, session_client(s));
+		reply(s, "421 4.3.0 %s Server local error", conf.myhostname);
 		return false;
 	}
 	if (h.local)

@@ -61,15 +61,20 @@ struct smtpd_conf {
 	    delay_open;	 /* delay_open: a message has no queue id before its first good recipient */
 	bool show_table; /* show_user_unknown_table_name */
 	const char *reject_footer, *delimiter, *null_key;
-	unsigned discard_ehlo; /* bits of ehlo keywords */
-	unsigned env_flags;    /* receive_override_options */
-	bool takes_unlisted;   /* no_unknown_recipient_checks */
+	bool expansion_ok[256]; /* smtpd_expansion_filter, by octet */
+	unsigned discard_ehlo;	/* bits of ehlo keywords */
+	unsigned env_flags;	/* receive_override_options */
+	bool takes_unlisted;	/* no_unknown_recipient_checks */
 	const char *content_filter;
 	const char *rbl_reply;
 	struct {
 		int64_t reject, defer, access_reject, access_defer, rbl, relay, invalid_host, non_fqdn,
 		    unknown_client, unknown_host, unknown_address, multi_bounce, plaintext;
 	} code;
+	struct {
+		int64_t code;	 /* of recipients that are not there */
+		bool checked;	 /* there is a table that says who is */
+	} unknown[AC_RELAY + 1]; /* by enum addr_class */
 	struct {
 		int64_t reject, defer; /* codes */
 		const char *reason;    /* instead of the probe's; "" none */
@@ -144,7 +149,7 @@ struct transaction {
 
 struct forward { /* what XFORWARD told */
 	struct span name, addr, port, proto, helo, ident;
-	bool local;
+	bool local, sourced; /* SOURCE=LOCAL; SOURCE was told */
 };
 
 /* Who the client is, as far as XCLIENT can say it: all of such a command counts, or nothing of it. */
@@ -224,6 +229,8 @@ struct words_of {
 	struct session *s;
 	struct span rcpt;
 };
+/* smtpd_expansion_filter: what may not come from outside into a reply becomes '_'. */
+struct span expansion_filter(struct arena *a, struct span value);
 /* For conf_expand_with(); arg is a struct words_of. */
 bool session_word(void *arg, struct span name, struct span *value);
 
@@ -276,6 +283,8 @@ void log_bad_address(struct session *s, const char *verb, struct span text);
 void log_strict(struct session *s, const char *verb, const char *said, struct span arg);
 struct span bracketed(struct session *s, struct span path);
 bool tls_start(struct session *s);
+/* " key-exchange X25519 server-signature ..." of TLS 1.3; `before` stands in front. */
+void tls_key_exchange(const struct tls_info *t, const char *before, struct buf *b);
 bool auth_offered(const struct session *s);
 /* " PLAIN LOGIN" of what is announced now; "" none. */
 void auth_mechs(struct session *s, struct buf *out);
@@ -339,6 +348,7 @@ bool limit_event(struct session *s, enum limit_kind kind);
 bool limit_tls_reached(struct session *s);
 
 /* ---- lookups.c: what router(8) says of an address, remembered for a few seconds ---- */
+bool router_failed(const struct router_validate_reply *r); /* a table could not be asked */
 /* RC_OK with the answer in `a`; RC_AGAIN. */
 MUST_CHECK enum rc ask_router(struct span sender, struct span addr, bool class_only, struct arena *a,
 			      struct router_validate_reply *out);
