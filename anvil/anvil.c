@@ -10,9 +10,11 @@
 #include "service/service.h"
 #include <time.h>
 
-#define KINDS	    7 /* anvil_event.kind */
+#define KINDS	    7 /* above those of anvil_event.kind that are counted */
 #define CONNECT	    1
 #define DISCONNECT  2
+#define NEWTLS	    5
+#define NEWTLS_SEEN 7	   /* the rate of NEWTLS so far: asking counts nothing */
 #define CLIENTS_MAX 200000 /* a flood of addresses ends in "not counted", not in a full memory */
 #define SWEEP_S	    60
 
@@ -74,6 +76,11 @@ static uint32_t count_event(struct client *c, unsigned kind)
 	return c->events[kind];
 }
 
+static uint32_t rate_of(const struct client *c, unsigned kind)
+{
+	return mono_diff_ms(loop_now(), c->since[kind]) < unit_ms ? c->events[kind] : 0;
+}
+
 /* ---- the servers that ask ---- */
 
 static struct table *servers; /* channel, as bytes of its address -> struct server */
@@ -128,7 +135,7 @@ static void server_gone(struct ipc_chan *chan)
 
 /* The greatest figures since the last report. Lines and words are those of Postfix: log readers know them. */
 static const char *const rate_words[KINDS] = {
-	[CONNECT] = "connection", [3] = "message", [4] = "recipient", [5] = "newtls", [6] = "auth",
+	[CONNECT] = "connection", [3] = "message", [4] = "recipient", [NEWTLS] = "newtls", [6] = "auth",
 };
 struct maximum {
 	uint32_t value;
@@ -228,6 +235,9 @@ static void answer(struct ipc_call *call, const void *request)
 			r.rate = count_event(c, q->kind);
 		r.count = c->count;
 		note(q, &r);
+	} else if (c != NULL && q->kind == NEWTLS_SEEN) {
+		r.rate = rate_of(c, NEWTLS);
+		r.count = c->count;
 	}
 	ipc_reply(call, &r);
 }

@@ -111,20 +111,20 @@ static void put_attr(struct before_queue *b, const char *name, struct span value
 static bool send_xforward(struct session *s, struct before_queue *b)
 {
 	const struct forward *f = &s->fwd;
-	struct span port = span_printf(&s->tx_arena, "%u", s->port);
+	struct span port = span_printf(&s->tx_arena, "%u", s->client.port);
 
 	if (!(b->offers & OFFERS_XFORWARD))
 		return true;
 	stream_puts(b->io, "XFORWARD");
-	put_attr(b, "NAME", f->name.n > 0 ? f->name : s->name);
-	put_attr(b, "ADDR", f->addr.n > 0 ? f->addr : s->addr);
+	put_attr(b, "NAME", f->name.n > 0 ? f->name : s->client.name);
+	put_attr(b, "ADDR", f->addr.n > 0 ? f->addr : s->client.addr);
 	put_attr(b, "PORT", f->port.n > 0 ? f->port : port);
 	stream_puts(b->io, "\r\n");
 	if (!command(s, b, 2, "XFORWARD"))
 		return false;
 	stream_puts(b->io, "XFORWARD");
 	put_attr(b, "PROTO", f->proto.n > 0 ? f->proto : span_str(session_proto(s)));
-	put_attr(b, "HELO", f->helo.n > 0 ? f->helo : s->helo);
+	put_attr(b, "HELO", f->helo.n > 0 ? f->helo : s->client.helo);
 	put_attr(b, "IDENT", f->ident.n > 0 ? f->ident : qid_span(&s->tx->qid));
 	stream_printf(b->io, " SOURCE=%s\r\n", f->local ? "LOCAL" : "REMOTE");
 	return command(s, b, 2, "XFORWARD");

@@ -102,8 +102,8 @@ static bool failed(struct session *s, struct span mech, const struct auth_outcom
 
 static bool succeeded(struct session *s, struct span mech, struct span user)
 {
-	s->sasl_method = span_dup(&s->arena, mech); /* as the client wrote it */
-	s->sasl_user = span_dup(&s->arena, user);
+	s->client.sasl_method = span_dup(&s->arena, mech); /* as the client wrote it */
+	s->client.sasl_user = span_dup(&s->arena, user);
 	reply(s, "235 2.7.0 Authentication successful");
 	return true;
 }
@@ -206,14 +206,14 @@ static bool run(struct dialog *d, bool has_initial, struct span initial)
 				    .lip = lip,
 				    .session = "",
 				    .local_name = s->tls != NULL ? s->tls->sni : "",
-				    .rport = s->port,
-				    .lport = s->local_port,
+				    .rport = s->client.port,
+				    .lport = s->client.local_port,
 				    .secured = s->tls != NULL };
 	enum auth_status st;
 	bool over = false;
 
-	(void)snprintf(rip, sizeof(rip), SPAN_FMT, SPAN_ARG(s->addr));
-	(void)snprintf(lip, sizeof(lip), SPAN_FMT, SPAN_ARG(s->local_addr));
+	(void)snprintf(rip, sizeof(rip), SPAN_FMT, SPAN_ARG(s->client.addr));
+	(void)snprintf(lip, sizeof(lip), SPAN_FMT, SPAN_ARG(s->client.local_addr));
 	st = authclient_start(auth(), d->mech, &about, has_initial, initial, &d->a, &d->x, &d->out,
 			      deadline_s(AUTH_WAIT_S), &d->e);
 	while (st == AUTH_CONTINUE && !over)
@@ -250,7 +250,7 @@ bool cmd_auth(struct session *s, struct span arg)
 		reply(s, "503 5.5.1 Error: authentication not enabled");
 		return false;
 	}
-	if (conf.helo_required && s->helo.n == 0) {
+	if (conf.helo_required && s->client.helo.n == 0) {
 		reply(s, "503 5.5.1 Error: send HELO/EHLO first");
 		return false;
 	}
@@ -258,12 +258,12 @@ bool cmd_auth(struct session *s, struct span arg)
 		reply(s, "503 5.5.1 Error: MAIL transaction in progress");
 		return false;
 	}
-	if (s->sasl_user.n > 0) {
+	if (s->client.sasl_user.n > 0) {
 		reply(s, "503 5.5.1 Error: already authenticated");
 		return false;
 	}
 	if (!limit_event(s, LIMIT_AUTH)) {
-		reply(s, "450 4.7.1 Error: too many AUTH commands from " SPAN_FMT, SPAN_ARG(s->addr));
+		reply(s, "450 4.7.1 Error: too many AUTH commands from " SPAN_FMT, SPAN_ARG(s->client.addr));
 		return false;
 	}
 	if (!span_next_word(&arg, " \t", &mech) ||

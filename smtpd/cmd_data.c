@@ -54,6 +54,7 @@ static bool finish(struct session *s)
 		return false;
 	if (!check_end_of_data(s, &v))
 		return refuse(s, &v);
+	s->tx->settled = true; /* cleanup(8) tells of what it refuses */
 	if (!s->tx->discard)
 		v = content_submit(s, &s->tx->content);
 	if (v.code != 0)
@@ -219,9 +220,8 @@ bool cmd_bdat(struct session *s, struct span arg)
 	struct chunk ch;
 
 	if (!chunk_parse(arg, &ch)) { /* how much would follow nobody knows */
-		log_warning("%s: malformed BDAT command syntax from %s: BDAT%s" SPAN_FMT,
-			    s->tx != NULL && s->tx->qid.s[0] ? s->tx->qid.s : "NOQUEUE", session_client(s),
-			    arg.n > 0 ? " " : "", SPAN_ARG(span_head(arg, 100)));
+		log_warning("%s: malformed BDAT command syntax from %s: BDAT%s" SPAN_FMT, session_message(s),
+			    session_client(s), arg.n > 0 ? " " : "", SPAN_ARG(span_head(arg, 100)));
 		reply(s, "521 5.5.4 Syntax: BDAT count [LAST]");
 		return false;
 	}

@@ -46,24 +46,24 @@ struct span neutral_name(struct arena *a, struct span name)
 /* A greeting in the middle ends the transaction (RFC 5321 section 4.1.4). */
 static bool hello(struct session *s, struct span arg, bool esmtp)
 {
-	struct span former = s->helo;
+	struct span former = s->client.helo;
 
 	transaction_end(s);
 	s->fwd = (struct forward){ .name = SPAN_NONE };
 	s->bdat_failed = false;
 	s->wish[1] = (struct verdict){ 0 };
 	if (!conf.delay_reject) { /* judged as it came */
-		s->helo = arg;
+		s->client.helo = arg;
 		if (!check_helo(s)) {
-			s->helo = SPAN_NONE;
+			s->client.helo = SPAN_NONE;
 			return false;
 		}
 	}
 	if (!span_eq(former, arg) &&
 	    s->arena.used_bytes < 64 * 1024) /* a client that greets for ever gets no memory */
 		former = neutral_name(&s->arena, arg);
-	s->helo = former;
-	s->esmtp |= esmtp; /* what was told in EHLO holds after a HELO, too */
+	s->client.helo = former;
+	s->client.esmtp |= esmtp; /* what was told in EHLO holds after a HELO, too */
 	return true;
 }
 
@@ -121,13 +121,13 @@ static void list_extensions(struct session *s, struct buf *b)
 	if (conf.tls != TLS_NONE && s->tls == NULL)
 		announce(s, b, KW_STARTTLS, "STARTTLS");
 	announce_auth(s, b);
+	if (extensions(s) & EXT_XVERP)
+		announce(s, b, KW_XVERP, "XVERP");
 	if (session_in_list(s, conf.xclient))
 		announce(s, b, KW_XCLIENT,
 			 "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT");
 	if (s->may_xforward)
 		announce(s, b, KW_XFORWARD, "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT");
-	if (extensions(s) & EXT_XVERP)
-		announce(s, b, KW_XVERP, "XVERP");
 	announce(s, b, KW_ESC, "ENHANCEDSTATUSCODES");
 	announce(s, b, KW_8BITMIME, "8BITMIME");
 	announce(s, b, KW_DSN, "DSN");

@@ -84,7 +84,7 @@ static bool refuse(struct session *s, const char *text)
 /* XVERP: one delivery a recipient, whose name goes into the sender's address. NULL, or the reply. */
 static const char *take_verp(struct session *s, struct transaction *tx)
 {
-	if (tx->mail.verp.n == 0)
+	if (!tx->mail.own_verp)
 		tx->mail.verp = span_str(conf.verp_delims);
 	if (!verp_delims_ok(tx->mail.verp, conf.verp_filter))
 		return arena_printf(&s->tx_arena, "501 5.5.4 Error: XVERP needs two characters from %s",
@@ -115,7 +115,7 @@ static bool accept_sender(struct session *s, struct span path, struct span param
 	if (conf.message_size_limit > 0 && tx->mail.size > (uint64_t)conf.message_size_limit)
 		return refuse(s, "552 5.3.4 Message size exceeds fixed limit");
 	if (!limit_event(s, LIMIT_MAIL)) {
-		reply(s, "450 4.7.1 Error: too much mail from " SPAN_FMT, SPAN_ARG(s->addr));
+		reply(s, "450 4.7.1 Error: too much mail from " SPAN_FMT, SPAN_ARG(s->client.addr));
 		return false;
 	}
 	return conf.delay_reject || check_sender(s);
@@ -126,7 +126,7 @@ bool cmd_mail(struct session *s, struct span arg)
 	struct span path, params;
 	const char *bad;
 
-	if ((conf.helo_required || conf.lmtp) && s->helo.n == 0) {
+	if ((conf.helo_required || conf.lmtp) && s->client.helo.n == 0) {
 		reply(s, "503 5.5.1 Error: send %s first", conf.lmtp ? "LHLO" : "HELO/EHLO");
 		return false;
 	}

@@ -72,7 +72,7 @@ bool cmd_etrn(struct session *s, struct span arg)
 		reply(s, "503 Error: MAIL transaction in progress");
 		return false;
 	}
-	if (conf.helo_required && s->helo.n == 0) {
+	if (conf.helo_required && s->client.helo.n == 0) {
 		reply(s, "503 Error: send HELO/EHLO first");
 		return false;
 	}

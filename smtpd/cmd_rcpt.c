@@ -45,15 +45,16 @@ void transaction_name(struct session *s)
 	char login[700] = "", first[700] = "";
 
 	s->tx->qid = qid_new(service_lane());
-	if (s->sasl_user.n > 0)
+	if (s->client.sasl_user.n > 0)
 		(void)snprintf(login, sizeof(login), ", sasl_method=" SPAN_FMT ", sasl_username=" SPAN_FMT,
-			       SPAN_ARG(s->sasl_method), SPAN_ARG(span_head(s->sasl_user, 500)));
+			       SPAN_ARG(s->client.sasl_method),
+			       SPAN_ARG(span_head(s->client.sasl_user, 500)));
 	log_origin(s, first, sizeof(first));
 	log_info("%s: client=%s%s%s", s->tx->qid.s, session_client(s), login, first);
-	EVENT("message", EV_TEXT("queue_id", qid_span(&s->tx->qid)), EV_TEXT("client_name", s->name),
-	      EV_TEXT("client_address", s->addr), EV_TEXT("helo", s->helo),
+	EVENT("message", EV_TEXT("queue_id", qid_span(&s->tx->qid)), EV_TEXT("client_name", s->client.name),
+	      EV_TEXT("client_address", s->client.addr), EV_TEXT("helo", s->client.helo),
 	      EV_CSTR("protocol", session_proto(s)), EV_FLAG("tls", s->tls != NULL),
-	      EV_TEXT("sasl_method", s->sasl_method), EV_TEXT("sasl_username", s->sasl_user),
+	      EV_TEXT("sasl_method", s->client.sasl_method), EV_TEXT("sasl_username", s->client.sasl_user),
 	      EV_TEXT("orig_queue_id", s->fwd.ident), EV_TEXT("orig_client_name", s->fwd.name),
 	      EV_TEXT("orig_client_address", s->fwd.addr));
 }
@@ -103,7 +104,7 @@ bool cmd_rcpt(struct session *s, struct span arg)
 		return false;
 	}
 	if (!limit_event(s, LIMIT_RCPT)) {
-		reply(s, "450 4.7.1 Error: too many recipients from " SPAN_FMT, SPAN_ARG(s->addr));
+		reply(s, "450 4.7.1 Error: too many recipients from " SPAN_FMT, SPAN_ARG(s->client.addr));
 		return false;
 	}
 	if (!check_rcpt(s, addr, "RCPT"))

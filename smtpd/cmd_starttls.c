@@ -3,6 +3,18 @@
 #include "restrict.h"
 #include "log/event.h"
 
+void tls_key_exchange(const struct tls_info *t, const char *before, struct buf *b)
+{
+	if (strcmp(t->protocol, "TLSv1.3") != 0) /* there the name of the cipher tells it */
+		return;
+	if (t->kex[0])
+		(void)buf_printf(b, "%skey-exchange %s", before, t->kex);
+	if (t->sig[0])
+		(void)buf_printf(b, " server-signature %s", t->sig);
+	if (t->digest[0])
+		(void)buf_printf(b, " server-digest %s", t->digest);
+}
+
 static void log_tls(const struct session *s)
 {
 	const struct tls_info *t = s->tls;
@@ -14,12 +26,7 @@ static void log_tls(const struct session *s)
 			 : t->peer_trusted		? "Trusted"
 							: "Untrusted",
 			 session_client(s), t->protocol, t->cipher, t->bits, t->alg_bits);
-	if (t->kex[0])
-		(void)buf_printf(&b, " key-exchange %s", t->kex);
-	if (t->sig[0])
-		(void)buf_printf(&b, " server-signature %s", t->sig);
-	if (t->digest[0])
-		(void)buf_printf(&b, " server-digest %s", t->digest);
+	tls_key_exchange(t, " ", &b);
 	log_info("%s", buf_cstr(&b));
 	buf_release(&b);
 }
@@ -38,8 +45,8 @@ bool tls_start(struct session *s)
 		return false;
 	}
 	s->tls = info;
-	EVENT("tls", EV_CSTR("side", "server"), EV_TEXT("peer_name", s->name),
-	      EV_TEXT("peer_address", s->addr), EV_CSTR("protocol", info->protocol),
+	EVENT("tls", EV_CSTR("side", "server"), EV_TEXT("peer_name", s->client.name),
+	      EV_TEXT("peer_address", s->client.addr), EV_CSTR("protocol", info->protocol),
 	      EV_CSTR("cipher", info->cipher), EV_NUMBER("bits", info->bits),
 	      EV_CSTR("key_exchange", info->kex), EV_CSTR("subject", info->peer_subject),
 	      EV_FLAG("verified", info->peer_trusted), EV_FLAG("reused", info->reused));
@@ -78,6 +85,10 @@ bool cmd_starttls(struct session *s, struct span arg)
 	}
 	struct err e;
 
+	if (limit_tls_reached(s)) {
+		reply(s, "454 4.7.0 Error: too many new TLS sessions from %s", session_client(s));
+		return false;
+	}
 	transaction_end(s);
 	if (stream_has_input(s->io)) {
 		log_info("improper command pipelining after STARTTLS from %s", session_client(s));
@@ -88,7 +99,7 @@ bool cmd_starttls(struct session *s, struct span arg)
 		return session_lost(s, RC_EOF);
 	stream_drop_input(s->io);
 	/* RFC 3207 section 4.2: what the client said before is forgotten. */
-	s->helo = SPAN_NONE;
-	s->sasl_user = s->sasl_method = SPAN_NONE;
+	s->client.helo = SPAN_NONE;
+	s->client.sasl_user = s->client.sasl_method = SPAN_NONE;
 	return tls_start(s) || s->tls_refused; /* STARTTLS itself is done, though the client is sent away */
 }

@@ -56,11 +56,11 @@ static const char *x_name(struct session *s, const struct attr *a)
 {
 	if (!a->none && !domain_valid(a->value, conf.smtputf8))
 		return bad(s, "NAME", a->value);
-	s->name = a->none ? SPAN("unknown") : a->value;
-	s->name_code = a->temp ? 4 : a->none ? 5 : 2;
-	if (s->name_code == 2) { /* unless REVERSE_NAME says otherwise */
-		s->rname = s->name;
-		s->rname_code = s->name_code;
+	s->client.name = a->none ? SPAN("unknown") : a->value;
+	s->client.name_code = a->temp ? 4 : a->none ? 5 : 2;
+	if (s->client.name_code == 2) { /* unless REVERSE_NAME says otherwise */
+		s->client.rname = s->client.name;
+		s->client.rname_code = s->client.name_code;
 	}
 	return NULL;
 }
@@ -69,8 +69,8 @@ static const char *x_rname(struct session *s, const struct attr *a)
 {
 	if (!a->none && !domain_valid(a->value, conf.smtputf8))
 		return bad(s, "REVERSE_NAME", a->value);
-	s->rname = a->none ? SPAN("unknown") : a->value;
-	s->rname_code = a->temp ? 4 : a->none ? 5 : 2;
+	s->client.rname = a->none ? SPAN("unknown") : a->value;
+	s->client.rname_code = a->temp ? 4 : a->none ? 5 : 2;
 	return NULL;
 }
 
@@ -79,15 +79,15 @@ static const char *x_addr(struct session *s, const struct attr *a)
 	char text[INET_TEXT_MAX];
 
 	if (a->none) {
-		s->addr = SPAN("unknown");
-		s->ip.family = AF_UNSPEC;
+		s->client.addr = SPAN("unknown");
+		s->client.ip.family = AF_UNSPEC;
 		return NULL;
 	}
 	if ((span_chr(a->value, ':') >= 0 && !span_starts_ci(a->value, SPAN("IPv6:"))) ||
-	    inet_addr_parse(a->value, &s->ip) != RC_OK)
+	    inet_addr_parse(a->value, &s->client.ip) != RC_OK)
 		return bad(s, "ADDR", a->value);
-	inet_addr_text(&s->ip, text);
-	s->addr = span_str(arena_strdup(&s->arena, text));
+	inet_addr_text(&s->client.ip, text);
+	s->client.addr = span_str(arena_strdup(&s->arena, text));
 	return NULL;
 }
 
@@ -103,12 +103,12 @@ static const char *port(struct session *s, const struct attr *a, const char *wha
 
 static const char *x_port(struct session *s, const struct attr *a)
 {
-	return port(s, a, "PORT", &s->port);
+	return port(s, a, "PORT", &s->client.port);
 }
 
 static const char *x_destport(struct session *s, const struct attr *a)
 {
-	return port(s, a, "DESTPORT", &s->local_port);
+	return port(s, a, "DESTPORT", &s->client.local_port);
 }
 
 static const char *x_destaddr(struct session *s, const struct attr *a)
@@ -117,13 +117,13 @@ static const char *x_destaddr(struct session *s, const struct attr *a)
 
 	if (!a->none && inet_addr_parse(a->value, &ip) != RC_OK)
 		return bad(s, "DESTADDR", a->value);
-	s->local_addr = a->none ? SPAN_NONE : a->value;
+	s->client.local_addr = a->none ? SPAN_NONE : a->value;
 	return NULL;
 }
 
 static const char *x_helo(struct session *s, const struct attr *a)
 {
-	s->helo = a->none ? SPAN_NONE : neutral_name(&s->arena, a->value);
+	s->client.helo = a->none ? SPAN_NONE : neutral_name(&s->arena, a->value);
 	return NULL;
 }
 
@@ -131,14 +131,14 @@ static const char *x_proto(struct session *s, const struct attr *a)
 {
 	if (!span_is_ci(a->value, "SMTP") && !span_is_ci(a->value, "ESMTP"))
 		return bad(s, "PROTO", a->value);
-	s->esmtp = span_is_ci(a->value, "ESMTP");
+	s->client.esmtp = span_is_ci(a->value, "ESMTP");
 	return NULL;
 }
 
 static const char *x_login(struct session *s, const struct attr *a)
 {
-	s->sasl_user = a->none ? SPAN_NONE : a->value;
-	s->sasl_method = a->none ? SPAN_NONE : SPAN("XCLIENT");
+	s->client.sasl_user = a->none ? SPAN_NONE : a->value;
+	s->client.sasl_method = a->none ? SPAN_NONE : SPAN("XCLIENT");
 	return NULL;
 }
 
@@ -158,43 +158,10 @@ static const char *x_set(struct session *s, const struct attr *a)
 			    SPAN_ARG(span_head(a->name, 50)));
 }
 
-/* Who the client is, as far as XCLIENT can say: all of a command counts, or nothing. */
-struct identity {
-	struct span name, rname, addr, local_addr, helo, sasl_user, sasl_method;
-	uint16_t name_code, rname_code;
-	unsigned port, local_port;
-	struct inet_addr ip;
-	bool esmtp;
-};
-
-static struct identity identity_of(const struct session *s)
-{
-	return (struct identity){ s->name,	 s->rname,	 s->addr,      s->local_addr, s->helo,
-				  s->sasl_user,	 s->sasl_method, s->name_code, s->rname_code, s->port,
-				  s->local_port, s->ip,		 s->esmtp };
-}
-
-static void identity_restore(struct session *s, const struct identity *i)
-{
-	s->name = i->name;
-	s->rname = i->rname;
-	s->addr = i->addr;
-	s->local_addr = i->local_addr;
-	s->helo = i->helo;
-	s->sasl_user = i->sasl_user;
-	s->sasl_method = i->sasl_method;
-	s->name_code = i->name_code;
-	s->rname_code = i->rname_code;
-	s->port = i->port;
-	s->local_port = i->local_port;
-	s->ip = i->ip;
-	s->esmtp = i->esmtp;
-}
-
 /* After a change the session is as new: 220 and the restrictions of a client that connects. */
 bool cmd_xclient(struct session *s, struct span arg)
 {
-	struct identity before = identity_of(s);
+	struct client before = s->client;
 	const char *text = NULL;
 	struct attr a;
 	bool end = false;
@@ -211,13 +178,13 @@ bool cmd_xclient(struct session *s, struct span arg)
 		reply(s, "550 5.7.0 Error: insufficient authorization");
 		return false;
 	}
-	s->helo = SPAN_NONE;
-	s->esmtp = false;
+	s->client.helo = SPAN_NONE;
+	s->client.esmtp = false;
 	while (text == NULL && !end)
 		if ((text = next_attr(s, &arg, &a, &end)) == NULL && !end)
 			text = x_set(s, &a);
 	if (text != NULL) {
-		identity_restore(s, &before);
+		s->client = before;
 		reply(s, "%s", text);
 		transaction_end(s);
 		return false;
@@ -257,6 +224,7 @@ static const char *f_set(struct session *s, struct forward *f, const struct attr
 		if (!span_is_ci(a->value, "LOCAL") && !span_is_ci(a->value, "REMOTE"))
 			return bad(s, "SOURCE", a->value);
 		f->local = span_is_ci(a->value, "LOCAL");
+		f->sourced = true;
 		return NULL;
 	}
 	if (span_is_ci(a->name, "NAME") && !none && !domain_valid(a->value, conf.smtputf8))

@@ -89,7 +89,7 @@ static bool run_known(struct session *s, const struct command *c, struct span ar
 	s->where = c->verb;
 	/* RFC 2920 section 3.1: only a client that was told may pipeline, and nothing may follow some
 	 * commands. */
-	if ((!s->esmtp || (c->flags & LAST)) && session_bad_pipelining(s))
+	if ((!s->client.esmtp || (c->flags & LAST)) && session_bad_pipelining(s))
 		return false;
 	if (conf.tls == TLS_ENCRYPT && s->tls == NULL && !(c->flags & CLEAR)) {
 		reply(s, "530 5.7.0 Must issue a STARTTLS command first");
@@ -102,15 +102,14 @@ static bool run_known(struct session *s, const struct command *c, struct span ar
 
 static bool run_unknown(struct session *s, struct span verb, struct span line)
 {
-	s->where = "UNKNOWN";
-	if (forbidden(s, verb, line))
-		return false;
 	if (listed(conf.noop_cmd, conf.noops, verb)) { /* in no count */
-		s->where = "NOOP";
 		s->tried[UNKNOWN]--;
 		s->done[UNKNOWN]--;
 		return cmd_noop(s, SPAN_NONE);
 	}
+	s->where = "UNKNOWN";
+	if (forbidden(s, verb, line))
+		return false;
 	reply(s, "500 5.5.2 Error: command not recognized");
 	return false;
 }

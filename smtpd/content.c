@@ -217,15 +217,17 @@ static bool client_is_local(const struct session *s)
 	struct arena a;
 	struct span value;
 	struct err e;
-	bool local = conf.rewrite_all || (conf.rewrite_sasl && s->sasl_user.n > 0) ||
-		     (conf.rewrite_inet && match_host(conf.local_ip, SPAN_NONE, s->addr, &e) == RC_OK) ||
-		     (conf.rewrite_mynetworks && match_host(conf.mynetworks, s->name, s->addr, &e) == RC_OK);
+	bool local =
+	    conf.rewrite_all || (conf.rewrite_sasl && s->client.sasl_user.n > 0) ||
+	    (conf.rewrite_inet && match_host(conf.local_ip, SPAN_NONE, s->client.addr, &e) == RC_OK) ||
+	    (conf.rewrite_mynetworks &&
+	     match_host(conf.mynetworks, s->client.name, s->client.addr, &e) == RC_OK);
 
 	arena_init(&a);
 	if (!local && !maps_empty(conf.rewrite_table))
-		local = maps_lookup(conf.rewrite_table, s->addr, &a, &value, &e) == RC_OK;
+		local = maps_lookup(conf.rewrite_table, s->client.addr, &a, &value, &e) == RC_OK;
 	arena_release(&a);
-	return s->fwd.name.n > 0 || s->fwd.addr.n > 0 ? s->fwd.local : local;
+	return s->fwd.sourced ? s->fwd.local : local;
 }
 
 static struct span or_else(struct span forwarded, struct span own)
@@ -252,7 +254,7 @@ static void make_envelope(struct session *s, struct envelope *env)
 	struct transaction *tx = s->tx;
 	char port[8];
 
-	(void)snprintf(port, sizeof(port), "%u", s->port);
+	(void)snprintf(port, sizeof(port), "%u", s->client.port);
 	*env = (struct envelope){
 		.qid = qid_span(&tx->qid),
 		.arrival_us = tx->arrival_us,
@@ -262,14 +264,14 @@ static void make_envelope(struct session *s, struct envelope *env)
 		.ret = (uint16_t)tx->mail.ret,
 		.body = (uint16_t)tx->mail.body,
 		.envid = tx->mail.envid,
-		.client_name = or_else(s->fwd.name, s->name),
-		.client_addr = or_else(s->fwd.addr, s->addr),
+		.client_name = or_else(s->fwd.name, s->client.name),
+		.client_addr = or_else(s->fwd.addr, s->client.addr),
 		.client_port = or_else(s->fwd.port, span_printf(&s->tx_arena, "%s", port)),
-		.helo = or_else(s->fwd.helo, s->helo),
+		.helo = or_else(s->fwd.helo, s->client.helo),
 		.protocol = or_else(s->fwd.proto, span_str(session_proto(s))),
-		.rev_client_name = s->rname,
-		.sasl_method = s->sasl_method,
-		.sasl_username = s->sasl_user,
+		.rev_client_name = s->client.rname,
+		.sasl_method = s->client.sasl_method,
+		.sasl_username = s->client.sasl_user,
 		.ident = s->fwd.ident.n > 0 ? s->fwd.ident : qid_span(&tx->qid),
 		.content_filter = or_else(tx->filter, span_str(conf.content_filter)),
 		.redirect = tx->redirect,

@@ -2,7 +2,7 @@
  * nobody is refused, and the log says so once. */
 #include "smtpd.h"
 
-enum { CONNECT = 1, DISCONNECT = 2 };
+enum { CONNECT = 1, DISCONNECT = 2, NEWTLS_SEEN = 7 };
 
 static bool excepted(const struct session *s)
 {
@@ -10,19 +10,19 @@ static bool excepted(const struct session *s)
 
 	/* Who may say XCLIENT speaks for others, each of whom is counted then. */
 	return s->conn->peer_len == 0 || session_in_list(s, conf.xclient) ||
-	       match_host(conf.limit_except, s->name, s->addr, &e) == RC_OK;
+	       match_host(conf.limit_except, s->client.name, s->client.addr, &e) == RC_OK;
 }
 
 /* Whoever has a network has all its addresses: it counts as one client. */
 static struct span counted_as(const struct session *s, struct arena *a)
 {
-	struct inet_addr ip = s->ip;
+	struct inet_addr ip = s->client.ip;
 	unsigned bytes = ip.family == AF_INET ? 4 : 16;
 	unsigned bits = (unsigned)(ip.family == AF_INET ? conf.prefix4 : conf.prefix6);
 	char text[INET_TEXT_MAX];
 
 	if ((ip.family != AF_INET && ip.family != AF_INET6) || bits >= bytes * 8)
-		return s->addr;
+		return s->client.addr;
 	for (unsigned i = 0; i < bytes; i++)
 		if (i * 8 >= bits)
 			ip.b[i] = 0;
@@ -62,14 +62,14 @@ bool limit_connect(struct session *s)
 		log_warning("Connection concurrency limit exceeded: %u from %s for service %s", r.count,
 			    session_client(s), service_name());
 		reply(s, "421 4.7.0 %s Error: too many connections from " SPAN_FMT, conf.myhostname,
-		      SPAN_ARG(s->addr));
+		      SPAN_ARG(s->client.addr));
 		return false;
 	}
 	if (conf.limit_connect_rate > 0 && r.rate > (uint64_t)conf.limit_connect_rate) {
 		log_warning("Connection rate limit exceeded: %u from %s for service %s", r.rate,
 			    session_client(s), service_name());
 		reply(s, "421 4.7.0 %s Error: too many connections from " SPAN_FMT, conf.myhostname,
-		      SPAN_ARG(s->addr));
+		      SPAN_ARG(s->client.addr));
 		return false;
 	}
 	return true;
@@ -101,4 +101,15 @@ bool limit_event(struct session *s, enum limit_kind kind)
 	log_warning("%s rate limit exceeded: %u from %s for service %s", names[kind], r.rate,
 		    session_client(s), service_name());
 	return false;
+}
+
+bool limit_tls_reached(struct session *s)
+{
+	struct anvil_reply r;
+
+	if (conf.limit_tls_rate == 0 || excepted(s) || !ask(s, NEWTLS_SEEN, &r) ||
+	    r.rate <= (uint64_t)conf.limit_tls_rate)
+		return false;
+	log_warning("Refusing STARTTLS request from %s for service %s", session_client(s), service_name());
+	return true;
 }

@@ -32,11 +32,19 @@ static void copy_reply(struct arena *a, const struct router_validate_reply *in,
 	out->nexthop = span_dup(a, in->nexthop);
 }
 
+#define UNKNOWN "User unknown in "
+
+bool router_failed(const struct router_validate_reply *r)
+{
+	return r->code == 451 &&
+	       !span_starts(r->text, SPAN(UNKNOWN)); /* unknown_..._reject_code may be 451, too */
+}
+
 static void keep(struct span key, const struct router_validate_reply *r)
 {
 	struct kept *k, *old;
 
-	if (r->code == 451) /* the next one may have more luck */
+	if (router_failed(r)) /* the next one may have more luck */
 		return;
 	if (table_count(cache) >= KEEP_MAX) {
 		table_free(&cache, free_kept);
@@ -64,6 +72,17 @@ static bool kept(struct span key, struct arena *a, struct router_validate_reply 
 	return false;
 }
 
+/* Router(8) speaks for main.cf. A service of its own settings (-o in master.cf) has its own reply codes, and, where its tables are
+ * empty, does not ask whether a recipient is there. */
+static void as_set_here(struct router_validate_reply *r)
+{
+	if (!span_starts(r->text, SPAN(UNKNOWN)) || r->class >= ARRAY_LEN(conf.unknown))
+		return;
+	r->code = conf.unknown[r->class].checked ? (uint16_t)conf.unknown[r->class].code : 0;
+	if (r->dsn.n > 0 && r->code != 0)
+		r->dsn = r->code >= 500 ? SPAN("5.1.1") : SPAN("4.1.1");
+}
+
 enum rc ask_router(struct span sender, struct span addr, bool class_only, struct arena *a,
 		   struct router_validate_reply *out)
 {
@@ -81,6 +100,7 @@ enum rc ask_router(struct span sender, struct span addr, bool class_only, struct
 		log_warning("%s: %s", conf.rewrite_service, e.text);
 		return RC_AGAIN;
 	}
+	as_set_here(out);
 	keep(key, out);
 	return RC_OK;
 }

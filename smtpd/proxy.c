@@ -31,7 +31,10 @@ enum rc proxy_v1(struct span line, struct proxy_header *out)
 		return RC_SYNTAX;
 	out->local = false;
 	if (inet_addr_parse(w[2], &out->src) != RC_OK || inet_addr_parse(w[3], &out->dst) != RC_OK ||
-	    !port_of(w[4], &out->src_port) || !port_of(w[5], &out->dst_port))
+
+	    out->src.family != (span_is(w[1], "TCP4") ? AF_INET : AF_INET6) ||
+	    out->dst.family != out->src.family || !port_of(w[4], &out->src_port) ||
+	    !port_of(w[5], &out->dst_port))
 		return RC_SYNTAX;
 	return RC_OK;
 }

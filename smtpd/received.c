@@ -7,12 +7,7 @@ static void put_tls(struct session *s, struct buf *b)
 
 	(void)buf_printf(b, "\t(using %s with cipher %s (%d/%d bits)", t->protocol, t->cipher, t->bits,
 			 t->alg_bits);
-	if (t->kex[0])
-		(void)buf_printf(b, "\n\t key-exchange %s", t->kex);
-	if (t->sig[0])
-		(void)buf_printf(b, " server-signature %s", t->sig);
-	if (t->digest[0])
-		(void)buf_printf(b, " server-digest %s", t->digest);
+	tls_key_exchange(t, "\n\t ", b);
 	(void)buf_puts(b, ")\n");
 	if (t->peer_fingerprint[0])
 		(void)buf_printf(b, "\t(Client CN \"%s\", Issuer \"%s\" (%s))\n", t->peer_subject,
@@ -28,7 +23,8 @@ static const char *with(const struct session *s, char out[16])
 	bool utf8 = s->tx->mail.smtputf8;
 	const char *base = conf.lmtp ? (utf8 ? "UTF8LMTP" : "LMTP") : utf8 ? "UTF8SMTP" : session_proto(s);
 
-	(void)snprintf(out, 16, "%s%s%s", base, s->tls != NULL ? "S" : "", s->sasl_user.n > 0 ? "A" : "");
+	(void)snprintf(out, 16, "%s%s%s", base, s->tls != NULL ? "S" : "",
+		       s->client.sasl_user.n > 0 ? "A" : "");
 	return out;
 }
 
@@ -47,12 +43,14 @@ struct span received_field(struct session *s, struct arena *a)
 		goto end;
 	}
 	(void)buf_printf(&b, "Received: from " SPAN_FMT " (" SPAN_FMT " [%s" SPAN_FMT "])\n",
-			 SPAN_ARG(s->helo.n > 0 ? s->helo : s->name), SPAN_ARG(s->name),
-			 s->ip.family == AF_INET6 ? "IPv6:" : "", SPAN_ARG(s->addr));
+			 SPAN_ARG(s->client.helo.n > 0 ? s->client.helo : s->client.name),
+			 SPAN_ARG(s->client.name), s->client.ip.family == AF_INET6 ? "IPv6:" : "",
+			 SPAN_ARG(s->client.addr));
 	if (s->tls != NULL && conf.tls_header)
 		put_tls(s, &b);
-	if (s->sasl_user.n > 0 && conf.sasl_header)
-		(void)buf_printf(&b, "\t(Authenticated sender: " SPAN_FMT ")\n", SPAN_ARG(s->sasl_user));
+	if (s->client.sasl_user.n > 0 && conf.sasl_header)
+		(void)buf_printf(&b, "\t(Authenticated sender: " SPAN_FMT ")\n",
+				 SPAN_ARG(s->client.sasl_user));
 	(void)buf_printf(&b, "\tby %s (%s) with %s id %s", conf.myhostname, conf.mail_name, with(s, proto),
 			 s->tx->qid.s);
 end:

@@ -154,14 +154,14 @@ void log_action(struct session *s, const char *what, const char *where, struct s
 		(void)snprintf(from, sizeof(from), " from=<" SPAN_FMT ">", SPAN_ARG(sender));
 	if (rcpt.n > 0)
 		(void)snprintf(to, sizeof(to), " to=<" SPAN_FMT ">", SPAN_ARG(shown));
-	if (s->helo.n > 0)
-		(void)snprintf(helo, sizeof(helo), " helo=<" SPAN_FMT ">", SPAN_ARG(s->helo));
+	if (s->client.helo.n > 0)
+		(void)snprintf(helo, sizeof(helo), " helo=<" SPAN_FMT ">", SPAN_ARG(s->client.helo));
 	EVENT("restriction", EV_TEXT("queue_id", s->tx != NULL ? qid_span(&s->tx->qid) : SPAN_NONE),
-	      EV_CSTR("action", what), EV_CSTR("stage", where), EV_TEXT("client_name", s->name),
-	      EV_TEXT("client_address", s->addr),
+	      EV_CSTR("action", what), EV_CSTR("stage", where), EV_TEXT("client_name", s->client.name),
+	      EV_TEXT("client_address", s->client.addr),
 	      EV_TEXT("sender", s->tx != NULL ? s->tx->sender : SPAN_NONE), EV_TEXT("recipient", rcpt),
-	      EV_TEXT("helo", s->helo), EV_CSTR("protocol", session_proto(s)), EV_CSTR("reason", text));
-	log_info("%s: %s: %s from %s: %s;%s%s proto=%s%s",
-		 s->tx != NULL && s->tx->qid.s[0] ? s->tx->qid.s : "NOQUEUE", what, where, session_client(s),
+	      EV_TEXT("helo", s->client.helo), EV_CSTR("protocol", session_proto(s)),
+	      EV_CSTR("reason", text));
+	log_info("%s: %s: %s from %s: %s;%s%s proto=%s%s", session_message(s), what, where, session_client(s),
 		 text, from, to, session_proto(s), helo);
 }

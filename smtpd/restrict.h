@@ -40,16 +40,27 @@ struct rule_list {
 	size_t n, cap;
 };
 extern const struct restriction restrictions[]; /* ends with .name == NULL */
+#define DEPTH_MAX 20				/* classes within classes */
+
+/* ---- restrict_read.c ---- */
 
 /* Reads a list; what is not known answers 451 when it is reached, and a warning says so now. */
 struct rule_list *rules_read(const char *param, struct span text, unsigned depth);
 bool rules_guard(const struct rule_list *l); /* holds one that keeps strangers from relaying */
+/* The rule that `word` of an access result names; its argument is taken off *rest.
+ * errors   RC_SYNTAX: what was said in the log; a mistake of configuration */
+MUST_CHECK enum rc rule_from_result(struct span word, struct span *rest, unsigned depth, const char *table,
+				    struct rule *out);
+
+/* ---- restrict.c ---- */
 enum outcome rules_run(struct session *s, struct check *c, const struct rule_list *l);
 /* smtpd_log_access_permit_actions: the line for what c->subject was let through by; `from`: "from TABLE", or "". */
 void log_permit(struct session *s, struct check *c, const char *action, const char *from);
 /* The list of names in an access result. */
 enum outcome rules_run_text(struct session *s, struct check *c, struct span text, const char *table);
 
+/* "CODE DSN text" */
+const char *restrict_text(struct check *c, const struct verdict *v);
 /* Outcomes with a story. `text` without "<subject>: ". */
 enum outcome restrict_reject(struct session *s, struct check *c, int64_t code, const char *dsn,
 			     const char *fmt, ...) PRINTF_LIKE(5, 6);
@@ -82,6 +93,8 @@ restriction_fn run_permit, run_reject, run_defer, run_sleep, run_defer_if, run_m
     run_non_fqdn_address, run_unknown_domain, run_unlisted, run_unverified, run_login_mismatch,
     run_multi_bounce, run_access, run_server_access, run_dnsbl, run_policy, run_unknown_name, run_class,
     run_mx_backup, run_naked_ip;
+
+/* ---- restrict_stages.c ---- */
 /* The checks of each step; false: the reply is sent. */
 bool check_connect(struct session *s);
 bool check_helo(struct session *s);

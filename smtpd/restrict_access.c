@@ -132,7 +132,7 @@ static enum outcome act_defer_if_reject(const struct action *a)
 
 	if (!a->c->warn_only && s->defer_if_reject.code == 0)
 		s->defer_if_reject =
-		    (struct verdict){ 450, SPAN("4.7.1"),
+		    (struct verdict){ (uint16_t)conf.code.access_defer, SPAN("4.7.1"),
 				      span_printf(a->c->a, "<" SPAN_FMT ">: %s rejected: " SPAN_FMT,
 						  SPAN_ARG(a->subject), a->class,
 						  SPAN_ARG(a->text.n > 0 ? span_head(a->text, 400)
@@ -375,11 +375,10 @@ enum rc access_find_addr(struct maps *m, struct span addr, struct arena *a, stru
 }
 
 /* A client certificate is known by its fingerprint or by that of its key. */
-static bool ask_ccert(struct query *q, const struct rule *r)
+static bool ask_ccert(struct query *q)
 {
 	const struct tls_info *t = q->s->tls;
 
-	(void)r;
 	return t != NULL && t->peer_fingerprint[0] != '\0' &&
 	       (ask(q, span_str(t->peer_fingerprint), false) ||
 		ask(q, span_str(t->peer_key_fingerprint), false));
@@ -406,16 +405,16 @@ enum outcome run_access(struct session *s, struct check *c, const struct rule *r
 
 	switch (r->def->which >= 0 ? r->def->which : implied(c->stage)) {
 	case KEY_CLIENT:
-		(void)(ask_name(&q, s->name) || ask_addr(&q, s->addr));
+		(void)(ask_name(&q, s->client.name) || ask_addr(&q, s->client.addr));
 		break;
 	case KEY_REVERSE:
-		(void)(ask_name(&q, s->rname) || ask_addr(&q, s->addr));
-		subject = s->rname;
+		(void)(ask_name(&q, s->client.rname) || ask_addr(&q, s->client.addr));
+		subject = s->client.rname;
 		class = "Unverified Client host";
 		break;
 	case KEY_HELO:
-		(void)(s->helo.n > 0 && ask_name(&q, s->helo));
-		subject = s->helo;
+		(void)(s->client.helo.n > 0 && ask_name(&q, s->client.helo));
+		subject = s->client.helo;
 		class = "Helo command";
 		break;
 	case KEY_SENDER:
@@ -429,12 +428,15 @@ enum outcome run_access(struct session *s, struct check *c, const struct rule *r
 		class = "Recipient address";
 		break;
 	case KEY_SASL:
-		(void)(s->sasl_user.n > 0 && ask(&q, s->sasl_user, false));
-		subject = s->sasl_user;
+		(void)(s->client.sasl_user.n > 0 && ask(&q, s->client.sasl_user, false));
+		subject = s->client.sasl_user;
 		class = "SASL login name";
 		break;
 	case KEY_CCERT:
-		(void)ask_ccert(&q, r);
+		if (!ask_ccert(&q))
+			break;
+		subject = span_printf(c->a, "%s", s->tls->peer_subject);
+		class = "Client certificate";
 		break;
 	case KEY_ETRN:
 		(void)ask_name(&q, c->subject);

@@ -68,7 +68,7 @@ enum outcome run_permit_auth_destination(struct session *s, struct check *c, con
 	if (!use_rcpt(c))
 		return DUNNO;
 	v = restrict_validated(s, c);
-	if (v->code == 451)
+	if (router_failed(v))
 		return cannot_say(s, c);
 	return v->authorized && (!v->routed || conf.untrusted_routing) ? PERMIT : DUNNO;
 }
@@ -83,7 +83,7 @@ enum outcome run_unauth_destination(struct session *s, struct check *c, const st
 	v = restrict_validated(s, c);
 	if (v->authorized && (!v->routed || conf.untrusted_routing))
 		return DUNNO;
-	if (v->code == 451)
+	if (router_failed(v))
 		return cannot_say(s, c);
 	if (r->def->which == 1)
 		return restrict_reject(s, c, 454, "4.7.1", "Relay access denied");
@@ -149,7 +149,7 @@ enum outcome run_mx_backup(struct session *s, struct check *c, const struct rule
 	if (!use_rcpt(c))
 		return DUNNO;
 	v = restrict_validated(s, c);
-	if (v->code == 451)
+	if (router_failed(v))
 		return cannot_say(s, c);
 	if (v->authorized && (!v->routed || conf.untrusted_routing))
 		return PERMIT;
@@ -227,7 +227,7 @@ static enum rc is_ours(struct session *s, struct check *c, struct span addr)
 		v = *restrict_validated(s, c);
 	else if (ask_router(SPAN_NONE, addr, true, c->a, &v) != RC_OK)
 		return RC_AGAIN;
-	if (v.code == 451)
+	if (router_failed(&v))
 		return RC_AGAIN;
 	return v.authorized && v.class != AC_RELAY ? RC_OK : RC_NOTFOUND;
 }
@@ -283,7 +283,7 @@ static enum outcome say_unlisted(struct session *s, struct check *c, const struc
 	struct span dsn = v->dsn, text = v->text;
 	ptrdiff_t in;
 
-	if (v->code == 451)
+	if (router_failed(v))
 		return cannot_say(s, c);
 	if (span_is(v->transport, "error") || span_is(v->transport, "retry"))
 		dsn = transport_dsn(v, rcpt, c->a);
@@ -328,11 +328,11 @@ static bool owner_is(struct span owners, struct span login)
 
 static enum outcome login_mismatch(struct session *s, struct check *c, struct span owners, bool known)
 {
-	if (s->sasl_user.n > 0 && !(known ? owner_is(owners, s->sasl_user) : false))
+	if (s->client.sasl_user.n > 0 && !(known ? owner_is(owners, s->client.sasl_user) : false))
 		return restrict_reject(s, c, 553, "5.7.1",
 				       "Sender address rejected: not owned by user " SPAN_FMT,
-				       SPAN_ARG(span_head(s->sasl_user, 200)));
-	if (s->sasl_user.n == 0 && known)
+				       SPAN_ARG(span_head(s->client.sasl_user, 200)));
+	if (s->client.sasl_user.n == 0 && known)
 		return restrict_reject(s, c, 553, "5.7.1", "Sender address rejected: not logged in");
 	return DUNNO;
 }
@@ -342,7 +342,7 @@ enum outcome run_login_mismatch(struct session *s, struct check *c, const struct
 	enum { BOTH, KNOWN, AUTHENTICATED, UNAUTHENTICATED } which = (unsigned)r->def->which;
 	struct span owners = SPAN_NONE, ext;
 	struct err e;
-	bool logged_in = s->sasl_user.n > 0;
+	bool logged_in = s->client.sasl_user.n > 0;
 	enum rc rc;
 
 	if (!conf.auth || !use_sender(s, c) || c->subject.n == 0 || (which == AUTHENTICATED && !logged_in) ||

@@ -46,7 +46,7 @@ enum outcome run_mynetworks(struct session *s, struct check *c, const struct rul
 	struct err e;
 
 	(void)r;
-	switch (match_host(conf.mynetworks, s->name, s->addr, &e)) {
+	switch (match_host(conf.mynetworks, s->client.name, s->client.addr, &e)) {
 	case RC_OK:
 		return PERMIT;
 	case RC_NOTFOUND:
@@ -62,13 +62,13 @@ enum outcome run_inet_interfaces(struct session *s, struct check *c, const struc
 	struct err e;
 
 	(void)c, (void)r;
-	return match_host(conf.local_ip, SPAN_NONE, s->addr, &e) == RC_OK ? PERMIT : DUNNO;
+	return match_host(conf.local_ip, SPAN_NONE, s->client.addr, &e) == RC_OK ? PERMIT : DUNNO;
 }
 
 enum outcome run_sasl(struct session *s, struct check *c, const struct rule *r)
 {
 	(void)c, (void)r;
-	return conf.auth && s->sasl_user.n > 0 ? PERMIT : DUNNO;
+	return conf.auth && s->client.sasl_user.n > 0 ? PERMIT : DUNNO;
 }
 
 /* "[192.0.2.1]" or a bare address as name: what mail programs behind address translation say. */
@@ -77,7 +77,8 @@ enum outcome run_naked_ip(struct session *s, struct check *c, const struct rule 
 	struct inet_addr ip;
 
 	(void)c, (void)r;
-	return domain_literal_valid(s->helo) || inet_addr_parse(s->helo, &ip) == RC_OK ? PERMIT : DUNNO;
+	return domain_literal_valid(s->client.helo) || inet_addr_parse(s->client.helo, &ip) == RC_OK ? PERMIT
+												     : DUNNO;
 }
 
 enum outcome run_tls_certs(struct session *s, struct check *c, const struct rule *r)
@@ -121,7 +122,7 @@ enum outcome run_pipelining(struct session *s, struct check *c, const struct rul
 enum outcome run_unknown_client(struct session *s, struct check *c, const struct rule *r)
 {
 	bool reverse = r->def->which == 1;
-	uint16_t status = reverse ? s->rname_code : s->name_code;
+	uint16_t status = reverse ? s->client.rname_code : s->client.name_code;
 
 	if (status == 2)
 		return DUNNO;
@@ -131,5 +132,5 @@ enum outcome run_unknown_client(struct session *s, struct check *c, const struct
 	    : reverse	? SPAN("4.7.1")
 			: SPAN("4.7.25"),
 	    span_printf(c->a, "Client host rejected: cannot find your %shostname, [" SPAN_FMT "]",
-			reverse ? "reverse " : "", SPAN_ARG(s->addr)));
+			reverse ? "reverse " : "", SPAN_ARG(s->client.addr)));
 }

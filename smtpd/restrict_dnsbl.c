@@ -119,20 +119,20 @@ static struct subject find_subject(struct session *s, struct check *c, int which
 	switch (which) {
 	case RBL_CLIENT:
 	case DNSWL_CLIENT:
-		x.what = s->addr;
-		if (s->ip.family == AF_INET || s->ip.family == AF_INET6)
-			x.query = reversed(c->a, &s->ip);
+		x.what = s->client.addr;
+		if (s->client.ip.family == AF_INET || s->client.ip.family == AF_INET6)
+			x.query = reversed(c->a, &s->client.ip);
 		return x;
 	case RHSBL_CLIENT:
 	case RHSWL_CLIENT:
-		x.what = s->name;
+		x.what = s->client.name;
 		break;
 	case RHSBL_REVERSE:
-		x.what = s->rname;
+		x.what = s->client.rname;
 		x.class = SPAN("Unverified Client host");
 		break;
 	case RHSBL_HELO:
-		x.what = s->helo;
+		x.what = s->client.helo;
 		x.class = SPAN("Helo command");
 		break;
 	case RHSBL_SENDER:
@@ -189,7 +189,7 @@ static bool rbl_word(void *arg, struct span name, struct span *value)
 
 	for (size_t i = 0; i < ARRAY_LEN(known); i++)
 		if (span_is(name, known[i].name)) {
-			*value = known[i].value;
+			*value = expansion_filter(&w->session.s->tx_arena, known[i].value);
 			return true;
 		}
 	return session_word(&w->session, name, value);
@@ -268,6 +268,6 @@ enum outcome run_dnsbl(struct session *s, struct check *c, const struct rule *r)
 	w.reason = reason_of(name, c);
 	w.name = r->arg;
 	if (r->def->which <= DNSWL_CLIENT)
-		w.x.what = s->addr;
+		w.x.what = s->client.addr;
 	return reject_listed(s, c, &w);
 }

@@ -32,16 +32,16 @@ static bool valid(struct span name)
 
 static enum outcome refuse(struct session *s, struct check *c, int64_t code, const char *why)
 {
-	c->subject = s->helo;
+	c->subject = s->client.helo;
 	return restrict_reject(s, c, code, "5.5.2", "Helo command rejected: %s", why);
 }
 
 enum outcome run_invalid_helo(struct session *s, struct check *c, const struct rule *r)
 {
 	(void)r;
-	if (bad_literal(s->helo))
+	if (bad_literal(s->client.helo))
 		return refuse(s, c, conf.code.invalid_host, "invalid ip address");
-	if (s->helo.n == 0 || literal(s->helo) || valid(s->helo))
+	if (s->client.helo.n == 0 || literal(s->client.helo) || valid(s->client.helo))
 		return DUNNO;
 	return refuse(s, c, conf.code.invalid_host, "Invalid name");
 }
@@ -51,10 +51,11 @@ enum outcome run_non_fqdn_helo(struct session *s, struct check *c, const struct 
 	struct inet_addr ip;
 
 	(void)r;
-	if (bad_literal(s->helo))
+	if (bad_literal(s->client.helo))
 		return refuse(s, c, conf.code.non_fqdn, "invalid ip address");
-	if (s->helo.n == 0 || literal(s->helo) ||
-	    (valid(s->helo) && span_chr(s->helo, '.') > 0 && inet_addr_parse(s->helo, &ip) != RC_OK))
+	if (s->client.helo.n == 0 || literal(s->client.helo) ||
+	    (valid(s->client.helo) && span_chr(s->client.helo, '.') > 0 &&
+	     inet_addr_parse(s->client.helo, &ip) != RC_OK))
 		return DUNNO;
 	return refuse(s, c, conf.code.non_fqdn, "need fully-qualified hostname");
 }
@@ -66,19 +67,20 @@ enum outcome run_unknown_helo(struct session *s, struct check *c, const struct r
 	bool trouble = false;
 
 	(void)r;
-	if (bad_literal(s->helo))
+	if (bad_literal(s->client.helo))
 		return refuse(s, c, conf.code.invalid_host, "invalid ip address");
-	if (s->helo.n == 0 || literal(s->helo))
+	if (s->client.helo.n == 0 || literal(s->client.helo))
 		return DUNNO;
-	c->subject = s->helo;
+	c->subject = s->client.helo;
 	/* A bare address is no name that could be found. */
-	for (size_t i = 0; i < ARRAY_LEN(types) && inet_addr_parse(s->helo, &ip) != RC_OK; i++) {
+	for (size_t i = 0; i < ARRAY_LEN(types) && inet_addr_parse(s->client.helo, &ip) != RC_OK; i++) {
 		struct dns_answer ans;
 		struct err e;
-		enum rc rc = dns_query(s->helo, types[i], c->a, &ans, deadline_s(60), &e);
+		enum rc rc = dns_query(s->client.helo, types[i], c->a, &ans, deadline_s(60), &e);
 
 		if (rc == RC_DENIED) /* smtpd_dns_reply_filter */
-			log_warning(SPAN_FMT ": address or MX lookup error: %s", SPAN_ARG(s->helo), e.text);
+			log_warning(SPAN_FMT ": address or MX lookup error: %s", SPAN_ARG(s->client.helo),
+				    e.text);
 		if (rc == RC_OK || rc == RC_DENIED)
 			return DUNNO;
 		trouble |= rc != RC_NOTFOUND && rc != RC_SYNTAX;

@@ -71,7 +71,7 @@ const struct restriction restrictions[] = {
 	{ "defer_unauth_destination", ARG_NONE, run_unauth_destination, 1 },
 	{ "reject_non_fqdn_recipient", ARG_NONE, run_non_fqdn_address, 1 },
 	{ "reject_unknown_recipient_domain", ARG_NONE, run_unknown_domain, 1 },
-	{ "reject_unknown_address", ARG_NONE, run_unknown_domain, 1 },
+	{ "reject_unknown_address", ARG_NONE, run_unknown_domain, 0 },
 	{ "reject_unlisted_recipient", ARG_NONE, run_unlisted, 1 },
 	{ "reject_unverified_recipient", ARG_NONE, run_unverified, 1 },
 	{ "check_recipient_maps", ARG_NONE, run_unlisted, 1 },

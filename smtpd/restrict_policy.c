@@ -145,19 +145,19 @@ static const char *protocol_state(const struct session *s, const struct check *c
 
 static void put_client(struct buf *b, const struct session *s)
 {
-	put(b, "client_address", s->addr);
-	put(b, "client_name", s->name);
-	put_number(b, "client_port", s->port);
-	put(b, "reverse_client_name", s->rname);
-	put(b, "server_address", s->local_addr);
-	put_number(b, "server_port", s->local_port);
-	put(b, "helo_name", s->helo);
+	put(b, "client_address", s->client.addr);
+	put(b, "client_name", s->client.name);
+	put_number(b, "client_port", s->client.port);
+	put(b, "reverse_client_name", s->client.rname);
+	put(b, "server_address", s->client.local_addr);
+	put_number(b, "server_port", s->client.local_port);
+	put(b, "helo_name", s->client.helo);
 }
 
 static void put_security(struct buf *b, const struct session *s)
 {
-	put(b, "sasl_method", s->sasl_method);
-	put(b, "sasl_username", s->sasl_user);
+	put(b, "sasl_method", s->client.sasl_method);
+	put(b, "sasl_username", s->client.sasl_user);
 	put(b, "sasl_sender",
 	    s->tx != NULL && !span_is(s->tx->mail.auth, "<>") ? s->tx->mail.auth : SPAN_NONE);
 	put(b, "ccert_subject", s->tls != NULL ? span_str(s->tls->peer_subject) : SPAN_NONE);

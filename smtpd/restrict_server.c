@@ -26,17 +26,17 @@ static void find_name(struct inquiry *q, enum about about)
 
 	switch (about) {
 	case OF_CLIENT:
-		q->name = s->name_code == 2 ? s->name : SPAN_NONE;
+		q->name = s->client.name_code == 2 ? s->client.name : SPAN_NONE;
 		q->subject = span_printf(q->c->a, "%s", session_client(s));
 		q->class = "Client host";
 		return;
 	case OF_REVERSE:
-		q->name = s->rname_code == 2 ? s->rname : SPAN_NONE;
-		q->subject = s->rname;
+		q->name = s->client.rname_code == 2 ? s->client.rname : SPAN_NONE;
+		q->subject = s->client.rname;
 		q->class = "Unverified Client host";
 		return;
 	case OF_HELO:
-		q->name = q->subject = s->helo;
+		q->name = q->subject = s->client.helo;
 		q->class = "Helo command";
 		return;
 	case OF_SENDER:

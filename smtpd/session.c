@@ -28,23 +28,48 @@ void session_flush(struct session *s, int64_t within_s)
 
 const char *session_proto(const struct session *s)
 {
-	return conf.lmtp ? "LMTP" : s->esmtp ? "ESMTP" : "SMTP";
+	return conf.lmtp ? "LMTP" : s->client.esmtp ? "ESMTP" : "SMTP";
 }
 
 const char *session_client(const struct session *s)
 {
 	static char text[600]; /* used before the next wait */
 
-	int n = snprintf(text, sizeof(text), SPAN_FMT "[" SPAN_FMT "]", SPAN_ARG(span_head(s->name, 300)),
-			 SPAN_ARG(s->addr));
+	int n = snprintf(text, sizeof(text), SPAN_FMT "[" SPAN_FMT "]",
+			 SPAN_ARG(span_head(s->client.name, 300)), SPAN_ARG(s->client.addr));
 
 	if (conf.log_port && n > 0 && (size_t)n < sizeof(text))
-		(void)snprintf(text + n, sizeof(text) - (size_t)n, ":%u", s->port);
+		(void)snprintf(text + n, sizeof(text) - (size_t)n, ":%u", s->client.port);
 	return text;
+}
+
+const char *session_message(const struct session *s)
+{
+	return s->tx != NULL && s->tx->qid.s[0] != '\0' ? s->tx->qid.s : "NOQUEUE";
+}
+
+/* "QID: ", and nothing where there is none: the filters that watch the log for strangers who go away begin with the words. */
+static const char *session_prefix(const struct session *s)
+{
+	static char text[sizeof(struct qid) + 3];
+
+	if (s->tx == NULL || s->tx->qid.s[0] == '\0')
+		return "";
+	(void)snprintf(text, sizeof(text), "%s: ", s->tx->qid.s);
+	return text;
+}
+
+/* A queue id that the log has seen and that no queue will hold: readers of the log need not wait for more. */
+static void log_canceled(const struct transaction *tx)
+{
+	if (tx->qid.s[0] != '\0' && !tx->settled && !conf.before_on)
+		log_info("%s: canceled", tx->qid.s);
 }
 
 void transaction_end(struct session *s)
 {
+	if (s->tx != NULL)
+		log_canceled(s->tx);
 	if (s->tx != NULL && s->tx->content != NULL)
 		content_abort(s, &s->tx->content);
 	if (s->tx != NULL)
@@ -58,28 +83,36 @@ void transaction_end(struct session *s)
 
 /* ---- the end ---- */
 
+/* "QID: timeout after DATA (99 bytes) from host[addr]" */
+static void log_lost(struct session *s, bool timeout)
+{
+	char bytes[40] = "";
+
+	if (s->tx != NULL && s->tx->content != NULL)
+		(void)snprintf(bytes, sizeof(bytes), " (%llu bytes)",
+			       (unsigned long long)content_bytes(s->tx->content));
+	else if (!timeout &&
+		 strcmp(s->where, "END-OF-MESSAGE") == 0) /* clients that do without QUIT are many */
+		return;
+	log_info("%s%s after %s%s from %s", session_prefix(s), s->ended_by, s->where, bytes,
+		 session_client(s));
+}
+
 bool session_lost(struct session *s, enum rc rc)
 {
+	bool timeout = rc == RC_TIMEOUT;
+
 	s->hangup = true;
-	s->ended_by = rc == RC_TIMEOUT ? "timeout" : "lost connection";
+	s->ended_by = timeout ? "timeout" : "lost connection";
 	if (service_ending() && rc == RC_EOF && s->idle) {
 		reply(s, "421 4.3.2 %s Service not available, closing transmission channel", conf.myhostname);
 		return false;
 	}
-	if (rc == RC_TIMEOUT) {
-		log_info("timeout after %s from %s", s->where, session_client(s));
-		EVENT("lost", EV_TEXT("client_name", s->name), EV_TEXT("client_address", s->addr),
-		      EV_CSTR("after", s->where), EV_FLAG("timeout", true));
+	EVENT("lost", EV_TEXT("client_name", s->client.name), EV_TEXT("client_address", s->client.addr),
+	      EV_CSTR("after", s->where), EV_FLAG("timeout", timeout));
+	log_lost(s, timeout);
+	if (timeout)
 		reply(s, "421 4.4.2 %s Error: timeout exceeded", conf.myhostname);
-		return false;
-	}
-	EVENT("lost", EV_TEXT("client_name", s->name), EV_TEXT("client_address", s->addr),
-	      EV_CSTR("after", s->where));
-	if (s->tx != NULL && s->tx->content != NULL)
-		log_info("lost connection after %s (%llu bytes) from %s", s->where,
-			 (unsigned long long)content_bytes(s->tx->content), session_client(s));
-	else if (strcmp(s->where, "END-OF-MESSAGE") != 0) /* clients that do without QUIT are many */
-		log_info("lost connection after %s from %s", s->where, session_client(s));
 	return false;
 }
 
@@ -90,7 +123,7 @@ static void log_disconnect(struct session *s)
 	buf_init(&b, 1000);
 	command_log_counts(s, &b);
 	log_info("disconnect from %s%s", session_client(s), buf_cstr(&b));
-	EVENT("disconnect", EV_TEXT("client_name", s->name), EV_TEXT("client_address", s->addr),
+	EVENT("disconnect", EV_TEXT("client_name", s->client.name), EV_TEXT("client_address", s->client.addr),
 	      EV_CSTR("protocol", session_proto(s)), EV_NUMBER("messages", s->messages),
 	      EV_CSTR("commands", buf_cstr(&b) + (b.n > 0)));
 	buf_release(&b);
@@ -258,7 +291,8 @@ static void converse(struct session *s)
 			return;
 		if (s->errors >= (unsigned)conf.hard_error_limit) {
 			s->ended_by = "too many errors";
-			log_info("too many errors after %s from %s", s->where, session_client(s));
+			log_info("%stoo many errors after %s from %s", session_prefix(s), s->where,
+				 session_client(s));
 			reply(s, "421 4.7.0 %s Error: too many errors", conf.myhostname);
 			return;
 		}
@@ -278,25 +312,25 @@ static void take_addresses(struct session *s)
 	struct inet_addr local;
 	uint16_t port = 0;
 
-	s->name = s->rname = SPAN("unknown");
-	s->name_code = s->rname_code = 5;
-	s->addr = SPAN("unknown");
+	s->client.name = s->client.rname = SPAN("unknown");
+	s->client.name_code = s->client.rname_code = 5;
+	s->client.addr = SPAN("unknown");
 	if (s->conn->peer_len == 0) { /* a UNIX socket: as Postfix names such clients */
-		s->name = s->rname = SPAN("localhost");
-		s->addr = SPAN("127.0.0.1");
-		s->name_code = s->rname_code = 2;
-		if (inet_addr_parse(s->addr, &s->ip) != RC_OK)
-			s->ip.family = AF_UNSPEC;
+		s->client.name = s->client.rname = SPAN("localhost");
+		s->client.addr = SPAN("127.0.0.1");
+		s->client.name_code = s->client.rname_code = 2;
+		if (inet_addr_parse(s->client.addr, &s->client.ip) != RC_OK)
+			s->client.ip.family = AF_UNSPEC;
 		return;
 	}
-	inet_addr_from_sockaddr(&s->conn->peer, &s->ip, &port);
-	s->port = port;
-	inet_addr_text(&s->ip, text);
-	s->addr = span_str(arena_strdup(&s->arena, text));
+	inet_addr_from_sockaddr(&s->conn->peer, &s->client.ip, &port);
+	s->client.port = port;
+	inet_addr_text(&s->client.ip, text);
+	s->client.addr = span_str(arena_strdup(&s->arena, text));
 	inet_addr_from_sockaddr(&s->conn->local, &local, &port);
-	s->local_port = port;
+	s->client.local_port = port;
 	inet_addr_text(&local, text);
-	s->local_addr = span_str(arena_strdup(&s->arena, text));
+	s->client.local_addr = span_str(arena_strdup(&s->arena, text));
 }
 
 /* smtpd_upstream_proxy_protocol = haproxy: the header comes before anything else, in one piece of bounded
@@ -332,17 +366,18 @@ static bool take_proxy(struct session *s)
 	if (rc != RC_OK) {
 		log_warning("haproxy read: %s from %s",
 			    rc == RC_SYNTAX || rc == RC_LIMIT ? "bad header" : e.text, session_client(s));
+		reply(s, "421 4.3.0 %s Server local error", conf.myhostname);
 		return false;
 	}
 	if (h.local)
 		return true;
-	s->ip = h.src;
-	s->port = h.src_port;
+	s->client.ip = h.src;
+	s->client.port = h.src_port;
 	inet_addr_text(&h.src, text);
-	s->addr = span_str(arena_strdup(&s->arena, text));
-	s->local_port = h.dst_port;
+	s->client.addr = span_str(arena_strdup(&s->arena, text));
+	s->client.local_port = h.dst_port;
 	inet_addr_text(&h.dst, text);
-	s->local_addr = span_str(arena_strdup(&s->arena, text));
+	s->client.local_addr = span_str(arena_strdup(&s->arena, text));
 	return true;
 }
 
@@ -350,13 +385,13 @@ static void find_name(struct session *s)
 {
 	struct client_name n;
 
-	if (!conf.peername_lookup || s->conn->peer_len == 0 || s->ip.family == AF_UNSPEC)
+	if (!conf.peername_lookup || s->conn->peer_len == 0 || s->client.ip.family == AF_UNSPEC)
 		return;
-	client_name_find(&s->ip, &s->tx_arena, &n, deadline_s(NAME_LOOKUP_S));
-	s->name = span_dup(&s->arena, n.name);
-	s->rname = span_dup(&s->arena, n.reverse);
-	s->name_code = n.name_code;
-	s->rname_code = n.reverse_code;
+	client_name_find(&s->client.ip, &s->tx_arena, &n, deadline_s(NAME_LOOKUP_S));
+	s->client.name = span_dup(&s->arena, n.name);
+	s->client.rname = span_dup(&s->arena, n.reverse);
+	s->client.name_code = n.name_code;
+	s->client.rname_code = n.reverse_code;
 	arena_release(&s->tx_arena);
 }
 
@@ -364,7 +399,7 @@ bool session_in_list(const struct session *s, struct match_list *l)
 {
 	struct err e;
 
-	return !match_list_empty(l) && match_host(l, s->name, s->addr, &e) == RC_OK;
+	return !match_list_empty(l) && match_host(l, s->client.name, s->client.addr, &e) == RC_OK;
 }
 
 /* smtpd_discard_ehlo_keyword_address_maps wins over smtpd_discard_ehlo_keywords. */
@@ -378,7 +413,7 @@ static void find_discarded(struct session *s)
 	if (maps_empty(conf.discard_maps))
 		return;
 	arena_init(&a);
-	if (maps_lookup(conf.discard_maps, s->addr, &a, &value, &e) == RC_OK) {
+	if (maps_lookup(conf.discard_maps, s->client.addr, &a, &value, &e) == RC_OK) {
 		s->discard_ehlo = 0;
 		while (span_next_word(&value, ", \t", &word))
 			s->discard_ehlo |= ehlo_keyword(word);
@@ -422,9 +457,9 @@ void session_serve(struct service_conn *c)
 	s->hangup = conf.proxy_timeout_s > 0 && !take_proxy(s);
 	find_name(s);
 	log_info("connect from %s", session_client(s));
-	EVENT("connect", EV_TEXT("client_name", s->name), EV_TEXT("client_address", s->addr),
-	      EV_NUMBER("client_port", s->port), EV_TEXT("server_address", s->local_addr),
-	      EV_NUMBER("server_port", s->local_port));
+	EVENT("connect", EV_TEXT("client_name", s->client.name), EV_TEXT("client_address", s->client.addr),
+	      EV_NUMBER("client_port", s->client.port), EV_TEXT("server_address", s->client.local_addr),
+	      EV_NUMBER("server_port", s->client.local_port));
 	session_identify(s);
 	s->may_xforward = session_in_list(s, conf.xforward);
 	if (!s->hangup && (!conf.tls_wrapper || tls_start(s))) {

@@ -165,6 +165,24 @@ static void load_codes(void)
 	conf.defer_unknown_address = strcmp(str("unknown_address_tempfail_action"), "defer") == 0;
 }
 
+static void load_unknown(void)
+{
+	static const struct {
+		enum addr_class class;
+		const char *code, *tables;
+	} of[] = {
+		{ AC_LOCAL, "unknown_local_recipient_reject_code", "local_recipient_maps" },
+		{ AC_VIRTUAL_ALIAS, "unknown_virtual_alias_reject_code", NULL },
+		{ AC_VIRTUAL_MAILBOX, "unknown_virtual_mailbox_reject_code", "virtual_mailbox_maps" },
+		{ AC_RELAY, "unknown_relay_recipient_reject_code", "relay_recipient_maps" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(of); i++) {
+		conf.unknown[of[i].class].code = num(of[i].code);
+		conf.unknown[of[i].class].checked = of[i].tables == NULL || str(of[i].tables)[0] != '\0';
+	}
+}
+
 static void load_unverified(void)
 {
 	conf.unverified[0].reject = num("unverified_sender_reject_code");
@@ -197,6 +215,29 @@ static enum bare_lf bare_lf_mode(const char *value)
 	die("smtpd_forbid_bare_newline: unknown value \"%s\"", value);
 }
 
+/* "\\t\\40abc": the octets of smtpd_expansion_filter, some of them as escapes of C. */
+static void load_expansion_filter(void)
+{
+	static const char letters[] = "t\tn\nr\rb\bf\fv\v";
+	const char *p = conf_raw(service_conf(), "smtpd_expansion_filter");
+
+	while (*p != '\0') {
+		unsigned c = (unsigned char)*p++;
+
+		if (c == '\\' && *p >= '0' && *p <= '7') {
+			c = 0;
+			for (int i = 0; i < 3 && *p >= '0' && *p <= '7'; i++)
+				c = c * 8 + (unsigned)(*p++ - '0');
+		} else if (c == '\\' && *p != '\0') {
+			const char *at = strchr(letters, *p);
+
+			c = (unsigned char)(at != NULL && (at - letters) % 2 == 0 ? at[1] : *p);
+			p++;
+		}
+		conf.expansion_ok[c & 255] = true;
+	}
+}
+
 static void load_protocol(void)
 {
 	struct span *v;
@@ -224,6 +265,7 @@ static void load_protocol(void)
 	conf.bare_lf_code = num("smtpd_forbid_bare_newline_reject_code");
 	conf.bare_lf_except = list("smtpd_forbid_bare_newline_exclusions", false);
 	conf.reject_footer = conf_raw(service_conf(), "smtpd_reject_footer");
+	load_expansion_filter();
 	conf.footer_maps = texts("smtpd_reject_footer_maps");
 	conf.delay_open = yes("smtpd_delay_open_until_valid_rcpt");
 	conf.reject_filter = texts("smtpd_reject_filter_maps");
@@ -493,6 +535,7 @@ void settings_load(void)
 	map_set_remote(true);
 	load_limits();
 	load_codes();
+	load_unknown();
 	load_unverified();
 	load_protocol();
 	load_content();

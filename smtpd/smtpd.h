@@ -61,15 +61,20 @@ struct smtpd_conf {
 	    delay_open;	 /* delay_open: a message has no queue id before its first good recipient */
 	bool show_table; /* show_user_unknown_table_name */
 	const char *reject_footer, *delimiter, *null_key;
-	unsigned discard_ehlo; /* bits of ehlo keywords */
-	unsigned env_flags;    /* receive_override_options */
-	bool takes_unlisted;   /* no_unknown_recipient_checks */
+	bool expansion_ok[256]; /* smtpd_expansion_filter, by octet */
+	unsigned discard_ehlo;	/* bits of ehlo keywords */
+	unsigned env_flags;	/* receive_override_options */
+	bool takes_unlisted;	/* no_unknown_recipient_checks */
 	const char *content_filter;
 	const char *rbl_reply;
 	struct {
 		int64_t reject, defer, access_reject, access_defer, rbl, relay, invalid_host, non_fqdn,
 		    unknown_client, unknown_host, unknown_address, multi_bounce, plaintext;
 	} code;
+	struct {
+		int64_t code;	 /* of recipients that are not there */
+		bool checked;	 /* there is a table that says who is */
+	} unknown[AC_RELAY + 1]; /* by enum addr_class */
 	struct {
 		int64_t reject, defer; /* codes */
 		const char *reason;    /* instead of the probe's; "" none */
@@ -128,6 +133,8 @@ struct transaction {
 	struct env_rcpt *rcpt;
 	size_t rcpts, rcpt_cap, rcpt_bytes, overshoot;
 	struct qid qid; /* from the first accepted recipient on */
+	bool
+	    settled; /* the end of data was judged: the log has more to tell of qid than that nothing came of it */
 	int64_t arrival_us;
 	/* what access tables said */
 	bool hold, discard;
@@ -142,7 +149,19 @@ struct transaction {
 
 struct forward { /* what XFORWARD told */
 	struct span name, addr, port, proto, helo, ident;
-	bool local;
+	bool local, sourced; /* SOURCE=LOCAL; SOURCE was told */
+};
+
+/* Who the client is, as far as XCLIENT can say it: all of such a command counts, or nothing of it. */
+struct client {
+	struct span name, rname, addr; /* addr without IPv6: */
+	uint16_t name_code, rname_code;
+	unsigned port, local_port;
+	struct span local_addr;
+	struct inet_addr ip; /* family AF_UNSPEC: not an IP client */
+	struct span helo;
+	bool esmtp;
+	struct span sasl_method, sasl_user;
 };
 
 struct session {
@@ -152,18 +171,12 @@ struct session {
 	struct arena arena; /* the session's */
 	struct arena tx_arena;
 	struct transaction *tx; /* NULL: none */
-	/* the client */
-	struct span name, rname, addr; /* addr without IPv6: */
-	uint16_t name_code, rname_code;
-	unsigned port, local_port;
-	struct span local_addr;
-	struct inet_addr ip; /* family AF_UNSPEC: not an IP client */
+	struct client client;
 	struct forward fwd;
 	/* the conversation */
-	struct span helo;
 	struct span etrn;     /* the domain of the ETRN that runs */
 	struct span rcpt_now; /* of the command that runs; for footers */
-	bool esmtp, greeted;
+	bool greeted;
 	const char *where;		 /* the last command, for the log */
 	unsigned errors, junk, messages; /* messages: accepted */
 	bool idle;			 /* waits for a command */
@@ -173,12 +186,10 @@ struct session {
 	bool lenient_lf;   /* excepted from smtpd_forbid_bare_newline */
 	bool may_xforward; /* judged by the address that connected */
 	bool ill_pipelined;
-	bool denied;	  /* refused when it connected: nothing but QUIT is done */
-	bool bdat_failed; /* chunks are discarded until the transaction is given up */
-	bool counted;	  /* anvil knows of the connection */
-	/* AUTH */
-	struct span sasl_method, sasl_user;
-	bool auth_excepted;
+	bool denied;	    /* refused when it connected: nothing but QUIT is done */
+	bool bdat_failed;   /* chunks are discarded until the transaction is given up */
+	bool counted;	    /* anvil knows of the connection */
+	bool auth_excepted; /* is not offered AUTH */
 	/* TLS */
 	struct tls_info *tls; /* NULL: clear text */
 	bool tls_refused;     /* for the certificate that it showed, or not */
@@ -197,8 +208,9 @@ struct session {
 /* ---- session.c ---- */
 void session_serve(struct service_conn *c);
 void session_drain(void);
-const char *session_proto(const struct session *s);  /* "SMTP", "ESMTP", "LMTP" */
-const char *session_client(const struct session *s); /* "name[addr]"; in the session's arena */
+const char *session_proto(const struct session *s);   /* "SMTP", "ESMTP", "LMTP" */
+const char *session_client(const struct session *s);  /* "name[addr]"; in the session's arena */
+const char *session_message(const struct session *s); /* the queue id, for the log; "NOQUEUE": none yet */
 void transaction_end(struct session *s);
 /* Before commands that say who the client is (XCLIENT). */
 void session_identify(struct session *s);
@@ -217,6 +229,8 @@ struct words_of {
 	struct session *s;
 	struct span rcpt;
 };
+/* smtpd_expansion_filter: what may not come from outside into a reply becomes '_'. */
+struct span expansion_filter(struct arena *a, struct span value);
 /* For conf_expand_with(); arg is a struct words_of. */
 bool session_word(void *arg, struct span name, struct span *value);
 
@@ -269,6 +283,8 @@ void log_bad_address(struct session *s, const char *verb, struct span text);
 void log_strict(struct session *s, const char *verb, const char *said, struct span arg);
 struct span bracketed(struct session *s, struct span path);
 bool tls_start(struct session *s);
+/* " key-exchange X25519 server-signature ..." of TLS 1.3; `before` stands in front. */
+void tls_key_exchange(const struct tls_info *t, const char *before, struct buf *b);
 bool auth_offered(const struct session *s);
 /* " PLAIN LOGIN" of what is announced now; "" none. */
 void auth_mechs(struct session *s, struct buf *out);
@@ -328,8 +344,11 @@ bool limit_connect(struct session *s); /* false: too many, the reply is sent */
 void limit_disconnect(struct session *s);
 enum limit_kind { LIMIT_MAIL = 3, LIMIT_RCPT = 4, LIMIT_TLS = 5, LIMIT_AUTH = 6 };
 bool limit_event(struct session *s, enum limit_kind kind);
+/* Before a handshake: this client had too many already. Nothing is counted. */
+bool limit_tls_reached(struct session *s);
 
 /* ---- lookups.c: what router(8) says of an address, remembered for a few seconds ---- */
+bool router_failed(const struct router_validate_reply *r); /* a table could not be asked */
 /* RC_OK with the answer in `a`; RC_AGAIN. */
 MUST_CHECK enum rc ask_router(struct span sender, struct span addr, bool class_only, struct arena *a,
 			      struct router_validate_reply *out);

@@ -377,7 +377,7 @@ struct pickup_submit_reply {
 /* ---- anvil, verify, flush ---- */
 struct anvil_event {
 	struct span service, client; /* "smtp", "192.0.2.1" */
-	uint16_t kind;		     /* 1 connect, 2 disconnect, 3 mail, 4 rcpt, 5 newtls, 6 auth */
+	uint16_t kind;		     /* 1 connect, 2 disconnect, 3 mail, 4 rcpt, 5 newtls, 6 auth, 7 newtls so far (counts nothing) */
 };
 struct anvil_reply {
 	uint32_t count, rate; /* connections now; events of this kind in the time unit */

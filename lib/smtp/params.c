@@ -121,6 +121,7 @@ static const char *mail_param(struct span word, unsigned ext, struct arena *a, s
 		return xtext(v, 500, a, &out->auth) ? NULL : "501 5.5.4 Bad AUTH parameter syntax";
 	if ((ext & EXT_XVERP) && (span_is_ci(word, "XVERP") || keyed(word, "XVERP", &out->verp))) {
 		out->xverp = true;
+		out->own_verp = word.n > 5; /* with "=" */
 		return NULL;
 	}
 	if ((ext & EXT_SMTPUTF8) && span_is_ci(word, "SMTPUTF8")) {

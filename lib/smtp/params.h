@@ -30,6 +30,7 @@ struct mail_params {
 	bool smtputf8;
 	struct span auth; /* decoded; n 0: not given */
 	bool xverp;	  /* XVERP, or XVERP=+= with the delimiters, not judged yet */
+	bool own_verp;	  /* with delimiters of its own */
 	struct span verp;
 };
 const char *params_mail(struct span rest, unsigned extensions, struct arena *a, struct mail_params *out);

@@ -83,6 +83,7 @@ def plain(text):
 def plain_log(line):
     line = re.sub(r"^(warning: |NOQUEUE: )?[0-9A-F]{8,}: ", r"\1ID: ", line)
     line = re.sub(r"(error:\w+:SSL routines::[^:]*:).*", r"\1", line)
+    line = re.sub(r"^ID: (?=(?:lost connection|timeout|too many errors) after )", "", line)  # newer than Debian's
     line = re.sub(r"orig_queue_id=[0-9A-F]{8,}", "orig_queue_id=ID", plain(line))
     return line.replace(NET + ".2", NET + ".1")
 
@@ -90,8 +91,8 @@ def plain_log(line):
 class Side:
     """One of the two, and how its log is read."""
 
-    def __init__(self, mta):
-        self.mta, self.at = mta, 0
+    def __init__(self, mta, talk=Talk):
+        self.mta, self.talk, self.at = mta, talk, 0
 
     def new_lines(self):
         """What smtpd logged since the last call."""
@@ -103,12 +104,14 @@ class Side:
         new = new[:new.rfind(b"\n") + 1]
         self.at += len(new)
         new = new.decode("utf-8", "replace")
-        return [plain_log(m.group(1)) for m in re.finditer(r"^.*?postfix/(?:\w+/)?smtpd\[\d+\]: (.*)$", new, re.M)]
+        lines = [plain_log(m.group(1)) for m in re.finditer(r"^.*?postfix/(?:\w+/)?smtpd\[\d+\]: (.*)$", new, re.M)]
+        return [l for l in lines if l != "ID: canceled"]  # newer than Debian's
 
-    def settle(self):
-        """Every service has answered, and its session is over."""
+    def settle(self, silent=()):
+        """Every service has answered, and its session is over; but for those that say nothing by themselves."""
         lines, until = [], time.monotonic() + 30
-        for p in self.mta.port.values():
+        ports = [p for name, p in self.mta.port.items() if name not in silent]
+        for p in ports:
             while True:
                 try:
                     socket.create_connection((self.mta.host, p), 1).close()
@@ -116,14 +119,15 @@ class Side:
                 except OSError:
                     assert time.monotonic() < until, "no answer:\n" + self.mta.log()
                     time.sleep(0.02)
-        while sum(l.startswith("disconnect from") for l in lines) < len(self.mta.port) and time.monotonic() < until:
+        while sum(l.startswith("disconnect from") for l in lines) < len(ports) and time.monotonic() < until:
             time.sleep(0.02)
             lines += self.new_lines()
 
-    def run(self, service, dialogue, wrapped=False):
-        """(replies, log lines) of a dialogue with a service, to the end of the session."""
+    def run(self, service, dialogue, wrapped=False, first=b""):
+        """(replies, log lines) of a dialogue with a service, to the end of the session. `first` is sent before anything is read."""
         self.new_lines()
-        t = Talk(self.mta.host, self.mta.port[service], wrapped)
+        t = self.talk(self.mta.host, self.mta.port[service], wrapped)
+        t.s.sendall(first)
         out = [t.reply()]
         for step in dialogue:
             if out[-1].endswith("<closed>"):
@@ -144,9 +148,10 @@ class Beside:
     """with Beside(main, {service: -o settings}, records=[dnsmasq lines]) as b: b.sides is (theirs, ours). "<port>" in the settings is the
     port of a server that each side has for itself: ports[0] of theirs, ports[1] of ours."""
 
-    def __init__(self, main, services, records=(), ports=(0, 0)):
+    def __init__(self, main, services, records=(), ports=(0, 0), talk=Talk, silent=()):
         main = {"inet_interfaces": "all", **main}
         self.main, self.services, self.records, self.ports = main, services, records, ports
+        self.talk, self.silent = talk, silent  # how it is talked to; services that wait for the client
 
     def lines(self, side, port):
         return [f"{NET}.{side}:{port[n]} inet n - n - - smtpd" + "".join(f"\n  -o {{ {k} = {v.replace('<port>', str(self.ports[side - 1]))} }}" for k, v in o.items())
@@ -159,13 +164,13 @@ class Beside:
         theirs = peer.Peer(os.path.join(self.base, "debian"), main=self.main, listen=(), host=NET + ".1", resolver=self.dns.host, master=self.lines(1, port))
         ours = Instance(os.path.join(self.base, "ours"), listen=(), host=NET + ".2", master=self.lines(2, port), main={
             **self.main, "resolver_nameservers": f"{self.dns.host}:53", "maillog_file_prefixes": self.base})
-        self.sides = Side(theirs), Side(ours)
+        self.sides = Side(theirs, self.talk), Side(ours, self.talk)
         try:
             theirs.start()
             ours.start()
             theirs.port = ours.port = port
             with ThreadPoolExecutor(2) as pool:
-                list(pool.map(Side.settle, self.sides))
+                list(pool.map(lambda s: s.settle(self.silent), self.sides))
         except Exception:
             self.__exit__()
             raise

@@ -12,7 +12,7 @@ from fakemaster import Daemon, Reader, record, span  # noqa: E402
 from instance import PATIENCE, until  # noqa: E402
 
 ANVIL = 100
-CONNECT, DISCONNECT, MAIL, RCPT, NEWTLS, AUTH = range(1, 7)
+CONNECT, DISCONNECT, MAIL, RCPT, NEWTLS, AUTH, NEWTLS_SEEN = range(1, 8)
 
 
 @pytest.fixture
@@ -39,6 +39,8 @@ def test_connections_and_rates(anvil):
     assert tell(b, CONNECT) == (2, 3)
     for kind in (MAIL, RCPT, NEWTLS, AUTH):
         assert [tell(a, kind)[1] for _ in range(3)] == [1, 2, 3]
+    assert [tell(a, NEWTLS_SEEN)[1] for _ in range(2)] == [3, 3]  # asking counts nothing
+    assert tell(a, NEWTLS_SEEN, client="192.0.2.3") == (0, 0)
     assert tell(a, 99) == (2, 0) or tell(a, 99)[1] == 0
 
 

@@ -549,7 +549,21 @@ def test_lost_connections_are_logged(inst):
     x.send(b"Subject: x\r\n")
     time.sleep(0.2)
     x.close()
-    inst.wait_log(r"lost connection after DATA \(\d+ bytes\) from (?:unknown|localhost)\[127\.0\.0\.1\]$")
+    lost = inst.wait_log(r"([0-9A-F]{10,}): lost connection after DATA \(\d+ bytes\) from (?:unknown|localhost)\[127\.0\.0\.1\]$")
+    inst.wait_log(f"{lost[0][1]}: canceled$")
+
+
+def test_a_message_that_is_not_completed_is_canceled(inst):
+    """A queue id that no queue will hold is said to be over; one of a message that was taken is not."""
+    x = Client(inst)
+    x.ehlo()
+    x.start(rcpts=("bob@localhost",))
+    x.cmd("RSET")
+    x.start(rcpts=("bob@localhost",))
+    taken = queued(x.data(b"\r\nx\r\n.\r\n"))
+    x.cmd("QUIT")
+    inst.wait_log(r"smtpd\[\d+\]: [0-9A-F]{10,}: canceled$")
+    assert f"{taken}: canceled" not in inst.log()
 
 
 def test_ends_with_421_for_idle_clients(scratch):

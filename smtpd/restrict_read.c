@@ -1,0 +1,237 @@
+/* restrict_read.c - lists of restrictions as rules: those of parameters, read in prepare(), and the names in results of access tables,
+ * read when they come. */
+#include "restrict.h"
+#include "base/table.h"
+
+#define TEXT_RULES_MAX 1000 /* restrictions with arguments in results of tables */
+
+static struct arena forever;
+static struct table *classes; /* name -> struct rule_list, while and after it is read */
+
+static const struct restriction class_rule = { "(class)", ARG_NONE, run_class, 0 };
+static const struct restriction unknown_rule = { "(unknown)", ARG_NONE, run_unknown_name, 0 };
+static const struct restriction implicit_table = { "(table)", ARG_TABLE, run_access, -1 };
+
+static const struct restriction *find(struct span name)
+{
+	for (const struct restriction *r = restrictions; r->name != NULL; r++)
+		if (span_is_ci(name, r->name))
+			return r;
+	return NULL;
+}
+
+static bool is_class(struct span name)
+{
+	struct span rest = span_str(conf_str(service_conf(), "smtpd_restriction_classes")), word;
+
+	while (span_next_word(&rest, ", \t\r\n", &word))
+		if (span_eq(word, name))
+			return true;
+	return false;
+}
+
+/* A class is a parameter of its own, whose name the table of parameters does not know. */
+static struct rule_list *read_class(struct span name, unsigned depth)
+{
+	struct rule_list *l = classes != NULL ? table_get(classes, name) : NULL;
+	struct span text;
+	char *param = arena_cstr(&forever, name);
+	struct err e;
+
+	if (l != NULL)
+		return l;
+	if (classes == NULL)
+		classes = table_new();
+	const char *raw = conf_raw(service_conf(), param);
+	if (conf_expand(service_conf(), span_str(raw), &forever, &text, &e) != RC_OK)
+		die("%s: %s", param, e.text);
+	l = rules_read(param, text, depth + 1);
+	table_set(classes, name, l);
+	return l;
+}
+
+static void open_table(const char *param, struct rule *r)
+{
+	struct err e;
+
+	/* A table that cannot be opened answers "cannot say", which is a 451. */
+	if (maps_open(param, r->arg, MAP_FOLD_KEY | MAP_PARTIAL, &r->maps, &e) != RC_OK) {
+		log_warning("%s", e.text);
+		r->def = &unknown_rule;
+	}
+}
+
+static void take_argument(const char *param, struct rule *r, const struct span *v, size_t n, size_t *i)
+{
+	bool optional = r->def->arg == ARG_DOMAIN_OPT;
+	uint64_t number = 0;
+
+	if (r->def->arg == ARG_NONE)
+		return;
+	if (*i + 1 >= n) {
+		if (!optional) {
+			log_warning("%s: restriction %s needs an argument", param, r->def->name);
+			r->def = &unknown_rule;
+		}
+		return;
+	}
+	r->arg = span_dup(&forever, v[++*i]);
+	switch (r->def->arg) {
+	case ARG_TABLE:
+		open_table(param, r);
+		break;
+	case ARG_DOMAIN:
+	case ARG_DOMAIN_OPT:
+		r->state = dnsbl_read(r->arg);
+		break;
+	case ARG_SERVICE:
+		r->state = policy_read(r->arg);
+		break;
+	case ARG_NUMBER:
+		if (span_to_u64(r->arg, 3600, &number) != RC_OK)
+			log_warning("%s: %s: bad number \"" SPAN_FMT "\"", param, r->def->name,
+				    SPAN_ARG(r->arg));
+		r->number = (int64_t)number;
+		break;
+	case ARG_NONE:
+		break;
+	}
+}
+
+static struct rule *add(struct rule_list *l)
+{
+	if (l->n == l->cap)
+		l->rule = arena_grow(&forever, l->rule, l->n, &l->cap, sizeof(*l->rule));
+	l->rule[l->n] = (struct rule){ 0 };
+	return &l->rule[l->n++];
+}
+
+/* reject_maps_rbl, the older name: reject_rbl_client for each of maps_rbl_domains. */
+static struct rule_list *read_maps_rbl(unsigned depth)
+{
+	struct span rest = span_str(conf_str(service_conf(), "maps_rbl_domains")), domain, text = SPAN_NONE;
+
+	while (span_next_word(&rest, ", \t\n", &domain))
+		text = span_printf(&forever, SPAN_FMT " reject_rbl_client " SPAN_FMT, SPAN_ARG(text),
+				   SPAN_ARG(domain));
+	return rules_read("maps_rbl_domains", text, depth);
+}
+
+static void read_name(const char *param, struct rule *r, struct span word, unsigned depth)
+{
+	r->arg = span_dup(&forever, word);
+	if ((r->def = find(word)) != NULL)
+		return;
+	if (span_is_ci(word, "reject_maps_rbl")) {
+		r->def = &class_rule;
+		r->list = read_maps_rbl(depth);
+	} else if (is_class(word) && depth < DEPTH_MAX) {
+		r->def = &class_rule;
+		r->list = read_class(word, depth);
+	} else if (span_chr(word, ':') > 0) {
+		r->def = &implicit_table;
+		open_table(param, r);
+	} else {
+		log_warning("%s: unknown smtpd restriction: \"" SPAN_FMT "\"", param, SPAN_ARG(word));
+		r->def = &unknown_rule;
+	}
+}
+
+struct rule_list *rules_read(const char *param, struct span text, unsigned depth)
+{
+	struct rule_list *l = arena_alloc(&forever, sizeof(*l));
+	struct span *v;
+	size_t n;
+	struct err e;
+	bool warn = false;
+
+	if (conf_words(text, true, &forever, &v, &n, &e) != RC_OK)
+		die("%s: %s", param, e.text);
+	for (size_t i = 0; i < n; i++) {
+		struct rule *r;
+
+		if (span_is_ci(v[i], "warn_if_reject")) {
+			warn = true;
+			continue;
+		}
+		r = add(l);
+		r->warn = warn;
+		warn = false;
+		read_name(param, r, v[i], depth);
+		if (r->def != &implicit_table)
+			take_argument(param, r, v, n, &i);
+	}
+	return l;
+}
+
+bool rules_guard(const struct rule_list *l)
+{
+	static const char *const guards[] = {
+		"reject_unauth_destination", "defer_unauth_destination", "reject", "defer",
+		"defer_if_permit",	     "check_relay_domains"
+	};
+
+	for (size_t i = 0; i < l->n; i++) {
+		if (l->rule[i].list != NULL && rules_guard(l->rule[i].list))
+			return true;
+		for (size_t k = 0; k < ARRAY_LEN(guards) && !l->rule[i].warn; k++)
+			if (strcmp(l->rule[i].def->name, guards[k]) == 0)
+				return true;
+	}
+	return false;
+}
+
+/* ---- in results ---- */
+
+/* What a result names with an argument is read once and kept: tables hold few such texts. */
+static const struct rule *rule_of_text(const struct restriction *def, struct span arg)
+{
+	static struct table *known;
+	struct span key = span_printf(&forever, "%s " SPAN_FMT, def->name, SPAN_ARG(span_head(arg, 250)));
+	struct rule *r;
+
+	if (known == NULL)
+		known = table_new();
+	if ((r = table_get(known, key)) != NULL)
+		return r;
+	if (def->arg == ARG_TABLE ||
+	    table_count(known) >= TEXT_RULES_MAX) /* no table is opened in the sandbox */
+		return NULL;
+	struct span v[2] = { span_str(def->name), span_dup(&forever, arg) };
+	size_t i = 0;
+
+	r = arena_alloc(&forever, sizeof(*r));
+	*r = (struct rule){ .def = def };
+	take_argument("access table", r, v, 2, &i);
+	table_set(known, key, r);
+	return r;
+}
+
+enum rc rule_from_result(struct span word, struct span *rest, unsigned depth, const char *table,
+			 struct rule *out)
+{
+	const struct restriction *def = find(word);
+	const struct rule *known;
+	struct span arg;
+
+	*out = (struct rule){ .def = def, .arg = word };
+	if (def == NULL && is_class(word)) {
+		out->def = &class_rule;
+		out->list = read_class(word, depth < DEPTH_MAX ? depth : DEPTH_MAX);
+		return RC_OK;
+	}
+	if (def == NULL) {
+		log_warning("unknown smtpd restriction: \"" SPAN_FMT "\"", SPAN_ARG(word));
+		return RC_SYNTAX;
+	}
+	if (def->arg == ARG_NONE)
+		return RC_OK;
+	if (span_next_word(rest, ", \t", &arg) && (known = rule_of_text(def, arg)) != NULL) {
+		*out = *known;
+		return RC_OK;
+	}
+	log_warning("access table %s: " SPAN_FMT
+		    " cannot be used in a result: name a restriction class instead",
+		    table, SPAN_ARG(word));
+	return RC_SYNTAX;
+}
