@@ -107,7 +107,7 @@ class Side:
 
     def settle(self):
         """Every service has answered, and its session is over."""
-        lines, until = [], time.monotonic() + 30
+        lines, until = [], time.monotonic() + 60
         for p in self.mta.port.values():
             while True:
                 try:
@@ -130,7 +130,7 @@ class Side:
                 break
             out.append(t.say(step))
         t.s.close()
-        lines, until = [], time.monotonic() + 20
+        lines, until = [], time.monotonic() + 60
         while not any(l.startswith("disconnect from") for l in lines):
             if time.monotonic() > until:
                 lines.append("(no end of the session in the log)")

@@ -93,7 +93,7 @@ class Peer:
             where = self.write("resolv.conf", f"nameserver {self.resolver}\n")
             args = ["unshare", "-m", "sh", "-c", f"mount --bind {where} /etc/resolv.conf && {run}"]
         self.proc = subprocess.Popen(args, stdin=subprocess.DEVNULL, start_new_session=True, env={"PATH": os.environ["PATH"], "MAIL_CONFIG": self.config})
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         for port in self.port.values():
             while True:
                 try:

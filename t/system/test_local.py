@@ -60,9 +60,7 @@ def instance(tmp_path, aliases="", **main):
 
 
 def send(inst, rcpt, body=b"hello\n", sender="sender@example.test", head=b""):
-    end = time.monotonic() + 20
-    while not os.path.exists(os.path.join(inst.queue, "public", "pickup")) and time.monotonic() < end:
-        time.sleep(0.02)
+    inst.wait_socket("public/pickup")
     r = inst.command("sendmail", "-i", "-f", sender, rcpt + "@mail.example.test", input=b"Subject: test\n" + head + b"\n" + body)
     assert r.returncode == 0, r.stderr
 

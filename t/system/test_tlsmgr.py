@@ -7,6 +7,7 @@ import time
 import pytest
 
 from fakemaster import Daemon, Reader, record, span
+from instance import until
 
 CERT, SIGN, TICKETS = 70, 71, 72
 
@@ -152,5 +153,4 @@ def test_process_cannot_read_files(tlsmgr, tmp_path):
     children = subprocess.run(["ps", "--ppid", str(d.proc.pid), "-o", "pid="], capture_output=True, text=True).stdout.split()
     assert len(children) == 1
     for pid in [str(d.proc.pid)] + children:
-        status = open("/proc/%s/status" % pid).read()
-        assert "Seccomp:\t2" in status and "NoNewPrivs:\t1" in status
+        assert until(lambda: "Seccomp:\t2" in (status := open("/proc/%s/status" % pid).read()) and "NoNewPrivs:\t1" in status)
