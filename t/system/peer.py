@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 
-from instance import free_ports
+from instance import STARTED, free_ports
 
 DAEMONS = "/usr/lib/postfix/sbin"
 COMMANDS = "/usr/sbin"
@@ -87,6 +87,7 @@ class Peer:
     def start(self):
         self.write_config()
         self.make_queue()
+        STARTED.append(self)
         run = f"exec {DAEMONS}/master -c {self.config} -d"
         args = ["sh", "-c", run]
         if self.resolver:

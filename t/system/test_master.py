@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from instance import BUILD, PATIENCE, free_ports, make_users, until
+from instance import BUILD, PATIENCE, STARTED, free_ports, make_users, until
 
 ECHO = os.path.join(BUILD, "t", "echo")
 MASTER = os.path.join(BUILD, "sbin", "master")
@@ -48,7 +48,7 @@ class Scratch:
         self.base = str(base)
         os.chmod(self.base, 0o755)
         self.etc, self.sbin, self.queue = (os.path.join(self.base, d) for d in ("etc", "sbin", "queue"))
-        self.log_path = os.path.join(self.base, "maillog")
+        self.maillog = os.path.join(self.base, "maillog")
         for d in (self.etc, self.sbin):
             os.makedirs(d, exist_ok=True)
         for p in STAND_INS:
@@ -56,7 +56,7 @@ class Scratch:
         shutil.copy(MASTER, os.path.join(self.sbin, "master"))
         self.port, self.port2 = free_ports(2)
         self.main = {"queue_directory": self.queue, "data_directory": os.path.join(self.base, "data"),
-                     "daemon_directory": self.sbin, "maillog_file": self.log_path, "maillog_file_prefixes": self.base,
+                     "daemon_directory": self.sbin, "maillog_file": self.maillog, "maillog_file_prefixes": self.base,
                      "inet_interfaces": "127.0.0.1", "myhostname": "mail.example.test", "service_throttle_time": "2s"}
         if not ROOT:
             me = pwd.getpwuid(os.getuid()).pw_name
@@ -78,6 +78,7 @@ class Scratch:
     def start(self):
         r = self.postern("start")
         assert r.returncode == 0, r.stderr + self.log()
+        STARTED.append(self)
         return self
 
     def stop(self):
@@ -89,7 +90,7 @@ class Scratch:
 
     def log(self):
         try:
-            return open(self.log_path, encoding="utf-8", errors="replace").read()
+            return open(self.maillog, encoding="utf-8", errors="replace").read()
         except FileNotFoundError:
             return ""
 
