@@ -5,11 +5,10 @@ import pwd
 import re
 import shutil
 import subprocess
-import time
 
 import pytest
 
-from instance import Instance
+from instance import Instance, until
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root to make accounts")
 KIM, LEE = f"ptn-kim{os.getpid()}", f"ptn-lee{os.getpid()}"  # a run of its own: several may go on at once
@@ -107,12 +106,9 @@ def test_spool(tmp_path, homes):
         inst.wait_log(rf"status=deferred \(cannot update mailbox {spool}/{KIM} for user {KIM}\. destination {spool}/{KIM} is not owned by recipient\)")
 
 
-def gone(path, seconds=20):
+def gone(path):
     """The lock is taken away after the answer."""
-    end = time.monotonic() + seconds
-    while path.exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    return not path.exists()
+    return until(lambda: not path.exists())
 
 
 def test_root_mailbox(tmp_path, homes):
@@ -440,7 +436,7 @@ def test_wrong_aliases(tmp_path, homes):
                 if "status=" in line and "=<" not in line:
                     line = rf"to=<{name}@mail\.example\.test>.*" + line
                 try:
-                    inst.wait_log(line, 10)
+                    inst.wait_log(line)
                 except AssertionError:
                     missing.append((name, line, re.findall(rf".*{name}.*", inst.log())[-3:]))
         assert not missing, "\n".join(str(m) for m in missing)
