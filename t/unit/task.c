@@ -198,7 +198,8 @@ static void sleepers_wake_in_order(void **state)
 	run();
 	assert_string_equal(story, "0123");
 	assert_true(mono_diff_ms(loop_now(), start) >= 30);
-	assert_true(mono_diff_ms(loop_now(), start) < 20 * 1000); /* nothing of the loop's own keeps it alive */
+	assert_true(mono_diff_ms(loop_now(), start) <
+		    20 * 1000); /* nothing of the loop's own keeps it alive */
 }
 
 static void long_sleeper(void *arg)
