@@ -109,7 +109,7 @@ class Side:
 
     def settle(self, silent=()):
         """Every service has answered, and its session is over; but for those that say nothing by themselves."""
-        lines, until = [], time.monotonic() + 30
+        lines, until = [], time.monotonic() + 60
         ports = [p for name, p in self.mta.port.items() if name not in silent]
         for p in ports:
             while True:
@@ -134,7 +134,7 @@ class Side:
                 break
             out.append(t.say(step))
         t.s.close()
-        lines, until = [], time.monotonic() + 20
+        lines, until = [], time.monotonic() + 60
         while not any(l.startswith("disconnect from") for l in lines):
             if time.monotonic() > until:
                 lines.append("(no end of the session in the log)")

@@ -8,7 +8,7 @@ import struct
 import subprocess
 import threading
 
-from instance import PATIENCE
+from instance import PATIENCE, STARTED
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("POSTERN_BUILD", os.path.join(ROOT, "build"))
@@ -60,13 +60,13 @@ class Daemon:
     """peers: name -> function(kind, body) -> reply body or None."""
 
     def __init__(self, program, directory, peers=None, main_cf="", at="sock"):
-        self.dir, self.peers, self.log = directory, peers or {}, os.path.join(directory, "log")
+        self.dir, self.peers, self.maillog = directory, peers or {}, os.path.join(directory, "log")
         for d in "incoming pool hold corrupt active deferred maildrop public private".split():
             os.makedirs(os.path.join(directory, "q", d), exist_ok=True)
         os.makedirs(os.path.join(directory, "etc"), exist_ok=True)
         with open(os.path.join(directory, "etc", "main.cf"), "w") as f:
             f.write("compatibility_level = 3.6\nqueue_directory = %s/q\nmyhostname = mx.example.org\nmaillog_file = %s\n%s\n"
-                    % (directory, self.log, main_cf))
+                    % (directory, self.maillog, main_cf))
         self.path = os.path.join(directory, at)
         if os.path.exists(self.path):
             os.unlink(self.path)
@@ -74,7 +74,7 @@ class Daemon:
         self.listener.bind(self.path)
         self.listener.listen(100)
         self.channel, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        logfd = os.open(self.log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+        logfd = os.open(self.maillog, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
         null = os.open(os.devnull, os.O_WRONLY)
         keep = [os.dup(x) for x in (child.fileno(), logfd, null, self.listener.fileno())]
 
@@ -89,12 +89,13 @@ class Daemon:
         for k in keep + [logfd, null]:
             os.close(k)
         child.close()
+        STARTED.append(self)
         self.ready = threading.Event()
         threading.Thread(target=self.serve_channel, daemon=True).start()
         assert self.ready.wait(PATIENCE), self.text()
 
     def text(self):
-        with open(self.log) as f:
+        with open(self.maillog) as f:
             return f.read()
 
     def serve_channel(self):

@@ -79,7 +79,7 @@ class Server:
         if callable(r):
             r = r(self, c, line)
         if r is HANG:
-            c.settimeout(30)
+            c.settimeout(300)
             raise Gone(b"".join(iter(lambda: c.recv(65536), b"")))
         if r is None:
             c.shutdown(socket.SHUT_RDWR)

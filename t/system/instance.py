@@ -67,6 +67,7 @@ def fresh_dir(directory, say=lambda s: None):
 
 CHROOT = os.environ.get("POSTERN_CHROOT") == "1"  # all instances as Debian's master.cf has it, instead of test_debian_layout.py's alone
 PATIENCE = 60  # seconds that a test waits for what has to come: a slow machine is no failure
+STARTED = []  # what logs: instances, and stand-ins of master
 GIVEN = set()  # ports that free_ports() has named
 
 
@@ -295,6 +296,7 @@ postlog unix-dgram n - n - 1 postlogd
     def start(self, wait=True):
         make_users()
         self.write_config()
+        STARTED.append(self)
         self.proc = subprocess.Popen([*self.wrap, os.path.join(SBIN, "master"), "-d", "-c", self.config], stdin=subprocess.DEVNULL,
                                      env=dict(os.environ, MAIL_CONFIG=self.config), start_new_session=True)
         if wait:

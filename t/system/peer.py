@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 
-from instance import free_ports
+from instance import STARTED, free_ports
 
 DAEMONS = "/usr/lib/postfix/sbin"
 COMMANDS = "/usr/sbin"
@@ -87,13 +87,14 @@ class Peer:
     def start(self):
         self.write_config()
         self.make_queue()
+        STARTED.append(self)
         run = f"exec {DAEMONS}/master -c {self.config} -d"
         args = ["sh", "-c", run]
         if self.resolver:
             where = self.write("resolv.conf", f"nameserver {self.resolver}\n")
             args = ["unshare", "-m", "sh", "-c", f"mount --bind {where} /etc/resolv.conf && {run}"]
         self.proc = subprocess.Popen(args, stdin=subprocess.DEVNULL, start_new_session=True, env={"PATH": os.environ["PATH"], "MAIL_CONFIG": self.config})
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         for port in self.port.values():
             while True:
                 try:

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -401,13 +400,6 @@ body
 """
 
 
-def wait_for(what):
-    until = time.monotonic() + 30
-    while not what():
-        assert time.monotonic() < until
-        time.sleep(0.1)
-
-
 class Session:
     """A session with smtpd, whose replies are kept."""
 
@@ -484,12 +476,8 @@ def counted(log, sink):
 
 def quiet(system):
     """Waits until the queue holds nothing that is on its way."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if b"Mail queue is empty" in system.command("postqueue", "-p").stdout:
-            return
-        time.sleep(0.2)
-    raise AssertionError("the queue is not empty:\n" + system.command("postqueue", "-p").stdout.decode() + system.log()[-4000:])
+    assert instance.until(lambda: b"Mail queue is empty" in system.command("postqueue", "-p").stdout, every=0.2), (
+        "the queue is not empty:\n" + system.command("postqueue", "-p").stdout.decode() + system.log()[-4000:])
 
 
 def run(system, sink):
@@ -506,7 +494,7 @@ def run(system, sink):
     r = system.command("sendmail", "-t", "-i", "-f", "local1", input=SUBMITTED)
     assert r.returncode == 0, r.stderr.decode()
     system.command("postqueue", "-f")
-    wait_for(lambda: len(re.findall(r"message-id=<sendmail@case>", system.log())) > 0)
+    assert instance.until(lambda: "message-id=<sendmail@case>" in system.log())
     quiet(system)
     return replies, arrived(sink), outcome(system.log()), counted(system.log(), sink)
 

@@ -44,7 +44,7 @@ class Pair:
         self.ours = Instance(os.path.join(self.base, "ours"), main={"alias_database": ""}, listen=())
         self.ours.write_config()
         self.ours.start(wait=False)  # once: it makes the queue's directories
-        self.ours.wait_log("starting|started", 20)
+        self.ours.wait_log("starting|started")
         self.ours.stop()
         self.etc, q = os.path.join(self.base, "theirs"), os.path.join(self.base, "theirs-queue")
         owner, group = pwd.getpwnam("postfix"), shutil._get_gid("postdrop")
@@ -65,7 +65,7 @@ class Pair:
     def run(self, theirs, command, stdin):
         name, *args = [a.replace("BASE", self.base) for a in command]
         path = THEIRS.get(name) if theirs else os.path.join(BIN, name)
-        p = subprocess.run([name, *args], executable=path, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=30,
+        p = subprocess.run([name, *args], executable=path, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=90,
                            env={"PATH": os.environ["PATH"], "MAIL_CONFIG": self.etc if theirs else self.ours.config})
         return p.returncode, p.stdout.decode(), shape(p.stderr.decode())
 

@@ -12,7 +12,7 @@ COMMANDS = sorted(os.listdir(BIN))
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_and_version(name):
     def run(option):
-        return subprocess.run([os.path.join(BIN, name), option], capture_output=True, text=True, timeout=20, check=False, stdin=subprocess.DEVNULL)
+        return subprocess.run([os.path.join(BIN, name), option], capture_output=True, text=True, timeout=90, check=False, stdin=subprocess.DEVNULL)
     p = run("--help")
     assert p.returncode == 0 and p.stderr == "" and f"{name}(1)" in p.stdout
     v = run("--version")
@@ -43,6 +43,6 @@ source {ROOT}/conf/completion.bash
 COMP_WORDS=({" ".join(f"'{w}'" for w in words)}); COMP_CWORD={len(words) - 1}
 f=$(complete -p {words[0]} | sed 's/.*-F \\([^ ]*\\).*/\\1/'); $f
 printf '%s\\n' "${{COMPREPLY[@]}}" """
-    p = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    p = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=90, check=True)
     got = {w for w in p.stdout.split("\n") if w}
     assert p.stderr == "" and want <= got and other not in got and (want or not got)

@@ -130,20 +130,20 @@ def test_unsuitable_ticket_cipher_is_named(world):
                                               ("curves", "X25519:ffdhe2048", None), ("plain", "ffdhe2048", "DH, 2048 bits"), ("plain", "X25519", "X25519")])
 def test_groups_for_key_exchange(world, name, groups, said):
     p = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{world.ports[name]}", "-starttls", "smtp", "-tls1_3", "-groups", groups],
-                       input="QUIT\r\n", capture_output=True, text=True, timeout=20, check=False)
+                       input="QUIT\r\n", capture_output=True, text=True, timeout=60, check=False)
     assert (f"Server Temp Key: {said}" in p.stdout if said else "Server Temp Key" not in p.stdout), p.stdout + p.stderr
 
 
 def test_known_tcp_ports_names_a_listener(world):
     world.wait_port(world.known)
-    with smtplib.SMTP("127.0.0.1", world.known, timeout=10) as c:
+    with smtplib.SMTP("127.0.0.1", world.known, timeout=60) as c:
         assert c.ehlo()[0] == 250
 
 
 def test_dialogue_of_debug_peers_is_logged_without_passwords(world):
     secret = base64.b64encode(b"\0user\0hidden").decode()
     for name in ("told", "others_told"):
-        with smtplib.SMTP("127.0.0.1", world.ports[name], timeout=10) as c:
+        with smtplib.SMTP("127.0.0.1", world.ports[name], timeout=60) as c:
             c.docmd("EHLO", f"{name}.test")
             c.docmd("AUTH", f"PLAIN {secret}")
             c.docmd("RSET")
@@ -156,7 +156,7 @@ def test_dialogue_of_debug_peers_is_logged_without_passwords(world):
 
 
 def test_table_that_cannot_be_opened(world):
-    with smtplib.SMTP(timeout=10) as c:
+    with smtplib.SMTP(timeout=60) as c:
         assert c.connect("127.0.0.1", world.ports["defers"])[0] == 451
     s = socket.create_connection(("127.0.0.1", world.ports["fatal"]), 10)
     world.wait_log(r"fatal: .*/nonexistent/a")

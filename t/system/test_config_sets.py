@@ -278,7 +278,7 @@ class Theirs(peer.Peer):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.proc.pid, signal.SIGTERM)
             try:
-                self.proc.wait(20)
+                self.proc.wait(60)
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self.proc.pid, signal.SIGKILL)
@@ -309,7 +309,7 @@ class Run:
         try:
             self.i.stop()
         finally:
-            end = time.monotonic() + 10
+            end = time.monotonic() + 60
             while (left := processes_in(self.i.base)) and time.monotonic() < end:
                 time.sleep(0.05)
             for pid in left:

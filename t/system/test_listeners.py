@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from instance import free_ports, make_users
+from instance import PATIENCE, free_ports, make_users, until
 from test_master import POSTKICK, ROOT, Client, Scratch
 
 
@@ -64,7 +64,7 @@ def running(tmp_path_factory):
 def answer(host, port):
     """What the service says there; None when the connection is refused, or the process behind it is about to end."""
     try:
-        with socket.create_connection((host, port), 10) as c, c.makefile("rw") as f:
+        with socket.create_connection((host, port), PATIENCE) as c, c.makefile("rw") as f:
             f.write("conf myhostname\n")
             f.flush()
             return f.readline()
@@ -74,11 +74,8 @@ def answer(host, port):
         return ""
 
 
-def soon(host, port, wanted, seconds=15):
-    end = time.monotonic() + seconds
-    while (got := answer(host, port)) != wanted and time.monotonic() < end:
-        time.sleep(0.02)
-    return got == wanted
+def soon(host, port, wanted):
+    return until(lambda: answer(host, port) == wanted, every=0.02)
 
 
 def refused(host, port):
@@ -269,10 +266,7 @@ def test_wakeup_of_a_service_in_use_only(running):
     assert not [n for n in running.children().values() if n.endswith("flush")]
     assert subprocess.run([POSTKICK, "-c", running.etc, "public", "flush", "F"], check=False).returncode == 0
     running.wait_log('wakeup "F"')
-    end = time.monotonic() + 15
-    while not [l for l in running.log().splitlines() if "flush[" in l and 'wakeup ""' in l]:
-        assert time.monotonic() < end, running.log()
-        time.sleep(0.05)
+    assert until(lambda: [l for l in running.log().splitlines() if "flush[" in l and 'wakeup ""' in l]), running.log()[-6000:]
 
 
 def hand(s, pieces, fds):

@@ -5,11 +5,10 @@ import pwd
 import re
 import shutil
 import subprocess
-import time
 
 import pytest
 
-from instance import Instance
+from instance import Instance, until
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root to make accounts")
 KIM, LEE = f"ptn-kim{os.getpid()}", f"ptn-lee{os.getpid()}"  # a run of its own: several may go on at once
@@ -60,9 +59,7 @@ def instance(tmp_path, aliases="", **main):
 
 
 def send(inst, rcpt, body=b"hello\n", sender="sender@example.test", head=b""):
-    end = time.monotonic() + 20
-    while not os.path.exists(os.path.join(inst.queue, "public", "pickup")) and time.monotonic() < end:
-        time.sleep(0.02)
+    inst.wait_socket("public/pickup")
     r = inst.command("sendmail", "-i", "-f", sender, rcpt + "@mail.example.test", input=b"Subject: test\n" + head + b"\n" + body)
     assert r.returncode == 0, r.stderr
 
@@ -109,12 +106,9 @@ def test_spool(tmp_path, homes):
         inst.wait_log(rf"status=deferred \(cannot update mailbox {spool}/{KIM} for user {KIM}\. destination {spool}/{KIM} is not owned by recipient\)")
 
 
-def gone(path, seconds=20):
+def gone(path):
     """The lock is taken away after the answer."""
-    end = time.monotonic() + seconds
-    while path.exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    return not path.exists()
+    return until(lambda: not path.exists())
 
 
 def test_root_mailbox(tmp_path, homes):
@@ -442,7 +436,7 @@ def test_wrong_aliases(tmp_path, homes):
                 if "status=" in line and "=<" not in line:
                     line = rf"to=<{name}@mail\.example\.test>.*" + line
                 try:
-                    inst.wait_log(line, 10)
+                    inst.wait_log(line)
                 except AssertionError:
                     missing.append((name, line, re.findall(rf".*{name}.*", inst.log())[-3:]))
         assert not missing, "\n".join(str(m) for m in missing)

@@ -3,7 +3,6 @@ import os
 import re
 import shutil
 import smtplib
-import time
 
 import pytest
 
@@ -29,9 +28,6 @@ def test_lines(form):
             f, t, o = (re.escape(a) for a in (sender, rcpt, orig))
             for line in (rf"/smtpd\[\d+\]: .*reject: RCPT .*; from=<{f}> to=<{t}> proto=", rf"/pickup\[\d+\]: .* from=<{f}>", rf"/qmgr\[\d+\]: .* from=<{f}>, size=",
                          rf"/discard\[\d+\]: .* to=<{t}>, orig_to=<{o}>, relay=none, .*status=sent"):
-                end = time.monotonic() + 60
-                while not re.search(line, i.log()) and time.monotonic() < end:
-                    time.sleep(0.05)
-                assert re.search(line, i.log()), f"{line}\n{i.log()}"
+                i.wait_log(line)
     finally:
         shutil.rmtree(base, ignore_errors=True)

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from instance import BUILD, free_ports, make_users
+from instance import BUILD, PATIENCE, STARTED, free_ports, make_users, until
 
 ECHO = os.path.join(BUILD, "t", "echo")
 MASTER = os.path.join(BUILD, "sbin", "master")
@@ -25,8 +25,8 @@ class Client:
     """One connection to the stand-in for smtpd."""
 
     def __init__(self, port):
-        self.sock = socket.create_connection(("127.0.0.1", port), 10)
-        self.sock.settimeout(10)
+        self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.sock.settimeout(PATIENCE)
         self.file = self.sock.makefile("rw")
 
     def ask(self, line):
@@ -48,7 +48,7 @@ class Scratch:
         self.base = str(base)
         os.chmod(self.base, 0o755)
         self.etc, self.sbin, self.queue = (os.path.join(self.base, d) for d in ("etc", "sbin", "queue"))
-        self.log_path = os.path.join(self.base, "maillog")
+        self.maillog = os.path.join(self.base, "maillog")
         for d in (self.etc, self.sbin):
             os.makedirs(d, exist_ok=True)
         for p in STAND_INS:
@@ -56,7 +56,7 @@ class Scratch:
         shutil.copy(MASTER, os.path.join(self.sbin, "master"))
         self.port, self.port2 = free_ports(2)
         self.main = {"queue_directory": self.queue, "data_directory": os.path.join(self.base, "data"),
-                     "daemon_directory": self.sbin, "maillog_file": self.log_path, "maillog_file_prefixes": self.base,
+                     "daemon_directory": self.sbin, "maillog_file": self.maillog, "maillog_file_prefixes": self.base,
                      "inet_interfaces": "127.0.0.1", "myhostname": "mail.example.test", "service_throttle_time": "2s"}
         if not ROOT:
             me = pwd.getpwuid(os.getuid()).pw_name
@@ -73,11 +73,12 @@ class Scratch:
 
     def postern(self, *args):
         return subprocess.run([POSTERN, "-c", self.etc, *args], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=30, check=False)
+                              timeout=120, check=False)
 
     def start(self):
         r = self.postern("start")
         assert r.returncode == 0, r.stderr + self.log()
+        STARTED.append(self)
         return self
 
     def stop(self):
@@ -89,15 +90,12 @@ class Scratch:
 
     def log(self):
         try:
-            return open(self.log_path, encoding="utf-8", errors="replace").read()
+            return open(self.maillog, encoding="utf-8", errors="replace").read()
         except FileNotFoundError:
             return ""
 
-    def wait_log(self, text, count=1, seconds=10):
-        end = time.monotonic() + seconds
-        while self.log().count(text) < count:
-            assert time.monotonic() < end, f"no {count} lines with {text!r} in\n{self.log()}"
-            time.sleep(0.02)
+    def wait_log(self, text, count=1):
+        assert until(lambda: self.log().count(text) >= count, every=0.02), f"no {count} lines with {text!r} in\n{self.log()[-6000:]}"
 
     def children(self):
         out = subprocess.run(["ps", "--ppid", str(self.pid()), "-o", "pid=,args="], capture_output=True, text=True, check=False).stdout
@@ -122,11 +120,8 @@ def scratch(tmp_path):
         shutil.rmtree(str(base), ignore_errors=True)
 
 
-def wait_gone(pid, seconds=10):
-    end = time.monotonic() + seconds
-    while os.path.exists(f"/proc/{pid}"):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+def wait_gone(pid):
+    assert until(lambda: not os.path.exists(f"/proc/{pid}"), every=0.02)
 
 
 def test_start_status_stop(scratch):
@@ -181,16 +176,16 @@ def test_wakeup_at_start_and_by_trigger(scratch):
                           stderr=subprocess.DEVNULL).returncode == 1
 
 
-def test_killed_daemon_is_back_within_100_ms(scratch):
+def test_killed_daemon_is_back_at_once(scratch):
+    """Its service is not throttled, which would take a time that is beyond the patience of this test."""
+    scratch.main["service_throttle_time"] = "600s"
+    scratch.write()
     scratch.start()
     scratch.wait_log("qmgr[")
     old = scratch.child("qmgr")
     os.kill(old, signal.SIGKILL)
-    begin = time.monotonic()
-    new = None
-    while not new or new == old:
-        new = scratch.child("qmgr")
-        assert time.monotonic() - begin < 5
+    assert until(lambda: scratch.child("qmgr") not in (None, old), every=0.01)
+    new = scratch.child("qmgr")
     scratch.wait_log(f"qmgr pid {old} killed by signal 9")
     scratch.wait_log(f"qmgr[{new}]: started")
     # a session on a fresh process after a crash of the one before
@@ -198,24 +193,22 @@ def test_killed_daemon_is_back_within_100_ms(scratch):
     first = c.ask("pid")
     c.send("exit 3")
     assert c.file.readline() == ""
-    begin = time.monotonic()
     d = Client(scratch.port)
     assert d.ask("pid") != first
-    assert time.monotonic() - begin < 0.5
     scratch.wait_log(f"smtpd pid {first} exit status 3")
 
 
 def test_crash_loop_is_throttled_and_recovers(scratch):
     scratch.start()
+    begin = time.monotonic()
     for _ in range(3):
         c = Client(scratch.port)
         c.ask("exit 3")
         c.close()
     scratch.wait_log("smtpd: bad command startup -- throttling")
-    begin = time.monotonic()
     c = Client(scratch.port)
     assert c.ask("hello") .strip() == "hello"
-    assert 0.3 < time.monotonic() - begin < 5
+    assert time.monotonic() - begin >= 0.9  # master/backoff.c: a second for the first time
 
 
 def test_program_that_never_starts_is_throttled_others_serve(scratch):
@@ -242,17 +235,17 @@ def test_reload_keeps_sessions_and_takes_the_new_configuration(scratch):
     scratch.wait_log("reload -- version")
     scratch.wait_log("qmgr[", 4)
     assert c.ask("hello again") == "hello again" and c.ask("conf myhostname") == "mail.example.test"
-    d = Client(scratch.port)
-    assert d.ask("pid") != old and d.ask("conf myhostname") == "other.example.test"
+    def is_new():
+        """The former process may take a session until it hears of the reload."""
+        d = Client(scratch.port)
+        return d.ask("pid") != old and d.ask("conf myhostname") == "other.example.test"
+    assert until(is_new)
     assert Client(scratch.port2).ask("args") .startswith(f"name=127.0.0.1:{scratch.port2} ")
-    assert not os.path.exists(scratch.queue + "/public/cleanup")
+    assert until(lambda: not os.path.exists(scratch.queue + "/public/cleanup"))
     c.close()
     wait_gone(int(old))
     assert scratch.pid() == pid
-    end = time.monotonic() + 10  # of this one there is one at a time
-    while [n for n in scratch.children().values() if n.endswith("qmgr")] != ["qmgr"]:
-        assert time.monotonic() < end, scratch.children()
-        time.sleep(0.05)
+    assert until(lambda: [n for n in scratch.children().values() if n.endswith("qmgr")] == ["qmgr"]), scratch.children()  # one at a time
 
 
 def test_reload_with_an_error_keeps_the_configuration_in_force(scratch):
@@ -272,10 +265,7 @@ def test_reload_with_an_error_keeps_the_configuration_in_force(scratch):
         scratch.wait_log("reload failed", 2)
     assert Client(scratch.port).ask("pid") == good and c.ask("hello x") == "hello x"
     os.kill(scratch.pid(), signal.SIGHUP)
-    end = time.monotonic() + 5
-    while Client(scratch.port).ask("pid") == good:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    assert until(lambda: Client(scratch.port).ask("pid") != good)
     assert Client(scratch.port2).ask("hello x") == "hello x"
 
 
@@ -345,16 +335,17 @@ def test_sessions_beyond_maxproc_wait_and_are_told(scratch):
     scratch.wait_log('has reached its process limit "2"')
     a.close()
     d = c.sock
-    d.settimeout(5)
+    d.settimeout(PATIENCE)
     assert d.recv(100) == b"hello c\n"
 
 
 def test_children_end_when_master_is_killed_and_a_new_master_starts(scratch):
     scratch.start()
     scratch.wait_log("qmgr[", 2)
-    old = scratch.child("qmgr")
+    old = list(scratch.children())
     os.kill(scratch.pid(), signal.SIGKILL)
-    wait_gone(old)
+    for pid in old:
+        wait_gone(pid)
     scratch.start()
     scratch.wait_log("daemon started", 2)
     assert Client(scratch.port).ask("hello x") == "hello x"
@@ -382,7 +373,7 @@ def test_systemd_notification_and_inherited_listener(scratch):
     path = scratch.base + "/notify"
     note = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     note.bind(path)
-    note.settimeout(10)
+    note.settimeout(PATIENCE)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         scratch.services.append(f"{scratch.port2} inet n - n - - smtpd")
@@ -402,7 +393,7 @@ def test_systemd_notification_and_inherited_listener(scratch):
         p.send_signal(signal.SIGTERM)
         while "STOPPING=1" not in got:
             got = note.recv(1000).decode()
-        assert p.wait(10) == 0
+        assert p.wait(PATIENCE) == 0
     note.close()
 
 
@@ -418,7 +409,7 @@ def test_without_root(scratch):
 
     def run(*args):
         return subprocess.run([POSTERN, "-c", scratch.etc, *args], user="nobody", group="nogroup", extra_groups=[],
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False)
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
     r = run("start")
     assert r.returncode == 0, r.stderr + scratch.log()
     c = Client(scratch.port)

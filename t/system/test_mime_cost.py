@@ -18,18 +18,20 @@ CASES = [("list", u) for u in ("(", "<", "a ", "a@b ", "a:", '"', "(\\", '"a" ',
     [("header", u) for u in ("a:~", "a: ~ ~")] + [("params", u) for u in ("a/b;a*0=1", "a/b;(", "a/b;x=\"")]
 
 
-def cost(kind, unit, size):
-    p = subprocess.run(["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null", HELPER, kind, unit, str(size)],
+def costs(jobs):
+    """The instructions of each job."""
+    p = subprocess.run(["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null", HELPER, *(str(w) for job in jobs for w in job)],
                        capture_output=True, text=True, check=True)
-    return int(re.search(r"I\s+refs:\s+([\d,]+)", p.stderr).group(1).replace(",", ""))
+    counts = [int(n.replace(",", "")) for n in re.findall(r"I\s+refs:\s+([\d,]+)", p.stderr)]
+    assert len(counts) == len(jobs) + 1, p.stderr  # the last one is the parent's
+    return counts[:-1]
 
 
 @pytest.mark.skipif(not shutil.which("valgrind") or "san" in BUILD or not os.path.exists(HELPER), reason="needs valgrind, the helper (make helpers), no sanitizer")
 def test_cost_is_linear():
-    none = cost("header", "x", 0)
-    bad = []
+    counts, bad = iter(costs([(kind, unit, size) for kind, unit in CASES for size in (0, 10000, 100000)])), []
     for kind, unit in CASES:
-        one, ten = cost(kind, unit, 10000) - none, cost(kind, unit, 100000) - none
-        if ten > 13 * one + 200000:
-            bad.append((kind, unit, one, ten))
+        none, one, ten = (next(counts) for _ in range(3))
+        if ten - none > 13 * (one - none) + 200000:
+            bad.append((kind, unit, one - none, ten - none))
     assert not bad

@@ -63,7 +63,7 @@ DEFAULTS = [["-d"], ["-df"], [], ["-f"], ["-C", "service"], ["-d", "-C", "builti
 
 
 def run(program, *args, check=None):
-    p = subprocess.run([program, *args], capture_output=True, text=True, timeout=30, check=False)
+    p = subprocess.run([program, *args], capture_output=True, text=True, timeout=90, check=False)
     if check is not None:
         assert p.returncode == check, p.stderr
     return p

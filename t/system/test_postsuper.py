@@ -20,7 +20,7 @@ class Queue:
         self.inst = Instance(os.path.join(self.base, "i"), listen=(), main={
             "transport_maps": "inline:{ {later.test=retry:4.7.1 later} }", "minimal_backoff_time": "3000s", "maximal_backoff_time": "3000s"})
         self.inst.start(wait=False)
-        self.inst.wait_log("daemon started", 20)
+        self.inst.wait_log("daemon started")
         self.ids = [self.submit("r%d@later.test" % i) for i in range(3)]
         for i in self.ids:
             self.inst.wait_log(i + ": to=.*status=deferred")
@@ -240,7 +240,7 @@ def test_while_it_runs(q):
     q.inst.drop = {"pickup"}
     q.move(place(b), "deferred/" + b)
     q.inst.start(wait=False)
-    q.inst.wait_log("daemon started", 20, count=2)
+    q.inst.wait_log("daemon started", count=2)
     assert q.run("-e", b)[-1] == "Force-expired: 0 messages"
     assert q.run("-s") == ["Moved to the right directory: 1 message"]
     assert q.run("-e", b) == [b + ": expired", "Force-expired: 1 message"]

@@ -79,7 +79,7 @@ class World:
         args = args.replace("CA", self.ca).replace("FP", self.fingerprint).replace("KEY", self.key).replace("CERT", self.cert)
         args = re.sub(r"@(\w+)", lambda m: "[127.0.0.1]:%d" % self.port[m.group(1)], args)
         return subprocess.run([program, *args.split()], env=dict(os.environ, MAIL_CONFIG=str(self.base)), stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=30, check=False)
+                              text=True, timeout=90, check=False)
 
     def ours(self, args):
         return self.run(os.path.join(BIN, "posttls-finger"), args)

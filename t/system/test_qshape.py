@@ -58,7 +58,7 @@ def world(tmp_path_factory):
 
 
 def ours(world, *args):
-    return subprocess.run([os.path.join(BIN, "qshape"), "-c", world / "ours", *args], capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run([os.path.join(BIN, "qshape"), "-c", world / "ours", *args], capture_output=True, text=True, timeout=90, check=False)
 
 
 CASES = ["", "-s", "-p", "-p -m 1", "-p -m 2", "-p -m 3", "-s -p", "-b 3 -t 1", "-b 1", "-b 20", "-l", "-l -b 4 -t 2", "-w 100", "-w 20", "-m 0 -b 0 -t 0",
@@ -74,7 +74,7 @@ def in_order(table):
 @pytest.mark.skipif(THEIRS is None, reason="Debian's qshape is not here")
 @pytest.mark.parametrize("args", CASES)
 def test_the_table_is_theirs(world, args):
-    p = subprocess.run([THEIRS, "-c", world / "theirs", *args.split()], capture_output=True, text=True, timeout=30, check=False)
+    p = subprocess.run([THEIRS, "-c", world / "theirs", *args.split()], capture_output=True, text=True, timeout=90, check=False)
     q = ours(world, *args.split())
     assert q.returncode == p.returncode == 0 and q.stderr == ""
     assert in_order(q.stdout) == in_order(p.stdout)

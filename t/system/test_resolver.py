@@ -70,7 +70,7 @@ class Dns:
 def resolver(tmp_path):
     made = []
 
-    def make(*servers, options="timeout:1 attempts:2"):
+    def make(*servers, options="timeout:20 attempts:2"):
         (tmp_path / "resolv.conf").write_text("options %s\n" % options)
         d = Daemon("resolver", str(tmp_path), main_cf="resolver_conf = %s/resolv.conf\nresolver_nameservers = %s\n"
                    % (tmp_path, ", ".join("127.0.0.1:%d" % s.port for s in servers)))
@@ -153,7 +153,7 @@ def test_lost_packets_are_sent_again(resolver):
     def answer(q, tcp):
         count.append(1)
         return [message(q, [b"\1\1\1\1"])] if len(count) > 1 else []
-    s = resolver(Dns(answer))
+    s = resolver(Dns(answer), options="timeout:1 attempts:5")
     assert query(s, "a.test")[0] == ANSWER
 
 

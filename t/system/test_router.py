@@ -95,7 +95,7 @@ class Postfix:
         p = subprocess.Popen([THEIRS, "-S", "-n", "rewrite", "-t", "unix", "-u"], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL,
                              env=dict(os.environ, MAIL_CONFIG=self.etc))
         theirs.close()
-        ours.settimeout(20)
+        ours.settimeout(60)
         try:
             ours.sendall(b"".join(k.encode() + b"\0" + v.encode() + b"\0" for k, v in attrs.items()) + b"\0")
             data = b""

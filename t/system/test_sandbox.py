@@ -5,7 +5,6 @@ import poplib
 import pwd
 import re
 import shutil
-import signal
 import smtplib
 import socket
 import ssl
@@ -244,7 +243,7 @@ def expected_roles(i):
 @pytest.fixture(scope="module")
 def seen(suite):
     """(program, role) -> the processes met while the suite works."""
-    want, got, end = expected_roles(suite), {}, time.monotonic() + 40
+    want, got, end = expected_roles(suite), {}, time.monotonic() + 120
     while time.monotonic() < end and not want <= {(p.program, p.role) for p in got.values()}:
         for p in processes(suite):
             if "State" in p.status and p.status["State"].strip()[0] != "Z" and p.status["Seccomp"].strip() == "2":
@@ -259,12 +258,13 @@ def seen(suite):
 
 def starting(pid):
     """Between its start and its sandbox a daemon has read nothing from outside; such a moment is no finding."""
-    time.sleep(1)
-    try:
-        with open(f"/proc/{pid}/status", encoding="utf-8") as f:
-            return "\nSeccomp:\t2\n" in f.read()
-    except FileNotFoundError:
-        return True
+    def confined():
+        try:
+            with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+                return "\nSeccomp:\t2\n" in f.read()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+    return instance.until(confined)
 
 
 def test_all_are_confined(suite, seen):
@@ -427,7 +427,7 @@ def songs(base):
         os.chmod(path, 0o666)
         shutil.chown(path, "postern", "postern")
     want = expected_roles(i) - {("pipe", "user"), ("spawn", "user")} | COMMANDS | {("local", "root")}
-    songs, end = {}, time.monotonic() + 60
+    songs, end = {}, time.monotonic() + 180
     with i:
         keep = use_everything(i)
         while time.monotonic() < end and not want <= set(songs):

@@ -4,11 +4,11 @@ import os
 import pwd
 import struct
 import subprocess
-import time
 
 import pytest
 
 import fakemaster as fm
+from instance import until
 
 BIN = os.path.join(fm.BUILD, "bin")
 
@@ -37,7 +37,7 @@ class World:
         return struct.pack("<H", self.code) + fm.span("5.7.1" if self.code else "") + fm.span("no") + fm.span("X")
 
     def run(self, *args, text="Subject: t\n\nbody\n", name="sendmail", **env):
-        return subprocess.run([name, *args], executable=os.path.join(BIN, "sendmail"), input=text.encode(), capture_output=True, timeout=20,
+        return subprocess.run([name, *args], executable=os.path.join(BIN, "sendmail"), input=text.encode(), capture_output=True, timeout=60,
                               env=dict(os.environ, MAIL_CONFIG=self.dir + "/etc", **env))
 
     def drop(self):
@@ -183,11 +183,7 @@ def test_down_then_up(tmp_path):
     os.symlink("/etc/passwd", w.dir + "/q/maildrop/EEEEEE00000000")
     os.mkfifo(w.dir + "/q/maildrop/DDDDDD00000000")
     w.up()
-    for _ in range(100):
-        if not w.drop():
-            break
-        time.sleep(0.05)
-    assert [n for n in w.drop() if not n.startswith("EEEEEE")] == []
+    assert until(lambda: [n for n in w.drop() if not n.startswith("EEEEEE")] == [])
     assert len(w.got) == 1 and w.got[0][0]["sender"] == "me" and w.got[0][1].endswith("Subject: later\n\nbody\n")
     assert "FFFFFF00000000" in os.listdir(w.dir + "/q/corrupt")
     assert "uid=%d from=<me>" % os.getuid() in w.d.text()
@@ -237,11 +233,7 @@ def test_senders_of_a_login_name(tmp_path, running):
         if not running:
             w.main_cf = "command_directory = %s\nlocal_login_sender_maps = inline:{ { nosuchuser = * } }\nauthorized_submit_users =\n" % BIN
             w.up()
-            for _ in range(100):
-                if len(w.got) == 5:
-                    break
-                time.sleep(0.05)
-            assert len(w.got) == 5 and w.drop() == []
+            assert until(lambda: len(w.got) == 5 and w.drop() == [])
     finally:
         w.d.kill()
 

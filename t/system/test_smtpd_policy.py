@@ -17,8 +17,8 @@ MAIN = {
     "smtpd_authorized_xclient_hosts": "127.0.0.1", "smtpd_peername_lookup": "no", "inet_protocols": "all", "mail_name": "Postfix", "biff": "no",
     "smtpd_relay_restrictions": "permit_mynetworks, reject_unauth_destination", "relay_domains": "relay.test", "fast_flush_domains": "relay.test",
     "smtpd_sasl_type": "dovecot", "smtpd_sasl_auth_enable": "yes", "smtpd_tls_security_level": "may", "smtpd_tls_ask_ccert": "yes",
-    "smtpd_policy_service_retry_delay": "1s", "smtpd_policy_service_try_limit": "1", "smtpd_policy_service_timeout": "1s", "recipient_delimiter": "+",
-    "address_verify_poll_delay": "1s", "address_verify_map": "", "smtpd_error_sleep_time": "0",
+    "smtpd_policy_service_retry_delay": "1s", "smtpd_policy_service_try_limit": "1", "smtpd_policy_service_timeout": "30s", "recipient_delimiter": "+",
+    "address_verify_poll_delay": "1s", "address_verify_poll_count": "20", "address_verify_map": "", "smtpd_error_sleep_time": "0",
     "transport_maps": "inline:{ { good.test = discard: }, { fail.test = error:5.1.1 no such user here }, { later.test = retry:4.2.1 come back }, "
                       "{ localhost = discard: }, { slow.test = nothing: }, { relay.test = discard: } }",
 }

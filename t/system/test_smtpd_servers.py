@@ -124,7 +124,7 @@ def world():
     away = closed.getsockname()[1]
     services = {
         "tcp": {"smtpd_recipient_restrictions": f"check_policy_service inet:localhost:{policy.port}"},
-        "attr": {"smtpd_recipient_restrictions": f"check_policy_service {{ inet:127.0.0.1:{policy.port}, timeout=2s, try_limit=1, "
+        "attr": {"smtpd_recipient_restrictions": f"check_policy_service {{ inet:127.0.0.1:{policy.port}, timeout=30s, try_limit=1, "
                                                  "{ default_action = DEFER policy is away }, policy_context=submission }, permit"},
         "away": {"smtpd_recipient_restrictions": f"check_policy_service {{ inet:127.0.0.1:{away}, try_limit=1, default_action=DUNNO }}, permit"},
         "filter": {"smtpd_proxy_filter": f"127.0.0.1:{proxy.port}", "smtpd_authorized_xforward_hosts": "127.0.0.1"},

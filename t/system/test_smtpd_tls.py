@@ -4,11 +4,10 @@ import shutil
 import socket
 import ssl
 import subprocess
-import time
 
 import pytest
 
-from instance import Instance, free_ports, scratch
+from instance import Instance, free_ports, listens, scratch, until
 
 
 def openssl(*args):
@@ -142,12 +141,7 @@ def test_a_table_that_was_made_anew_is_used(world):
     with open(world.sni, "a", encoding="ascii") as f:
         f.write(f"new.example.test {os.path.dirname(world.made['stranger'][0])}/one.example.test.pem\n")
     assert world.command("postmap", "-F", f"hash:{world.sni}").returncode == 0
-    for _ in range(100):
-        t = Tls(world, "plain", "new.example.test")
-        if t.subject() == "one.example.test":
-            break
-        time.sleep(0.1)
-    assert t.subject() == "one.example.test"
+    assert until(lambda: Tls(world, "plain", "new.example.test").subject() == "one.example.test")
     assert Tls(world, "plain").subject() == "mail.example.test"
 
 
@@ -205,12 +199,7 @@ def test_what_the_library_cannot_do_is_told(world, name, value, how):
     i.main.update(queue_directory=i.queue, data_directory=i.data, config_directory=i.config, maillog_file=i.maillog, maillog_file_prefixes=os.path.dirname(i.base))
     try:
         i.start(wait=False)
-        for _ in range(100):
-            try:
-                socket.create_connection((i.host, i.port["smtp"]), 5).close()
-                break
-            except OSError:
-                time.sleep(0.05)
+        assert until(lambda: listens(i.host, i.port["smtp"]))
         i.wait_log(f"{how}: .*{name}")
     finally:
         i.stop()

@@ -53,7 +53,7 @@ def inst():
 
 def talk(inst, data):
     with socket.create_connection(("127.0.0.1", inst.echo), 10) as s:
-        s.settimeout(20)
+        s.settimeout(60)
         s.sendall(data)
         s.shutdown(socket.SHUT_WR)
         got = b""
@@ -68,7 +68,7 @@ def talk(inst, data):
 
 
 def test_policy_server(inst):
-    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=20) as c:
+    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=60) as c:
         c.ehlo("client.test")
         assert c.docmd("MAIL", "FROM:<s@sender.test>")[0] == 250
         for who in ("a@far.test", "b@far.test"):  # over one connection

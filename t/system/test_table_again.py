@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from instance import Instance, scratch
+from instance import Instance, scratch, until
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="pipe(8) and virtual(8) run as other users")
 TABLES = {"uids": "@virtual.test {uid}\n", "aliases": "team kim@virtual.test\n", "filter": "/^2/ 2.7.9 through the filter\n"}
@@ -37,13 +37,6 @@ def last(inst, rcpt):
     """The latest status of a recipient: (how often it was tried, status, text)."""
     tries = re.findall(rf"(?:orig_)?to=<{re.escape(rcpt)}>.*dsn=([\d.]+), status=(\w+) \((.*)\)", inst.log())
     return (len(tries), *tries[-1]) if tries else (0, "", "", "")
-
-
-def until(f, seconds=90):
-    end = time.monotonic() + seconds
-    while not (got := f()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return got
 
 
 def test_tried_again(world):

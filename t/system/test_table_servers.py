@@ -6,13 +6,12 @@ import pathlib
 import shutil
 import smtplib
 import subprocess
-import time
 
 import pytest
 
 import fakeservers
 from fakeservers import netstring
-from instance import BUILD, Instance, free_ports, scratch
+from instance import BUILD, Instance, free_ports, scratch, until
 
 OURS, THEIRS = os.path.join(BUILD, "bin/postmap"), "/usr/sbin/postmap"
 HAVE_THEIRS = os.path.exists(THEIRS) and b"Postern" not in open(THEIRS, "rb").read()
@@ -227,10 +226,7 @@ def test_router_asks_socketmap(world):
     assert rcpt(world, "ok@client.test", "nobody@vbox.test")[0] == 550
     with smtplib.SMTP(world.inst.host, world.inst.port["smtp"], timeout=60) as s:
         s.sendmail("ok@client.test", ["info@valias.test"], b"Subject: x\r\n\r\nx\r\n")
-    until = time.monotonic() + 30
-    while "to=<u1@vbox.test>" not in log(world) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert "to=<u1@vbox.test>" in log(world)
+    world.inst.wait_log("to=<u1@vbox.test>")
 
 
 def test_connections_are_kept_and_a_restart_is_survived(world):
@@ -245,13 +241,6 @@ def test_connections_are_kept_and_a_restart_is_survived(world):
     world.tcp.start()
     assert rcpt(world, "blocked@client.test", "info@valias.test")[0] == 554
     assert rcpt(world, "ok@client.test", "info@valias.test")[0] == 250
-
-
-def until_true(f, seconds=30):
-    end = time.monotonic() + seconds
-    while not (got := f()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return got
 
 
 def replies(w, helo="h", subject="x"):
@@ -276,8 +265,8 @@ def test_a_changed_pattern_table_is_read_again_and_no_session_lost(world):
     os.rename(new, world.helo)
     with open(world.headers, "a", encoding="ascii") as f:
         f.write("/^Subject: worse/ REJECT second rules\n")
-    assert until_true(lambda: "second list" in replies(world, helo="worse"))
-    assert until_true(lambda: "second rules" in replies(world, subject="worse"))
+    assert until(lambda: "second list" in replies(world, helo="worse"))
+    assert until(lambda: "second rules" in replies(world, subject="worse"))
     assert f"pcre map {world.helo}, line 2: " in log(world) and f"table pcre:{world.helo} has changed -- restarting" in log(world)
     assert old.rcpt("info@valias.test")[0] == 250 and old.data("Subject: x\r\n\r\nx\r\n")[0] == 250
     old.quit()

@@ -60,7 +60,7 @@ def ticket_record(ticket):
     return struct.pack("<II16s", TICKET, int(server), bytes.fromhex(secret)) + login_record()
 
 
-def attach(channel, record, seconds=20):
+def attach(channel, record, seconds=instance.PATIENCE):
     """Sends the far end of a connection of our own with `record`: (rc of the answer or None, the connection)."""
     ours, theirs = socket.socketpair()
     ours.settimeout(seconds)
@@ -158,17 +158,20 @@ def test_a_front_that_was_taken_over_reaches_nobody_who_is_logged_in(inst):
 @pytest.mark.skipif(os.getuid() != 0, reason="as root only: the monitor is found by its uid")
 def test_sessions_end_with_the_monitor_and_a_new_front_serves(inst):
     """Nobody stays behind out of master's reach: when the monitor dies its users' processes say good-bye, and the next log-in gets a new front."""
+    lines = r"Login: user=<kim@.*mpid=(\d+)"
+    before = len(re.findall(lines, inst.log()))
     m = imaplib.IMAP4(inst.host, inst.port["imap"])
     m.login(KIM, PASSWORD)
-    kim = int(inst.wait_log(r"Login: user=<kim@.*mpid=(\d+)")[-1].group(1))
+    kim = int(inst.wait_log(lines, count=before + 1)[-1].group(1))
     with open(f"/proc/{kim}/stat", encoding="ascii") as f:
         monitor = int(f.read().rsplit(")", 1)[1].split()[1])
     assert os.stat(f"/proc/{monitor}").st_uid == 0
     os.kill(monitor, 9)
-    end = time.monotonic() + 20
+    end = time.monotonic() + instance.PATIENCE
     with pytest.raises(imaplib.IMAP4.abort):
         while time.monotonic() < end:  # it needs a moment to notice
             m.noop()
+    end = time.monotonic() + instance.PATIENCE
     while True:  # the first one may still meet the old front
         n = imaplib.IMAP4(inst.host, inst.port["imap"])
         try:

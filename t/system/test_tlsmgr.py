@@ -8,6 +8,7 @@ import time
 import pytest
 
 from fakemaster import Daemon, Reader, record, span
+from instance import until
 
 CERT, SIGN, TICKETS, SESSION = 70, 71, 72, 73
 FIND, KEEP, FORGET = 1, 2, 3
@@ -154,8 +155,7 @@ def test_process_cannot_read_files(tlsmgr, tmp_path):
     children = subprocess.run(["ps", "--ppid", str(d.proc.pid), "-o", "pid="], capture_output=True, text=True).stdout.split()
     assert len(children) == 1
     for pid in [str(d.proc.pid)] + children:
-        status = open("/proc/%s/status" % pid).read()
-        assert "Seccomp:\t2" in status and "NoNewPrivs:\t1" in status
+        assert until(lambda: "Seccomp:\t2" in (status := open("/proc/%s/status" % pid).read()) and "NoNewPrivs:\t1" in status)
 
 
 def session(s, op, key, bytes_="", life=60):
@@ -174,10 +174,7 @@ def test_sessions_of_clients(tlsmgr):
     session(smtp, KEEP, "b", "four", life=0)
     assert session(smtp, FIND, "b") == b""
     session(smtp, KEEP, "c", "five", life=1)
-    until = time.monotonic() + 20
-    while session(smtp, FIND, "c") and time.monotonic() < until:
-        time.sleep(0.1)
-    assert session(smtp, FIND, "c") == b""
+    assert until(lambda: session(smtp, FIND, "c") == b"")
 
 
 def test_sessions_are_limited_in_number(tlsmgr):

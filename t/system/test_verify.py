@@ -16,7 +16,7 @@ from instance import Instance, mailbox_instance, scratch  # noqa: E402
 
 MAIN = {"inet_interfaces": "127.0.0.9", "smtp_tls_security_level": "none", "smtp_connect_timeout": "5s",
         "smtpd_recipient_restrictions": "reject_unverified_recipient", "address_verify_poll_delay": "1s",
-        "address_verify_poll_count": "8", "address_verify_negative_refresh_time": "1h", "smtpd_reject_unlisted_recipient": "no"}
+        "address_verify_poll_count": "50", "address_verify_negative_refresh_time": "1h", "smtpd_reject_unlisted_recipient": "no"}
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def to(s, domain="far.test"):
 
 def rcpt(inst, addr, sender="s@sender.test"):
     """The reply to RCPT, as (code, text)."""
-    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=40) as c:
+    with smtplib.SMTP("127.0.0.1", inst.port["smtp"], timeout=90) as c:
         c.ehlo("client.test")
         code, reply = c.docmd("MAIL", "FROM:<%s>" % sender)
         assert code == 250, reply

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from instance import Instance
+from instance import PATIENCE, Instance, until
 
 DOMAIN = "virtual.test"
 
@@ -31,9 +31,7 @@ def instance(tmp_path, **main):
 
 
 def send(inst, rcpt, body=b"hello\n", sender="sender@example.test"):
-    end = time.monotonic() + 20
-    while not os.path.exists(os.path.join(inst.queue, "public", "pickup")) and time.monotonic() < end:
-        time.sleep(0.02)
+    inst.wait_socket("public/pickup")
     r = inst.command("sendmail", "-i", "-f", sender, *([rcpt] if isinstance(rcpt, str) else rcpt), input=b"Subject: test\n\n" + body)
     assert r.returncode == 0, r.stderr
 
@@ -98,8 +96,8 @@ def test_large_message(tmp_path):
         assert read(files(inst, "kim", "Maildir")[0]).endswith(b"\n\n" + body)
         send(inst, "kim@virtual.test", body[:140000])  # it asks for the file of large slots
         inst.wait_log(r"status=sent \(delivered to maildir\)", count=2)
-        pool, n = b"", 2
-        while body[100000:101000] not in pool and n < 100:
+        pool, n, end = b"", 2, time.monotonic() + PATIENCE
+        while body[100000:101000] not in pool and time.monotonic() < end:
             before = set(files(inst, "kim", "Maildir"))
             send(inst, "kim@virtual.test", body[:210000])
             n += 1
@@ -157,11 +155,8 @@ def test_killed_agent_delivers_once(tmp_path):
                     except ProcessLookupError:
                         pass
         inst.command("postqueue", "-f")
-        end = time.monotonic() + 60
-        while len(files(inst, "kim", "Maildir")) < 60 and time.monotonic() < end:
-            time.sleep(0.5)
-            inst.command("postqueue", "-f")
-        inst.wait_queue_empty(60)
+        until(lambda: inst.command("postqueue", "-f") and len(files(inst, "kim", "Maildir")) >= 60, every=0.5)
+        inst.wait_queue_empty()
         bodies = [read(f).rsplit(b"\n\n", 1)[1] for f in files(inst, "kim", "Maildir")]
         assert sorted(bodies) == sorted(b"number %d\n" % i for i in range(60))
 
@@ -182,8 +177,8 @@ def test_sandbox(tmp_path):
     with instance(tmp_path) as inst:
         send(inst, "kim@virtual.test")
         inst.wait_log(r"status=sent")
-        pids = agents(inst)
-        assert len(pids) == 3  # front, monitor, child
+        assert until(lambda: len(agents(inst)) == 3)
+        pids = agents(inst)  # front, monitor, child
         uids = set()
         for pid in pids:
             with open(f"/proc/{pid}/status", encoding="ascii") as f:

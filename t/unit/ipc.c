@@ -804,7 +804,7 @@ static void closing_ends_all_calls(void **state)
 
 static void late_reply(void)
 {
-	struct number m = { 60 }, back = { 0 };
+	struct number m = { 900 }, back = { 0 };
 	struct arena a;
 	struct err e = { 0 };
 
@@ -812,7 +812,7 @@ static void late_reply(void)
 	pair_open(&shared, &tester);
 	CHECK(ipc_request(shared.client, T_SLEEP, &m, &back, &a, deadline_ms(10), &e) == RC_TIMEOUT);
 	CHECK(e.rc == RC_TIMEOUT);
-	task_sleep_ms(80); /* its reply comes, and is dropped */
+	task_sleep_ms(1000); /* its reply comes, and is dropped */
 	CHECK(ipc_chan_alive(shared.client));
 	m.n = 1;
 	CHECK(ipc_request(shared.client, T_SLEEP, &m, &back, &a, deadline_s(5), &e) == RC_OK);

@@ -54,7 +54,7 @@ static int fsync_many(int fd)
 	if (atomic_fetch_add(&flushes, 1) == 0) {
 		while (atomic_load(&arrived) < MANY)
 			usleep(1000);
-		usleep(300000);
+		usleep(1000 * 1000);
 	}
 	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
 		atomic_fetch_add(&directories, 1);
