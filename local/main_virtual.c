@@ -56,7 +56,7 @@ static void not_found_or_later(struct job *j, enum rc rc, const char *param, con
 		outcome_set(&j->o, DS_DEFERRED, "4.3.5", m->a, "mail system configuration error");
 	} else {
 		log_warning("table %s: lookup " SPAN_FMT ": %s", param, SPAN_ARG(addr), e->text);
-		outcome_set(&j->o, DS_DEFERRED, "4.3.0", m->a, "mail system configuration error");
+		outcome_set(&j->o, DS_DEFERRED, "4.3.5", m->a, "mail system configuration error");
 	}
 }
 

@@ -23,16 +23,23 @@ struct span address_unquote(struct arena *a, struct span external);  /* "a b"@x 
 struct span address_quote(struct arena *a, struct span internal);    /* the reverse; only where needed */
 struct span address_quote_local(struct arena *a, struct span local); /* of a local part without domain */
 
+struct address_places {
+	ptrdiff_t first, last; /* -1 none */
+};
 /* What tables, command lines and header fields hold, read as leniently as Postfix does, which repairs: quoted
- * strings and backslashes anywhere, an '@' too many (it is the local part's), white space at the ends, around
- * operators and in the domain, a quote or a literal that does not end. Never fails; the result may be no address. */
+ * strings, comments and backslashes anywhere, a source route (dropped), an '@' too many (it is the local part's),
+ * white space (one space between two words, none beside operators but behind a comma and before a '<'), a quote,
+ * a comment or a literal that does not end. Never fails; the result may be no address. */
 struct address_loose {
 	struct span local;  /* internal form */
 	struct span domain; /* "" also when nothing stands behind the '@' */
 	bool has_at;	    /* an '@' outside quotes was there */
-	bool doubtful;	    /* outside quotes: white space between words, or one of ,;<>() */
+	bool doubtful;	    /* outside quotes: white space between words, a source route, or one of ,;<>() */
 	ptrdiff_t bang,
 	    percent; /* first '!' and last '%' outside quotes in local, -1 none; may lie behind its end */
+	/* of dots that part labels, and of literals: counted from the start of local, as if domain followed its '@'.
+	 * What makes a domain complete. */
+	struct address_places dots, literals;
 };
 void address_read(struct span text, struct arena *a, struct address_loose *out);
 struct span address_join(struct arena *a, struct span local, struct span domain); /* internal: external */
