@@ -94,7 +94,10 @@ static void router_failed(struct job *j, enum rc rc, const struct err *e, struct
 		log_warning("%s: address expansion: %s", j->qid.s, e->text);
 	else
 		log_warning("%s: address expansion: " SPAN_FMT, j->qid.s, SPAN_ARG(text));
-	job_refuse(j, 451, "4.3.0", "Error: queue file write error");
+	if (span_starts(text, SPAN("4.6.0 "))) /* an alias leads too far; anything else is trouble of ours */
+		job_refuse(j, 451, "4.6.0", "Alias expansion error");
+	else
+		job_refuse(j, 451, "4.3.0", "Error: queue file write error");
 }
 
 /* One question about the recipients from..from+n-1; the sender goes along each time and its answer is the

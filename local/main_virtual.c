@@ -2,6 +2,7 @@
  * aliases or commands. */
 #include "log/log.h"
 #include "mailbox.h"
+#include "mime/address.h"
 #include "service/service.h"
 #include "setup.h"
 
@@ -23,6 +24,7 @@ static void prepare(void)
 
 	conf.base = conf_str(c, "virtual_mailbox_base");
 	conf.delimiter = conf_str(c, "recipient_delimiter");
+	address_owner_requests(conf_bool(c, "owner_request_special"));
 	conf.limit = (uint64_t)conf_int(c, "virtual_mailbox_limit");
 	conf.min_uid = (uint64_t)conf_int(c, "virtual_minimum_uid");
 	if (conf.base[0] != '\0' && conf.base[0] != '/')

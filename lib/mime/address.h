@@ -14,7 +14,7 @@ struct address {
 /* Splits at the last '@' outside quotes. No grammar check. */
 struct address address_split(struct span addr);
 /* RFC 5321 4.1.2 Path without the brackets: Mailbox with optional source route ("@a,@b:user@c": route is
- * dropped, *routed set). `utf8` allows RFC 6531 characters. "" is RC_SYNTAX: the null path is the caller's
+ * dropped, *routed set; a final dot of the domain stays). `utf8` allows RFC 6531 characters. "" is RC_SYNTAX: the null path is the caller's
  * case. */
 MUST_CHECK enum rc address_parse_path(struct span text, bool utf8, struct arena *a, struct span *out,
 				      bool *routed);
@@ -47,8 +47,9 @@ bool domain_valid(struct span domain,
 		  bool utf8);		       /* LDH labels, no empty ones, at most 253 bytes; no literals */
 bool domain_literal_valid(struct span domain); /* [192.0.2.1], [IPv6:...] */
 bool domain_is_numeric(struct span domain);    /* "192.0.2.1": digits and dots, no name of a host */
-/* user+ext split by recipient_delimiter; owner-x and x-request are not split unless `split_owner`; ext ""
- * when none. */
+/* user+ext split by recipient_delimiter; owner-x and x-request are not split, unless owner_request_special says so
+ * (address_owner_requests(), once at the start); ext "" when none. */
+void address_owner_requests(bool special);
 bool address_split_extension(struct span local, const char *delimiters, struct span *user, struct span *ext);
 struct span address_lower_domain(struct arena *a, struct span addr);
 

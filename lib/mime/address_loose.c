@@ -170,7 +170,8 @@ void address_read(struct span text, struct arena *a, struct address_loose *out)
 
 	for (; r.i < text.n; r.i++)
 		take(&r);
-	if (r.at >= 0 && r.n > 1 && r.out[r.n - 2] == ',') /* nothing came behind it */
+	if (r.at >= 0 && r.n > (size_t)r.at + 2 && r.out[r.n - 2] == ',' &&
+	    r.out[r.n - 1] == ' ') /* nothing came behind it */
 		r.n--;
 	local = r.at < 0 ? r.n : (size_t)r.at;
 	*out = (struct address_loose){ .local = span_make(r.out, local), .bang = r.bang, .percent = r.pct };
