@@ -167,7 +167,6 @@ def test_root_forward(tmp_path, homes):
     for d in (spool, drop, fw):
         d.mkdir()
     os.chmod(drop, 0o777)
-    os.chmod(fw, 0o700)
     put(fw / "root", f'\\root, {KIM}, {drop}/file, "|id -un >{drop}/cmd", :include:{fw}/secret\n', "root", 0o600)
     put(fw / "secret", f"{LEE}\n", "root", 0o600)
     put(fw / "root+ext", f"{LEE}\n", "root", 0o600)
