@@ -90,7 +90,8 @@ static bool ask(struct job *j, unsigned role, struct place *v, size_t n)
 
 	for (size_t i = 0; i < n; i++)
 		item[i].addr = v[i].addr;
-	rc = service_request("rewrite", true, IPC_ROUTER_REWRITE, &q, &r, &j->a, deadline_s(100), &e);
+	rc = service_request(conf_str(service_conf(), "rewrite_service_name"), true, IPC_ROUTER_REWRITE, &q,
+			     &r, &j->a, deadline_s(100), &e);
 	if (rc != RC_OK || r.code != 0 || r.addrs.n != n) {
 		if (rc != RC_OK)
 			log_warning("%s: address rewriting: %s", j->qid.s, e.text);

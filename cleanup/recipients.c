@@ -94,7 +94,10 @@ static void router_failed(struct job *j, enum rc rc, const struct err *e, struct
 		log_warning("%s: address expansion: %s", j->qid.s, e->text);
 	else
 		log_warning("%s: address expansion: " SPAN_FMT, j->qid.s, SPAN_ARG(text));
-	job_refuse(j, 451, "4.3.0", "Error: queue file write error");
+	if (span_starts(text, SPAN("4.6.0 "))) /* an alias leads too far; anything else is trouble of ours */
+		job_refuse(j, 451, "4.6.0", "Alias expansion error");
+	else
+		job_refuse(j, 451, "4.3.0", "Error: queue file write error");
 }
 
 /* One question about the recipients from..from+n-1; the sender goes along each time and its answer is the
@@ -113,7 +116,8 @@ static void ask(struct rcpt_list *l, size_t from, size_t n, struct span sender)
 
 	for (size_t i = 0; i < n; i++)
 		item[i].addr = envelope_rcpt(&j->env, from + i)->addr;
-	rc = service_request("rewrite", true, IPC_ROUTER_EXPAND, &q, &r, &j->a, deadline_s(100), &e);
+	rc = service_request(conf_str(service_conf(), "rewrite_service_name"), true, IPC_ROUTER_EXPAND, &q,
+			     &r, &j->a, deadline_s(100), &e);
 	if (rc != RC_OK || r.code != 0) {
 		router_failed(j, rc, &e, rc == RC_OK ? r.text : SPAN_NONE);
 		return;
@@ -189,7 +193,8 @@ static bool canonical(struct job *j, unsigned role, struct addr_item *item, size
 				    .addrs = { item, n } };
 	struct router_rewrite_reply r;
 	struct err e;
-	enum rc rc = service_request("rewrite", true, IPC_ROUTER_REWRITE, &q, &r, &j->a, deadline_s(100), &e);
+	enum rc rc = service_request(conf_str(service_conf(), "rewrite_service_name"), true,
+				     IPC_ROUTER_REWRITE, &q, &r, &j->a, deadline_s(100), &e);
 
 	if (rc != RC_OK || r.code != 0 || r.addrs.n != n) {
 		router_failed(j, rc, &e, rc == RC_OK ? r.text : SPAN_NONE);

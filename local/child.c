@@ -9,7 +9,11 @@ static const struct ipc_handler handlers[] = {
 	{ 0, NULL, NULL },
 };
 static const struct ipc_handler root_handlers[] = {
-	{ IPC_USER_STORE, "*", child_store },
+	{ IPC_USER_STORE, "*", root_store },
+	{ 0, NULL, NULL },
+};
+static const struct ipc_handler root_file_handlers[] = {
+	{ IPC_USER_READ, "*", child_read },
 	{ 0, NULL, NULL },
 };
 static const struct ipc_handler command_handlers[] = {
@@ -44,9 +48,10 @@ static void front_left(struct ipc_chan *c, void *arg)
 int worker_main(int fd, const struct asuser_id *id)
 {
 	struct ipc_peer peer = { .program = "front", .uid = id->uid };
-	const struct ipc_handler *mine = id->allow_exec	    ? command_handlers
-					 : id->root_mailbox ? root_handlers
-							    : handlers;
+	const struct ipc_handler *mine = id->allow_exec			   ? command_handlers
+					 : id->root == ASUSER_ROOT_MAILBOX ? root_handlers
+					 : id->root == ASUSER_ROOT_FILES   ? root_file_handlers
+									   : handlers;
 	struct ipc_chan *chan = ipc_chan_new(fd, mine, &peer, NULL);
 
 	if (!id->allow_exec)

@@ -3,6 +3,7 @@
  * of $RECIPIENT can be nothing but a word. */
 #include "command.h"
 #include "local.h"
+#include "mime/address.h"
 #include "service/service.h"
 
 #define ARGV_MAX 500
@@ -63,9 +64,10 @@ static void make_environment(struct local *l, const struct place *p, const struc
 		const char *name;
 		struct span value;
 	} all[] = {
-		{ "SENDER", p->sender },
-		{ "RECIPIENT", p->rcpt.addr },
-		{ "ORIGINAL_RECIPIENT", original },
+		/* without quotes: what a command compares and looks up */
+		{ "SENDER", address_unquote(l->a, p->sender) },
+		{ "RECIPIENT", address_unquote(l->a, p->rcpt.addr) },
+		{ "ORIGINAL_RECIPIENT", address_unquote(l->a, original) },
 		{ "LOCAL", p->local },
 		{ "DOMAIN", p->domain },
 		{ "EXTENSION", p->ext },

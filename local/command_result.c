@@ -42,10 +42,13 @@ static enum deliver_status status_of(const char *dsn)
 	return dsn[0] == '4' ? DS_DEFERRED : DS_BOUNCED;
 }
 
+/* What the frame of a daemon sets when it was started without TZ (lib/service): nothing to pass on. */
+#define NO_TZ ":/etc/localtime"
+
 /* One line for the log and the report. */
 static struct span one_line(struct span s, struct arena *a)
 {
-	char *p = arena_cstr(a, span_trim(span_head(s, AGENT_REASON_MAX / 2)));
+	char *p = arena_cstr(a, span_trim(span_head(s, AGENT_REASON_MAX)));
 
 	for (char *c = p; *c != '\0'; c++)
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
@@ -123,7 +126,7 @@ void command_env_start(struct command_env *env, struct arena *a, const char *all
 		const char *key = arena_cstr(a, name), *mine = getenv(key);
 		if (given)
 			command_env_add(env, key, value);
-		else if (mine != NULL)
+		else if (mine != NULL && !(strcmp(key, "TZ") == 0 && strcmp(mine, NO_TZ) == 0))
 			command_env_add(env, key, span_str(mine));
 	}
 	env->allowed = allowed;

@@ -19,6 +19,14 @@ static struct span filtered(const struct names *n, struct span s)
 	return span_make(p, s.n);
 }
 
+/* The one that was found, or the one that would be. */
+static struct span delimiter(const struct place *p)
+{
+	if (p->ext.n > 0 && p->local.n > p->user.n)
+		return span_make(p->local.p + p->user.n, 1);
+	return span_head(span_str(local_conf.delimiter), 1);
+}
+
 static bool name_value(void *arg, struct span name, struct span *value)
 {
 	const struct names *n = arg;
@@ -32,8 +40,7 @@ static bool name_value(void *arg, struct span name, struct span *value)
 		{ "domain", p->domain },
 		{ "recipient", p->rcpt.addr },
 		{ "extension", p->ext },
-		{ "recipient_delimiter",
-		  p->ext.n ? span_make(p->local.p + p->user.n, p->local.n > p->user.n ? 1 : 0) : SPAN_NONE },
+		{ "recipient_delimiter", delimiter(p) },
 		{ "home", n->u != NULL ? span_str(n->u->home) : SPAN_NONE },
 		{ "shell", n->u != NULL ? span_str(n->u->shell) : SPAN_NONE },
 	};

@@ -18,7 +18,7 @@ static void deliver(struct local *l, const struct place *p, const struct asuser_
 	struct mailbox_target t = { .id = id,
 				    .path = path,
 				    .limit = local_conf.limit,
-				    .lock = id->root_mailbox ? root_mailbox_lock() : &local_conf.lock,
+				    .lock = id->root ? root_mailbox_lock() : &local_conf.lock,
 				    .recipient = p->rcpt.addr,
 				    .sender = p->sender,
 				    .failure = arena_cstr(l->a, failure),
@@ -116,11 +116,12 @@ void local_mailbox(struct local *l, const struct place *p)
 	struct span path;
 	struct outcome o;
 	bool root = u->uid == 0;
+	const char *why = "mail system configuration error";
 
 	if (local_seen(l, "mailbox", p->user) || home_missing(l, p, u) || by_command(l, p))
 		return;
-	if (!(root ? root_mailbox_of(u, &id, &path) : local_mailbox_path(l->a, u, &id, &path))) {
-		outcome_set(&o, DS_DEFERRED, "4.3.5", l->a, "mail system configuration error");
+	if (!(root ? root_mailbox_of(u, &id, &path, &why) : local_mailbox_path(l->a, u, &id, &path))) {
+		outcome_set(&o, DS_DEFERRED, "4.3.5", l->a, "%s", why);
 		local_report(l, p, &o);
 		return;
 	}

@@ -1,6 +1,7 @@
 /* local/forwardfile.c - .forward and :include: files, read by a child that is their reader. */
 #include "local.h"
 #include "log/log.h"
+#include "root.h"
 #include "service/service.h"
 #include <errno.h>
 #include <sys/stat.h>
@@ -88,6 +89,15 @@ static bool parent_of(struct span path, char *dir, size_t size)
 	return worker_text(dir, size, slash > 0 ? span_head(path, (size_t)slash) : SPAN("/"));
 }
 
+/* Root's is one of those that the daemon knew when it started, read by a child that can read no others (root.h). */
+static enum rc read_roots(struct local *l, const struct account *u, struct span path, struct file *f,
+			  struct err *e)
+{
+	struct asuser_id id;
+
+	return root_file_of(u, path, &id) ? read_file(l, &id, path, FORWARD_MAX, true, f, e) : RC_NOTFOUND;
+}
+
 /* In his home by the child that stays for that; elsewhere (forward_path = /var/forward/$user) by one that is confined
  * to that directory. */
 static enum rc read_forward(struct local *l, const struct account *u, struct span path, struct file *f,
@@ -95,6 +105,9 @@ static enum rc read_forward(struct local *l, const struct account *u, struct spa
 {
 	struct asuser_id id = local_id_of(u);
 	struct span home = span_str(id.home);
+
+	if (u->uid == 0)
+		return read_roots(l, u, path, f, e);
 	bool in_home = home.n > 0 && span_starts(path, home) && path.n > home.n && path.p[home.n] == '/';
 
 	if (in_home)
@@ -139,8 +152,6 @@ bool local_forward_file(struct local *l, const struct place *p, const struct acc
 	struct outcome o;
 	enum rc rc;
 
-	if (u->uid == 0)
-		return false;
 	rc = find_forward(l, p, u, &f, &path, &e);
 	if (rc == RC_NOTFOUND || (rc == RC_OK && local_seen(l, "dotforward", path)))
 		return false; /* a file that led here: who it names are mailboxes */

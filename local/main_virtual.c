@@ -2,6 +2,7 @@
  * aliases or commands. */
 #include "log/log.h"
 #include "mailbox.h"
+#include "mime/address.h"
 #include "service/service.h"
 #include "setup.h"
 
@@ -23,6 +24,7 @@ static void prepare(void)
 
 	conf.base = conf_str(c, "virtual_mailbox_base");
 	conf.delimiter = conf_str(c, "recipient_delimiter");
+	address_owner_requests(conf_bool(c, "owner_request_special"));
 	conf.limit = (uint64_t)conf_int(c, "virtual_mailbox_limit");
 	conf.min_uid = (uint64_t)conf_int(c, "virtual_minimum_uid");
 	if (conf.base[0] != '\0' && conf.base[0] != '/')
@@ -56,7 +58,7 @@ static void not_found_or_later(struct job *j, enum rc rc, const char *param, con
 		outcome_set(&j->o, DS_DEFERRED, "4.3.5", m->a, "mail system configuration error");
 	} else {
 		log_warning("table %s: lookup " SPAN_FMT ": %s", param, SPAN_ARG(addr), e->text);
-		outcome_set(&j->o, DS_DEFERRED, "4.3.0", m->a, "mail system configuration error");
+		outcome_set(&j->o, DS_DEFERRED, "4.3.5", m->a, "mail system configuration error");
 	}
 }
 

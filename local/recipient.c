@@ -4,7 +4,7 @@
 #include "mime/address.h"
 #include "service/service.h"
 
-/* owner-NAME and NAME-request are whole names (owner_request_special). */
+/* owner-NAME and NAME-request are whole names (owner_request_special), whatever parts extensions. */
 static void split_recipient(struct local *l, struct place *p)
 {
 	struct address ad = address_split(address_unquote(l->a, p->rcpt.addr));

@@ -1,6 +1,7 @@
 /* local/settings.c - local(8)'s parameters, read once while root. */
 #include "local.h"
 #include "log/log.h"
+#include "mime/address.h"
 #include "service/service.h"
 #include <pwd.h>
 #include <sys/stat.h>
@@ -79,6 +80,7 @@ void local_conf_read(void)
 	local_conf.frozen_delivered = conf_bool(c, "frozen_delivered_to");
 	local_conf.duplicates = (size_t)conf_int(c, "duplicate_filter_limit");
 	local_conf.delimiter = conf_str(c, "recipient_delimiter");
+	address_owner_requests(conf_bool(c, "owner_request_special"));
 	local_conf.limit = (uint64_t)conf_int(c, "mailbox_size_limit");
 	if (local_conf.limit != 0 && (message == 0 || local_conf.limit < message))
 		die("configuration error: mailbox_size_limit is smaller than message_size_limit");

@@ -67,7 +67,8 @@ void workers_prepare(const char *name, uint32_t min_uid, const char *const *extr
 				  .chroot_dir = chroot_dir,
 				  .root_dir = root != NULL ? root->dir : NULL,
 				  .root_rights = "stdio recvfd rpath wfile flock thread",
-				  .root_enter = root != NULL ? root->enter : NULL };
+				  .root_enter = root != NULL ? root->enter : NULL,
+				  .root_files = root != NULL ? root->files : NULL };
 	if (asuser_start(&c, &e) != RC_OK)
 		die("%s", e.text);
 }
@@ -124,7 +125,7 @@ static bool same_identity(const struct asuser_id *a, const struct asuser_id *b)
 {
 	return a->uid == b->uid && a->gid == b->gid && strcmp(a->user, b->user) == 0 &&
 	       strcmp(a->home, b->home) == 0 && strcmp(a->dir, b->dir) == 0 &&
-	       a->allow_exec == b->allow_exec && a->root_mailbox == b->root_mailbox;
+	       a->allow_exec == b->allow_exec && a->root == b->root;
 }
 
 static struct worker *worker_find(const struct asuser_id *id)

@@ -13,9 +13,10 @@
 /* What a program of the user's may want; it cannot gain anything by set-uid programs (no_new_privs). */
 #define WORKER_EXEC_RIGHTS "stdio recvfd rpath wpath chown flock thread watch inet udp unix fork kill exec"
 
-/* Root's mailbox (root_dir and root_enter of struct asuser_conf). */
+/* What is done as root for root's mail (struct asuser_conf: root_dir, root_enter, root_files); dir NULL: no mailbox. */
 struct worker_root {
 	const char *dir;
+	const char *const *files;
 	enum rc (*enter)(int fd, struct sandbox_path *out, size_t max, size_t *n, struct err *e);
 };
 
@@ -40,7 +41,8 @@ int worker_main(int fd, const struct asuser_id *id);
 /* Around every request. */
 void child_begin(void);
 void child_end(void);
-/* child_store.c, child_read.c, child_run.c: its handlers. */
+/* child_store.c, child_read.c, child_run.c, root.c: its handlers. */
+void root_store(struct ipc_call *call, const void *request);
 void child_store(struct ipc_call *call, const void *request);
 void child_read(struct ipc_call *call, const void *request);
 void child_run(struct ipc_call *call, const void *request);

@@ -15,6 +15,7 @@ struct expansion {
 	int64_t visits;	    /* look-ups spent on it: bounds fans and loops of aliases together */
 	struct err e;
 	const char *problem; /* NULL, or why the whole message has to wait */
+	bool too_far;	     /* it is that aliases lead too far */
 };
 
 static void emit(struct expansion *x, struct span addr)
@@ -25,6 +26,7 @@ static void emit(struct expansion *x, struct span addr)
 		return;
 	if ((int64_t)++x->of_one > router.expansion_limit) {
 		x->problem = "virtual alias expansion limit exceeded";
+		x->too_far = true;
 		return;
 	}
 	if (x->n == x->cap)
@@ -105,6 +107,7 @@ static void expand_one(struct expansion *x, struct span addr)
 		if (p.depth > router.recursion_limit || ++x->visits > 20 * router.expansion_limit ||
 		    (int64_t)p.addr.n > router.address_length_limit) {
 			x->problem = "virtual alias recursion limit exceeded or loop";
+			x->too_far = true;
 			return;
 		}
 		rc = maps_empty(router.valias) ? RC_NOTFOUND : find_alias(x, p.addr, &value, &ext);
@@ -150,7 +153,7 @@ void answer_expand(struct ipc_call *call, const void *request)
 	if (x.problem) {
 		log_warning("%s%s%s", x.problem, x.e.text[0] ? ": " : "", x.e.text);
 		r.code = 451;
-		r.text = span_printf(a, "4.3.0 %s", x.problem);
+		r.text = span_printf(a, "%s %s", x.too_far ? "4.6.0" : "4.3.0", x.problem);
 	}
 	r.rcpts = (struct ipc_list){ x.out, x.n };
 	table_free(&x.seen, NULL);

@@ -4,42 +4,62 @@
 #include "log/log.h"
 #include "service/service.h"
 
-/* "@a,@b:user@c" -> "user@c" */
-static struct span without_route(struct span addr)
+/* Is one of the places behind `from` and before `to`? */
+static bool any_in(const struct address_places *p, ptrdiff_t from, ptrdiff_t to)
 {
-	ptrdiff_t colon = addr.n && addr.p[0] == '@' ? span_chr(addr, ':') : -1;
+	return (p->first > from && p->first < to) || (p->last > from && p->last < to);
+}
 
-	return colon < 0 ? addr : span_skip(addr, (size_t)colon + 1);
+/* A name that needs nothing behind it has more than one label, or is a literal. */
+static bool complete_in(const struct address_loose *l, ptrdiff_t from, ptrdiff_t to)
+{
+	return any_in(&l->dots, from, to) || any_in(&l->literals, from, to);
 }
 
 /* An address without '@': "site!user" and "user%site" name a domain in other ways; quotes take that meaning away.
- */
-static void other_forms(struct address_loose *l)
+ * *complete: of the domain. */
+static void other_forms(struct address_loose *l, bool *complete)
 {
 	struct span all = l->local;
 
+	*complete = complete_in(l, (ptrdiff_t)l->local.n, PTRDIFF_MAX);
 	if (l->has_at)
 		return;
 	if (router.swap_bangpath && l->bang >= 0) {
 		l->local = span_skip(all, (size_t)l->bang + 1);
 		l->domain = span_head(all, (size_t)l->bang);
+		*complete = complete_in(l, -1, l->bang);
 	} else if (router.percent_hack && l->percent >= 0) {
 		l->local = span_head(all, (size_t)l->percent);
 		l->domain = span_skip(all, (size_t)l->percent + 1);
+		*complete = complete_in(l, l->percent, PTRDIFF_MAX);
 	} else {
 		return;
 	}
 	l->has_at = true;
 }
 
+/* What was read as a domain may hold an '@' of a quoted string or a comment: the last one parts, for all that read
+ * the result. */
+static void settle(struct address_loose *l, struct arena *a)
+{
+	ptrdiff_t at = span_rchr(l->domain, '@');
+
+	if (at < 0)
+		return;
+	l->local = span_printf(a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(l->local),
+			       SPAN_ARG(span_head(l->domain, (size_t)at)));
+	l->domain = span_skip(l->domain, (size_t)at + 1);
+}
+
 /* "user@host." is complete, "user@host" gets its domain. `parent`: of the context, "" none. */
-static struct span complete_domain(struct span domain, const char *parent, struct arena *a)
+static struct span complete_domain(struct span domain, bool complete, const char *parent, struct arena *a)
 {
 	size_t n = domain.n;
 
 	if (n > 1 && domain.p[n - 1] == '.' && domain.p[n - 2] != '.')
 		return span_head(domain, n - 1);
-	if (n == 0 || !*parent || domain.p[0] == '[' || span_chr(domain, '.') >= 0)
+	if (n == 0 || !*parent || complete)
 		return domain;
 	return span_printf(a, SPAN_FMT ".%s", SPAN_ARG(domain), parent);
 }
@@ -51,13 +71,17 @@ struct span rewrite_address(bool local, struct span addr, struct arena *a)
 	const char *parent =
 	    local ? (router.append_dot_mydomain ? router.mydomain : "") : router.remote_domain;
 	struct address_loose l;
+	bool complete;
 
 	if (addr.n == 0)
 		return addr;
-	address_read(without_route(addr), a, &l);
-	other_forms(&l);
+	address_read(addr, a, &l);
+	if (l.local.n == 0 && l.domain.n == 0) /* "@", a quote, white space: nobody */
+		return SPAN("\"\"");
+	other_forms(&l, &complete);
+	settle(&l, a);
 	if (l.has_at) /* "user@" stays what it is: no address */
-		return address_join(a, l.local, complete_domain(l.domain, parent, a));
+		return address_join(a, l.local, complete_domain(l.domain, complete, parent, a));
 	return *origin ? address_join(a, l.local, span_str(origin)) : address_quote_local(a, l.local);
 }
 

@@ -35,8 +35,8 @@ static bool plain(struct span addr)
 {
 	struct address a = address_split(addr);
 
-	return addr.n == 0 || (a.domain.n > 0 && span_chr(a.local, '%') < 0 && span_chr(a.local, '!') < 0 &&
-			       addr.p[0] != '@');
+	return addr.n == 0 || (a.domain.n > 0 && addr.p[addr.n - 1] != '.' && span_chr(a.local, '%') < 0 &&
+			       span_chr(a.local, '!') < 0 && addr.p[0] != '@');
 }
 
 struct span restrict_canonical(struct session *s, struct check *c, struct span addr)
@@ -183,6 +183,8 @@ enum outcome run_non_fqdn_address(struct session *s, struct check *c, const stru
 	if (!(rcpt ? use_rcpt(c) : use_sender(s, c)) || c->subject.n == 0)
 		return DUNNO;
 	domain = address_split(rcpt ? c->rcpt : s->tx->sender).domain;
+	if (domain.n > 1 && domain.p[domain.n - 1] == '.')
+		domain.n--;
 	if (domain.n == 0 && rcpt && span_is_ci(c->subject, "postmaster")) /* RFC 5321 section 4.5.1 */
 		return DUNNO;
 	if (domain.n > 0 && (domain.p[0] == '[' || span_chr(domain, '.') > 0))

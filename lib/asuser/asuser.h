@@ -7,8 +7,9 @@
  * caller gets the other end. Where conf.ticket_dir is set, the caller is not believed: asuser_hand_over() takes its
  * place (below), and asuser_run() is refused. Without root (one-uid mode) the child stays what the caller is, and only its own
  * uid is accepted. The monitor refuses uid 0, uids below `min_uid`, and the uids of the suite's own users.
- * One exception is made, for a daemon that asks for it: root's own mailbox (conf.root_dir). The request names no path
- * then; what the child may touch is what the daemon's configuration said while root.
+ * Two exceptions are made, for a daemon that asks for them: root's own mailbox (conf.root_dir), and files of root's that are
+ * read (conf.root_files). The request names no path then; what the child may touch is what the daemon's configuration
+ * said while root.
  * One child per call of asuser_run(); asuser_hand_over() uses one per user. */
 #ifndef ASUSER_ASUSER_H
 #define ASUSER_ASUSER_H
@@ -22,6 +23,9 @@
 #define ASUSER_NAME_MAX 128
 #define ASUSER_PATH_MAX 512
 
+#define ASUSER_ROOT_MAILBOX 1
+#define ASUSER_ROOT_FILES   2
+
 /* Fixed size; validated in the monitor: NUL-terminated, absolute path without "..", printable name. */
 struct asuser_id {
 	char user[ASUSER_NAME_MAX]; /* for initgroups and messages; need not exist in passwd */
@@ -30,8 +34,9 @@ struct asuser_id {
 	char dir[ASUSER_PATH_MAX]; /* the directory tree the child may read and write; made (0700, owned) when
 				      missing and make_dir; "" none */
 	uint8_t make_dir;
-	uint8_t allow_exec;	    /* delivery to a command: the child has conf.exec_rights */
-	uint8_t root_mailbox;	    /* uid and gid 0, no paths, no exec: the child of conf.root_dir */
+	uint8_t allow_exec; /* delivery to a command: the child has conf.exec_rights */
+	uint8_t
+	    root; /* ASUSER_ROOT_...: uid and gid 0, no paths, no exec: the child of conf.root_dir or root_files */
 	char tag[64];		    /* told to child_main: "imap", "local" ... */
 	char mail[ASUSER_PATH_MAX]; /* told to child_main and child_paths: the mail location as text; "" none
 				     */
@@ -59,6 +64,9 @@ struct asuser_conf {
 	 * locks; `fd` is the child's end of the channel. */
 	const char *root_dir, *root_rights;
 	enum rc (*root_enter)(int fd, struct sandbox_path *out, size_t max, size_t *n, struct err *e);
+	/* Files that a child which is root without capabilities may read, and nothing else; those that are missing when it
+	 * starts stay so for it. Ends with NULL; NULL: no such child. */
+	const char *const *root_files;
 };
 
 MUST_CHECK enum rc asuser_start(const struct asuser_conf *c, struct err *e);

@@ -112,8 +112,8 @@ NORETURN void asuser_child(int fd, const struct asuser_id *id, const struct asus
 	prctl(PR_SET_NAME, c->name, 0, 0, 0);
 	if (id->make_dir && id->dir[0] != '\0' && geteuid() == 0)
 		make_as_root(id);
-	if (id->root_mailbox) {
-		asuser_root_confine(fd, c);
+	if (id->root) {
+		asuser_root_confine(fd, id, c);
 		_exit(c->child_main(fd, id));
 	}
 	become(id, c);

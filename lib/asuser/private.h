@@ -72,8 +72,8 @@ ssize_t asuser_send(int fd, const struct iovec *iov, size_t parts, const int *fd
 ssize_t asuser_receive(int fd, const struct iovec *iov, size_t parts, int fds[ASUSER_FDS]);
 void asuser_close_fds(const int *fds, size_t n);
 /* child.c: becomes the user and runs child_main; never returns. */
-/* root.c: the child for root's mailbox, on its way to conf.child_main. Returns confined, or not at all. */
-void asuser_root_confine(int fd, const struct asuser_conf *c);
+/* root.c: the child for root's mailbox or files, on its way to conf.child_main. Returns confined, or not at all. */
+void asuser_root_confine(int fd, const struct asuser_id *id, const struct asuser_conf *c);
 NORETURN void asuser_child(int fd, const struct asuser_id *id, const struct asuser_conf *c);
 
 #endif

@@ -36,15 +36,17 @@ static bool path_ok(const char *s, size_t size)
 	return true;
 }
 
-/* Root's mailbox: nothing in the record says more than that. Without landlock the child could reach all that
- * root owns, so it takes one. */
+/* Root's mailbox, or the files of root's that may be read: nothing in the record says more than that. Without landlock
+ * the child could reach all that root owns, so it takes one. */
 static enum rc root_request(const struct asuser_id *id, const struct asuser_conf *c, struct err *e)
 {
-	if (c->root_dir == NULL || geteuid() != 0 || id->root_mailbox != 1)
+	bool known = (id->root == ASUSER_ROOT_MAILBOX && c->root_dir != NULL) ||
+		     (id->root == ASUSER_ROOT_FILES && c->root_files != NULL);
+	if (!known || geteuid() != 0)
 		return err_set(e, RC_DENIED, "uid 0 is not allowed");
 	if (id->uid != 0 || id->gid != 0 || id->allow_exec || id->make_dir || id->home[0] != '\0' ||
 	    id->dir[0] != '\0' || id->mail[0] != '\0')
-		return err_set(e, RC_DENIED, "malformed request for root's mailbox");
+		return err_set(e, RC_DENIED, "malformed request for what is root's");
 	if (sandbox_landlock_abi() == 0)
 		return err_set(e, RC_DENIED, "no delivery as root: this kernel has no landlock");
 	return RC_OK;
@@ -60,7 +62,7 @@ enum rc asuser_validate(const struct asuser_request *r, const struct asuser_conf
 		return err_set(e, RC_DENIED, "malformed user name");
 	if (!path_ok(id->home, sizeof id->home) || !path_ok(id->dir, sizeof id->dir))
 		return err_set(e, RC_DENIED, "malformed path");
-	if (id->root_mailbox != 0)
+	if (id->root != 0)
 		return root_request(id, c, e);
 	if (is_refused(id->uid, c))
 		return err_set(e, RC_DENIED, "uid %lu is not allowed", (unsigned long)id->uid);

@@ -162,7 +162,7 @@ enum rc address_parse_path(struct span text, bool utf8, struct arena *a, struct 
 		domain.n--;
 	if (!any_domain_valid(domain, utf8))
 		return RC_SYNTAX;
-	*out = span_dup(a, span_make(box.p, n + 1 + domain.n));
+	*out = span_dup(a, box); /* with the dot: it says that nothing is to be appended */
 	return RC_OK;
 }
 
@@ -231,10 +231,18 @@ struct span address_quote(struct arena *a, struct span internal)
 				    SPAN_ARG(span_skip(internal, (size_t)at)));
 }
 
+static bool owner_requests = true;
+
+void address_owner_requests(bool special)
+{
+	owner_requests = special;
+}
+
 /* Names that mail systems look up whole: a delimiter of '-' must not split them. */
 static bool is_reserved_local(struct span local)
 {
-	return span_starts_ci(local, SPAN("owner-")) || span_ends_ci(local, SPAN("-request")) ||
+	return (owner_requests &&
+		(span_starts_ci(local, SPAN("owner-")) || span_ends_ci(local, SPAN("-request")))) ||
 	       span_is_ci(local, "mailer-daemon") || span_is_ci(local, "double-bounce") ||
 	       span_is_ci(local, "postmaster");
 }

@@ -14,7 +14,7 @@ struct address {
 /* Splits at the last '@' outside quotes. No grammar check. */
 struct address address_split(struct span addr);
 /* RFC 5321 4.1.2 Path without the brackets: Mailbox with optional source route ("@a,@b:user@c": route is
- * dropped, *routed set). `utf8` allows RFC 6531 characters. "" is RC_SYNTAX: the null path is the caller's
+ * dropped, *routed set; a final dot of the domain stays). `utf8` allows RFC 6531 characters. "" is RC_SYNTAX: the null path is the caller's
  * case. */
 MUST_CHECK enum rc address_parse_path(struct span text, bool utf8, struct arena *a, struct span *out,
 				      bool *routed);
@@ -23,16 +23,23 @@ struct span address_unquote(struct arena *a, struct span external);  /* "a b"@x 
 struct span address_quote(struct arena *a, struct span internal);    /* the reverse; only where needed */
 struct span address_quote_local(struct arena *a, struct span local); /* of a local part without domain */
 
+struct address_places {
+	ptrdiff_t first, last; /* -1 none */
+};
 /* What tables, command lines and header fields hold, read as leniently as Postfix does, which repairs: quoted
- * strings and backslashes anywhere, an '@' too many (it is the local part's), white space at the ends, around
- * operators and in the domain, a quote or a literal that does not end. Never fails; the result may be no address. */
+ * strings, comments and backslashes anywhere, a source route (dropped), an '@' too many (it is the local part's),
+ * white space (one space between two words, none beside operators but behind a comma and before a '<'), a quote,
+ * a comment or a literal that does not end. Never fails; the result may be no address. */
 struct address_loose {
 	struct span local;  /* internal form */
 	struct span domain; /* "" also when nothing stands behind the '@' */
 	bool has_at;	    /* an '@' outside quotes was there */
-	bool doubtful;	    /* outside quotes: white space between words, or one of ,;<>() */
+	bool doubtful;	    /* outside quotes: white space between words, a source route, or one of ,;<>() */
 	ptrdiff_t bang,
 	    percent; /* first '!' and last '%' outside quotes in local, -1 none; may lie behind its end */
+	/* of dots that part labels, and of literals: counted from the start of local, as if domain followed its '@'.
+	 * What makes a domain complete. */
+	struct address_places dots, literals;
 };
 void address_read(struct span text, struct arena *a, struct address_loose *out);
 struct span address_join(struct arena *a, struct span local, struct span domain); /* internal: external */
@@ -40,8 +47,9 @@ bool domain_valid(struct span domain,
 		  bool utf8);		       /* LDH labels, no empty ones, at most 253 bytes; no literals */
 bool domain_literal_valid(struct span domain); /* [192.0.2.1], [IPv6:...] */
 bool domain_is_numeric(struct span domain);    /* "192.0.2.1": digits and dots, no name of a host */
-/* user+ext split by recipient_delimiter; owner-x and x-request are not split unless `split_owner`; ext ""
- * when none. */
+/* user+ext split by recipient_delimiter; owner-x and x-request are not split, unless owner_request_special says so
+ * (address_owner_requests(), once at the start); ext "" when none. */
+void address_owner_requests(bool special);
 bool address_split_extension(struct span local, const char *delimiters, struct span *user, struct span *ext);
 struct span address_lower_domain(struct arena *a, struct span addr);
 

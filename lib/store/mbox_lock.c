@@ -55,10 +55,10 @@ static enum rc try_dotlock(const char *dot, int64_t stale_s, struct err *e)
 	if (errno == EACCES || errno == EPERM || errno == EROFS)
 		return RC_DENIED;
 	if (errno != EEXIST)
-		return err_sys(e, "create %s", dot);
+		return err_sys(e, "unable to create lock file %s", dot);
 	if (stale_s > 0 && lstat(dot, &st) == 0 && st.st_mtime + stale_s < wall_s(wall_now()))
 		unlink(dot);
-	return RC_AGAIN;
+	return err_set(e, RC_AGAIN, "unable to create lock file %s: File exists", dot);
 }
 
 enum rc mbox_dotlock(const char *path, const struct store_lock *how, char *dot, size_t size, struct err *e)
@@ -76,7 +76,7 @@ enum rc mbox_dotlock(const char *path, const struct store_lock *how, char *dot, 
 			dot[0] = '\0';
 			if (rc == RC_DENIED && (how->fcntl || how->flock))
 				return RC_OK;
-			return rc == RC_SYS ? rc : err_set(e, rc, "cannot lock mailbox %s", path);
+			return rc == RC_DENIED ? err_set(e, rc, "cannot lock mailbox %s", path) : rc;
 		}
 		pause_ms(STEP_MS);
 	}
@@ -115,10 +115,11 @@ static enum rc lock_once(const char *path, int flags, const struct store_lock *h
 	if (fstat(*fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink > 1)
 		return err_set(e, RC_SYS, "%s is not a file of its own", path);
 	if (!try_fd_locks(*fd, how))
-		return RC_AGAIN;
+		return err_set(e, RC_AGAIN,
+			       "unable to lock for exclusive access: Resource temporarily unavailable");
 	/* Replaced while we waited: what we locked is not the mailbox any more. */
 	if (lstat(path, &named) != 0 || named.st_ino != st.st_ino || named.st_dev != st.st_dev)
-		return RC_AGAIN;
+		return err_set(e, RC_AGAIN, "cannot lock mailbox %s", path);
 	return RC_OK;
 }
 
@@ -135,7 +136,7 @@ enum rc mbox_open_locked(const char *path, int flags, const struct store_lock *h
 		if (rc != RC_AGAIN)
 			return rc;
 		if (i + 1 >= how->attempts)
-			return err_set(e, RC_AGAIN, "cannot lock mailbox %s", path);
+			return rc;
 		pause_ms(how->delay_ms);
 	}
 }

@@ -299,6 +299,10 @@ a|b@far.test
 ~ a:b@far.test
 user @far.test
 ~ a b@far.test
+~ a[b]@far.test
+~ a@far.test"
+~ a|b @far.test
+~ user"@far.test"@mail.example.test
 %
 !
 ~ @

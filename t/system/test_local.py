@@ -131,8 +131,9 @@ def test_root_mailbox(tmp_path, homes):
         assert text.startswith(b"From sender@example.test  ") and text.count(b"\nX-N: ") == 3 and text.count(b"\nReturn-Path: <sender@example.test>\n") == 3
         dot.write_bytes(b"1")
         send(inst, "root")
-        inst.wait_log(rf"root's mailbox: cannot lock mailbox {box}$")
-        inst.wait_log(r"to=<root@mail\.example\.test>.* status=deferred \(cannot ")
+        inst.wait_log(rf"root's mailbox: unable to create lock file {box}\.lock: File exists$")
+        inst.wait_log(rf"to=<root@mail\.example\.test>.* dsn=4\.2\.0, status=deferred \(cannot update mailbox {box} for user root\. "
+                      rf"unable to create lock file {box}\.lock: File exists\)$")
         assert dot.exists() and box.read_bytes() == text
         dot.unlink()
         box.rename(spool / "kept")
@@ -141,6 +142,7 @@ def test_root_mailbox(tmp_path, homes):
         box.unlink()
         os.link(victim, box)
         inst.wait_log(rf"root's mailbox: {box} is not a file of root's own$")
+        inst.wait_log(rf"to=<root@.* status=deferred \(cannot update mailbox {box} for user root\. {box} is not a file of root's own\)$")
         box.unlink()
         box.write_bytes(b"")
         os.chown(box, pwd.getpwnam(KIM).pw_uid, 8)
@@ -151,6 +153,38 @@ def test_root_mailbox(tmp_path, homes):
         box.unlink()
         inst.wait_log(r"to=<root@mail\.example\.test>.* status=sent \(delivered to mailbox\)$")
         assert gone(dot) and box.stat().st_uid == 0
+
+
+def test_root_forward(tmp_path, homes):
+    """Root's .forward is read as root, and nothing else of root's; what it names is done as default_privs. One that is not to be trusted is not followed."""
+    spool, drop, fw = tmp_path / "spool", tmp_path / "drop", tmp_path / "fw"
+    for d in (spool, drop, fw):
+        d.mkdir()
+    os.chmod(drop, 0o777)
+    put(fw / "root", f'\\root, {KIM}, {drop}/file, "|id -un >{drop}/cmd", :include:{fw}/secret\n', "root", 0o600)
+    put(fw / "secret", f"{LEE}\n", "root", 0o600)
+    put(fw / "root+ext", f"{LEE}\n", "root", 0o600)
+    with instance(tmp_path, home_mailbox="", mail_spool_directory=f"{spool}/", forward_path=f"{fw}/$user$recipient_delimiter$extension, {fw}/$user",
+                  mailbox_command="", allow_mail_to_files="alias, forward, include") as inst:
+        os.chmod(spool, 0o1777)
+        send(inst, "root+ext")
+        inst.wait_log(r"status=sent \(delivered to maildir\)$", count=2)
+        inst.wait_log(rf"status=sent \(delivered to file: {drop}/file\)$")
+        inst.wait_log(r"status=sent \(delivered to command: id -un")
+        inst.wait_log(rf"cannot open include file {fw}/secret: ")
+        assert (drop / "cmd").read_text() == "nobody\n" and (drop / "file").stat().st_uid == pwd.getpwnam("nobody").pw_uid
+        assert len(list((spool / "root" / "new").iterdir())) == 1 and len(list((spool / KIM / "new").iterdir())) == 1 and not (spool / LEE).exists()
+    for spoil, line in ((lambda: os.chmod(fw / "root", 0o666), "is world writable"),
+                        (lambda: os.chown(fw / "root", pwd.getpwnam(KIM).pw_uid, 0), "(has bad owner uid|is world writable)"),
+                        (lambda: ((fw / "root").unlink(), (fw / "root").symlink_to("/etc/shadow")), "is not a regular file")):
+        spoil()
+        inst.write("main.cf", "")
+        with instance(tmp_path, home_mailbox="", mail_spool_directory=f"{spool}/", forward_path=f"{fw}/$user") as inst:
+            n = inst.log().count("(delivered to maildir)")
+            send(inst, "root")
+            inst.wait_log(rf"file {fw}/root {line}")
+            inst.wait_log(r"to=<root@.*status=sent \(delivered to maildir\)$", count=1)
+            assert n >= 2
 
 
 def test_root_maildir_and_what_is_not_roots(tmp_path, homes):

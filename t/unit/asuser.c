@@ -39,7 +39,7 @@ static int root_main(int fd)
 /* Tells who it is and what it can reach. */
 static int child_main(int fd, const struct asuser_id *id)
 {
-	if (id->root_mailbox)
+	if (id->root)
 		return root_main(fd);
 	char line[256], path[ASUSER_PATH_MAX + 8];
 	snprintf(path, sizeof path, "%s/new", id->dir);
@@ -154,8 +154,9 @@ static void root_request(void **state)
 {
 	(void)state;
 	struct asuser_request good = { .magic = ASUSER_MAGIC,
-				       .id = { .user = "root", .tag = "root", .root_mailbox = 1 } },
+				       .id = { .user = "root", .tag = "root", .root = ASUSER_ROOT_MAILBOX } },
 			      r = good;
+	static const char *const named[] = { "/etc/hostname", NULL };
 	struct asuser_conf without = conf;
 	struct err e;
 	if (geteuid() == 0 && sandbox_landlock_abi() > 0)
@@ -174,8 +175,16 @@ static void root_request(void **state)
 	r.id.uid = TEST_UID;
 	assert_int_equal(asuser_validate(&r, &conf, &e), RC_DENIED);
 	r = good;
-	r.id.root_mailbox = 2;
+	r.id.root = 3;
 	assert_int_equal(asuser_validate(&r, &conf, &e), RC_DENIED);
+	/* files of root's that may be read: for a daemon that named some */
+	r.id.root = ASUSER_ROOT_FILES;
+	assert_int_equal(asuser_validate(&r, &conf, &e), RC_DENIED);
+	without.root_files = named;
+	if (geteuid() == 0 && sandbox_landlock_abi() > 0)
+		assert_int_equal(asuser_validate(&r, &without, &e), RC_OK);
+	r.id.root = ASUSER_ROOT_MAILBOX;
+	assert_int_equal(asuser_validate(&r, &without, &e), RC_DENIED);
 }
 
 static char answer[256], root_answer[256];
@@ -198,7 +207,7 @@ static void run_task(void *arg)
 		end_status = -1;
 	task_forget_fd(fd);
 	close(fd);
-	id = (struct asuser_id){ .user = "root", .tag = "root", .root_mailbox = 1 };
+	id = (struct asuser_id){ .user = "root", .tag = "root", .root = ASUSER_ROOT_MAILBOX };
 	if (asuser_run(&id, &fd, &e) == RC_OK) {
 		(void)!task_wait_fd(fd, TASK_READ, deadline_s(10));
 		n = recv(fd, root_answer, sizeof root_answer - 1, 0);

@@ -40,7 +40,8 @@ static void path_takes_what_the_grammar_has(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(same); i++)
 		if (!path(same[i], false, same[i]))
 			fail_msg("%s", same[i]);
-	assert_true(path("a@b.example.", false, "a@b.example")); /* the root's dot */
+	assert_true(path("a@b.example.", false, "a@b.example.")); /* the root's dot */
+	assert_true(path("a@b.example..", false, NULL) && path("a@.", false, NULL));
 }
 
 static void path_refuses_the_rest(void **state)
@@ -149,7 +150,14 @@ static void what_people_write_is_read_leniently(void **state)
 		{ "\"a\"b@c", "\"a b\"@c", true, true },
 		{ "a@[192.0.2.1", "a@[192.0.2.1]", true, false },
 		{ "\"never@ends", "\"never@ends\"@", false, false },
-		{ "a,b@c", "\"a,b\"@c", true, true },
+		{ "a,b@c", "\"a, b\"@c", true, true },
+		{ "a(x@y)b@c", "\"a (x@y) b\"@c", true, true },
+		{ "a(x@c", "\"a (x@c\"@", false, true },
+		{ "a @ b c", "a@b c", true, true },
+		{ "a<b@c", "\"a <b\"@c", true, true },
+		{ "@a,@b:u@c", "u@c", true, true },
+		{ "\\,@", "\",\"@", true, false },
+		{ "[a@b@c", "\"[a@b@c]\"@", false, false },
 		{ "@c", "\"\"@c", true, false },
 		{ "a@", "a@", true, false },
 		{ "back\\", "back@", false, false },
@@ -193,6 +201,10 @@ static void extension_is_split_at_the_first_delimiter(void **state)
 	assert_false(address_split_extension(SPAN("owner-list"), "-", &user, &ext));
 	assert_false(address_split_extension(SPAN("list-request"), "-", &user, &ext));
 	assert_true(address_split_extension(SPAN("owner-list+x"), "+", &user, &ext));
+	address_owner_requests(false);
+	assert_true(address_split_extension(SPAN("list-request"), "-", &user, &ext) && span_is(ext, "request"));
+	assert_false(address_split_extension(SPAN("mailer-daemon"), "-", &user, &ext));
+	address_owner_requests(true);
 }
 
 static void domains_are_ldh_labels(void **state)

@@ -1,0 +1,131 @@
+"""The parameters of address rewriting, one by one: for each case an smtpd, a cleanup and a trivial-rewrite of its own in our suite and in Debian's Postfix.
+Replies, the envelope and the header that arrive, and what the log says of every recipient have to be the same."""
+import os
+import shutil
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+import instance  # noqa: E402
+import peer  # noqa: E402
+from test_addresses_debian import Session, Sink, arrived, configure, outcome, quiet  # noqa: E402
+
+pytestmark = pytest.mark.skipif(not peer.HAVE, reason="Debian's postfix is not installed, or not root")
+
+FORMS = ["user@far.test", "user", "user@host", "user@host.", "a!b", "far.test!b", "user%far.test", "user%far.test@mail.example.test", "\"a b\"@far.test", "old", "old+x@mail.example.test"]
+MAPPED = ["old+x@mail.example.test", "any+x@was.test", "plain+x", "name+x@mail.example.test", "c1+x@far.test", "bare+x@far.test", "s-only+x@far.test", "r-only+x@far.test",
+          "two+x@valias.test", "any+x@va2.test", "local+x@valias.test", "keep+k@far.test", "quoted+x@valias.test", "ext+in@valias.test"]
+MASKED = ["u@host.corp.test", "u@a.b.corp.test", "u@corp.test", "u@x.keep.corp.test", "root@host.corp.test", "u@notcorp.test", "U@Host.Corp.Test", "\"u v\"@host.corp.test"]
+DELIMITED = ["old+x@mail.example.test", "old-x@mail.example.test", "old_x@mail.example.test", "old-x+y@mail.example.test", "one-x@valias.test", "owner-old@mail.example.test",
+             "old-request@mail.example.test", "one_x-y@valias.test", "-x@valias.test", "_old@mail.example.test"]
+LIMITS = ["one@valias.test", "two@valias.test", "five@valias.test", "deep@valias.test", "loop1@valias.test", "chain1@valias.test", "grow@valias.test", "self@valias.test", "twice@valias.test"]
+UNICODE = ["b\u00fcro@far.test", "user@b\u00fccher.test", "user@xn--bcher-kva.test", "kurt@b\u00fccher.test", "kurt@xn--bcher-kva.test", "kurt+x@b\u00fccher.test", "m\u00fcller@b\u00fccher.test",
+           "any@stra\u00dfe.test", "any@xn--strae-oqa.test"]
+CASES = {  # name -> (settings, addresses)
+    "plain": ({}, FORMS),
+    "noorigin": ({"append_at_myorigin": "no"}, FORMS),
+    "nodomain": ({"append_dot_mydomain": "no"}, FORMS),
+    "noforms": ({"swap_bangpath": "no", "allow_percent_hack": "no"}, FORMS),
+    "noswap": ({"swap_bangpath": "no"}, ["a!b%c", "a%b!c", "far.test!b", "b%far.test"]),
+    "myorigin": ({"myorigin": "far.test"}, FORMS),
+    "strange": ({"local_header_rewrite_clients": "", "remote_header_rewrite_domain": "domain.invalid"}, FORMS),
+    "table": ({"local_header_rewrite_clients": "check_address_map inline:{127.0.0.1=1}"}, FORMS[:4]),
+    "othertable": ({"local_header_rewrite_clients": "check_address_map inline:{127.0.0.2=1}", "remote_header_rewrite_domain": "domain.invalid"}, FORMS[:4]),
+    "interfaces": ({"local_header_rewrite_clients": "permit_inet_interfaces"}, FORMS[:4]),
+    "delimiters": ({"recipient_delimiter": "+-_"}, DELIMITED),
+    "nodelimiter": ({"recipient_delimiter": ""}, DELIMITED[:5]),
+    "special": ({"recipient_delimiter": "-", "owner_request_special": "no"}, DELIMITED[1:7]),
+    "noextensions": ({"propagate_unmatched_extensions": ""}, MAPPED),
+    "virtualonly": ({"propagate_unmatched_extensions": "virtual"}, MAPPED),
+    "canonicalonly": ({"propagate_unmatched_extensions": "canonical"}, MAPPED),
+    "classes1": ({"canonical_classes": "envelope_sender, header_recipient"}, MAPPED[:6]),
+    "classes2": ({"canonical_classes": "header_sender", "sender_canonical_classes": "header_sender", "recipient_canonical_classes": "header_recipient"}, MAPPED[:8]),
+    "classes3": ({"canonical_classes": "envelope_recipient", "sender_canonical_classes": "envelope_sender", "recipient_canonical_classes": "envelope_recipient"}, MAPPED[:8]),
+    "masqall": ({"masquerade_classes": "envelope_sender, envelope_recipient, header_sender, header_recipient", "masquerade_exceptions": ""}, MASKED),
+    "masqheader": ({"masquerade_classes": "header_recipient"}, MASKED),
+    "masqorder": ({"masquerade_domains": "b.corp.test corp.test", "masquerade_exceptions": "Root, u"}, MASKED + ["v@a.b.corp.test"]),
+    "nooriginal": ({"enable_original_recipient": "no"}, ["one@valias.test", "two@valias.test", "old", "user@far.test", "staff", "user@host."]),
+    "recursion": ({"virtual_alias_recursion_limit": "3"}, LIMITS),
+    "expansion": ({"virtual_alias_expansion_limit": "4"}, LIMITS),
+    "length": ({"virtual_alias_address_length_limit": "40"}, LIMITS),
+    "unicode": ({}, UNICODE),
+}
+MORE = {"virtual": """
+five@valias.test   v1@far.test, v2@far.test, v3@far.test, v4@far.test, v5@far.test
+loop1@valias.test  loop2@valias.test
+loop2@valias.test  loop1@valias.test
+chain1@valias.test chain2@valias.test
+chain2@valias.test chain3@valias.test
+chain3@valias.test chain4@valias.test
+chain4@valias.test chain5@valias.test
+chain5@valias.test end@far.test
+grow@valias.test   x+grow@valias.test
+x@valias.test      yy+grow@valias.test
+yy@valias.test     x+grow@valias.test
+twice@valias.test  t1@far.test, T1@far.test, t1@FAR.test, t1@far.test
+kurt@b\u00fccher.test   kurt.u@far.test
+""", "canonical": "@stra\u00dfe.test @far.test\nm\u00fcller@b\u00fccher.test mueller@far.test\n"}
+
+
+def prepare(system, sink):
+    configure(system, sink, {})
+    system.extra_master = []
+    for name, text in MORE.items():
+        path = os.path.join(system.config, name)
+        with open(path, encoding="utf-8") as f:
+            both = f.read() + text
+        system.write(name, both)
+    for case, (settings, _) in CASES.items():
+        options = "".join(" -o { %s = %s }" % kv for kv in settings.items()) + f" -o rewrite_service_name=rewrite-{case}"
+        system.extra_master += [f"127.0.0.1:{system.port[case]} inet n - n - - smtpd -o cleanup_service_name=cleanup-{case} -o syslog_name=postfix/{case}" + options,
+                                f"cleanup-{case} unix n - n - 0 cleanup" + options, f"rewrite-{case} unix - - n - - trivial-rewrite" + options]
+
+
+def message(ident, address):
+    return (f"From: {address}\r\nTo: Some Body <{address}>, second@far.test\r\nCc: {address} (who), Group: {address}, \"g h\"@far.test;\r\nSender: {address}\r\n"
+            f"Reply-To: {address}\r\nErrors-To: {address}\r\nResent-From: {address}\r\nResent-Date: Sat, 28 Nov 2026 10:00:00 +0000\r\nResent-Message-ID: <r@case>\r\nResent-To: {address}\r\nReturn-Receipt-To: {address}\r\nSubject: x\r\nDate: Sat, 28 Nov 2026 10:00:00 +0000\r\n"
+            f"Message-ID: <{ident}@case>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nbody\r\n")
+
+
+def run(system, sink):
+    replies = {}
+    for case, (_, addresses) in CASES.items():
+        session = Session(system.port[case])
+        for i, address in enumerate(addresses):
+            replies[f"{case}-{i}"] = session.send(f"{case}-{i}", address, message(f"{case}-{i}", address))
+        session.say("QUIT")
+    quiet(system)
+    return replies, arrived(sink), outcome(system.log())
+
+
+@pytest.fixture(scope="module")
+def both():
+    base, result = instance.scratch("settings-"), []
+    try:
+        for name in ("ours", "theirs"):
+            ports = dict(zip(["smtp", "remote", *CASES], instance.free_ports(len(CASES) + 2)))
+            listen = {"smtp": ports["smtp"]}
+            system = instance.Instance(os.path.join(base, name), ports=listen) if name == "ours" else peer.Peer(os.path.join(base, name))
+            sink = Sink()
+            system.port = ports
+            prepare(system, sink)
+            system.port = listen
+            try:
+                system.start()
+                system.port = ports
+                result.append(run(system, sink))
+            finally:
+                system.stop()
+                sink.listener.close()
+        yield result
+    finally:
+        if not os.environ.get("KEEP"):
+            shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.mark.parametrize("case", [f"{c}-{i}" for c, (_, addresses) in CASES.items() for i in range(len(addresses))])
+def test_same(both, case):
+    ours, theirs = ({"replies": r[0][case], "arrived": r[1].get(case), "log": r[2].get(case)} for r in both)
+    name, i = case.rsplit("-", 1)
+    assert ours == theirs, CASES[name][1][int(i)]
