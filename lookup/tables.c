@@ -34,7 +34,6 @@ struct entry {
 static struct {
 	struct table *by_name; /* struct entry */
 	struct table *secret;  /* name -> the readers of a table that holds secrets */
-	struct arena arena;
 	unsigned flags;
 	bool writes, retiring;
 } tables;

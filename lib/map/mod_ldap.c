@@ -348,7 +348,7 @@ static enum rc follow(struct ldap_job *j, struct span value, struct err *e)
 	const char *text;
 	enum rc rc;
 
-	if (++j->depth > j->t->conf->number[DBP_RECURSION_LIMIT])
+	if (++j->depth >= j->t->conf->number[DBP_RECURSION_LIMIT]) /* the first entry counts, too */
 		return err_set(e, RC_LIMIT, "more nesting than recursion_limit (%d) allows",
 			       (int)j->t->conf->number[DBP_RECURSION_LIMIT]);
 	arena_init(&a);
@@ -553,7 +553,7 @@ static enum rc read_templates(struct ldap_table *t, struct err *e)
 	enum db_param format = old ? DBP_RESULT_FILTER : DBP_RESULT_FORMAT;
 	enum rc rc;
 
-	t->format = c->text[format];
+	t->format = c->text[format][0] ? c->text[format] : "%s";
 	rc = db_query_template(&t->query, DBP_SEARCH_BASE, c->text[DBP_SEARCH_BASE], true, &t->dynamic_base,
 			       e);
 	if (rc == RC_OK)

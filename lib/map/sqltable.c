@@ -55,6 +55,8 @@ static enum rc read_templates(struct sql_table *t, struct err *e)
 		rc = from_old_parameters(t, e);
 	if (rc == RC_OK)
 		rc = db_query_template(&t->query, DBP_QUERY, t->sql, true, NULL, e);
+	if (rc == RC_OK && !c->text[DBP_RESULT_FORMAT][0])
+		rc = dbconf_bad(c, DBP_RESULT_FORMAT, e, "must not be empty");
 	if (rc == RC_OK)
 		rc = db_query_template(&t->query, DBP_RESULT_FORMAT, c->text[DBP_RESULT_FORMAT], false, NULL,
 				       e);
