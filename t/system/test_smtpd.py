@@ -598,10 +598,11 @@ def test_reload_drops_nobody(scratch):
     (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", "127.0.0.1"), (b"PROXY TCP4 1.2.3 198.51.100.1 4711 25\r\n", None),
     (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x04abcd", None), (b"PROXY " + b"x" * 200 + b"\r\n", None), (b"EHLO x xxxxxxxxxxxxxxxxx\r\n", None)])
 def test_proxy_header(balanced, header, addr):
-    """The PROXY protocol, versions 1 and 2: the client behind the balancer is the one that is judged; nonsense is cut off."""
+    """The PROXY protocol, versions 1 and 2: the client behind the balancer is the one that is judged; nonsense is told so and cut off."""
     x = Client(balanced, greet=False)
     x.send(header)
     if addr is None:
+        assert x.reply() == "421 4.3.0 mail.example.test Server local error"
         assert x.closed()
         return
     assert x.reply().startswith("220 ")

@@ -114,6 +114,7 @@ CASES = {
     "banner": ({"smtpd_banner": "$myhostname ESMTP of ${mail_name}"}, [["QUIT"], ["XCLIENT ADDR=192.0.2.9", "QUIT"]]),
     "portlog": ({"smtpd_client_port_logging": "yes"}, [mail("a@good.test", "no@localhost", "bob@localhost"), mail(x="ADDR=192.0.2.9 PORT=77"), [("raw", b"FOO\r\nNOOP\r\n", 2)]]),
     "override": ({"receive_override_options": "no_unknown_recipient_checks"}, [mail("a@good.test", *EVERYONE)]),
+    "nochecks": ({"local_recipient_maps": "", "relay_recipient_maps": ""}, [mail("a@good.test", *EVERYONE)]),
     "verp": ({"smtpd_authorized_verp_clients": "127.0.0.1", "default_verp_delimiters": "+="}, [[H, "MAIL FROM:<a@good.test> XVERP", R, "RSET", "MAIL FROM:<a@good.test> XVERP=-=", "RSET", "MAIL FROM:<a@good.test> XVERP=ab", "MAIL FROM:<a@good.test> XVERP=", "MAIL FROM:<> XVERP", "RSET", "MAIL FROM:<a@good.test> XVERP=+"]]),
     "noverp": ({}, [[H, "MAIL FROM:<a@good.test> XVERP", M]]),
     "noutf8": ({"smtputf8_enable": "no"}, [[H, "MAIL FROM:<a@good.test> SMTPUTF8", M, "RCPT TO:<no@localhost>", "EHLO \u00fc.test", ("raw", b"NOOP \xff\r\n")]]),

@@ -53,6 +53,9 @@ SESSIONS = {
     "auth": [H, "AUTH PLAIN " + b64("\0good\0pass"), "MAIL FROM:<a@good.test> AUTH=<>", R, "RSET", "MAIL FROM:<a@good.test> AUTH=b@good.test", R],
     "tls": [H, "STARTTLS", ("tls",), H, M, R, D, END],
     "utf8": [H, "MAIL FROM:<\u00fc@good.test> SMTPUTF8", R],
+    "tlsauth": [H, "STARTTLS", ("tls",), H, "AUTH PLAIN " + b64("\0good\0pass"), M, R, "RCPT TO:<ann@localhost>", D, END],
+    "long": [H, "MAIL FROM:<" + "a" * 60 + "+ext=x@" + "d" * 60 + "." + "e" * 60 + ".good.test> SIZE=1000", R],
+    "utf8auth": ["XCLIENT NAME=c.test ADDR=IPV6:2001:db8::7 LOGIN=m+C3+BCe", "EHLO \u00fc.test", "MAIL FROM:<\u00fc@\u00fc.test> SMTPUTF8 BODY=8BITMIME", R],
 }
 ANSWERS = {
     "ok": "action=OK\n\n", "reject": "action=REJECT by policy\n\n", "code": "action=450 4.7.1 wait\n\n", "defer": "action=DEFER_IF_PERMIT Service is greylisted\n\n",

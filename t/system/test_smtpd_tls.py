@@ -149,7 +149,7 @@ def test_a_table_that_was_made_anew_is_used(world):
     ("clients", "known", "250 2.1.5 Ok"), ("clients", "keyed", "250 2.1.5 Ok"), ("clients", "friend", "554 5.7.1 <bob@localhost>: Recipient address rejected: Access denied"),
     ("clients", None, "554 5.7.1 <bob@localhost>: Recipient address rejected: Access denied"),
     ("all", "friend", "250 2.1.5 Ok"), ("all", "stranger", "554 5.7.1 <bob@localhost>: Recipient address rejected: Access denied"),
-    ("access", "friend", "450 4.7.9 <localhost[127.0.0.1]>: Client host rejected: not you"), ("access", "known", "250 2.1.5 Ok"), ("access", None, "250 2.1.5 Ok"),
+    ("access", "friend", "450 4.7.9 <friend>: Client certificate rejected: not you"), ("access", "known", "250 2.1.5 Ok"), ("access", None, "250 2.1.5 Ok"),
     ("required", "friend", "250 2.1.5 Ok"), ("badca", "friend", "554 5.7.1 <bob@localhost>: Recipient address rejected: Access denied")])
 def test_client_certificates(world, service, own, answer):
     assert Tls(world, service, own=own).rcpt().replace("unknown[", "localhost[") == answer
