@@ -68,7 +68,7 @@ def test_life_of_an_instance(primary, tmp_path):
     assert [x[0] for x in listing(primary)] == ["-", "postfix-d", "postfix-a", "postfix-b"]
     assert "Cannot remove enabled instances" in run(primary, "-e", "destroy", "-i", "postfix-b", check=1).stderr
     run(primary, "-e", "disable", "-i", "postfix-b")
-    (tmp_path / "qb" / "hold").mkdir()
+    (tmp_path / "qb" / "hold").mkdir(exist_ok=True)  # root made it with the instance
     (tmp_path / "qb" / "hold" / "x").write_text("")
     assert "there is mail in" in run(primary, "-e", "destroy", "-i", "postfix-b", check=1).stderr
     os.unlink(tmp_path / "qb" / "hold" / "x")
