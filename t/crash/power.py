@@ -62,13 +62,13 @@ def record(base, trace):
     inst = instance(base)
     inst.start()  # once before: the pool of slots exists, small and large, and the recording holds messages only
     send(inst.port["smtp"], 90000, 5, {})
-    for _ in range(200):
+    for _ in range(600):
         if any(n.startswith("large.") for n in os.listdir(os.path.join(inst.queue, "pool"))):
             break
         time.sleep(0.1)
     else:
         sys.exit("power: no file of large slots was made")
-    inst.wait_queue_empty(60)
+    inst.wait_queue_empty(300)
     inst.stop()
     for n in range(2):
         shutil.rmtree(os.path.join(inst.mail, f"user{n}"), ignore_errors=True)
@@ -81,11 +81,11 @@ def record(base, trace):
         t.start()
     for t in threads:
         t.join()
-    inst.wait_queue_empty(60)
+    inst.wait_queue_empty(300)
     time.sleep(1.5)
     with open(os.path.join(inst.queue, "pid", "master.pid"), encoding="ascii") as f:
         os.kill(int(f.read()), 15)
-    inst.proc.wait(30)
+    inst.proc.wait(120)
     inst.proc = None
     return inst, acked, before
 
@@ -411,7 +411,7 @@ def boot(base, recorded, state, acked, work):
         subprocess.run(["chown", "-R", f"{inst.uid}:{inst.gid}", inst.mail], check=True)
         subprocess.run(["chown", "-R", "postern:postern", inst.queue], check=True)
     with inst:
-        inst.wait_queue_empty(60)
+        inst.wait_queue_empty(300)
         time.sleep(0.3)
     found = {}
     for top, _, files in os.walk(inst.mail):
