@@ -14,7 +14,7 @@ import pytest
 
 import peer
 from fakesmtp import Server
-from instance import BIN, PATIENCE, Instance, make_certificates, scratch, until
+from instance import BIN, PATIENCE, ROOT, Instance, make_certificates, scratch, until
 
 HEADER_CHECKS = """/^Subject: refuse/ REJECT not that subject
 /^Subject: odd/ WARN odd
@@ -318,6 +318,39 @@ def test_events_are_as_documented(ours):
         seen[e["event"]] += 1
     assert {"connect", "disconnect", "lost", "message", "restriction", "message_id", "content_check", "queued", "delivery", "notification",
             "removed", "problem"} <= set(seen)
+
+
+TYPES = {"TEXT": str, "CSTR": str, "NUMBER": int, "SECONDS": (int, float), "FLAG": bool}
+
+
+def written():
+    """The events of the code: event -> {member: its Python type}."""
+    found = collections.defaultdict(dict)
+    for d, _, names in os.walk(ROOT):
+        if os.path.relpath(d, ROOT).split(os.sep)[0] in ("build", "t", ".git"):
+            continue
+        for n in names:
+            if n.endswith(".c"):
+                with open(os.path.join(d, n), encoding="utf-8") as f:
+                    for m in re.finditer(r'\bEVENT\("(\w+)",(.*?)\);\n', f.read(), re.S):
+                        found[m[1]].update((name, TYPES[kind]) for kind, name in re.findall(r'\bEV_(\w+)\("(\w+)"', m[2]))
+    return found
+
+
+def test_every_event_of_the_code_is_documented():
+    """With each of its members; and no event is documented that nobody writes."""
+    known, code = documented(), written()
+    assert set(known) == set(code)
+    assert not {(e, m) for e, members in code.items() for m in members if m not in known[e]}
+
+
+def test_members_have_their_types(ours):
+    """Of each kind that was written: text is a string, what is counted a whole number, seconds a number, a flag true."""
+    code = written()
+    for e in events(ours.main["event_log"]):
+        assert isinstance(e["pid"], int) and all(isinstance(e[k], str) for k in ("time", "host", "instance", "service", "event")), e
+        for k in set(e) - COMMON:
+            assert isinstance(e[k], code[e["event"]][k]) and (code[e["event"]][k] is bool) == isinstance(e[k], bool), (k, e)
 
 
 def test_events_and_lines_tell_the_same(ours):
