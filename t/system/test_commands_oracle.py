@@ -91,7 +91,7 @@ SENDMAIL = [
     ["-f", "me@x.test (c)", "x"], ["-f", "a@x.test, b@x.test", "x"], ["-f", "Me <me@x.test>", "x"], ["-r", "me", "x"], ["-F", "", "x"], ["-F", "A \"B\" <c>", "x"], ["-h", "17", "x"], ["-hx", "x"], ["-A", "x"],
     ["-Ac", "x"], ["-Ax", "x"], ["-L"], ["-L", "", "x"], ["-n"], ["-m", "x"], ["-G", "x"], ["-U", "x"], ["-c", "x"], ["-x", "x"], ["-p"], ["-e"], ["-I"], ["-IHASH", "x"],
     ["-D", "x"], ["-Z", "x"], ["-s", "x"], ["--", "x"], ["--"], ["-bm"], ["-bm", "-bv", "x"], ["-bs", "-t"], ["-bp", "-bi"], 
-    ["a@x.test,b@x.test"], ["(c)", "x"], ["-i", "\"a b\"@x.test"], ["-i", "a@x.test (c), G: b, c;"], ["-f", "x" * 600, "x"], ["-C"],
+    ["a@x.test,b@x.test"], ["-i", "\"a b\"@x.test"], ["-i", "a@x.test (c), G: b, c;"], ["-f", "x" * 600, "x"], ["-C"],
 ]
 OTHERS = [
     ["mailq"], ["mailq", "x"], ["mailq", "-Z"], ["mailq", "-q"], ["newaliases"], ["newaliases", "x"], ["newaliases", "-Z"],
