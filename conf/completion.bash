@@ -47,7 +47,7 @@ _postern_postconf() {
 	-T) _postern_words "compile-version run-version public-key-algorithms" && return ;;
 	esac
 	case $cur in
-	-*) _postern_words "-a -A -c -C -d -e -f -F -h -H -j -l -m -M -n -o -p -P -q -T -v -x -X -#" && return ;;
+	-*) _postern_words "-a -A -c -b -C -d -e -E -f -F -h -H -j -l -m -M -n -o -p -P -q -t -T -v -x -X -#" && return ;;
 	esac
 	case $line in
 	*" -M"* | *" -e"*M*) _postern_words "$(postconf "${config[@]}" -qM 2>/dev/null | sed -E 's|^([^ ]+) +([^ ]+).*|\1/\2|')" ;;
@@ -211,3 +211,7 @@ complete -F _postern_qmqp_sink qmqp-sink
 complete -W "-c -r -s -v --help --version" fsstone
 complete -F _postern_qshape qshape
 complete -F _postern_posttls_finger posttls-finger
+complete -W "-c -r -v --help --version" postdrop
+complete -W "-A -B -C -F -G -L -N -O -R -V -XV -bd -bi -bm -bp -bs -bv -f -i -oi -q -qI -qR -t -v --help --version" sendmail
+complete -W "-C -v --help --version" mailq newaliases
+complete -W "--help --version" rmail

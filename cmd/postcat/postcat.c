@@ -481,11 +481,10 @@ int main(int argc, char **argv)
 			usage();
 	if (s.parts == 0)
 		s.parts = P_ENVELOPE | P_HEADER | P_BODY;
-	if (by_id) {
-		if (conf_load(dir != NULL ? dir : conf_default_dir(), &conf, &e) != RC_OK ||
-		    queue_open(conf_str(conf, "queue_directory"), false, &q, &e) != RC_OK)
-			die_status(1, "%s", e.text);
-	}
+	if ((by_id || dir != NULL) && conf_load(dir != NULL ? dir : conf_default_dir(), &conf, &e) != RC_OK)
+		die_status(1, "%s", e.text);
+	if (by_id && queue_open(conf_str(conf, "queue_directory"), false, &q, &e) != RC_OK)
+		die_status(1, "%s", e.text);
 	if (optind >= argc && !by_id) {
 		s.name = "-";
 		show_file(s);

@@ -27,11 +27,11 @@ static struct styles parse_styles(const char *text)
 	struct styles s = { false, false, false };
 	struct span rest = span_str(text), w;
 	while (span_next_word(&rest, ", \t", &w)) {
-		if (span_is_ci(w, "fcntl"))
+		if (span_is(w, "fcntl"))
 			s.fcntl = true;
-		else if (span_is_ci(w, "flock"))
+		else if (span_is(w, "flock"))
 			s.flock = true;
-		else if (span_is_ci(w, "dotlock"))
+		else if (span_is(w, "dotlock"))
 			s.dotlock = true;
 		else
 			die_status(EX_TEMPFAIL,
@@ -61,12 +61,24 @@ static bool try_lock(const char *folder, int fd, const struct styles *s, int64_t
 	return false;
 }
 
+/* In the words of a delivery agent, which makes FOLDER.lock before it opens the folder. */
+static NORETURN void cannot_open(const char *folder, bool dotlock)
+{
+	int why = errno;
+
+	if (why == ENOENT && dotlock)
+		die_status(EX_TEMPFAIL, "open file %s: unable to create lock file %s.lock: %s", folder,
+			   folder, strerror(why));
+	die_status(EX_TEMPFAIL, "open file %s: %s: %s", folder,
+		   why == ENOENT ? "cannot create file exclusively" : "cannot open file", strerror(why));
+}
+
 static int lock_folder(const struct conf *c, const char *folder, const struct styles *s)
 {
 	int64_t attempts = conf_int(c, "deliver_lock_attempts"), delay = conf_int(c, "deliver_lock_delay");
 	int fd = open(folder, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
-		die_status(EX_TEMPFAIL, "open file %s: %m", folder);
+		cannot_open(folder, s->dotlock);
 	while (!try_lock(folder, fd, s, conf_int(c, "stale_lock_time"))) {
 		if (--attempts <= 0)
 			die_status(EX_TEMPFAIL, "unable to lock %s: %m", folder);

@@ -16,7 +16,7 @@ static const struct {
 static enum log_level priority(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_LEN(priorities); i++)
-		if (strcmp(priorities[i].name, name) == 0)
+		if (span_is_ci(span_str(name), priorities[i].name))
 			return priorities[i].level;
 	die("bad severity: \"%s\"", name);
 }
@@ -85,7 +85,7 @@ static void log_input(enum log_level level)
 
 int main(int argc, char **argv)
 {
-	const char *tag = NULL, *dir = conf_default_dir();
+	const char *tag = NULL, *dir = NULL;
 	enum log_level level = LOG_LEVEL_INFO;
 	unsigned verbose = 0;
 	static struct conf *c; /* for the life of the process */
@@ -110,8 +110,11 @@ int main(int argc, char **argv)
 		default:
 			usage(argv[0]);
 		}
-	if (conf_load(dir, &c, &e) != RC_OK)
-		c = NULL;
+	if (conf_load(dir != NULL ? dir : conf_default_dir(), &c, &e) != RC_OK) {
+		if (dir != NULL)
+			die("%s", e.text);
+		c = NULL; /* what a script has to say is said, whatever state the configuration is in */
+	}
 	open_log(c, tag, verbose);
 	if (optind < argc)
 		log_arguments(level, argc - optind, argv + optind);

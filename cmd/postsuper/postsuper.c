@@ -131,7 +131,7 @@ static void queue_words(int argc, char **argv)
 		      { "deferred", QW_DEFERRED },
 		      { "hold", QW_HOLD },
 		      { "maildrop", QW_MAILDROP } };
-	static const char *const others[] = { "bounce", "defer", "trace", "flush", "corrupt" };
+	static const char *const others[] = { "bounce", "defer", "trace", "flush" };
 
 	for (int i = optind; i < argc; i++) {
 		size_t k = 0;

@@ -25,6 +25,13 @@ const char *who(void)
 	return arena_printf(&memory, "%s(%lu)", login_name(), (unsigned long)getuid());
 }
 
+const char *for_whom(struct span sender)
+{
+	return sender.n == 0
+		   ? who()
+		   : arena_printf(&memory, SPAN_FMT "(%lu)", SPAN_ARG(sender), (unsigned long)getuid());
+}
+
 /* NAME, else the first part of GECOS, in which '&' stands for the login name with a capital. */
 const char *full_name_of_user(void)
 {

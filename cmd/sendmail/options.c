@@ -89,7 +89,7 @@ static void set_envid(struct options *o, const char *arg)
 	size_t n = strlen(arg);
 
 	if (n == 2) { /* the old way to ask for VERP */
-		warn("option -V %s is deprecated with Postfix 2.3; specify -XV%s instead", arg, arg);
+		warn("option -V%s is deprecated with Postfix 2.3; specify -XV%s instead", arg, arg);
 		o->verp = arg;
 		return;
 	}
@@ -137,6 +137,8 @@ static void set_mode(struct options *o, const char *arg)
 
 static void set_o(struct options *o, const char *arg)
 {
+	if (arg[0] == 'A' && arg[1] == '\0')
+		fatal("-oA requires pathname");
 	if (arg[0] == 'i')
 		o->keep_dot = true;
 	else if (arg[0] == 'e' || arg[0] == 'A' || arg[0] == 'd' || arg[0] == 'm' || arg[0] == '7' ||
@@ -211,10 +213,12 @@ static const struct flag flags[] = {
 	{ 't', false, set_extract },  { 'v', false, set_verbose }, { 'x', false, ignore },
 };
 
+static const char *called = "sendmail";
+
 NORETURN static void usage(const char *what, char letter)
 {
-	fprintf(stderr, "sendmail: %s -- '%c'\n", what, letter);
-	fatal("usage: sendmail [options]");
+	fprintf(stderr, "%s: %s -- '%c'\n", called, what, letter);
+	fatal("usage: %s [options]", called);
 }
 
 static const struct flag *find(char letter)
@@ -262,6 +266,8 @@ void options_parse(int argc, char **argv, struct options *o)
 {
 	bool no_more = false;
 
+	if (argc > 0)
+		called = argv[0];
 	o->rcpt = arena_array(&memory, (size_t)argc + 1, sizeof(*o->rcpt));
 	for (int i = 1; i < argc; i++) {
 		if (!no_more && span_is(span_str(argv[i]), "--"))

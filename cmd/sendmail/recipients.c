@@ -79,7 +79,7 @@ static void extract(struct rcpt_list *l, struct span content)
 			add_list(l, f.body, false);
 }
 
-void recipients_take(const struct options *o, struct span content, struct ipc_list *out)
+void recipients_take(const struct options *o, struct span sender, struct span content, struct ipc_list *out)
 {
 	struct rcpt_list l = { .notify = o->notify };
 
@@ -88,9 +88,9 @@ void recipients_take(const struct options *o, struct span content, struct ipc_li
 	if (o->extract)
 		extract(&l, content);
 	if (l.n == 0 && o->extract)
-		fatal("%s: No recipient addresses found in message header", who());
+		fatal("%s: No recipient addresses found in message header", for_whom(sender));
 	if (l.n == 0)
 		fatal("%s: Recipient addresses must be specified on the command line or via the -t option",
-		      who());
+		      for_whom(sender));
 	*out = (struct ipc_list){ l.v, l.n };
 }

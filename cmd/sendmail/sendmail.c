@@ -69,7 +69,8 @@ static void load(const struct options *o)
 	config = c;
 }
 
-/* What is no address, or more than one: said aloud, and the first counts, as it does in a header. */
+/* Of "Name <user@host>" and "user@host (Name)" the address. What is no address, or more than one: said aloud, and the first counts, as it
+ * does in a header. */
 static struct span one_address(struct span s)
 {
 	struct mailbox *box;
@@ -77,9 +78,12 @@ static struct span one_address(struct span s)
 	size_t n;
 	enum rc rc = address_list_parse(s, &memory, 10, &box, &n);
 
-	if (s.n == 0 || (rc == RC_OK && n == 1))
+	if (s.n == 0)
 		return s;
-	warn("-f option specified malformed sender: " SPAN_FMT, SPAN_ARG(s));
+	if (rc != RC_OK || n != 1)
+		warn("-f option specified malformed sender: " SPAN_FMT, SPAN_ARG(s));
+	else if (memchr(s.p, '<', s.n) == NULL && memchr(s.p, '(', s.n) == NULL)
+		return s; /* nothing but an address */
 	if (n == 0 || box[0].local.n == 0 || box[0].group_start)
 		return s;
 	addr = box[0].domain.n == 0 ? box[0].local
@@ -157,7 +161,7 @@ static void deliver(struct options *o)
 		env.flags |= ENVF_TRACE;
 	if (o->extract)
 		env.flags |= ENVF_EXTRACT;
-	recipients_take(o, content, &env.rcpts);
+	recipients_take(o, env.sender, content, &env.rcpts);
 	if (o->mode == MODE_VERIFY)
 		content = message_probe(env.sender, &env.rcpts);
 	submit(&env, content);
@@ -200,6 +204,8 @@ int main(int argc, char **argv)
 	}
 	if (o.mode == MODE_NOTHING)
 		return 0;
+	if (o.extract && o.mode != MODE_DELIVER && o.mode != MODE_VERIFY)
+		fatal("-t can be used only in delivery mode");
 	load(&o);
 	if (o.mode == MODE_DELIVER || o.mode == MODE_VERIFY || o.mode == MODE_SMTP)
 		require_submit_user();

@@ -44,6 +44,7 @@ extern const struct conf *config;
 NORETURN void fatal(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void warn(const char *fmt, ...) PRINTF_LIKE(1, 2); /* on stderr and in the log; life goes on */
 const char *who(void);				   /* "root(0)" */
+const char *for_whom(struct span sender); /* the same with the sender of the message, if there is one */
 
 void options_parse(int argc, char **argv, struct options *o);
 
@@ -59,7 +60,7 @@ struct span message_read(struct options *o);
 struct span message_probe(struct span sender, const struct ipc_list *rcpts);
 
 /* ---- recipients.c ---- */
-void recipients_take(const struct options *o, struct span content, struct ipc_list *out);
+void recipients_take(const struct options *o, struct span sender, struct span content, struct ipc_list *out);
 
 /* ---- submit.c: 250 or a file in maildrop/ when these return ---- */
 void submit(const struct envelope *env, struct span content);

@@ -73,7 +73,8 @@ class Peer:
     def command(self, name, *args, **kw):
         kw.setdefault("stdout", subprocess.PIPE)
         kw.setdefault("stderr", subprocess.PIPE)
-        return subprocess.run([os.path.join(COMMANDS, name), *args], env=dict(os.environ, MAIL_CONFIG=self.config), check=False, **kw)
+        path = os.path.join(COMMANDS, {"mailq": "sendmail", "newaliases": "sendmail"}.get(name, name))  # Debian has them elsewhere, as links
+        return subprocess.run([name, *args], executable=path, env=dict(os.environ, MAIL_CONFIG=self.config), check=False, **kw)
 
     def make_queue(self):
         """The directories that "postfix start" makes, without what else it looks after."""

@@ -10,21 +10,13 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
+import peer  # noqa: E402
 from instance import BIN, Instance, make_users, scratch  # noqa: E402
 
-THEIRS = {n: p for n in ("sendmail", "mailq", "newaliases", "postqueue", "postsuper", "postcat", "postlog", "postlock", "postkick")
-          for p in ("/usr/sbin/" + n, "/usr/bin/" + n) if os.path.exists(p)}
-
-
-def is_postfix():
-    try:
-        return subprocess.run(["/usr/sbin/postconf", "-d", "mail_version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout.startswith(b"mail_version = 3")
-    except OSError:
-        return False
-
-
-if not is_postfix() or os.getuid() != 0 or "postfix" not in {p.pw_name for p in pwd.getpwall()}:
+if not peer.HAVE or "postfix" not in {p.pw_name for p in pwd.getpwall()}:
     pytest.skip("needs Debian's postfix, and root", allow_module_level=True)
+
+THEIRS = {n: p for n in sorted(os.listdir(BIN)) for p in ("/usr/sbin/" + n, "/usr/bin/" + n) if os.path.exists(p)}
 
 
 def masked(listing):
@@ -46,26 +38,17 @@ class Pair:
         self.ours.start(wait=False)  # once: it makes the queue's directories
         self.ours.wait_log("starting|started")
         self.ours.stop()
-        self.etc, q = os.path.join(self.base, "theirs"), os.path.join(self.base, "theirs-queue")
-        owner, group = pwd.getpwnam("postfix"), shutil._get_gid("postdrop")
-        for d in (self.etc, q):
-            os.mkdir(d)
-        for d in "active bounce corrupt defer deferred flush hold incoming private saved trace maildrop public pid data".split():
-            os.mkdir(os.path.join(q, d), 0o700)
-            if d != "pid":
-                os.chown(os.path.join(q, d), owner.pw_uid, group if d in ("maildrop", "public") else owner.pw_gid)
-        os.chmod(os.path.join(q, "maildrop"), 0o730)
-        os.chmod(os.path.join(q, "public"), 0o710)
-        with open(os.path.join(self.etc, "main.cf"), "w", encoding="ascii") as f:
-            f.write(f"compatibility_level = 3.6\nqueue_directory = {q}\ndata_directory = {q}/data\nmyhostname = mail.example.test\nalias_database =\n")
-        shutil.copy("/usr/share/postfix/master.cf.dist" if os.path.exists("/usr/share/postfix/master.cf.dist") else "/etc/postfix/master.cf",
-                    os.path.join(self.etc, "master.cf"))
-        self.queue = q
+        self.theirs = peer.Peer(os.path.join(self.base, "theirs"), listen=())
+        self.theirs.main.pop("maillog_file")  # while nothing runs, no file either: the lines are those of standard error
+        self.theirs.write_config()
+        self.theirs.make_queue()
+        self.etc, self.queue = self.theirs.config, self.theirs.queue
 
-    def run(self, theirs, command, stdin):
+    def run(self, theirs, command, stdin, user=None):
         name, *args = [a.replace("BASE", self.base) for a in command]
         path = THEIRS.get(name) if theirs else os.path.join(BIN, name)
-        p = subprocess.run([name, *args], executable=path, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=90,
+        p = subprocess.run([name, *args], executable=path, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=90, user=user,
+                           group=user and "nogroup", extra_groups=[] if user else None, cwd="/",
                            env={"PATH": os.environ["PATH"], "MAIL_CONFIG": self.etc if theirs else self.ours.config})
         return p.returncode, p.stdout.decode(), shape(p.stderr.decode())
 
@@ -75,6 +58,9 @@ def shape(text):
     sockets, are not compared."""
     out = []
     for line in text.splitlines():
+        if re.match(r"Usage:|.*\.pl: invalid|.*: unknown option|Unknown option", line, re.I):
+            return ["usage"]
+        line = re.sub(r"(usage: (smtp|qmqp|posttls|post(map|alias))\S*).*", r"\1", line)
         line = re.sub(r"(mail system is down|accessing queue directly).*", r"\1", line)
         if re.search(r"connect to public/|unable to look up|backwards-compatible", line) or line in out:
             continue
@@ -98,16 +84,32 @@ SENDMAIL = [
     ["-bm", "x"], ["-bt"], ["-f", "", "x"], ["-f", "<>", "x"], ["-F", "Me", "-fme", "-oi", "-oem", "x"], ["-FCronDaemon", "-i", "-B8BITMIME", "-oem", "root"],
     ["-t", "-i", "-fme", "x"], ["-i", "--", "-x"], ["-U", "-G", "-m", "-x", "-c", "x"], ["-C", "/nonexistent", "x"], ["-I", "x"], ["-bp"], ["-q"], ["-qIABCDEF12"],
     ["-qRfoo.test"], ["-qRa@b"], ["-R", "hdrs", "-N", "success", "-V", "abc", "x"], ["-e", "m", "-p", "x", "-r", "me", "x"],
+    ["-q-1"], ["-qS"], ["-qSx"], ["-qIa/b"], ["-qI-"], ["-qR"], ["-qR@"], ["-q", "-q"], ["-bl", "x"], ["-bD", "x"], ["-bhx"], ["-b"], ["-B", "7BIT", "x"],
+    ["-B", "9BIT", "x"], ["-B"], ["-N"], ["-N", "", "x"], ["-N", "SUCCESS,failure", "x"], ["-N", "never", "x"], ["-Nsuccess", "-Rfull", "-Vid", "x"], ["-R"],
+    ["-R", "FULL", "x"], ["-V"], ["-V", "a b", "x"], ["-XV", "x"], ["-XV-=", "x"], ["-X"], ["-Xfile"], ["-O"], ["-O", "smtputf8=yes", "x"], ["-OFoo=bar", "x"], ["-oA"],
+    ["-oAhash:/x", "x"], ["-oA/x", "-bp"], ["-om", "x"], ["-oX", "x"], ["-o7", "x"], ["-o8", "x"], ["-odb", "-oee", "x"], ["-oMrlocal", "x"], ["-oi", "-t"], ["-t", "-f", "<me@x.test>"], ["-f<me>", "x"],
+    ["-f", "me@x.test (c)", "x"], ["-f", "a@x.test, b@x.test", "x"], ["-f", "Me <me@x.test>", "x"], ["-r", "me", "x"], ["-F", "", "x"], ["-F", "A \"B\" <c>", "x"], ["-h", "17", "x"], ["-hx", "x"], ["-A", "x"],
+    ["-Ac", "x"], ["-Ax", "x"], ["-L"], ["-L", "", "x"], ["-n"], ["-m", "x"], ["-G", "x"], ["-U", "x"], ["-c", "x"], ["-x", "x"], ["-p"], ["-e"], ["-I"], ["-IHASH", "x"],
+    ["-D", "x"], ["-Z", "x"], ["-s", "x"], ["--", "x"], ["--"], ["-bm"], ["-bm", "-bv", "x"], ["-bs", "-t"], ["-bp", "-bi"], 
+    ["a@x.test,b@x.test"], ["-i", "\"a b\"@x.test"], ["-i", "a@x.test (c), G: b, c;"], ["-f", "x" * 600, "x"], ["-C"],
 ]
 OTHERS = [
-    ["mailq"], ["mailq", "x"], ["newaliases"], ["newaliases", "x"],
+    ["mailq"], ["mailq", "x"], ["mailq", "-Z"], ["mailq", "-q"], ["newaliases"], ["newaliases", "x"], ["newaliases", "-Z"],
+    ["rmail"], ["rmail", "-x"], ["rmail", "a b"],
+    ["postqueue", "-pj"], ["postqueue", "-f", "-s", "x"], ["postqueue", "-p", "-i", "ABCDEF12345"], ["postqueue", "-j", "x"], ["postqueue", "-i", "ABCDEF12345"], ["postqueue", "-i", ""],
+    ["postqueue", "-s", "[1.2.3.4]"], ["postqueue", "-c"],
+    ["postdrop", "-x"],
     ["postqueue"], ["postqueue", "-p"], ["postqueue", "-j"], ["postqueue", "-p", "-f"], ["postqueue", "-x"], ["postqueue", "-i"], ["postqueue", "-i", "a/b"],
     ["postqueue", "-i", "abc"], ["postqueue", "-f"], ["postqueue", "-s", "foo.test"], ["postqueue", "-s", "a@b"], ["postqueue", "-s", ""], ["postqueue", "-p", "x"],
     ["postqueue", "-c", "/nonexistent", "-p"],
     ["postsuper"], ["postsuper", "-x"], ["postsuper", "-d"], ["postsuper", "-d", "abc"], ["postsuper", "-d", "ABCDEF12345"], ["postsuper", "-d", "ALL"],
     ["postsuper", "-d", "all"], ["postsuper", "-d", "ALL", "nosuch"], ["postsuper", "-d", "ALL", "deferred", "hold"], ["postsuper", "-f", "ALL"], ["postsuper", "-p"],
     ["postsuper", "-s"], ["postsuper", "-S"], ["postsuper", "-H", "ALL", "-h", "ALL", "-d", "ALL", "-r", "ALL", "-e", "ALL"], ["postsuper", "-d", "a/b", "-d", "a b"],
-    ["postsuper", "-h", "-"],
+    ["postsuper", "-h", "-"], ["postsuper", "-c", "/nonexistent", "-p"], ["postsuper", "-d", "-"], ["postsuper", "-d", "-", "-h", "-"], ["postsuper", "-e", "ABCDEF12345"],
+    ["postsuper", "-f", "ABCDEF12345"], ["postsuper", "-r", "ABCDEF12345"], ["postsuper", "-H", "ABCDEF12345"], ["postsuper", "-h", "ABCDEF12345"], ["postsuper", "-r", "ALL", "incoming"],
+    ["postsuper", "-r", "ALL", "maildrop"], ["postsuper", "-h", "ALL", "hold"], ["postsuper", "-H", "ALL", "deferred"], ["postsuper", "-e", "ALL", "active"], ["postsuper", "-d", "ALL", "a/b"],
+    ["postsuper", "-p", "incoming"], ["postsuper", "-s", "corrupt"], ["postsuper", "-s", "nosuch"], ["postsuper", "-d", "ALL", "defer"], ["postsuper", "-d", "ALL", "bounce"],
+    ["postsuper", "-d", ""], ["postsuper", "-r", "bcdfghjklm1"], ["postsuper", "ALL"], ["postsuper", "deferred"],
     ["postcat", "-x"], ["postcat", "-q"], ["postcat", "-q", "abc"], ["postcat", "-q", "ABCDEF1234"], ["postcat", "/nonexistent"], ["postcat", "/etc/passwd"],
     ["postcat", "-q", "../x"],
     ["postlog"], ["postlog", "-p", "foo", "x"], ["postlog", "-x"], ["postlog", "-p", "warn", "hello", "world"], ["postlog", "-p", "error", "-t", "tag/x", "e"],
@@ -115,6 +117,19 @@ OTHERS = [
     ["postlock"], ["postlock", "BASE/mbox"], ["postlock", "-l", "foo", "BASE/mbox", "true"], ["postlock", "BASE/mbox", "sh", "-c", "exit 3"],
     ["postlock", "BASE/mbox", "/nonexistent"], ["postlock", "-l", "dotlock", "BASE/mbox", "ls", "BASE/mbox", "BASE/mbox.lock"],
     ["postlock", "-l", "fcntl,  dotlock", "BASE/mbox", "sh", "-c", "kill -9 $$"],
+    ["postlock", "-c", "/nonexistent", "BASE/mbox", "true"], ["postlock", "-v"], ["postlock", "-x"], ["postlock", "-l", "", "BASE/mbox", "true"], ["postlock", "-l", "flock", "BASE/mbox", "true"],
+    ["postlock", "-l", "flock,fcntl", "BASE/mbox", "false"], ["postlock", "-l", "FCNTL", "BASE/mbox", "true"], ["postlock", "BASE/no/mbox", "true"], ["postlock", "BASE", "true"],
+    ["postlock", "-l", "fcntl", "BASE/no/mbox", "true"], ["postlock", "-l", "dotlock", "BASE/no/mbox", "true"], ["postlock", "-l", "dotlock", "BASE/new", "true"],
+    ["postlock", "BASE/mbox", "sh", "-c", "exit 75"], ["postlock", "BASE/mbox", "sh", "-c", "kill -TERM $$"], ["postlock", "/dev/null", "true"],
+    ["postlog", "-c", "/nonexistent", "x"], ["postlog", "-p"], ["postlog", "-t"], ["postlog", "-p", "panic", "x"], ["postlog", "-p", "INFO", "x"], ["postlog", "-p", "warning", "x"], ["postlog", "-iv", "x"],
+    ["postlog", "-t", "", "x"],
+    ["postcat", "-c", "/nonexistent", "x"], ["postcat", "-q", ""], ["postcat", "-q", "ABCDEF1234", "x/y"], ["postcat", "-bhe", "/etc/passwd"],
+    ["postkick", "public", "qmgr", ""], ["postkick", "private", "nosuch", "W"], ["postkick", "public", "pickup", "W"], ["postkick", "inet", "smtp", "W"], 
+    ["postkick", "", "qmgr", "W"], ["postkick", "-c", "/nonexistent", "public", "qmgr", "W"], ["postkick", "-v"], ["postkick", "PUBLIC", "qmgr", "W"],
+    ["qmqp-sink"], ["qmqp-sink", "-x"], ["qmqp-source"], ["qmqp-source", "-x"], ["smtp-sink"], ["smtp-sink", "-Z"], ["smtp-source"], ["smtp-source", "-Z"], 
+    ["smtp-sink", "x"], ["smtp-sink", "-m", "x", "127.0.0.1:1", "1"], ["smtp-sink", "-q", "foo", "127.0.0.1:1", "1"], ["smtp-sink", "-f", "foo", "127.0.0.1:1", "1"],
+    ["smtp-source", "-m", "0", "x"], ["smtp-source", "-s", "x", "x"], ["smtp-source", "-l", "x", "x"], ["smtp-source", "-r", "0", "x"], ["smtp-source", "-F", "/nonexistent", "x"],
+    ["smtp-source", "-4", "127.0.0.1:1"], ["smtp-source", "unix:/nonexistent"], ["postmap"], ["postmap", "-x"], ["postalias"], ["postalias", "-x"],
     ["postkick"], ["postkick", "public"], ["postkick", "a", "b", "c", "d"], ["postkick", "foo", "qmgr", "W"], ["postkick", "-x"],
 ]
 

@@ -14,12 +14,13 @@ import pytest
 
 import peer
 from fakesmtp import Server
-from instance import BIN, PATIENCE, Instance, make_certificates, scratch, until
+from instance import BIN, PATIENCE, ROOT, Instance, make_certificates, scratch, until
 
 HEADER_CHECKS = """/^Subject: refuse/ REJECT not that subject
 /^Subject: odd/ WARN odd
 /^Subject: keep/ HOLD why
 /^Subject: away/ REDIRECT w@virt.test
+/^Subject: vanish/ DISCARD unseen
 """
 ACCESS = """warn@sink.test WARN look out
 defer@sink.test DEFER later please
@@ -27,6 +28,8 @@ info@sink.test INFO well
 away@sink.test REDIRECT u@virt.test
 filter@sink.test FILTER discard:x
 copy@sink.test BCC w@virt.test
+hold@sink.test HOLD for a look
+drop@sink.test DISCARD unwanted
 """
 
 
@@ -47,7 +50,8 @@ def settings(base, sink, uid):
         "smtpd_tls_cert_file": cert, "smtpd_tls_key_file": key, "smtpd_tls_security_level": "may", "smtpd_tls_loglevel": "1",
         "smtpd_recipient_restrictions": f"check_recipient_access texthash:{base}/access", "smtpd_relay_restrictions": "permit_mynetworks, reject",
         "smtpd_helo_restrictions": "check_helo_access inline:{{badhelo.test=REJECT bad greeting}}",
-        "smtpd_error_sleep_time": "0", "smtpd_timeout": "3s", "header_checks": f"regexp:{base}/header_checks",
+        "smtpd_sender_restrictions": "check_sender_access inline:{{spam@x.test=REJECT bad sender}}, reject_non_fqdn_sender",
+        "smtpd_hard_error_limit": "5", "smtpd_error_sleep_time": "0", "smtpd_timeout": "3s", "header_checks": f"regexp:{base}/header_checks",
         "minimal_backoff_time": "300s", "queue_run_delay": "300s", "message_size_limit": "100000", "mailbox_size_limit": "0",
     }
 
@@ -88,13 +92,16 @@ def traffic(i):
     for to, subject in (("u@virt.test", "one"), ("alias@virt.test", "two"), ("ok@sink.test", "three"), ("no@sink.test", "four"),
                         ("later@sink.test", "five"), ("x@dead.test", "six"), ("warn@sink.test", "seven"), ("info@sink.test", "eight"),
                         ("away@sink.test", "nine"), ("filter@sink.test", "ten"), ("copy@sink.test", "eleven"), ("u@virt.test", "odd"),
-                        ("u@virt.test", "keep"), ("u@virt.test", "away"), ("u@virt.test", "refuse")):
+                        ("u@virt.test", "keep"), ("u@virt.test", "away"), ("u@virt.test", "refuse"), ("u@virt.test", "vanish"), ("hold@sink.test", "held"),
+                        ("drop@sink.test", "dropped")):
         c.mail(to, subject)
         time.sleep(0.1)
     c.say("QUIT")
     Client(i, "EHLO me.test", "MAIL FROM:<a@x.test>", "RCPT TO:<nouser@virt.test>", "RCPT TO:<nouser@mail.example.test>",
            "RCPT TO:<defer@sink.test>", "RSET", "VRFY u@virt.test", "NOOP", "QUIT").drop()
     Client(i, "EHLO badhelo.test", "MAIL FROM:<a@x.test>", "RCPT TO:<u@virt.test>", "QUIT").drop()
+    Client(i, "EHLO me.test", "MAIL FROM:<spam@x.test>", "RCPT TO:<u@virt.test>", "RSET", "MAIL FROM:<nodomain>", "RCPT TO:<u@virt.test>", "QUIT").drop()
+    Client(i, "EHLO me.test", "RCPT TO:<x>", "DATA", "FOO", "MAIL", "RCPT", "BAR").drop()  # too many errors
     Client(i, "HELO me.test", "MAIL FROM:<a@x.test>").drop()
     Client(i, "EHLO me.test", "MAIL FROM:<a@x.test> SIZE=99999999", "QUIT").drop()
     Client(i, "GET / HTTP/1.0").drop()
@@ -112,7 +119,7 @@ def finished(i):
     """Whether every message of the traffic, and every report about one, was tried."""
     log = i.log()
     over = set(re.findall(r": (\w+): removed$|: (\w+): to=.* status=deferred", log, re.M))
-    over = {a or b for a, b in over} | set(re.findall(r": (\w+): (?:hold|discard|reject): header", log))
+    over = {a or b for a, b in over} | set(re.findall(r": (\w+): (?:hold|discard|reject): header", log)) | set(re.findall(r": (\w+): message-id=<(?:held|dropped)@", log))
     begun = set(re.findall(r"/cleanup\[\d+\]: (\w+): message-id=", log))
     return len(begun) >= 17 and begun <= over and len(re.findall(r"status=sent \(delivered to maildir\)", log)) >= 7
 
@@ -205,6 +212,12 @@ postfix/cleanup: KEEP: hold: header Subject: keep from unknown\[127.0.0.1\]; fro
 postfix/virtual: AWAY: to=<w@virt.test>, orig_to=<u@virt.test>, relay=virtual, .*
 postfix/cleanup: REFUSE: reject: header Subject: refuse from unknown\[127.0.0.1\]; from=<a@x.test> to=<u@virt.test> proto=ESMTP helo=<me.test>: 5.7.1 not that subject
 postfix/smtpd: NOQUEUE: reject: RCPT from unknown\[127.0.0.1\]: 550 5.1.1 <nouser@virt.test>: Recipient address rejected: User unknown in virtual mailbox table; from=<a@x.test> to=<nouser@virt.test> proto=ESMTP helo=<me.test>
+postfix/cleanup: VANISH: discard: header Subject: vanish from unknown\[127.0.0.1\]; from=<a@x.test> to=<u@virt.test> proto=ESMTP helo=<me.test>: unseen
+postfix/smtpd: NOQUEUE: hold: RCPT from unknown\[127.0.0.1\]: <hold@sink.test>: Recipient address for a look; from=<a@x.test> to=<hold@sink.test> proto=ESMTP helo=<me.test>
+postfix/smtpd: NOQUEUE: discard: RCPT from unknown\[127.0.0.1\]: <drop@sink.test>: Recipient address unwanted; from=<a@x.test> to=<drop@sink.test> proto=ESMTP helo=<me.test>
+postfix/smtpd: NOQUEUE: reject: RCPT from unknown\[127.0.0.1\]: 554 5.7.1 <spam@x.test>: Sender address rejected: bad sender; from=<spam@x.test> to=<u@virt.test> proto=ESMTP helo=<me.test>
+postfix/smtpd: NOQUEUE: reject: RCPT from unknown\[127.0.0.1\]: 504 5.5.2 <nodomain>: Sender address rejected: need fully-qualified address; from=<nodomain> to=<u@virt.test> proto=ESMTP helo=<me.test>
+postfix/smtpd: too many errors after RCPT from unknown\[127.0.0.1\]
 postfix/smtpd: NOQUEUE: reject: RCPT from unknown\[127.0.0.1\]: 450 4.7.1 <defer@sink.test>: Recipient address rejected: later please; from=<a@x.test> to=<defer@sink.test> proto=ESMTP helo=<me.test>
 postfix/smtpd: disconnect from unknown\[127.0.0.1\] ehlo=1 mail=1 rcpt=0/3 rset=1 noop=1 vrfy=1 quit=1 commands=6/9
 postfix/smtpd: NOQUEUE: reject: RCPT from unknown\[127.0.0.1\]: 554 5.7.1 <badhelo.test>: Helo command rejected: bad greeting; from=<a@x.test> to=<u@virt.test> proto=ESMTP helo=<badhelo.test>
@@ -286,7 +299,7 @@ def test_fail2ban_finds_what_it_finds_at_postfix(ours, theirs):
         out = subprocess.run(["fail2ban-regex", "--print-all-matched", i.maillog, f"postfix[mode={mode}]"], stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, check=False).stdout.decode()
         return int(re.search(r"(\d+) matched", out)[1])
-    for mode in ("normal", "aggressive"):
+    for mode in ("normal", "more", "auth", "rbl", "ddos", "extra", "aggressive"):
         assert matched(ours, mode) == matched(theirs, mode), mode
     assert matched(ours, "aggressive") > 3
 
@@ -318,6 +331,39 @@ def test_events_are_as_documented(ours):
         seen[e["event"]] += 1
     assert {"connect", "disconnect", "lost", "message", "restriction", "message_id", "content_check", "queued", "delivery", "notification",
             "removed", "problem"} <= set(seen)
+
+
+TYPES = {"TEXT": str, "CSTR": str, "NUMBER": int, "SECONDS": (int, float), "FLAG": bool}
+
+
+def written():
+    """The events of the code: event -> {member: its Python type}."""
+    found = collections.defaultdict(dict)
+    for d, _, names in os.walk(ROOT):
+        if os.path.relpath(d, ROOT).split(os.sep)[0] in ("build", "t", ".git"):
+            continue
+        for n in names:
+            if n.endswith(".c"):
+                with open(os.path.join(d, n), encoding="utf-8") as f:
+                    for m in re.finditer(r'\bEVENT\("(\w+)",(.*?)\);\n', f.read(), re.S):
+                        found[m[1]].update((name, TYPES[kind]) for kind, name in re.findall(r'\bEV_(\w+)\("(\w+)"', m[2]))
+    return found
+
+
+def test_every_event_of_the_code_is_documented():
+    """With each of its members; and no event is documented that nobody writes."""
+    known, code = documented(), written()
+    assert set(known) == set(code)
+    assert not {(e, m) for e, members in code.items() for m in members if m not in known[e]}
+
+
+def test_members_have_their_types(ours):
+    """Of each kind that was written: text is a string, what is counted a whole number, seconds a number, a flag true."""
+    code = written()
+    for e in events(ours.main["event_log"]):
+        assert isinstance(e["pid"], int) and all(isinstance(e[k], str) for k in ("time", "host", "instance", "service", "event")), e
+        for k in set(e) - COMMON:
+            assert isinstance(e[k], code[e["event"]][k]) and (code[e["event"]][k] is bool) == isinstance(e[k], bool), (k, e)
 
 
 def test_events_and_lines_tell_the_same(ours):

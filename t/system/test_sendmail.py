@@ -125,6 +125,9 @@ def test_malformed_sender(world, sender, taken):
     for good in ("<>", "", "me", "<me@x.example>", "near!far!joe", '"a b"@x.example'):
         p = world.run("-f", good, "x")
         assert (p.returncode, p.stderr) == (0, b""), good
+    for named in ("Me <me@x.example>", "me@x.example (Me)", '"Me, myself" <me@x.example>'):
+        p = world.run("-f", named, "x")
+        assert (p.returncode, p.stderr, world.got[-1][0]["sender"]) == (0, b"", "me@x.example")
 
 
 def test_bad_dsn_options_are_ignored(world):
