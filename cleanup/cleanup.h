@@ -14,6 +14,9 @@
 #include "service/service.h"
 
 /* ---- settings.c: main.cf, read once ---- */
+/* What is done with a message whose header ends with a line of text instead of an empty one. */
+enum unended { UNENDED_FIX, UNENDED_TELL, UNENDED_REFUSE };
+
 struct settings {
 	const char *myhostname, *myorigin, *always_bcc, *undisclosed, *content_delimiter;
 	int64_t message_size_limit, header_size_limit, hopcount_limit, body_checks_limit, nesting_limit,
@@ -21,6 +24,7 @@ struct settings {
 	int64_t boundary_limit, token_limit, duplicate_limit;
 	bool add_missing, original_recipient, replace_cr, soft_bounce;
 	bool from_obsolete;	       /* header_from_format */
+	enum unended unended;	       /* non_empty_end_of_header_action */
 	struct span full_name_charset; /* full_name_encoding_charset; "": names go as they are */
 	bool force_7bit;	       /* force_mime_input_conversion */
 	bool mime, detect_8bit;	       /* !disable_mime_input_processing, detect_8bit_encoding_header */

@@ -262,6 +262,20 @@ static void join(struct header_pass *p, bool blank_line)
 		job_refuse(j, 552, "5.3.4", "Error: message header too large");
 }
 
+/* The header ends at a line of text: the empty line that parts it from the body is made here (join()). Whether
+ * that is refused, or told in the header, is non_empty_end_of_header_action's choice. */
+static void unended(struct header_pass *p, struct span body)
+{
+	static const char why[] = "message header was not terminated by empty line";
+	ptrdiff_t lf = span_chr(body, '\n');
+
+	p->j->header_changed = true;
+	if (settings.unended == UNENDED_TELL)
+		add_line(p, span_printf(&p->j->a, "MIME-Error: %s", why));
+	else if (settings.unended == UNENDED_REFUSE && p->j->checks)
+		mime_refuse(p->j, why, lf < 0 ? body : span_head(body, (size_t)lf));
+}
+
 void job_header(struct job *j)
 {
 	struct header_pass p = { .j = j };
@@ -284,13 +298,13 @@ void job_header(struct job *j)
 	blank_line = rc == RC_SYNTAX ||
 		     (j->body_off > 0 && rc == RC_EOF && j->body_off <= all.n &&
 		      all.p[j->body_off - 1] == '\n' && (j->body_off == 1 || all.p[j->body_off - 2] == '\n'));
-	if (rc == RC_SYNTAX)
-		j->header_changed = true;
 	if (j->env.hops > settings.hopcount_limit) {
 		job_refuse(j, 554, "5.4.0", "Error: too many hops");
 		return;
 	}
 	add_missing(&p);
+	if (rc == RC_SYNTAX)
+		unended(&p, rest);
 	if (p.n > 0 && !blank_line)
 		blank_line = j->header_changed; /* header only, ended by the end of the content */
 	/* Headers of strangers are theirs, unless remote_header_rewrite_domain says whose they are to be. */

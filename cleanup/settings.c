@@ -65,6 +65,22 @@ static unsigned drop_bits(void)
 	return bits;
 }
 
+static enum unended unended_action(void)
+{
+	static const struct {
+		const char *name;
+		enum unended action;
+	} actions[] = { { "fix_quietly", UNENDED_FIX },
+			{ "add_header", UNENDED_TELL },
+			{ "reject", UNENDED_REFUSE } };
+	const char *value = conf_str(service_conf(), "non_empty_end_of_header_action");
+
+	for (size_t i = 0; i < ARRAY_LEN(actions); i++)
+		if (strcmp(value, actions[i].name) == 0)
+			return actions[i].action;
+	die("non_empty_end_of_header_action: unknown action \"%s\"", value);
+}
+
 void settings_load(void)
 {
 	const struct conf *c = service_conf();
@@ -86,6 +102,7 @@ void settings_load(void)
 		.duplicate_limit = conf_int(c, "duplicate_filter_limit"),
 		.full_name_charset = span_str(conf_str(c, "full_name_encoding_charset")),
 		.from_obsolete = strcmp(conf_str(c, "header_from_format"), "obsolete") == 0,
+		.unended = unended_action(),
 		.mime = !conf_bool(c, "disable_mime_input_processing"),
 		.force_7bit = conf_bool(c, "force_mime_input_conversion") &&
 			      !conf_bool(c, "disable_mime_input_processing"),

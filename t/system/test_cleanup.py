@@ -110,6 +110,34 @@ def test_header_ends_with_text(world):
     assert text.endswith("\n\nhello there\nworld\n") and text.startswith("Message-Id: ")
 
 
+ENDED = "Subject: x\n\ntext: y\n"
+NOT_ENDED = "Subject: x\nno field: y\n"
+WHY = "message header was not terminated by empty line"
+
+
+@pytest.mark.parametrize("action, code, header", [("fix_quietly", 0, "Subject: x\n"), ("add_header", 0, f"Subject: x\nMIME-Error: {WHY}\n"), ("reject", 550, None)])
+def test_non_empty_end_of_header(tmp_path, action, code, header):
+    w = World(tmp_path, f"non_empty_end_of_header_action = {action}\n")
+    try:
+        assert fm.submit(w.s, "FFFFF123456701", ENDED)[0][0] == 0  # nothing is wrong with it
+        assert w.show("FFFFF123456701", "-bh") == ENDED
+        got = fm.submit(w.s, "FFFFF123456702", NOT_ENDED)[0]
+        assert got[0] == code
+        if code:
+            assert got == (550, "5.6.0", WHY)
+            assert f"FFFFF123456702: reject: mime-error {WHY}: no field: y from local;" in w.d.text()
+        else:
+            assert w.show("FFFFF123456702", "-bh") == header + "\nno field: y\n"
+        fds = by_file(w, "FFFFF123456703", "Subject: x\n" + "y" * 100 + "\n" + "more\n" * 60000, code)
+        if not code:
+            assert w.show("FFFFF123456703", "-bh") == header + "\n" + "y" * 100 + "\n" + "more\n" * 60000
+        os.close(fds[0])
+        only = "Subject: header only\n"  # ends with the message
+        assert fm.submit(w.s, "FFFFF123456704", only)[0][0] == 0
+    finally:
+        w.d.kill()
+
+
 def test_alias_expansion_and_duplicates(world):
     assert fm.submit(world.s, "AAAAA123456705", MSG, rcpts=("b@example.org", "b@example.org", "c@example.org"))[0][0] == 0
     assert world.show("AAAAA123456705", "-e").count("\nrecipient: ") == 2
@@ -134,7 +162,7 @@ def test_size_limit(world):
     assert fm.submit(world.s, "AAAAA123456708", MSG)[0][0] == 0
 
 
-def by_file(world, qid, body):
+def by_file(world, qid, body, refused=0):
     world.s.send(fm.record(fm.FILE, fm.span(qid)))
     code, _, fds = fm.answer(world.s)
     assert code[0] == 0 and len(fds) == 1
@@ -143,7 +171,7 @@ def by_file(world, qid, body):
         os.read(fds[0], 1)
     world.s.send(fm.record(fm.SUBMIT, fm.span(fm.envelope(qid, "a@example.org", ["b@example.org"])) + fm.span("") +
                            struct.pack("<BQ", 1, len(body.encode()))))
-    assert fm.answer(world.s)[0][0] == 0
+    assert fm.answer(world.s)[0][0] == refused
     return fds
 
 

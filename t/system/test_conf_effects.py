@@ -27,6 +27,41 @@ Ciphersuites = TLS_CHACHA20_POLY1305_SHA256
 """
 
 
+MUST = {"smtpd_tls_security_level": "encrypt"}
+A128, A256 = "ECDHE+AES128", "ECDHE+AES256"
+V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+# Parameters of smtpd's TLS: (settings of the listener, what a client offers, what its handshake comes to: None, or a part of the cipher's name).
+HANDSHAKES = (
+    ({}, (V12, A128), "AES128"),
+    ({"smtpd_tls_protocols": ">=TLSv1.3"}, (V12, None), None),
+    ({"smtpd_tls_protocols": ">=TLSv1.3"}, (V13, None), "TLS_"),
+    ({"smtpd_tls_protocols": "!SSLv2, !SSLv3, !TLSv1.3"}, (V13, None), None),
+    ({"smtpd_tls_protocols": "!SSLv2, !SSLv3, !TLSv1.3"}, (V12, None), ""),
+    ({"smtpd_tls_protocols": ">=TLSv1.3", **MUST}, (V12, None), ""),
+    ({"smtpd_tls_mandatory_protocols": ">=TLSv1.3", **MUST}, (V12, None), None),
+    ({"smtpd_tls_mandatory_protocols": ">=TLSv1.3"}, (V12, None), ""),
+    ({"tls_medium_cipherlist": "AES256"}, (V12, A128), None),
+    ({"tls_medium_cipherlist": "AES256"}, (V12, A256), "AES256"),
+    ({"tls_medium_cipherlist": "AES256", "smtpd_tls_ciphers": "high"}, (V12, A128), "AES128"),
+    ({"tls_high_cipherlist": "AES256", "smtpd_tls_ciphers": "high"}, (V12, A128), None),
+    ({"tls_high_cipherlist": "AES256", "smtpd_tls_ciphers": "high", **MUST}, (V12, A128), "AES128"),
+    ({"tls_high_cipherlist": "AES256", "smtpd_tls_mandatory_ciphers": "high", **MUST}, (V12, A128), None),
+    ({"tls_high_cipherlist": "AES256", "smtpd_tls_mandatory_ciphers": "high"}, (V12, A128), "AES128"),
+    ({"smtpd_tls_exclude_ciphers": "AES128"}, (V12, A128), None),
+    ({"smtpd_tls_exclude_ciphers": "AES128"}, (V12, A256), "AES256"),
+    ({"smtpd_tls_exclude_ciphers": "AES128", **MUST}, (V12, A128), None),
+    ({"smtpd_tls_mandatory_exclude_ciphers": "AES128", **MUST}, (V12, A128), None),
+    ({"smtpd_tls_mandatory_exclude_ciphers": "AES128"}, (V12, A128), "AES128"),
+    ({"tls_preempt_cipherlist": "yes"}, (V12, f"{A128}:{A256}"), "AES256"),
+    ({"tls_preempt_cipherlist": "no"}, (V12, f"{A128}:{A256}"), "AES128"),
+)
+
+
+def listener(settings):
+    """The name of the listener with these settings."""
+    return " ".join(f"{k}={v}" for k, v in settings.items()) or "no settings"
+
+
 @pytest.fixture(scope="module")
 def world():
     base = scratch("postern-effects.")
@@ -52,6 +87,7 @@ def world():
         "fatal": {"daemon_table_open_error_is_fatal": "yes", "smtpd_client_restrictions": "check_client_access,regexp:/nonexistent/a"},
         "defers": {"smtpd_client_restrictions": "check_client_access,regexp:/nonexistent/b", "smtpd_delay_reject": "no"},
     }
+    services.update({listener(settings): settings for settings, _, _ in HANDSHAKES})
     ports = dict(zip(services, free_ports(len(services))))
     known = free_ports(1)[0]
     lines = [f"127.0.0.1:{ports[n]} inet n - n - - smtpd" + "".join(f" -o {{ {k} = {v} }}" for k, v in opts.items())
@@ -76,6 +112,8 @@ def starttls(inst, name, version=None, session=None, ciphers=None):
     ctx.check_hostname, ctx.verify_mode = False, ssl.CERT_NONE
     if version:
         ctx.minimum_version = ctx.maximum_version = version
+    if ciphers:
+        ctx.set_ciphers(ciphers)
     if session is not None:
         ctx = session[0]
     raw = socket.create_connection(("127.0.0.1", inst.ports[name]), 10)
@@ -102,6 +140,17 @@ def test_openssl_loads_the_configuration_that_is_named(world):
         tls.close()
     assert suites["configured"] == suites["named"] == "TLS_CHACHA20_POLY1305_SHA256"
     assert suites["plain"] != suites["configured"] and suites["none"] != suites["configured"]
+
+
+@pytest.mark.parametrize("settings,offer,got", HANDSHAKES, ids=[f"{listener(s)}:{o[0].name}:{o[1]}" for s, o, _ in HANDSHAKES])
+def test_protocols_and_ciphers(world, settings, offer, got):
+    if got is None:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            starttls(world, listener(settings), offer[0], ciphers=offer[1])
+    else:
+        tls, _ = starttls(world, listener(settings), offer[0], ciphers=offer[1])
+        assert got in tls.cipher()[0]
+        tls.close()
 
 
 def test_a_configuration_that_is_missing_is_fatal(world):

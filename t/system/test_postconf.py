@@ -13,10 +13,19 @@ OURS = os.path.join(os.environ.get("POSTERN_BUILD", os.path.join(ROOT, "build"))
 THEIRS = "/usr/sbin/postconf"
 SETS = os.path.join(os.environ.get("POSTERN_SHARED", os.path.join(os.path.dirname(ROOT), "shared")), "data", "configs")
 
-# Defaults that are meant to differ.
-DIFFER = re.compile(r"^(address_verify_map|postscreen_cache_map|alias_maps|alias_database|smtpd_forbid_bare_newline|smtpd_forbid_unauth_pipelining|command_directory|daemon_directory|data_directory|html_directory|mail_name|smtp_tls_security_level|"
-                    r"mail_owner|mail_release_date|mail_version|mailq_path|manpage_directory|meta_directory|mynetworks|"
-                    r"newaliases_path|process_id|readme_directory|sample_directory|sendmail_path|shlib_directory) =")
+# Defaults that are meant to differ from those of Debian's 3.7, and why.
+REASONS = {
+    "where this is installed": "command_directory daemon_directory data_directory html_directory mailq_path manpage_directory meta_directory newaliases_path "
+                               "readme_directory sample_directory sendmail_path shlib_directory",
+    "who and what this is": "mail_name mail_owner mail_release_date mail_version",
+    "since 3.11 the type of table is a parameter, default_database_type or default_cache_db_type": "address_verify_map alias_database alias_maps "
+                                                                                                   "postscreen_cache_map",
+    "since 3.9": "smtpd_forbid_bare_newline smtpd_forbid_unauth_pipelining",
+    "since 3.11, by compatibility_level": "smtp_tls_security_level",
+    "of the process": "process_id",
+    "of the machine's interfaces when asked": "mynetworks",
+}
+DIFFER = re.compile(rf"^({'|'.join(' '.join(REASONS.values()).split())}) =")
 
 MAIN = """compatibility_level = 3.6
 myhostname = mail.example.org
