@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from instance import BIN, PATIENCE, free_ports
+from instance import BIN, PATIENCE, free_ports, until
 
 OURS = {"source": os.path.join(BIN, "smtp-source"), "sink": os.path.join(BIN, "smtp-sink")}
 DEBIAN = {"source": "/usr/sbin/smtp-source", "sink": "/usr/sbin/smtp-sink"}
@@ -250,7 +250,7 @@ def test_families_and_unix_sockets(tmp_path):
 @ROOT_NEEDED
 def test_sink_gives_up_its_rights(scratch):
     with sink("-R", str(scratch), "-d", "/m.", "-n", "1") as p:
-        assert os.stat("/proc/%d" % p.pid).st_uid != 0 or os.readlink("/proc/%d/root" % p.pid) != "/"
+        assert until(lambda: os.stat("/proc/%d" % p.pid).st_uid != 0 or os.readlink("/proc/%d/root" % p.pid) != "/")
         assert source("-m", "1", p.address).returncode == 0 and p.wait(PATIENCE) == 0
     assert len(list(scratch.iterdir())) == 1 and list(scratch.iterdir())[0].owner() == "nobody"
     p = subprocess.run([OURS["sink"], "127.0.0.1:%d" % free_ports(1)[0], "10"], capture_output=True, text=True, timeout=20, check=False)
