@@ -218,6 +218,10 @@ enum rc inet_listen(struct running *r, struct service *s, struct list *fresh, st
 	if (rc != RC_OK || any)
 		return rc;
 	read_protocols(&w);
+	if (!w.v4 && !w.v6) { /* a host without network, as it was installed */
+		log_warning("service %s listens nowhere: inet_protocols is empty", s->name);
+		return RC_OK;
+	}
 	split_name(&w, &host, &port);
 	if (host != NULL)
 		rc = take_host(&w, host, port, e);

@@ -395,6 +395,10 @@ enum rc dest_find(struct span nexthop, struct arena *a, struct target **out, siz
 	}
 	if (span_starts(nexthop, SPAN("inet:")))
 		nexthop = span_skip(nexthop, 5);
+	if (!settings.want4 && !settings.want6) {
+		why_set(w, "4.4.4", "all network protocols are disabled");
+		return failed(w);
+	}
 	enum rc rc = split(nexthop, &host, &literal, &l.port, &service, w);
 	if (rc != RC_OK)
 		return rc;

@@ -6,7 +6,7 @@ import smtplib
 import pytest
 
 from fakesmtp import Server
-from instance import Instance, scratch
+from instance import Instance, free_ports, listens, scratch
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root enters a chroot")
 
@@ -35,3 +35,15 @@ def test_mail_goes_through_and_is_listed():
         assert len(sink.messages) == 1
     queue = os.path.realpath(i.queue)
     assert {n for n, root in roots.items() if root == queue} >= {"pickup", "cleanup", "showq", "trivial-rewrite"}, roots
+
+
+def test_a_host_without_network():
+    """inet_protocols empty, as Debian's installer may leave it: nothing listens, local mail is delivered, other mail waits."""
+    port = free_ports(1)[0]
+    with Instance(scratch("postern-layout-"), main={"inet_protocols": "", "fallback_transport": "discard"}, listen=(), chroot=True,
+                  master=[f"127.0.0.1:{port} inet n - y - - smtpd"]) as i:
+        i.wait_log(rf"master\[\d+\]: warning: service 127\.0\.0\.1:{port} listens nowhere: inet_protocols is empty")
+        assert not listens("127.0.0.1", port)
+        i.command("sendmail", "-f", "a@localhost", "u@far.test", "nosuchuser@localhost", input=b"Subject: x\n\nx\n")
+        i.wait_log(r"to=<u@far\.test>, relay=none, .*dsn=4\.4\.4, status=deferred \(all network protocols are disabled\)")
+        i.wait_log(r"to=<nosuchuser@localhost>, relay=none, .*status=sent \(fallback_transport\)|to=<nosuchuser@localhost>.*status=sent")
