@@ -225,7 +225,7 @@ def lines(i):
         line = re.sub(r"^\w{3} [ \d]\d [\d:]{8} \S+ ", "", line)
         line = re.sub(r"^(\S+)\[\d+\]:", r"\1:", line)
         line = re.sub(r"\bdelay=[\d.]+, delays=[\d./]+", "delay=N, delays=N", line)
-        line = re.sub(r" tls=may(:none)?,| conn_use=\d+,", "", line)  # since 3.11; as time has it
+        line = re.sub(r" conn_use=\d+,", "", line)  # as time has it
         line = re.sub(r"\]:\d{4,5}\b", "]:PORT", re.sub(r"\bsize=\d+", "size=N", line)).replace("localhost[", "unknown[")
         line = re.sub(r"(error:0A00010B:SSL routines::wrong version number:)\S*", r"\1", line)
         m = re.search(r": ([0-9A-Za-z]+): message-id=<(\w+)@x\.test>", line)
@@ -255,6 +255,7 @@ def ours(base, around):
     i = Instance(os.path.join(base, "ours"), master=MASTER)
     i.main.update(settings(base, around, i.uid))
     i.main.update({"virtual_mailbox_base": i.mail, "event_log": os.path.join(base, "ours", "events"), "maillog_file_permissions": "0644",
+                   "smtp_log_tls_feature_status": "no",  # the "tls=" of 3.11, because of which pflogsumm 1.1 and logwatch do not count a delivery
                    "resolver_nameservers": f"{around.dns.host}:{around.dns.port}"})
     i.start()
     try:
@@ -343,18 +344,22 @@ def test_postfix_writes_these_lines(theirs):
     assert not [w for w in WANTED if not any(re.fullmatch(w, line) for line in have)], "\n".join(have)
 
 
+def known(i):
+    """The log without the line about its own workings that Postfix adds to a message that was too big."""
+    return "".join(line for line in i.log().splitlines(True) if "mail_stream_cleanup: close error" not in line).encode()
+
+
 def report(program, *args, log):
     if shutil.which(program) is None:
         pytest.skip(program + " is not installed")
-    with open(log, encoding="utf-8") as f:
-        return subprocess.run([program, *args], stdin=f, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True).stdout.decode()
+    return subprocess.run([program, *args], input=log, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True).stdout.decode()
 
 
 def numbers(text):
     """Counts and what they count; sizes, hours and delays differ with the run."""
     found = collections.Counter()
     sections = [x for x in text.split("\n\n") if "by message size" not in x]
-    for line in "\n".join(sections).splitlines():
+    for line in re.sub(r" [0-9A-F]{9,16}: ", " ID: ", "\n".join(sections)).splitlines():
         m = re.match(r"\s+(\d+)\s+([A-Za-z_].*?)(?:\s+\(.*\))?\s*$", line)
         if m and "bytes" not in m[2] and "daemon started" not in m[2]:
             found[re.sub(r"localhost|unknown|\[127\.0\.0\.1\]|\(\)", "", m[2])] += int(m[1])
@@ -362,14 +367,14 @@ def numbers(text):
 
 
 def test_pflogsumm_counts_the_same(ours, theirs):
-    a, b = (numbers(report("pflogsumm", "--detail=20", log=i.maillog)) for i in (ours, theirs))
+    a, b = (numbers(report("pflogsumm", "--detail=20", log=known(i))) for i in (ours, theirs))
     assert a["received"] > 10 and a["rejected"] >= 5
     assert a == b
 
 
 def test_pflogsumm_reads_it(ours):
     """What it counts is what was sent."""
-    n = numbers(report("pflogsumm", log=ours.maillog))
+    n = numbers(report("pflogsumm", log=known(ours)))
     assert n["delivered"] >= 12 and n["bounced"] >= 1 and n["rejected"] >= 5 and n["deferred"] >= 2
 
 
@@ -382,8 +387,7 @@ def test_logwatch_counts_the_same(ours, theirs):
         pytest.skip("logwatch is not installed")
     def summary(i):
         env = dict(os.environ, PERL5LIB="/usr/share/logwatch/lib", LOGWATCH_DETAIL_LEVEL="5")
-        with open(i.maillog, encoding="utf-8") as f:
-            out = subprocess.run(["perl", LOGWATCH, "--detail", "5"], stdin=f, env=env, stdout=subprocess.PIPE, check=True).stdout.decode()
+        out = subprocess.run(["perl", LOGWATCH, "--detail", "5"], input=known(i), env=env, stdout=subprocess.PIPE, check=True).stdout.decode()
         counts = dict(re.findall(r"^ +\d+ +([A-Z][\w /()-]*?) {2,}([\d.%]+)$", out.split("Unmatched")[0], re.M))
         return {k: v for k, v in counts.items() if "ytes" not in k and k not in ("Postfix start", "Postfix stop")}
     assert summary(ours) == summary(theirs) and len(summary(ours)) > 10
