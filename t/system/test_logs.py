@@ -21,7 +21,7 @@ from beside import NET, LowDns
 from fakeauth import AuthServer, b64
 from fakeservers import Server as Table
 from fakesmtp import Server
-from instance import BIN, PATIENCE, ROOT, Dns, Instance, make_certificates, scratch, until
+from instance import BIN, PATIENCE, ROOT, Dns, Instance, mailbox_instance, make_certificates, scratch, until
 
 HEADER_CHECKS = """/^Subject: refuse/ REJECT not that subject
 /^Subject: odd/ WARN odd
@@ -100,8 +100,8 @@ def settings(base, around, uid):
 
 
 class Client:
-    def __init__(self, i, *commands):
-        self.s = socket.create_connection((i.host, i.port["smtp"]), 20)
+    def __init__(self, i, *commands, port="smtp"):
+        self.s = socket.create_connection((i.host, i.port[port]), 20)
         self.f = self.s.makefile("rb")
         self.reply()
         self.say(*commands)
@@ -407,6 +407,39 @@ def test_fail2ban_finds_what_it_finds_at_postfix(ours, theirs):
     assert a == b and all(n > 0 for n in a.values()), (a, b)
 
 
+@pytest.fixture(scope="module")
+def boxes(base):
+    """Log-ins to mailboxes: good, wrong, none; and mail that is given up. Stopped."""
+    d = os.path.join(base, "boxes")
+    i = mailbox_instance(d, "virt.test", {"u": "right"}, ("imap", "pop3"), main={
+        "event_log": os.path.join(d, "events"), "transport_maps": "inline:{dead.test=smtp:[127.0.0.1]:1}", "maximal_queue_lifetime": "0"})
+    with i:
+        for user in ("u@virt.test", "nobody@virt.test"):
+            Client(i, f"a LOGIN {user} wrong", "b LOGOUT", port="imap").drop()
+            Client(i, f"USER {user}", "PASS wrong", "QUIT", port="pop3").drop()
+        Client(i, "a LOGOUT", port="imap").drop()
+        Client(i, "QUIT", port="pop3").drop()
+        Client(i, port="imap").drop()
+        Client(i, port="pop3").drop()
+        Client(i, "USER u@virt.test", "PASS right", "QUIT", port="pop3").drop()
+        assert i.command("sendmail", "-f", "u@virt.test", "x@dead.test", input=b"\nbody\n").returncode == 0
+        i.wait_log(r"-login: .* \(auth failed, 1 attempts in \d+ secs\): user=<\S+>, method=\S+, rip=127\.0\.0\.1, ", count=4)
+        i.wait_log(r"(imap|pop3)-login: .* \(no auth attempts in \d+ secs\): user=<>, rip=127\.0\.0\.1, ", count=4)
+        assert until(lambda: {"login", "logout", "auth_failure", "expired"} <= {e["event"] for e in events(i.main["event_log"])}), i.log()[-6000:]
+    return i
+
+
+def test_fail2ban_reads_failed_logins_of_mailboxes(boxes):
+    """Debian's filter for Dovecot, told what our daemons are called, knows the lines of imapd and pop3d."""
+    if shutil.which("fail2ban-regex") is None:
+        pytest.skip("fail2ban is not installed")
+    silent = len(re.findall("no auth attempts", boxes.log()))  # the look at whether the ports answer is one, too
+    for mode, wanted in (("normal", 4), ("aggressive", 4 + silent)):
+        out = subprocess.run(["fail2ban-regex", boxes.maillog, f'dovecot[mode={mode}, _daemon="postfix/(?:imapd|pop3d)"]'], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, check=False).stdout.decode()
+        assert int(re.search(r"(\d+) matched", out)[1]) == wanted, out
+
+
 # ---- event_log ----
 
 def events(path):
@@ -460,10 +493,12 @@ def test_every_event_of_the_code_is_documented():
     assert not {(e, m) for e, members in code.items() for m in members if m not in known[e]}
 
 
-def test_members_have_their_types(ours):
+def test_members_have_their_types(ours, boxes):
     """Of each kind that was written: text is a string, what is counted a whole number, seconds a number, a flag true."""
     code = written()
-    for e in events(ours.main["event_log"]):
+    told = events(ours.main["event_log"]) + events(boxes.main["event_log"])
+    assert {"login", "logout", "auth_failure", "tls", "expired"} <= {e["event"] for e in told}
+    for e in told:
         assert isinstance(e["pid"], int) and all(isinstance(e[k], str) for k in ("time", "host", "instance", "service", "event")), e
         for k in set(e) - COMMON:
             assert isinstance(e[k], code[e["event"]][k]) and (code[e["event"]][k] is bool) == isinstance(e[k], bool), (k, e)
