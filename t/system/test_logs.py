@@ -329,6 +329,22 @@ postfix/smtpd: warning: TLS library problem: error:0A00010B:SSL routines::wrong 
 postfix/smtpd: lost connection after STARTTLS from unknown\[127.0.0.1\]
 postfix/smtpd: timeout after EHLO from unknown\[127.0.0.1\]
 postfix/pickup: LOCAL: uid=\d+ from=<a@x.test>
+postfix/smtpd: NOQUEUE: reject: RCPT from unknown\[127.0.0.1\]: 554 5.7.1 Service unavailable; Client host \[127.0.0.1\] blocked using bl.test; listed.*; from=<a@x.test> to=<rbl@sink.test> .*
+postfix/smtpd: NOQUEUE: reject: RCPT from unknown\[127.0.0.1\]: 554 5.7.1 <policy@sink.test>: Recipient address rejected: policy says no; .*
+postfix/smtpd: NOQUEUE: reject: RCPT from unknown\[127.0.0.1\]: 554 5.7.1 <far@far.test>: Relay access denied; .*
+postfix/smtpd: warning: unknown\[127.0.0.1\]: SASL PLAIN authentication failed: .*
+postfix/smtpd: warning: unknown\[127.0.0.1\]: SASL LOGIN authentication failed: .*
+postfix/smtpd: AUTHENTICATED: client=unknown\[127.0.0.1\], sasl_method=PLAIN, sasl_username=good
+postfix/smtpd: Anonymous TLS connection established from unknown\[127.0.0.1\]: TLSv1.3 with cipher .*
+postfix/smtp: Untrusted TLS connection established to 127.0.0.1\[127.0.0.1\]:PORT: TLSv1.3 with cipher .*
+postfix/smtpd: improper command pipelining after HELO from unknown\[127.0.0.1\]: .*
+postfix/local: COMMAND: to=<command@mail.example.test>, relay=local, .* status=sent \(delivered to command: cat >/dev/null\)
+postfix/local: FILE: to=<file@mail.example.test>, relay=local, .* status=sent \(delivered to file: /dev/null\)
+postfix/local: SPOOL: to=<.*>, relay=local, .* status=sent \(delivered to mailbox\)
+postfix/pipe: PIPENO: to=<no@pipe.test>, relay=script, .* status=bounced .*
+postfix/postsuper: KEEP: released from hold
+postfix/postsuper: LATER: placed on hold
+postfix/postsuper: SIX: removed
 """.strip().splitlines()
 
 
