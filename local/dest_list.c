@@ -129,6 +129,15 @@ static bool address(struct span s, struct arena *a, struct dest *d)
 	return true;
 }
 
+/* |"command", as sendmail's users write it: the quotes are not the shell's. */
+static void command_in_quotes(struct arena *a, struct dest *d)
+{
+	struct span inner;
+
+	if (d->kind == DEST_COMMAND && whole_quoted(d->text, a, &inner))
+		d->text = inner;
+}
+
 static bool one(struct span s, struct arena *a, struct dest *d)
 {
 	struct span inner;
@@ -137,8 +146,10 @@ static bool one(struct span s, struct arena *a, struct dest *d)
 		return false;
 	if (whole_quoted(s, a, &inner) && special(inner, d))
 		return d->text.n > 0;
-	if (special(s, d))
+	if (special(s, d)) {
+		command_in_quotes(a, d);
 		return d->text.n > 0;
+	}
 	return address(s, a, d) && d->text.n <= 1000;
 }
 

@@ -6,6 +6,7 @@
 #include "log/log.h"
 #include "sandbox/sandbox.h"
 #include "service/client.h"
+#include "service/logsetup.h"
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <fcntl.h>
@@ -258,6 +259,7 @@ int main(int argc, char **argv)
 	struct err e;
 
 	conf = client_conf(dir, "postsuper");
+	logsetup_command(conf, "postsuper", true, 0); /* who deleted what stands in maillog_file, too */
 	queue_words(argc, argv);
 	if (geteuid() != 0 && access(conf_str(conf, "queue_directory"), W_OK) != 0)
 		die("use of this command is reserved for the superuser");

@@ -247,7 +247,7 @@ DIFFERENT = {
     "uppervalue": "copy One@FAR.test",
     # texts
     "nocommand": "dsn=4.3.0, status=deferred (temporary failure. Command output: cannot execute", "environment": "service unavailable. Command output:",
-    "commandouter": "cat >HOME/piped2", "l1": "status=bounced",
+    "l1": "status=bounced",
 }
 NUL = {"nul": "warning: TABLE, line 1: null byte in input -- ignoring this line"}
 

@@ -41,6 +41,7 @@ static void lists(void **state)
 		{ "\"|/usr/bin/x -a 'b, c' \\\"d\\\"\"", "|/usr/bin/x -a 'b, c' \"d\"" },
 		{ "|/usr/bin/procmail", "|/usr/bin/procmail" },
 		{ "| /usr/bin/procmail -t", "|/usr/bin/procmail -t" },
+		{ "|\"/usr/bin/vacation -a \\\"x y\\\" kim\"", "|/usr/bin/vacation -a \"x y\" kim" },
 		{ "/var/mail/archive, kim", "//var/mail/archive\n@kim" },
 		{ "\"/with space\"", "//with space" },
 		{ "~/Mail/x", "/~/Mail/x" },
