@@ -23,6 +23,7 @@ REASONS = {
                                                                                                    "postscreen_cache_map",
     "since 3.9": "smtpd_forbid_bare_newline smtpd_forbid_unauth_pipelining",
     "since 3.11, by compatibility_level": "smtp_tls_security_level",
+    "the older name counts, where Postfix forgets its value": "smtpd_client_event_limit_exceptions",
     "of the process": "process_id",
     "of the machine's interfaces when asked": "mynetworks",
 }
