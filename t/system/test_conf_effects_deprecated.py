@@ -43,12 +43,18 @@ NAMES = {
 }
 
 
+RESTRICTIONS = {"check_relay_domains": "permit_mynetworks, reject_unauth_destination", "permit_mx_backup": "relay_domains",
+                "permit_naked_ip_address": "permit_mynetworks", "reject_maps_rbl": "reject_rbl_client domain-name"}
+
+
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
     """What postconf -x makes of the names that replace them, and what is said about a main.cf with all of them."""
     d = tmp_path_factory.mktemp("deprecated")
-    (d / "main.cf").write_text("compatibility_level = 3.6\n" + "".join(f"{k} = {v}\n" for k, (v, _, _) in NAMES.items()))
-    (d / "master.cf").write_text("")
+    (d / "main.cf").write_text("compatibility_level = 3.6\n" + "".join(f"{k} = {v}\n" for k, (v, _, _) in NAMES.items())
+                               + "smtpd_relay_restrictions = permit_mynetworks,check_relay_domains Permit_mx_backup\n"
+                               "smtpd_client_restrictions = permit_naked_ip_address, reject_maps_rbl\n")
+    (d / "master.cf").write_text("smtp inet n - n - - smtpd -o smtpd_etrn_restrictions=permit_mx_backup,reject\n")
 
     def run(*args):
         return subprocess.run([POSTCONF, "-c", d, *args], capture_output=True, text=True, check=True)
@@ -65,6 +71,15 @@ def test_name_is_read_and_warned_of(shown, name):
     assert not any(f"unused parameter: {name}=" in l for l in said) and name not in quiet
     if same:
         assert values[instead] == value
+
+
+@pytest.mark.parametrize("name", RESTRICTIONS)
+def test_restriction_is_warned_of(shown, name):
+    """What they do is tried beside Postfix's smtpd."""
+    _, said, quiet, _ = shown
+    warning = f'support for restriction "{name}" will be removed from Postfix; use "{RESTRICTIONS[name]}" instead'
+    assert any(l.lower().endswith("_restrictions: " + warning.lower()) and "/main.cf: " in l for l in said) and name not in quiet.lower()
+    assert any(l.endswith("/master.cf: smtpd_etrn_restrictions: " + warning) for l in said) == (name == "permit_mx_backup")
 
 
 @pytest.fixture(scope="module")
