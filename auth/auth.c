@@ -14,6 +14,8 @@ static void prepare(void)
 	const struct keeper_conf k = {
 		.passwd_file = conf_str(c, "auth_passwd_file"),
 		.sasldb_file = conf_str(c, "auth_sasldb_file"),
+		.sasldb_realm = conf_str(
+		    c, *conf_str(c, "smtpd_sasl_local_domain") ? "smtpd_sasl_local_domain" : "myhostname"),
 		.pam_service = conf_str(c, "auth_pam_service"),
 	};
 

@@ -28,9 +28,10 @@ struct keeper_answer {
 };
 
 struct keeper_conf {
-	const char *passwd_file; /* "" none */
-	const char *sasldb_file; /* "" none */
-	const char *pam_service; /* "" none: system accounts do not log in */
+	const char *passwd_file;  /* "" none */
+	const char *sasldb_file;  /* "" none */
+	const char *sasldb_realm; /* of names without one */
+	const char *pam_service;  /* "" none: system accounts do not log in */
 };
 /* Forks the keeper; as root in service.prepare() (in one-uid mode it has no more rights than we). */
 void keeper_start(const struct keeper_conf *c);

@@ -38,7 +38,8 @@ static void find(const struct keeper_question *q, struct keeper_answer *out)
 	if (*conf.passwd_file)
 		s = passwdfile_find(conf.passwd_file, q->user, out);
 	if (s == KEEPER_NOBODY && *conf.sasldb_file &&
-	    (s = sasldb_find(conf.sasldb_file, q->user, out)) == KEEPER_SASLDB && !strchr(q->user, '@'))
+	    (s = sasldb_find(conf.sasldb_file, conf.sasldb_realm, q->user, out)) == KEEPER_SASLDB &&
+	    !strchr(q->user, '@'))
 		(void)system_find(q->user, out);
 	if (s == KEEPER_NOBODY && *conf.pam_service)
 		s = system_find(q->user, out);

@@ -13,8 +13,9 @@ int keeper_loop(int fd, const struct keeper_conf *c);
 enum keeper_source passwdfile_find(const char *path, const char *user, struct keeper_answer *out);
 
 /* ---- sasldb.c ---- */
-/* As above; a file that is not there has nobody. */
-enum keeper_source sasldb_find(const char *path, const char *user, struct keeper_answer *out);
+/* As above; a file that is not there has nobody. A name without realm is looked for in `realm`, then in this host's. */
+enum keeper_source sasldb_find(const char *path, const char *realm, const char *user,
+			       struct keeper_answer *out);
 
 /* ---- pam.c ---- */
 /* Forks: the child answers on fd itself. False when it cannot be forked. */

@@ -8,28 +8,20 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define KEY_MAX (KEEPER_NAME_MAX + 96)
+#define REALM_MAX 255
+#define KEY_MAX	  (KEEPER_NAME_MAX + REALM_MAX + 32)
 
-/* A name without realm belongs to this host's. */
-static size_t make_key(const char *user, char key[KEY_MAX])
+static size_t make_key(struct span user, const char *realm, char key[KEY_MAX])
 {
-	const char *at = strrchr(user, '@');
-	size_t n = at ? (size_t)(at - user) : strlen(user);
-	char host[65] = "";
-
-	if (!at && gethostname(host, sizeof(host) - 1) != 0)
-		host[0] = '\0';
-	memcpy(key, user, n);
-	key[n++] = '\0';
-	n += (size_t)snprintf(key + n, KEY_MAX - n, "%s", at ? at + 1 : host) + 1;
-	memcpy(key + n, "userPassword", 12);
-	return n + 12;
+	return (size_t)snprintf(key, KEY_MAX, SPAN_FMT "%c%.*s%cuserPassword", SPAN_ARG(user), '\0',
+				REALM_MAX, realm, '\0');
 }
 
-static enum keeper_source look_up(DB *db, const char *path, const char *user, struct keeper_answer *out)
+static enum keeper_source look_up(DB *db, const char *path, struct span user, const char *realm,
+				  struct keeper_answer *out)
 {
 	char bytes[KEY_MAX], value[KEEPER_SECRET_MAX - 8];
-	DBT key = { .data = bytes, .size = (u_int32_t)make_key(user, bytes) };
+	DBT key = { .data = bytes, .size = (u_int32_t)make_key(user, realm, bytes) };
 	DBT data = { 0 };
 	int rc;
 
@@ -48,7 +40,24 @@ static enum keeper_source look_up(DB *db, const char *path, const char *user, st
 	return KEEPER_SASLDB;
 }
 
-enum keeper_source sasldb_find(const char *path, const char *user, struct keeper_answer *out)
+/* saslpasswd2(8) without -u takes the host's name for the realm. */
+static enum keeper_source look_in_realms(DB *db, const char *path, const char *realm, const char *user,
+					 struct keeper_answer *out)
+{
+	const char *at = strrchr(user, '@');
+	char host[65] = "";
+	enum keeper_source s;
+
+	if (at)
+		return look_up(db, path, span_make(user, (size_t)(at - user)), at + 1, out);
+	s = look_up(db, path, span_str(user), realm, out);
+	if (s != KEEPER_NOBODY || gethostname(host, sizeof(host) - 1) != 0)
+		return s;
+	return look_up(db, path, span_str(user), host, out);
+}
+
+enum keeper_source sasldb_find(const char *path, const char *realm, const char *user,
+			       struct keeper_answer *out)
 {
 	enum keeper_source s = KEEPER_TROUBLE;
 	DB *db = NULL;
@@ -60,7 +69,7 @@ enum keeper_source sasldb_find(const char *path, const char *user, struct keeper
 	if (rc == 0)
 		rc = db->open(db, NULL, path, NULL, DB_UNKNOWN, DB_RDONLY, 0);
 	if (rc == 0)
-		s = look_up(db, path, user, out);
+		s = look_in_realms(db, path, realm, user, out);
 	else
 		log_warning("%s: %s", path, db_strerror(rc));
 	if (db)

@@ -40,7 +40,7 @@ static void report(void *arg, bool error, const char *text)
 	const struct silence *s = arg;
 
 	static const char *const silenced[] = { ": unused parameter: ", ": undefined parameter: ",
-						" will be removed; " };
+						" will be removed; ", " will be removed from Postfix; " };
 
 	(void)error;
 	for (size_t i = 0; s->quiet && i < ARRAY_LEN(silenced); i++)

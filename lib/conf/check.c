@@ -216,6 +216,24 @@ static void check_value(struct check *k, const char *file, const struct param *p
 		say(k, true, "%s line %u: %s is refused: %s", file, line, p->name, p->meaning);
 }
 
+/* Names of restrictions that Postfix will give up, in the lists of smtpd. */
+static void check_restrictions(struct check *k, const char *file, const char *name, struct span value)
+{
+	struct span word;
+
+	if (!span_starts(span_str(name), SPAN("smtpd_")) || !span_ends(span_str(name), SPAN("_restrictions")))
+		return;
+	while (span_next_word(&value, ", \t\r\n", &word)) {
+		const char *instead = conf_deprecated_restriction(word);
+
+		if (instead != NULL)
+			say(k, false,
+			    "%s: %s: support for restriction \"" SPAN_FMT
+			    "\" will be removed from Postfix; use \"%s\" instead",
+			    file, name, SPAN_ARG(word), instead);
+	}
+}
+
 /* Texts in which a '#' is at home are left out: banners, and names that nobody but the user knows. */
 static bool may_hold_number_sign(const struct param *p)
 {
@@ -239,6 +257,7 @@ static void check_setting(struct check *k, const char *name, const char *raw, un
 		return;
 	}
 	check_references(k, k->c->file, span_str(raw), line, NULL);
+	check_restrictions(k, k->c->file, name, value);
 	if (p != NULL)
 		check_value(k, k->c->file, p, value, line);
 }
@@ -276,6 +295,8 @@ static void check_service(struct check *k, const char *file, const struct master
 		p = conf_param_find(name);
 		if (p == NULL || p->type != P_RAW)
 			check_references(k, file, value, en->line, en);
+		if (p != NULL)
+			check_restrictions(k, file, p->name, value);
 		if (p != NULL && p->type != P_RAW && span_chr(value, '$') < 0)
 			check_value(k, file, p, value, en->line);
 	}

@@ -84,6 +84,8 @@ const struct conf_entry *conf_entry(const struct conf *c, struct span name); /* 
 /* ---- names that Postfix will give up (deprecated.c) ---- */
 /* What to do instead of setting `name`, as the end of the sentence "instead, ..."; NULL: nothing is wrong with it. */
 const char *conf_deprecated(struct span name);
+/* What to use instead of the restriction `word`; NULL: nothing is wrong with it. */
+const char *conf_deprecated_restriction(struct span word);
 
 /* ---- names that are not built in, but that something reads (names.c) ---- */
 struct mastercf;

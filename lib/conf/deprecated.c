@@ -57,3 +57,20 @@ const char *conf_deprecated(struct span name)
 	}
 	return NULL;
 }
+
+static const struct {
+	const char *name, *instead;
+} restrictions[] = {
+	{ "check_relay_domains", "permit_mynetworks, reject_unauth_destination" },
+	{ "permit_mx_backup", "relay_domains" },
+	{ "permit_naked_ip_address", "permit_mynetworks" },
+	{ "reject_maps_rbl", "reject_rbl_client domain-name" },
+};
+
+const char *conf_deprecated_restriction(struct span word)
+{
+	for (size_t i = 0; i < ARRAY_LEN(restrictions); i++)
+		if (span_is_ci(word, restrictions[i].name))
+			return restrictions[i].instead;
+	return NULL;
+}

@@ -6,10 +6,17 @@
 
 struct conf_names {
 	const struct conf *c;
-	const struct mastercf *services; /* NULL: unknown */
+	bool any_service;	/* what services there are is not known */
+	struct table *services; /* struct service: what a name in master.cf stands for */
 	struct table *referred;
 	struct table *tables; /* names of tables whose parameters are in main.cf: ldap:NAME */
 	struct arena arena;
+};
+
+/* Which suffixes of parameters a service has: <service>_time_limit belongs to programs that run commands, the others
+ * to those that the queue manager talks to. */
+struct service {
+	bool agent, command;
 };
 
 static void refer(struct conf_names *k, struct span name)
@@ -82,6 +89,29 @@ static void refer_classes(struct conf_names *k)
 		refer(k, word[i]);
 }
 
+static bool runs(const struct master_entry *en, const char *const *programs)
+{
+	for (; en->argc > 0 && *programs != NULL; programs++)
+		if (span_is(en->argv[0], *programs))
+			return true;
+	return false;
+}
+
+/* Several services may have one name: smtp inet, smtp unix. */
+static void note_service(struct conf_names *k, const struct master_entry *en)
+{
+	static const char *const agents[] = { "smtp", "lmtp", "local", "virtual", "pipe", "error", NULL };
+	static const char *const commands[] = { "pipe", "spawn", NULL };
+	struct service *s = table_get(k->services, en->name);
+
+	if (s == NULL) {
+		s = arena_alloc(&k->arena, sizeof(*s));
+		(void)table_set(k->services, en->name, s);
+	}
+	s->agent |= runs(en, agents);
+	s->command |= runs(en, commands);
+}
+
 struct conf_names *conf_names_new(const struct conf *c, const struct mastercf *services)
 {
 	struct conf_names *k = xcalloc(1, sizeof(*k));
@@ -89,7 +119,8 @@ struct conf_names *conf_names_new(const struct conf *c, const struct mastercf *s
 	unsigned line;
 
 	k->c = c;
-	k->services = services;
+	k->any_service = services == NULL;
+	k->services = table_new();
 	k->referred = table_new();
 	k->tables = table_new();
 	arena_init(&k->arena);
@@ -99,9 +130,11 @@ struct conf_names *conf_names_new(const struct conf *c, const struct mastercf *s
 		refer_names(k, span_str(raw));
 		note_tables(k, span_str(raw));
 	}
-	for (size_t i = 0; services != NULL && i < services->n; i++)
+	for (size_t i = 0; services != NULL && i < services->n; i++) {
+		note_service(k, &services->entry[i]);
 		for (size_t j = 0; j < services->entry[i].argc; j++)
 			refer_names(k, services->entry[i].argv[j]);
+	}
 	refer_classes(k);
 	return k;
 }
@@ -112,6 +145,7 @@ void conf_names_free(struct conf_names **n)
 
 	if (k == NULL)
 		return;
+	table_free(&k->services, NULL);
 	table_free(&k->referred, NULL);
 	table_free(&k->tables, NULL);
 	arena_release(&k->arena);
@@ -128,40 +162,21 @@ static bool is_table_parameter(const struct conf_names *k, struct span name)
 	return false;
 }
 
-static bool runs(const struct master_entry *en, const char *const *programs)
-{
-	for (; en->argc > 0 && *programs != NULL; programs++)
-		if (span_is(en->argv[0], *programs))
-			return true;
-	return false;
-}
-
-/* <service>_time_limit belongs to programs that run commands, the other suffixes to those that the queue
- * manager talks to. */
-static bool fits(const struct master_entry *en, const struct service_param *s)
-{
-	static const char *const agents[] = { "smtp", "lmtp", "local", "virtual", "pipe", "error", NULL };
-	static const char *const commands[] = { "pipe", "spawn", NULL };
-
-	return runs(en, s->command ? commands : agents);
-}
-
 bool conf_names_service(const struct conf_names *k, struct span name, const char **def)
 {
-	for (const struct service_param *s = conf_service_params; s->suffix != NULL; s++) {
-		struct span prefix;
+	for (const struct service_param *p = conf_service_params; p->suffix != NULL; p++) {
+		const struct service *s;
 
-		if (!span_ends(name, span_str(s->suffix)) || name.n == strlen(s->suffix))
+		if (!span_ends(name, span_str(p->suffix)) || name.n == strlen(p->suffix))
 			continue;
-		prefix = span_head(name, name.n - strlen(s->suffix));
-		for (size_t i = 0; k->services != NULL && i < k->services->n; i++)
-			if (span_eq(k->services->entry[i].name, prefix) && fits(&k->services->entry[i], s)) {
-				if (def != NULL)
-					*def = s->def;
-				return true;
-			}
-		if (k->services == NULL)
+		if (k->any_service)
 			return true;
+		s = table_get(k->services, span_head(name, name.n - strlen(p->suffix)));
+		if (s == NULL || !(p->command ? s->command : s->agent))
+			continue;
+		if (def != NULL)
+			*def = p->def;
+		return true;
 	}
 	return false;
 }

@@ -117,7 +117,7 @@ def inst(tmp_path_factory):
     i = Instance(os.path.join(base, "i"), listen=(), main={
         "auth_passwd_file": os.path.join(base, "i", "etc", "users"),
         "auth_sasldb_file": os.path.join(base, "i", "etc", "sasldb2"),
-        "auth_pam_service": "", "auth_failure_delay": "0", "auth_penalty_limit": "0",
+        "auth_pam_service": "", "auth_failure_delay": "0", "auth_penalty_limit": "0", "smtpd_sasl_local_domain": "realm.test",
         "auth_mechanisms": "plain login cram-md5 scram-sha-1 scram-sha-256",
         "mail_uid": "5000", "mail_gid": "5001", "mail_location": "maildir:/nowhere/%u"})
     sha512 = subprocess.run(["openssl", "passwd", "-6", "secret"], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
@@ -125,7 +125,8 @@ def inst(tmp_path_factory):
                      f"bad:{{NO-SUCH}}x\ntab:{{PLAIN}}se\u00e9 cr,=et\n")
     have = shutil.which("saslpasswd2") is not None
     if have:
-        subprocess.run(["saslpasswd2", "-p", "-c", "-f", i.main["auth_sasldb_file"], "-u", "example.test", "sam"], input=b"saslsecret", check=True)
+        for realm, user in (("example.test", "sam"), ("realm.test", "rae"), (socket.gethostname(), "host")):
+            subprocess.run(["saslpasswd2", "-p", "-c", "-f", i.main["auth_sasldb_file"], "-u", realm, user], input=b"saslsecret", check=True)
         os.chmod(i.main["auth_sasldb_file"], 0o600)
     i.have_sasldb = have
     i.start()
@@ -365,6 +366,9 @@ def test_sasldb(client, inst):
         assert exchange(client, 2, mech, "sam@example.test", "wrong").startswith("FAIL\t2"), mech
         client.send("CANCEL\t1")
     assert exchange(client, 3, "PLAIN", "sam", "saslsecret").startswith("FAIL\t3")
+    for n, user in enumerate(("rae", "rae@realm.test", "host"), 4):  # smtpd_sasl_local_domain, then the machine's name
+        assert exchange(client, n, "PLAIN", user, "saslsecret").startswith(f"OK\t{n}\tuser={user}")
+    assert exchange(client, 9, "PLAIN", "rae@example.test", "saslsecret").startswith("FAIL\t9")
 
 
 def test_users_file_changes(client, inst):

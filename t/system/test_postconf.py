@@ -3,6 +3,7 @@ import functools
 import json
 import os
 import re
+import resource
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,6 +23,7 @@ REASONS = {
                                                                                                    "postscreen_cache_map",
     "since 3.9": "smtpd_forbid_bare_newline smtpd_forbid_unauth_pipelining",
     "since 3.11, by compatibility_level": "smtp_tls_security_level",
+    "the older name counts, where Postfix forgets its value": "smtpd_client_event_limit_exceptions",
     "of the process": "process_id",
     "of the machine's interfaces when asked": "mynetworks",
 }
@@ -413,6 +415,18 @@ def test_built_in_bounce_texts(tmp_path):
     assert "host mail.example.test." in text and "2 hour(s)" in text and "2 day(s)" in text and "$" not in text
     (tmp_path / "bad").write_text("failure_template = <<EOF\nSubject: x\nNo-Such: y\n\nz\nEOF\n")
     assert "bad: line 3" in run(OURS, "-c", str(tmp_path), "-t", str(tmp_path / "bad"), check=1).stderr
+
+
+def test_time_grows_with_the_number_of_services_only(tmp_path):
+    """Five times as many services: not 25 times the work."""
+    def seconds(n):
+        (tmp_path / "main.cf").write_text("compatibility_level = 3.6\ns7_destination_recipient_limit = 3\n")
+        (tmp_path / "master.cf").write_text("".join(f"s{i} unix - - n - - smtp -o smtp_bind_address=192.0.2.1\n" for i in range(n)))
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        r = subprocess.run([OURS, "-c", tmp_path, "-n"], capture_output=True, text=True, check=True)
+        assert "s7_destination_recipient_limit = 3" in r.stdout.splitlines() and r.stderr == ""
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    assert seconds(9900) < 12 * max(seconds(1980), 0.05)
 
 
 def test_parameter_documentation_is_current():

@@ -1,0 +1,163 @@
+"""Parameters of smtp(8) and lmtp(8): trust, offers, time limits, addresses to send from, and the lmtp_* twins, which count for LMTP only."""
+import socket
+import subprocess
+
+import pytest
+
+from fakesmtp import EHLO, HANG, Server, context
+from test_smtp_client import DEFERRED, EXPANDED, RELAYED, REUSE, A, Client, at, dns, ip  # noqa: F401
+
+TLS = EHLO + ["STARTTLS"]
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory):
+    """A server's context, its certificate, and a directory in which that is found by its hash."""
+    d = tmp_path_factory.mktemp("tls")
+    ctx, cert, _ = context(str(d))
+    path = d / "path"
+    path.mkdir()
+    (path / "own.pem").write_bytes(open(cert, "rb").read())
+    subprocess.run(["openssl", "rehash", str(path)], check=True)
+    return ctx, cert, path
+
+
+@pytest.fixture
+def client(tmp_path):
+    made = []
+
+    def make(program="smtp", peers=None, **settings):
+        d = tmp_path / str(len(made))
+        d.mkdir()
+        made.append(Client(d, program=program, peers=peers, main_cf="".join(f"{k} = {v}\n" for k, v in settings.items())))
+        return made[-1]
+    yield make
+    for c in made:
+        c.end()
+
+
+def policy(server):
+    return "inline:{{ [127.0.0.1]:%d=secure match=fake.example }}" % server.port
+
+
+@pytest.mark.parametrize("program", ["smtp", "lmtp"])
+@pytest.mark.parametrize("trust", ["CAfile", "CApath"])
+def test_trust(client, tls, program, trust):
+    """The policy table asks for a certificate that leads to an authority: the file or the directory has it, or nobody does. What the other
+    program trusts does not count."""
+    s = Server(keywords=TLS, tls=tls[0], lmtp=program == "lmtp")
+    value = tls[1] if trust == "CAfile" else str(tls[2])
+    other = "lmtp" if program == "smtp" else "smtp"
+    base = {f"{program}_tls_policy_maps": policy(s), f"{program}_tls_loglevel": "1"}
+    assert client(program, **base, **{f"{other}_tls_{trust}": value}).deliver(at(s))[0][:2] == (DEFERRED, "4.7.5")
+    c = client(program, **base, **{f"{program}_tls_{trust}": value})
+    assert c.deliver(at(s))[0][0] == EXPANDED, c.log()
+    assert "Verified TLS connection established" in c.log()
+
+
+@pytest.mark.parametrize("level,name,version", [("may", "protocols", "TLSv1.2"), ("may", "mandatory_protocols", "TLSv1.3"),
+                                                ("encrypt", "protocols", "TLSv1.3"), ("encrypt", "mandatory_protocols", "TLSv1.2")])
+def test_protocols_of_lmtp(client, tls, level, name, version):
+    s = Server(keywords=TLS, tls=tls[0], lmtp=True)
+    c = client("lmtp", lmtp_tls_security_level=level, lmtp_tls_loglevel="1", smtp_tls_security_level="none", **{f"lmtp_tls_{name}": "<=TLSv1.2"})
+    assert c.deliver(at(s))[0][0] == EXPANDED, c.log()
+    assert f": {version} with cipher " in c.log()
+
+
+def test_loglevel_of_lmtp(client, tls):
+    s = Server(keywords=TLS, tls=tls[0], lmtp=True)
+    c = client("lmtp", lmtp_tls_security_level="may")  # what Client sets is smtp_tls_loglevel
+    assert c.deliver(at(s))[0][0] == EXPANDED
+    assert "STARTTLS" in s.lines and "TLS connection established" not in c.log()
+
+
+@pytest.mark.parametrize("program", ["smtp", "lmtp"])
+def test_offer_of_starttls_is_noted(client, program):
+    s = Server(keywords=TLS, lmtp=program == "lmtp")
+    for value in ("no", "yes"):
+        c = client(program, **{f"{program}_tls_security_level": "none", f"{program}_tls_note_starttls_offer": value})
+        assert c.deliver(at(s))[0][0] == EXPANDED
+        assert ("Host offered STARTTLS: [127.0.0.1]" in c.log()) == (value == "yes")
+
+
+@pytest.mark.parametrize("program", ["smtp", "lmtp"])
+def test_login_within_tls(client, tls, program):
+    """Without TLS nothing is plain enough for PLAIN; within, the second parameter allows it."""
+    s = Server(keywords=TLS + ["AUTH PLAIN"], tls=tls[0], lmtp=program == "lmtp", AUTH="235 2.7.0 ok")
+    base = {f"{program}_sasl_auth_enable": "yes", f"{program}_sasl_password_maps": "static:user:pass", f"{program}_tls_security_level": "encrypt",
+            f"{program}_sasl_security_options": "noanonymous"}
+    c = client(program, **base, **{f"{program}_sasl_tls_security_options": "noanonymous, noplaintext"})
+    assert c.deliver(at(s))[0][0] == DEFERRED and not any(x.startswith("AUTH") for x in s.lines)
+    base[f"{program}_sasl_security_options"] = "noplaintext, noanonymous"
+    c = client(program, **base, **{f"{program}_sasl_tls_security_options": "noanonymous"})
+    assert c.deliver(at(s))[0][0] == EXPANDED, c.log()
+    assert any(x.startswith("AUTH PLAIN ") for x in s.lines)
+
+
+@pytest.mark.parametrize("program", ["smtp", "lmtp"])
+def test_xforward(client, program):
+    """Sent when the parameter says so and as far as the server knows the attributes; addresses of IPv6 are marked."""
+    s = Server(keywords=EHLO + ["XFORWARD NAME ADDR PROTO HELO"], lmtp=program == "lmtp")
+    origin = {"client_name": "c.example", "client_addr": "2001:db8::7", "client_port": "77", "helo": "h.example", "protocol": "ESMTP"}
+    assert client(program).deliver(at(s), **origin)[0][0] == EXPANDED
+    assert not any(x.startswith("XFORWARD") for x in s.lines)
+    c = client(program, **{f"{program}_send_xforward_command": "yes"})
+    assert c.deliver(at(s), **origin)[0][0] == EXPANDED
+    words = " ".join(x for x in s.lines if x.startswith("XFORWARD ")).split()
+    assert [w for w in words if w != "XFORWARD"] == ["NAME=c.example", "ADDR=IPv6:2001:db8::7", "PROTO=ESMTP", "HELO=h.example"]
+
+
+@pytest.mark.parametrize("program", ["smtp", "lmtp"])
+def test_time_until_the_end_of_data_is_answered(client, program):
+    s = Server(BODY=HANG) if program == "smtp" else Server(lmtp=True, BODY=[])
+    r = client(program, **{f"{program}_data_done_timeout": "1s"}).deliver(at(s))
+    assert r[0][:2] == (DEFERRED, "4.4.2") and "timed out while sending end of data -- message may be sent more than once" in r[0][2]
+
+
+def ipv6():
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("program", ["smtp", "lmtp"])
+@pytest.mark.skipif(not ipv6(), reason="no ::1")
+def test_source_address(client, program):
+    """An address of this host is used; one that is none defers, where it is enforced."""
+    came_from = []
+
+    def hello(server, conn, line):
+        came_from.append(conn.getpeername()[0])
+        return "250-fake.example\r\n250 PIPELINING"
+    s = Server(host="::1", lmtp=program == "lmtp", EHLO=hello, LHLO=hello)
+    for address, delivered in (("::1", True), ("2001:db8::99", False)):
+        c = client(program, **{"inet_protocols": "all", f"{program}_bind_address6": address, f"{program}_bind_address_enforce": "yes"})
+        r = c.deliver("[::1]:%d" % s.port)
+        assert r[0][0] == (RELAYED if delivered else DEFERRED), c.log()
+    assert came_from == ["::1"] and "2001:db8::99" in c.log()
+
+
+@pytest.mark.parametrize("program,settings,found", [
+    ("smtp", {}, False), ("smtp", {"disable_dns_lookups": "yes"}, True), ("smtp", {"smtp_host_lookup": "native"}, True),
+    ("smtp", {"lmtp_host_lookup": "native"}, False), ("lmtp", {}, False), ("lmtp", {"lmtp_host_lookup": "native"}, True),
+    ("lmtp", {"lmtp_host_lookup": "dns, native"}, True), ("lmtp", {"smtp_host_lookup": "native"}, False)])
+def test_where_names_are_looked_up(client, program, settings, found):
+    """DNS knows nothing here; who asks for the hosts file first gets an answer from it."""
+    known, unknown = (dns({("s.test", A): a} if a else {})["resolver"] for a in ([ip("127.0.0.1")], None))
+
+    def resolver(kind, body):
+        return (known if body[-1] else unknown)(kind, body)  # the last field: hosts_first
+    s = Server(lmtp=program == "lmtp")
+    r = client(program, peers={"resolver": resolver}, inet_protocols="ipv4", **settings).deliver("s.test:%d" % s.port)
+    assert (r[0][0] == EXPANDED) == found, r
+
+
+@pytest.mark.parametrize("settings,sessions", [({}, 1), ({"lmtp_connection_cache_on_demand": "no"}, 2), ({"smtp_connection_cache_on_demand": "no"}, 1)])
+def test_lmtp_connection_cache_on_demand(client, settings, sessions):
+    s = Server(lmtp=True)
+    c = client("lmtp", **settings)
+    for _ in range(2):
+        assert c.deliver(at(s), flags=REUSE)[0][0] == EXPANDED
+    assert s.sessions == sessions
