@@ -53,11 +53,20 @@ static bool whole_quoted(struct span s, struct arena *a, struct span *out)
 	return true;
 }
 
-static bool special(struct span s, struct dest *d)
+/* |"command args": the quotes hold the command together and are no part of it. */
+static struct span command_of(struct span s, struct arena *a)
+{
+	struct span inner;
+
+	s = span_trim(s);
+	return whole_quoted(s, a, &inner) ? span_trim(inner) : s;
+}
+
+static bool special(struct span s, struct arena *a, struct dest *d)
 {
 	s = span_trim(s);
 	if (s.n > 1 && s.p[0] == '|')
-		*d = (struct dest){ .kind = DEST_COMMAND, .text = span_trim(span_skip(s, 1)) };
+		*d = (struct dest){ .kind = DEST_COMMAND, .text = command_of(span_skip(s, 1), a) };
 	else if ((s.n > 1 && s.p[0] == '/') || span_starts(s, SPAN("~/")))
 		*d = (struct dest){ .kind = DEST_FILE, .text = s };
 	else if (span_starts_ci(s, SPAN(":include:")))
@@ -135,9 +144,9 @@ static bool one(struct span s, struct arena *a, struct dest *d)
 
 	if (s.n > ELEMENT_MAX || control_inside(s))
 		return false;
-	if (whole_quoted(s, a, &inner) && special(inner, d))
+	if (whole_quoted(s, a, &inner) && special(inner, a, d))
 		return d->text.n > 0;
-	if (special(s, d))
+	if (special(s, a, d))
 		return d->text.n > 0;
 	return address(s, a, d) && d->text.n <= 1000;
 }

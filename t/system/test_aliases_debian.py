@@ -49,6 +49,7 @@ CASES = {
     "incldir": "incldir: :include:{home}\n",
     "command": 'command: "|cat >{home}/piped"\n',
     "commandouter": "commandouter: |\"cat >{home}/piped2\"\n",
+    "commandescaped": 'commandescaped: |"echo \\"a  b\\" >{home}/echoed; cat >>{home}/piped3", one@far.test\n',
     "commandbare": "commandbare: |{home}/tool\n",
     "commandblank": "commandblank: |{home}/tool a b\n",
     "failing": 'failing: "|exit 7"\n',
@@ -247,7 +248,7 @@ DIFFERENT = {
     "uppervalue": "copy One@FAR.test",
     # texts
     "nocommand": "dsn=4.3.0, status=deferred (temporary failure. Command output: cannot execute", "environment": "service unavailable. Command output:",
-    "commandouter": "cat >HOME/piped2", "l1": "status=bounced",
+    "l1": "status=bounced",
 }
 NUL = {"nul": "warning: TABLE, line 1: null byte in input -- ignoring this line"}
 
