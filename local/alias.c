@@ -6,10 +6,15 @@
 
 #define SHOWN_MAX 200 /* of what is not understood */
 
+static bool holds(const struct place *p, struct span name)
+{
+	return p->alias.n > 0 && span_eq_ci(p->alias, name);
+}
+
 static bool in_chain(const struct place *p, struct span name)
 {
 	for (; p != NULL; p = p->up)
-		if (p->alias.n && span_eq_ci(p->alias, name))
+		if (holds(p, name))
 			return true;
 	return false;
 }
@@ -80,15 +85,17 @@ static bool usable(struct local *l, const struct place *p, struct span name, con
 
 	if (list->n > 0 && list->bad == 0)
 		return true;
-	log_warning("alias " SPAN_FMT ": %u addresses are not understood, %zu are", SPAN_ARG(name), list->bad,
-		    list->n);
-	if (list->n > 0)
+	if (list->n > 0) {
+		log_warning("alias " SPAN_FMT ": %u addresses are not understood", SPAN_ARG(name), list->bad);
 		outcome_set(&o, DS_BOUNCED, "5.1.3", l->a, "bad recipient address syntax: " SPAN_FMT,
 			    SPAN_ARG(span_head(list->first_bad, SHOWN_MAX)));
-	else if (list->bad > 0)
-		outcome_set(&o, DS_DEFERRED, "4.3.5", l->a, "mail system configuration error");
-	else
-		outcome_set(&o, DS_DEFERRED, "4.3.0", l->a, "alias database unavailable");
+	} else {
+		log_warning("no recipient in alias lookup result for " SPAN_FMT, SPAN_ARG(name));
+		if (list->bad > 0)
+			outcome_set(&o, DS_DEFERRED, "4.3.5", l->a, "mail system configuration error");
+		else
+			outcome_set(&o, DS_DEFERRED, "4.3.0", l->a, "alias database unavailable");
+	}
 	local_report(l, p, &o);
 	return list->n > 0;
 }
@@ -130,6 +137,26 @@ void local_add_all(struct local *l, const struct place *p, struct dest_list *lis
 			append_extension(l, p->ext_left, &list->v[i]);
 		local_add(l, p, &list->v[i]);
 	}
+}
+
+bool local_alias_loop(struct local *l, const struct place *p)
+{
+	const struct place *q = p->up;
+	struct span name = p->user;
+	struct outcome o;
+
+	if (q == NULL || holds(q, name))
+		return false; /* an alias that holds its own name */
+	while (q != NULL && !holds(q, name)) {
+		p = q;
+		q = q->up;
+	}
+	if (q == NULL)
+		return false;
+	log_warning("alias database loop for " SPAN_FMT, SPAN_ARG(p->user));
+	outcome_set(&o, DS_BOUNCED, "5.4.6", l->a, "alias database loop for " SPAN_FMT, SPAN_ARG(p->user));
+	local_report(l, p, &o);
+	return true;
 }
 
 bool local_alias(struct local *l, const struct place *p)

@@ -68,6 +68,7 @@ CASES = {
     "nosuchuser": 'nosuchuser: "|exit 67"\n',
     "nocommand": "nocommand: |/no/such/program\n",
     "emptycommand": "emptycommand: |\n",
+    "environmentall": 'environmentall: "|env -u PWD -u MAIL_CONFIG >&2; exit 69"\n',
     "environment": "environment: \"|echo $LOCAL $DOMAIN $EXTENSION $RECIPIENT $USER >&2; exit 69\"\n",
     "file": "file: {home}/file\n",
     "quotedfile": 'quotedfile: "{home}/with blank"\n',
@@ -82,6 +83,9 @@ CASES = {
     "owner-lst": "",
     "n1": "n1: n2, one@far.test\nn2: n3\nn3: two@far.test, one@far.test\n",
     "l1": "l1: l2\nl2: l1\n",
+    "ring1": "ring1: ring2, one@far.test\nring2: ring3\nring3: ring1\n",
+    "ringself": "ringself: ring4\nring4: ringself, ring4\n",
+    "ringhost": f"ringhost: ring5@{HOST}\nring5: ringhost@{HOST}\n",
     "l3": "l3: l3, one@far.test\n",
     "selfhost": f"selfhost: selfhost@{HOST}\n",
     "unknown": "unknown: nobody-of-this-name\n",
@@ -171,6 +175,7 @@ def furnish(home):
 
 def clean(line, home):
     line = re.sub(r" (relay|delay|delays|conn_use)=[^,]*,", "", line.replace(home, "HOME"))
+    line = re.sub(r"(Command output: .*) \)$", r"\1)", line)  # where a line of it ended
     return re.sub(r"\((250|forwarded as).*", "", line)
 
 
@@ -256,8 +261,7 @@ DIFFERENT = {
     # The case of a domain stays.
     "uppervalue": "copy One@FAR.test",
     # texts
-    "nocommand": "dsn=4.3.0, status=deferred (temporary failure. Command output: cannot execute", "environment": "service unavailable. Command output:",
-    "l1": "status=bounced",
+    "nocommand": "dsn=4.3.0, status=deferred (temporary failure. Command output: cannot execute",
 }
 NUL = {"nul": "warning: TABLE, line 1: null byte in input -- ignoring this line"}
 
