@@ -67,20 +67,20 @@ static bool name_continues(struct span rest)
 static size_t piece_length(struct span s)
 {
 	struct inside in = { .depth = 0 };
-	bool address = false;
+	bool has_at = false;
 
 	for (size_t i = 0, next; i < s.n; i++) {
 		bool outside = step(&in, s, &i);
 
 		if ((outside && s.p[i] == ';') || (i < s.n && s.p[i] == '>' && !in.quoted && in.depth == 0))
 			return i + 1;
-		address |= outside && s.p[i] == '@';
+		has_at |= outside && s.p[i] == '@';
 		if (!outside || !ascii_isspace(s.p[i]))
 			continue;
 		for (next = i; next < s.n && ascii_isspace(s.p[next]); next++)
 			;
 		if (next == s.n || i == 0 ||
-		    (!joined(s.p[i - 1], s.p[next]) && (address || !name_continues(span_skip(s, next)))))
+		    (!joined(s.p[i - 1], s.p[next]) && (has_at || !name_continues(span_skip(s, next)))))
 			return i;
 		i = next - 1;
 	}

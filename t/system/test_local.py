@@ -88,6 +88,19 @@ def test_mailbox_in_home(tmp_path, homes):
                                          b"+ext@mail.example.test\nDelivered-To: " + KIM.encode() + b"+ext@mail.example.test\n")
 
 
+def test_mbox_side_by_side(tmp_path, homes):
+    """Deliveries to one mbox at the same time, with no lock but fcntl's, which knows no threads: every one is in it."""
+    with instance(tmp_path, home_mailbox="mbox", mailbox_delivery_lock="fcntl", local_destination_concurrency_limit="40") as inst:
+        inst.wait_socket("public/pickup")
+        names = [f"{KIM}+{n}@mail.example.test" for n in range(60)]
+        r = inst.command("sendmail", "-i", "-f", "sender@example.test", *names, input=b"Subject: test\n\n" + b"x" * 70 * 1024 + b"\n")
+        assert r.returncode == 0, r.stderr
+        for name in names:
+            inst.wait_log(rf"to=<{re.escape(name)}>.*status=sent \(delivered to mailbox\)")
+        text = (homes / KIM / "mbox").read_text()
+        assert sorted(re.findall(r"^X-Original-To: (.*)$", text, re.M)) == sorted(names)
+
+
 def test_spool(tmp_path, homes):
     """mail_spool_directory: an mbox in a directory of group mail, as /var/mail is."""
     spool = tmp_path / "spool"
