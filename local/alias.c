@@ -4,10 +4,17 @@
 #include "mime/address.h"
 #include "service/service.h"
 
+#define SHOWN_MAX 200 /* of what is not understood */
+
+static bool holds(const struct place *p, struct span name)
+{
+	return p->alias.n > 0 && span_eq_ci(p->alias, name);
+}
+
 static bool in_chain(const struct place *p, struct span name)
 {
 	for (; p != NULL; p = p->up)
-		if (p->alias.n && span_eq_ci(p->alias, name))
+		if (holds(p, name))
 			return true;
 	return false;
 }
@@ -70,13 +77,35 @@ static void append_extension(struct local *l, struct span ext, struct dest *d)
 			      : local;
 }
 
+/* What is wrong in one place must not keep the mail from the others; a list of which nothing is left waits until
+ * somebody has put it right. False: that one. */
+static bool usable(struct local *l, const struct place *p, struct span name, const struct dest_list *list)
+{
+	struct outcome o;
+
+	if (list->n > 0 && list->bad == 0)
+		return true;
+	if (list->n > 0) {
+		log_warning("alias " SPAN_FMT ": %u addresses are not understood", SPAN_ARG(name), list->bad);
+		outcome_set(&o, DS_BOUNCED, "5.1.3", l->a, "bad recipient address syntax: " SPAN_FMT,
+			    SPAN_ARG(span_head(list->first_bad, SHOWN_MAX)));
+	} else {
+		log_warning("no recipient in alias lookup result for " SPAN_FMT, SPAN_ARG(name));
+		if (list->bad > 0)
+			outcome_set(&o, DS_DEFERRED, "4.3.5", l->a, "mail system configuration error");
+		else
+			outcome_set(&o, DS_DEFERRED, "4.3.0", l->a, "alias database unavailable");
+	}
+	local_report(l, p, &o);
+	return list->n > 0;
+}
+
 static void expand(struct local *l, const struct place *p, struct span name, struct span value, bool whole)
 {
 	struct place *q = local_place(l, p);
 	struct dest_list list = { .n = 0 };
 	struct account *owner = NULL;
 	struct err e = { .text = "" };
-	struct outcome o;
 	uid_t uid;
 	enum rc rc = find_owner(l, p, name, q, &e);
 
@@ -92,13 +121,13 @@ static void expand(struct local *l, const struct place *p, struct span name, str
 		return;
 	}
 	q->as = owner;
-	if (dest_list_parse(value, l->a, LOCAL_ITEMS_MAX, &list) != RC_OK || list.bad > 0 || list.n == 0) {
-		log_warning("no recipient in alias lookup result for " SPAN_FMT, SPAN_ARG(name));
-		outcome_set(&o, DS_DEFERRED, "4.3.5", l->a, "mail system configuration error");
-		local_report(l, p, &o);
+	if (dest_list_parse(value, l->a, LOCAL_ITEMS_MAX, &list) != RC_OK) {
+		(void)err_set(&e, RC_LIMIT, "alias " SPAN_FMT " holds too many destinations", SPAN_ARG(name));
+		later(l, p, &e);
 		return;
 	}
-	local_add_all(l, q, &list);
+	if (usable(l, p, name, &list))
+		local_add_all(l, q, &list);
 }
 
 void local_add_all(struct local *l, const struct place *p, struct dest_list *list)
@@ -108,6 +137,26 @@ void local_add_all(struct local *l, const struct place *p, struct dest_list *lis
 			append_extension(l, p->ext_left, &list->v[i]);
 		local_add(l, p, &list->v[i]);
 	}
+}
+
+bool local_alias_loop(struct local *l, const struct place *p)
+{
+	const struct place *q = p->up;
+	struct span name = p->user;
+	struct outcome o;
+
+	if (q == NULL || holds(q, name))
+		return false; /* an alias that holds its own name */
+	while (q != NULL && !holds(q, name)) {
+		p = q;
+		q = q->up;
+	}
+	if (q == NULL)
+		return false;
+	log_warning("alias database loop for " SPAN_FMT, SPAN_ARG(p->user));
+	outcome_set(&o, DS_BOUNCED, "5.4.6", l->a, "alias database loop for " SPAN_FMT, SPAN_ARG(p->user));
+	local_report(l, p, &o);
+	return true;
 }
 
 bool local_alias(struct local *l, const struct place *p)

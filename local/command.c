@@ -57,14 +57,15 @@ static void make_environment(struct local *l, const struct place *p, const struc
 	if (as != NULL) {
 		command_env_add(env, "HOME", span_str(as->home));
 		command_env_add(env, "SHELL", span_str(as->shell));
-		command_env_add(env, "USER", span_str(as->name));
-		command_env_add(env, "LOGNAME", span_str(as->name));
 	}
 	const struct {
 		const char *name;
 		struct span value;
 	} all[] = {
 		/* without quotes: what a command compares and looks up */
+		/* of the recipient, also where the command has the rights of nobody or of who owns the table */
+		{ "USER", p->user },
+		{ "LOGNAME", p->user },
 		{ "SENDER", address_unquote(l->a, p->sender) },
 		{ "RECIPIENT", address_unquote(l->a, p->rcpt.addr) },
 		{ "ORIGINAL_RECIPIENT", address_unquote(l->a, original) },
@@ -81,7 +82,7 @@ static void make_environment(struct local *l, const struct place *p, const struc
 		{ "ENVID", m->envid },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
-		if (i < 5 || all[i].value.n > 0)
+		if (i < 7 || all[i].value.n > 0)
 			command_env_add(env, all[i].name, all[i].value);
 }
 

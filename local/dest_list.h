@@ -14,9 +14,11 @@ struct dest {
 struct dest_list {
 	struct dest *v;
 	size_t n, cap;
-	unsigned bad; /* elements that could not be understood: skipped */
+	unsigned bad;	       /* elements that could not be understood: skipped */
+	struct span first_bad; /* as written */
 };
-/* One list: elements separated by commas. RC_LIMIT: more than `max` elements; those before are there. */
+/* One list: elements separated by commas; addresses and files also by blanks alone. A command without quotes goes
+ * up to its comma. RC_LIMIT: more than `max` elements; those before are there. */
 MUST_CHECK enum rc dest_list_parse(struct span text, struct arena *a, size_t max, struct dest_list *out);
 /* A file: every line a list; empty lines and those that start with '#' are skipped. */
 MUST_CHECK enum rc dest_file_parse(struct span text, struct arena *a, size_t max, struct dest_list *out);

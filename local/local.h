@@ -84,6 +84,9 @@ struct span local_lower(struct arena *a, struct span s);
 void local_recipient(struct local *l, struct place *p, bool plain);
 /* alias.c: true when there was one (done, in whatever way) */
 bool local_alias(struct local *l, const struct place *p);
+/* Nobody is known by that name, and it led here by another alias: it is reported for the name that it led to
+ * first. */
+bool local_alias_loop(struct local *l, const struct place *p);
 /* All of the list, with the extension that matched nothing where propagate_unmatched_extensions says so. */
 void local_add_all(struct local *l, const struct place *p, struct dest_list *list);
 /* forwardfile.c */

@@ -60,6 +60,8 @@ static void unknown(struct local *l, const struct place *p)
 		q->from = FROM_ALIAS;
 		q->as = NULL;
 		local_add(l, q, &d);
+	} else if (local_alias_loop(l, p)) {
+		return;
 	} else if (span_is_ci(p->user, "mailer-daemon") || span_is_ci(p->user, "postmaster")) {
 		log_warning("required alias not found: " SPAN_FMT, SPAN_ARG(p->user));
 		outcome_set(&o, DS_SENT, "2.0.0", l->a, "discarded");

@@ -61,6 +61,7 @@ FORWARDS = {
     "fifofile": ("{home}/fifo\n", 0o644, None),
     "hardlink": ("{home}/hard\n", 0o644, None),
     "command": ("|cat >{home}/piped\n", 0o644, None),
+    "outerquotes": ("|\"cat >{home}/piped3; exit 0\"\n", 0o644, None),
     "quotedcommand": ("\"|cat >{home}/piped2; exit 0\"\n", 0o644, None),
     "failing": ("\"|exit 7\"\n", 0o644, None),
     "nosuchuser": ("\"|exit 67\"\n", 0o644, None),
