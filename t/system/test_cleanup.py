@@ -357,7 +357,8 @@ def test_headers_of_parts(tmp_path):
     evil, mixed = "Content-Disposition: attachment; name=evil\n", "multipart/mixed; boundary=b"
     try:
         for kind in (mixed, "multipart (x) / mixed; boundary (z) = b", "multipart/mixed; x-boundary=no; boundary=b", "multipart/mixed; name=\"boundary=c\"; boundary=b",
-                     "text/plain\nContent-Type: " + mixed, mixed + "\nContent-Type: text/plain"):
+                     "text/plain\nContent-Type: " + mixed, mixed + "\nContent-Type: text/plain",
+                     "multipart/mixed; boundary=no; boundary=b", mixed + "; boundary=no", "multipart/mixed; " + "boundary=no; " * 9 + "boundary*0=b"):
             assert go(PART % (kind, evil)) == 550, kind
         for head in (evil.replace(":", " \t:"), "X: " + "y" * 5000 + "\n" + evil, "X: " + "y" * 2045 + "\n" + evil, evil.replace("name", "x\n\tname")):
             assert go(PART % (mixed, head)) == 550, head
