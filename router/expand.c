@@ -131,7 +131,8 @@ void answer_expand(struct ipc_call *call, const void *request)
 	struct router_expand_reply r = { .code = 0 };
 
 	r.sender = rewrite_address(true, q->sender, a);
-	if (!q->no_mappings && rewrite_mapped(ROLE_ENV_SENDER, r.sender, a, &r.sender, &x.e) == RC_AGAIN)
+	if (!q->no_mappings &&
+	    rewrite_mapped(ROLE_ENV_SENDER, q->off, r.sender, a, &r.sender, &x.e) == RC_AGAIN)
 		x.problem = "sender_canonical_maps look-up failed";
 	for (size_t i = 0; i < q->rcpts.n && !x.problem; i++) {
 		struct span addr = ((const struct addr_item *)q->rcpts.v)[i].addr;
@@ -145,8 +146,10 @@ void answer_expand(struct ipc_call *call, const void *request)
 			emit(&x, addr);
 			continue;
 		}
-		if (rewrite_mapped(ROLE_ENV_RCPT, addr, a, &addr, &x.e) == RC_AGAIN)
+		if (rewrite_mapped(ROLE_ENV_RCPT, q->off, addr, a, &addr, &x.e) == RC_AGAIN)
 			x.problem = "canonical_maps look-up failed";
+		else if (q->off & OFF_VIRTUAL_ALIAS)
+			emit(&x, addr);
 		else
 			expand_one(&x, addr);
 	}

@@ -186,20 +186,22 @@ static struct span masquerade(struct span addr, struct arena *a)
 	return addr;
 }
 
-enum rc rewrite_mapped(unsigned role, struct span addr, struct arena *a, struct span *out, struct err *e)
+enum rc rewrite_mapped(unsigned role, unsigned off, struct span addr, struct arena *a, struct span *out,
+		       struct err *e)
 {
 	*out = addr;
 	if (addr.n == 0)
 		return RC_OK;
-	if ((role & router.sender_canonical_roles) &&
+	if (!(off & OFF_SENDER_CANONICAL) && (role & router.sender_canonical_roles) &&
 	    map_once(router.sender_canonical, *out, a, out, e) == RC_AGAIN)
 		return RC_AGAIN;
-	if ((role & router.rcpt_canonical_roles) &&
+	if (!(off & OFF_RCPT_CANONICAL) && (role & router.rcpt_canonical_roles) &&
 	    map_once(router.rcpt_canonical, *out, a, out, e) == RC_AGAIN)
 		return RC_AGAIN;
-	if ((role & router.canonical_roles) && map_once(router.canonical, *out, a, out, e) == RC_AGAIN)
+	if (!(off & OFF_CANONICAL) && (role & router.canonical_roles) &&
+	    map_once(router.canonical, *out, a, out, e) == RC_AGAIN)
 		return RC_AGAIN;
-	if (role & router.masquerade_roles)
+	if (!(off & OFF_MASQUERADE) && (role & router.masquerade_roles))
 		*out = masquerade(*out, a);
 	return RC_OK;
 }
@@ -214,7 +216,8 @@ void answer_rewrite(struct ipc_call *call, const void *request)
 
 	for (size_t i = 0; i < q->addrs.n; i++) {
 		out[i].addr = rewrite_address(q->local, ((const struct addr_item *)q->addrs.v)[i].addr, a);
-		if (q->role && rewrite_mapped(q->role, out[i].addr, a, &out[i].addr, &e) == RC_AGAIN) {
+		if (q->role &&
+		    rewrite_mapped(q->role, q->off, out[i].addr, a, &out[i].addr, &e) == RC_AGAIN) {
 			r.code = 451;
 			r.text = span_printf(a, "4.3.0 Temporary lookup failure: %s", e.text);
 		}

@@ -56,8 +56,8 @@ enum rc router_domain_is_ours(struct span domain, struct err *e);
 struct span rewrite_address(bool local, struct span addr, struct arena *a);
 /* With an extension, whose delimiter is included. */
 struct span router_add_extension(struct span addr, struct span ext, struct arena *a);
-/* canonical tables and masquerading for one ROLE_; `addr` in standard form. RC_AGAIN: a table failed. */
-enum rc rewrite_mapped(unsigned role, struct span addr, struct arena *a, struct span *out, struct err *e);
+/* canonical tables and masquerading for one ROLE_, but those of `off` (OFF_ bits); `addr` in standard form. RC_AGAIN: a table failed. */
+enum rc rewrite_mapped(unsigned role, unsigned off, struct span addr, struct arena *a, struct span *out, struct err *e);
 
 /* ---- resolve.c ---- */
 struct resolved {

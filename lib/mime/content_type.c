@@ -5,9 +5,14 @@
 
 static void add_boundaries(struct content_type *t, const struct mime_param *v, size_t n, struct arena *a)
 {
-	for (size_t i = 0; i < n && t->boundaries < BOUNDARIES_MAX; i++)
-		if (span_is_ci(v[i].name, "boundary") && v[i].value.n > 0)
-			t->boundary[t->boundaries++] = span_dup(a, v[i].value);
+	for (size_t i = 0; i < n; i++) {
+		if (!span_is_ci(v[i].name, "boundary") || v[i].value.n == 0)
+			continue;
+		if (t->boundaries < BOUNDARIES_MAX)
+			t->boundaries++;
+		/* of too many the last is kept, as are the first: readers take one or the other */
+		t->boundary[t->boundaries - 1] = span_dup(a, v[i].value);
+	}
 }
 
 void content_type_add(struct content_type *t, struct span body, struct arena *a)
@@ -26,7 +31,9 @@ void content_type_add(struct content_type *t, struct span body, struct arena *a)
 	t->message = span_is_ci(type, "message");
 	t->digest = t->multipart && span_is_ci(subtype, "digest");
 	t->nested = t->message && (span_is_ci(subtype, "rfc822") || span_is_ci(subtype, "global"));
-	if (t->multipart)
+	if (t->multipart) {
+		params_all(body, &work, &v, &n);
 		add_boundaries(t, v, n, a);
+	}
 	arena_release(&work);
 }

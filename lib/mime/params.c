@@ -215,7 +215,7 @@ static void join(struct raw *v, size_t n, size_t first, struct arena *a, struct 
 	buf_release(&extended);
 }
 
-static void take_params(struct scan *c, struct arena *a, struct mime_param **out, size_t *n)
+static void take_params(struct scan *c, struct arena *a, bool repeated, struct mime_param **out, size_t *n)
 {
 	struct raw v[PARAMS_MAX]; /* not from the arena: a header may hold very many fields */
 	struct span name, value;
@@ -233,7 +233,7 @@ static void take_params(struct scan *c, struct arena *a, struct mime_param **out
 			continue;
 		(*out)[*n].name = span_dup(a, v[i].name);
 		join(v, raws, i, a, &(*out)[(*n)++]);
-		for (size_t k = i + 1; k < raws;
+		for (size_t k = i + 1; !repeated && k < raws;
 		     k++) /* further sections, and repetitions: the first counts */
 			v[k].used |= span_eq_ci(v[k].name, v[i].name);
 	}
@@ -261,7 +261,7 @@ bool params_parse_type(struct span body, struct arena *a, struct span *type, str
 		return false;
 	*type = span_dup(a, t);
 	*subtype = span_dup(a, s);
-	take_params(&c, a, v, n);
+	take_params(&c, a, false, v, n);
 	return true;
 }
 
@@ -271,7 +271,21 @@ void params_parse_value(struct span body, struct arena *a, struct span *value, s
 	struct scan c = { body, 0 };
 
 	*value = span_dup(a, take_token(&c));
-	take_params(&c, a, v, n);
+	take_params(&c, a, false, v, n);
+}
+
+void params_all(struct span body, struct arena *a, struct mime_param **v, size_t *n)
+{
+	struct scan c = { body, 0 };
+
+	(void)take_token(&c);
+	skip_blank(&c); /* a ';' in a comment begins no parameter */
+	if (at(&c) == '/') {
+		c.i++;
+		(void)take_token(&c);
+		skip_blank(&c);
+	}
+	take_params(&c, a, true, v, n);
 }
 
 struct span params_find(const struct mime_param *v, size_t n, const char *name)

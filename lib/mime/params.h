@@ -14,6 +14,8 @@ bool params_parse_type(struct span body, struct arena *a, struct span *type, str
 		       struct mime_param **v, size_t *n);
 void params_parse_value(struct span body, struct arena *a, struct span *value, struct mime_param **v,
 			size_t *n);
+/* The parameters of either form, with repetitions of a name: readers differ in which of them counts. */
+void params_all(struct span body, struct arena *a, struct mime_param **v, size_t *n);
 struct span params_find(const struct mime_param *v, size_t n, const char *name); /* SPAN_NONE when absent */
 
 #endif

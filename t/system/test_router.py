@@ -47,7 +47,7 @@ class Router(Daemon):
         return Reader(data[8:])
 
     def rewrite(self, addr, local=True, role=0):
-        r = self.ask(REWRITE, struct.pack("<BHI", local, role, 1) + span(addr))
+        r = self.ask(REWRITE, struct.pack("<BHI", local, role, 1) + span(addr) + struct.pack("<H", 0))
         code, text = r.num("H"), r.span()
         if code:
             return code
@@ -65,8 +65,8 @@ class Router(Daemon):
         code, dsn, text, cls, auth, routed = r.num("H"), r.span().decode(), r.span().decode(), r.num("H"), r.num("B"), r.num("B")
         return code, dsn, text, cls, bool(auth), bool(routed)
 
-    def expand(self, *rcpts, sender="s@elsewhere.test", no_mappings=False):
-        r = self.ask(EXPAND, span(sender) + struct.pack("<BBI", no_mappings, 1, len(rcpts)) + b"".join(span(a) for a in rcpts))
+    def expand(self, *rcpts, sender="s@elsewhere.test", no_mappings=False, off=0):
+        r = self.ask(EXPAND, span(sender) + struct.pack("<BBI", no_mappings, 1, len(rcpts)) + b"".join(span(a) for a in rcpts) + struct.pack("<H", off))
         code, text, who = r.num("H"), r.span().decode(), r.span().decode()
         out = [(r.span().decode(), r.num("I")) for _ in range(r.num("I"))]
         return (code, text) if code else (who, out)
