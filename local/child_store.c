@@ -2,7 +2,6 @@
 #include "store/store.h"
 #include "workers.h"
 #include <errno.h>
-#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,19 +30,6 @@ static enum rc check_owner(const struct user_store *q, const char *path, struct 
 	if (!q->owned || stat(path, &st) < 0 || st.st_uid == geteuid())
 		return RC_OK;
 	return err_set(e, RC_DENIED, "destination %s is not owned by recipient", path);
-}
-
-/* The locks of fcntl(2) belong to the process: they keep other programs out, not another thread of this one, and
- * are gone as soon as any of them closes the file. So one mbox delivery at a time; the locks bound how long it
- * takes. */
-static enum rc deliver_alone(const struct store_loc *loc, const struct store_delivery *m, struct store_job *j)
-{
-	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
-
-	pthread_mutex_lock(&one);
-	enum rc rc = store_deliver(loc, "INBOX", m, &j->done, &j->e);
-	pthread_mutex_unlock(&one);
-	return rc;
 }
 
 static void store_one(void *arg)
@@ -78,8 +64,7 @@ static void store_one(void *arg)
 	if (j->rc == RC_OK && q->mbox)
 		j->rc = check_owner(q, loc.inbox, &j->e);
 	if (j->rc == RC_OK)
-		j->rc =
-		    q->mbox ? deliver_alone(&loc, &m, j) : store_deliver(&loc, "INBOX", &m, &j->done, &j->e);
+		j->rc = store_deliver(&loc, "INBOX", &m, &j->done, &j->e);
 }
 
 void child_store(struct ipc_call *call, const void *request)

@@ -82,12 +82,14 @@ enum rc mbox_dotlock(const char *path, const struct store_lock *how, char *dot, 
 	}
 }
 
+/* The lock is of the open file, not of the process as with F_SETLK: threads that deliver side by side exclude each other, too, and closing
+ * another descriptor of the file does not take it away. Programs that use F_SETLK or lockf() see it all the same. */
 static bool try_fd_locks(int fd, const struct store_lock *how)
 {
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	if (how->flock && flock(fd, LOCK_EX | LOCK_NB) != 0)
 		return false;
-	if (how->fcntl && fcntl(fd, F_SETLK, &fl) != 0) {
+	if (how->fcntl && fcntl(fd, F_OFD_SETLK, &fl) != 0) {
 		if (how->flock)
 			flock(fd, LOCK_UN);
 		return false;

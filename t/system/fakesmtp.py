@@ -25,6 +25,7 @@ class Server:
     def __init__(self, keywords=EHLO, lmtp=False, tls=None, delay=None, host="127.0.0.1", port=0, path=None, wrapped=False, **replies):
         self.keywords, self.lmtp, self.tls, self.replies = list(keywords), lmtp, tls, replies
         self.lines, self.messages, self.sessions, self.segments = [], [], 0, []
+        self.transactions = []  # [number of RCPT] for each MAIL, whatever other sessions say meanwhile
         self.wrapped, self.names = wrapped, []  # wrapped: TLS from the start. names: what clients asked for (SNI)
         self.host = host
         if path:  # a UNIX socket that anybody may connect to
@@ -93,7 +94,7 @@ class Server:
         return c
 
     def session(self, c, buf):
-        rcpts, keywords = 0, list(self.keywords)
+        rcpts, keywords, transaction = 0, list(self.keywords), [0]
         if self.wrapped:
             c = self.start_tls(c)
         self.reply(c, "GREETING", b"", "220 fake ESMTP")
@@ -108,6 +109,10 @@ class Server:
             del buf[:len(line) + 2]
             self.lines.append(line.decode("latin-1"))
             verb = line.split(b" ")[0].upper().decode("latin-1")
+            if verb == "MAIL":
+                transaction = [0]
+                self.transactions.append(transaction)
+            transaction[0] += verb == "RCPT"
             if verb in ("EHLO", "LHLO"):
                 words = ["fake.example"] + keywords
                 self.reply(c, verb, line, "\r\n".join("250%s%s" % ("-" if i + 1 < len(words) else " ", w)

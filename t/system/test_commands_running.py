@@ -92,7 +92,7 @@ COMMANDS = [
     ["postqueue", "-p"], ["mailq"], ["sendmail", "-bp"], ["postqueue", "-j"],
     ["postqueue", "-i", "HELD"], ["postqueue", "-i", "ABCDEF12345"], ["postqueue", "-i", "x/y"], ["postqueue", "-s", "other.test"], ["postqueue", "-s", "later.test"], ["sendmail", "-qRother.test"],
     ["sendmail", "-qIABCDEF12345"],
-    ["postkick", "public", "qmgr", "W"], ["postkick", "public", "pickup", "W"], ["postkick", "public", "nosuch", "W"], ["postkick", "private", "nosuch", "W"], ["postkick", "public", "qmgr", ""],
+    ["postkick", "public", "nosuch", "W"], ["postkick", "private", "nosuch", "W"], ["postkick", "public", "qmgr", ""],
     # what changes
     ["postsuper", "-h", "DEFERRED"], ["postsuper", "-h", "DEFERRED"], ["postqueue", "-p"], ["postsuper", "-H", "DEFERRED"], ["postsuper", "-H", "ABCDEF12345"],
     ["postsuper", "-h", "ALL", "deferred"], ["postsuper", "-H", "ALL", "hold"], ["postsuper", "-h", "-"], ["postsuper", "-d", "ABCDEF12345", "-d", "HELD"], ["postqueue", "-j"],

@@ -255,7 +255,6 @@ def ours(base, around):
     i = Instance(os.path.join(base, "ours"), master=MASTER)
     i.main.update(settings(base, around, i.uid))
     i.main.update({"virtual_mailbox_base": i.mail, "event_log": os.path.join(base, "ours", "events"), "maillog_file_permissions": "0644",
-                   "smtp_log_tls_feature_status": "no",  # the "tls=" of 3.11, because of which pflogsumm 1.1 and logwatch do not count a delivery
                    "resolver_nameservers": f"{around.dns.host}:{around.dns.port}"})
     i.start()
     try:

@@ -78,8 +78,3 @@ def test_mistakes(etc, args, why):
     before = sorted(os.listdir(etc))
     assert why in tls(etc, *args, check=1).stderr
     assert [f for f in sorted(os.listdir(etc)) if f != "log"] == [f for f in before if f != "log"]
-
-
-def test_set_permissions_takes_settings(etc):
-    subprocess.run([os.path.join(BIN, "postfix"), "-c", str(etc), "set-permissions", "setgid_group=maildrop"], check=True, capture_output=True)
-    assert setting(etc, "setgid_group") == "maildrop"

@@ -66,17 +66,6 @@ def send(mta, domain, rcpts=1, count=1):
             s.sendmail("a@example.org", ["u%d@%s" % (i, domain) for i in range(rcpts)], TEXT)
 
 
-def transactions(server):
-    """Recipients of each MAIL."""
-    out = []
-    for x in server.lines:
-        if x.startswith("MAIL"):
-            out.append(0)
-        elif x.startswith("RCPT"):
-            out[-1] += 1
-    return sorted(out)
-
-
 def reasons(mta, domain):
     """Results of recipients of the domain, without times, ids and ports."""
     found = re.findall(r"\w+: (to=<[^>]*@%s>.*)$" % re.escape(domain), mta.log(), re.M)
@@ -94,7 +83,7 @@ def play(mta, servers, gates):
     for n in ("chunk", "single", "whole"):
         send(mta, n + ".test", rcpts=5)
         wait(mta, r"to=<u\d@%s\.test>.*status=sent" % n, 5)
-        out[n] = transactions(servers[n])
+        out[n] = sorted(n for n, in servers[n].transactions)
     send(mta, "dead.test")
     wait(mta, r"to=<u0@dead.test>", 1)
     send(mta, "dead.test", rcpts=2)

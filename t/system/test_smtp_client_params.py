@@ -276,7 +276,7 @@ def test_tls_level_in_the_log(client, tmp_path, level, said, server):
     """smtp_log_tls_feature_status: the level, whether it was settled, and what became of it."""
     tls, _, _ = context(str(tmp_path))
     s = Server(**{"tls": tls, **server})
-    c = client(main_cf="smtp_tls_security_level = %s\n" % level)
+    c = client(main_cf="smtp_log_tls_feature_status = yes\nsmtp_tls_security_level = %s\n" % level)
     c.deliver(at(s))
     assert re.search(said.replace("?", r"\?"), c.log()), c.log()
 
