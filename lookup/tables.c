@@ -45,7 +45,8 @@ struct place {
 	const char *readers; /* of a table around it that holds secrets; NULL: none */
 };
 
-static bool is_type(struct span word, const struct map_driver **drv)
+/* The types that every process has at hand are ours to answer when "proxy:" is written before them, and else are no subject here. */
+static bool is_type(struct span word, bool proxied, const struct map_driver **drv)
 {
 	static const char *const memory[] = { "inline", "static", "randmap", "environ", "internal" };
 	ptrdiff_t colon = span_chr(word, ':');
@@ -57,7 +58,7 @@ static bool is_type(struct span word, const struct map_driver **drv)
 		if (!(type.p[i] >= 'a' && type.p[i] <= 'z') && !ascii_isdigit(type.p[i]))
 			return false;
 	for (size_t i = 0; i < ARRAY_LEN(memory); i++)
-		if (span_is(type, memory[i]))
+		if (!proxied && span_is(type, memory[i]))
 			return false;
 	if (span_is(type, "unix") && span_chr(word, '/') >= 0) /* a socket: smtpd_milters, smtpd_sasl_path */
 		return false;
@@ -87,7 +88,7 @@ static void one_word(struct span word, const struct place *at, unsigned depth, w
 		word = span_skip(word, (size_t)eq + 1);
 	for (; span_starts(word, SPAN("proxy:")); proxied = true)
 		word = span_skip(word, 6);
-	if (is_type(word, &drv))
+	if (is_type(word, proxied, &drv))
 		fn(word, drv, proxied, at, depth);
 }
 

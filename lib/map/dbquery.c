@@ -59,7 +59,8 @@ enum rc db_query_init(struct db_query *q, const struct dbconf *c, struct err *e)
 	*q = (struct db_query){ .conf = c };
 	if (!c->text[DBP_DOMAIN][0])
 		return RC_OK;
-	if (match_list_open("domain", span_str(c->text[DBP_DOMAIN]), MATCH_EXACT, &q->domains, e) != RC_OK)
+	if (match_list_open("domain", span_str(c->text[DBP_DOMAIN]), MATCH_EXACT | MATCH_EMPTY, &q->domains,
+			    e) != RC_OK)
 		return dbconf_bad(c, DBP_DOMAIN, e, "%s", e ? e->text : "unusable list");
 	return RC_OK;
 }
@@ -127,7 +128,7 @@ enum rc db_query_wants(const struct db_query *q, struct span key, struct err *e)
 		return RC_NOTFOUND;
 	if (!q->domains)
 		return RC_OK;
-	if (!k.has_at || !k.user.n || !k.domain.n)
+	if (!k.has_at || !k.user.n)
 		return RC_NOTFOUND;
 	return match_domain(q->domains, k.domain, e);
 }

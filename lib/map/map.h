@@ -91,6 +91,7 @@ struct match_list;    /* opaque */
 #define MATCH_PARENT                                                                                         \
 	1 /* "example.com" matches its subdomains, too (parent_domain_matches_subdomains); else              \
 	     ".example.com" does */
+#define MATCH_EMPTY 4 /* tables are asked for the empty name, too: which "static:x" and patterns may have */
 MUST_CHECK enum rc match_list_open(const char *param, struct span list, unsigned flags,
 				   struct match_list **out, struct err *e);
 void match_list_close(struct match_list **l);
@@ -105,7 +106,7 @@ MUST_CHECK enum rc match_host(struct match_list *l, struct span name, struct spa
 /* Names of all types, for postconf -m: unsorted; how many. */
 #define MAP_TYPES_MAX 100
 size_t map_types(const char **out, size_t max);
-/* From now on "proxy:" tables and servers (tcp: socketmap: memcache:, databases) are asked of service `proxymap` through the
+/* From now on all "proxy:" tables and servers (tcp: socketmap: memcache:, databases) are asked of service `proxymap` through the
  * service frame, and with `files` all others that are not in memory once read. */
 void map_set_remote(bool files);
 /* daemon_table_open_error_is_fatal: a table that cannot be opened ends the process. map_set_remote() reads the parameter. */

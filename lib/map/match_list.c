@@ -42,9 +42,10 @@ static struct element *add(struct match_list *l, enum kind kind, bool exclude, s
 static void add_table(struct match_list *l, bool exclude, struct span word)
 {
 	struct element *el = add(l, MATCH_TABLE, exclude, word);
+	unsigned empty = l->flags & MATCH_EMPTY ? MAP_EMPTY_KEY : 0;
 	struct err e;
 
-	if (map_open(word, MAP_FOLD_KEY, &el->table, &e) != RC_OK)
+	if (map_open(word, MAP_FOLD_KEY | empty, &el->table, &e) != RC_OK)
 		log_error("%s: %s", l->param, e.text);
 }
 
@@ -199,15 +200,15 @@ static enum rc ask_names(const struct match_list *l, struct map *table, struct s
 	enum rc rc = RC_NOTFOUND;
 
 	arena_init(&a);
-	while (rc == RC_NOTFOUND && key.n) {
+	do {
 		rc = map_lookup(table, key, &a, &value, e);
-		if (map_is_pattern(table) || (l->flags & MATCH_EXACT))
+		if (map_is_pattern(table) || (l->flags & MATCH_EXACT) || !key.n)
 			break;
 		ptrdiff_t dot = span_chr(span_skip(key, 1), '.');
 		if (dot < 0)
 			break;
 		key = span_skip(key, (size_t)dot + (l->flags & MATCH_PARENT ? 2 : 1));
-	}
+	} while (rc == RC_NOTFOUND && key.n);
 	arena_release(&a);
 	return rc;
 }

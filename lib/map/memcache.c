@@ -188,7 +188,8 @@ static enum rc open_parts(struct map *m, struct memcache *c, struct err *e)
 		return err_prefix(e, "%s: key_format", c->file.path);
 	if (wire_open(c->server, &c->limits, &c->wire, e) != RC_OK)
 		return err_prefix(e, "%s: memcache", c->file.path);
-	if (c->domain.n && match_list_open("domain", c->domain, MATCH_EXACT, &c->domains, e) != RC_OK)
+	if (c->domain.n &&
+	    match_list_open("domain", c->domain, MATCH_EXACT | MATCH_EMPTY, &c->domains, e) != RC_OK)
 		return err_prefix(e, "%s", c->file.path);
 	if (!c->backup_name.n)
 		return RC_OK;

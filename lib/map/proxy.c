@@ -31,12 +31,6 @@ static bool pattern_type(struct span type_name)
 	return false;
 }
 
-static struct span type_of(struct span type_name)
-{
-	ptrdiff_t colon = span_chr(type_name, ':');
-	return span_head(type_name, colon > 0 ? (size_t)colon : 0);
-}
-
 static enum rc open_proxy(struct map *m, struct err *e)
 {
 	struct map *inner = NULL;
@@ -45,12 +39,9 @@ static enum rc open_proxy(struct map *m, struct err *e)
 	while (span_starts(m->arg, SPAN("proxy:")))
 		m->arg = span_skip(m->arg, 6);
 	m->pattern = pattern_type(m->arg);
-	if (all_files_remote || m->arg.p == m->name || map_remote_database(type_of(m->arg)))
-		return RC_OK; /* the second: not "proxy:", but turned into it */
-	if (remote && span_is(type_of(m->arg), "unix"))
-		return RC_OK; /* a chroot has no user database, and every user would be unknown */
-	/* A process that reads its files itself asks for servers alone, which open as such a question. */
-	rc = map_open_at(m->arg, m->flags, m->depth + 1, !remote, &inner, e);
+	if (remote)
+		return RC_OK;
+	rc = map_open_at(m->arg, m->flags, m->depth + 1, true, &inner, e);
 	if (rc != RC_OK)
 		map_close(&inner);
 	m->state = inner;

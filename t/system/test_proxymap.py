@@ -87,7 +87,7 @@ def test_answers_what_is_configured(place):
     d = start("proxymap", place, f"""own = {place}
 virtual_alias_maps = hash:$own/t, proxy:lmdb:{place}/l
 transport_maps = proxy:unionmap:{{texthash:{place}/over,static:x}}
-relay_domains = proxy:pcre:{{{{/^(a)(b)/ $$2}},{{/./ plain}}}} proxy:fail:x hash:{place}/absent unix:passwd.byname
+relay_domains = proxy:pcre:{{{{/^(a)(b)/ $$2}},{{/./ plain}}}} proxy:fail:x hash:{place}/absent unix:passwd.byname proxy:inline:{{k=v}}
 """)
     try:
         s = d.connect()
@@ -98,6 +98,7 @@ relay_domains = proxy:pcre:{{{{/^(a)(b)/ $$2}},{{/./ plain}}}} proxy:fail:x hash
         assert ask(s, f"unionmap:{{texthash:{place}/over,static:x}}", "o") == (FOUND, "ver,x")
         assert ask(s, "unix:passwd.byname", "root")[1].startswith("root:x:0:0:")
         assert ask(s, "fail:x", "k")[0] == RETRY
+        assert ask(s, "inline:{k=v}", "k") == (FOUND, "v") and ask(s, "static:x", "k")[0] == REFUSED
         assert ask(s, f"hash:{place}/absent", "k")[0] == RETRY
         assert ask(s, f"texthash:{place}/over", "o")[0] == REFUSED  # within one that is asked as a whole
         assert ask(s, "texthash:/etc/passwd", "k")[0] == REFUSED

@@ -108,6 +108,10 @@ static void domains(void **state)
 	domain("texthash:/nonexistent x", 0, "x", RC_AGAIN);
 	domain("x texthash:/nonexistent", 0, "x", RC_OK);
 	domain("", 0, "x", RC_NOTFOUND);
+	domain("static:x", MATCH_EXACT, "", RC_NOTFOUND);
+	domain("static:x", MATCH_EXACT | MATCH_EMPTY, "", RC_OK);
+	domain("!pcre:{{/^$/ y}} static:x", MATCH_EXACT | MATCH_EMPTY, "", RC_NOTFOUND);
+	domain("inline:{x=1} x", MATCH_EXACT | MATCH_EMPTY, "", RC_NOTFOUND);
 }
 
 static void host(const char *list, const char *name, const char *addr, enum rc want)
