@@ -46,6 +46,8 @@ extern const struct restriction restrictions[]; /* ends with .name == NULL */
 
 /* Reads a list; what is not known answers 451 when it is reached, and a warning says so now. */
 struct rule_list *rules_read(const char *param, struct span text, unsigned depth);
+/* Those of smtpd_restriction_classes: a result may name one that no list names, and no table is opened in the sandbox. */
+void rules_read_classes(void);
 bool rules_guard(const struct rule_list *l); /* holds one that keeps strangers from relaying */
 /* The rule that `word` of an access result names; its argument is taken off *rest.
  * errors   RC_SYNTAX: what was said in the log; a mistake of configuration */

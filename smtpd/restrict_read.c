@@ -50,6 +50,14 @@ static struct rule_list *read_class(struct span name, unsigned depth)
 	return l;
 }
 
+void rules_read_classes(void)
+{
+	struct span rest = span_str(conf_str(service_conf(), "smtpd_restriction_classes")), word;
+
+	while (span_next_word(&rest, ", \t\r\n", &word))
+		(void)read_class(word, 0);
+}
+
 static void open_table(const char *param, struct rule *r)
 {
 	struct err e;

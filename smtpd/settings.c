@@ -518,6 +518,7 @@ static void load_restrictions(void)
 	conf.reject_unlisted_rcpt = !conf.takes_unlisted && yes("smtpd_reject_unlisted_recipient");
 	conf.reject_unlisted_sender = !conf.takes_unlisted && yes("smtpd_reject_unlisted_sender");
 	conf.relay_first = yes("smtpd_relay_before_recipient_restrictions");
+	rules_read_classes();
 	for (size_t i = 0; i < STAGES; i++)
 		conf.restrict_at[i] = rules_read(names[i], span_str(str(names[i])), 0);
 	/* Never an open relay. */

@@ -1,6 +1,7 @@
 """smtpd(8) beside Debian's, parameter by parameter: reply codes, older names of restrictions, macros, client certificates, PROXY headers, time limits, and what
 the header of a message says of its client. Replies and log lines must be the same, byte for byte, but for queue ids and ports."""
 import hashlib
+import os
 import re
 import shutil
 import ssl
@@ -34,7 +35,7 @@ MAIN = {
     "recipient_delimiter": "+", "smtpd_peername_lookup": "no", "inet_protocols": "all", "mail_name": "Postfix", "biff": "no", "message_size_limit": "100000",
     "smtpd_forbid_unauth_pipelining": "yes", "smtpd_forbid_bare_newline": "normalize", "smtpd_client_connection_count_limit": "0", "smtpd_tls_security_level": "none",
     "smtpd_sasl_type": "dovecot", "smtpd_sasl_security_options": "noanonymous", "smtputf8_enable": "yes", "defer_transports": "local, relay, virtual",
-    "smtpd_restriction_classes": "soft, outer, inner", "soft": "warn_if_reject reject_non_fqdn_sender, defer_if_permit", "outer": "inner, permit", "inner": "check_sender_access inline:{ a@good.test=outer2 }",
+    "smtpd_restriction_classes": "soft, outer, inner, listed", "listed": "check_recipient_access texthash:<certs>/listed", "soft": "warn_if_reject reject_non_fqdn_sender, defer_if_permit", "outer": "inner, permit", "inner": "check_sender_access inline:{ a@good.test=outer2 }",
     "transport_maps": "inline:{ sink.test=smtp:[127.0.0.1]:<sink> }", "smtp_tls_security_level": "none",
 }
 H, M, R, D = "EHLO client.test", "MAIL FROM:<a@good.test>", "RCPT TO:<bob@localhost>", "DATA"
@@ -88,6 +89,7 @@ CASES = {
     "older3": (r(recipient="check_recipient_maps, permit_auth_destination, reject"), [mail("a@good.test", *EVERYONE, x="ADDR=192.0.2.5")]),
     "early": (r(data="reject_unauth_pipelining", client="reject_unauth_pipelining"), [mail(then=[D, END])]),
     "classes": (r(sender="soft", recipient="permit_mynetworks, reject"), [mail(), mail("short"), mail(x="ADDR=192.0.2.5"), mail("short", x="ADDR=192.0.2.5")]),
+    "classes3": (r(recipient="check_sender_access inline:{ a@good.test=listed }, permit_mynetworks, reject_unauth_destination"), [mail(), mail("b@good.test")]),
     "classes2": (r(sender="outer"), [mail(), mail("b@good.test")]),
     "warnings": (r(client="warn_if_reject reject_rbl_client bl.test", helo="warn_if_reject reject_invalid_helo_hostname", sender="warn_if_reject reject_unknown_sender_domain, warn_if_reject defer",
                    recipient="warn_if_reject reject_unauth_destination, warn_if_reject reject, warn_if_reject defer_if_permit, permit_mynetworks, reject", data="warn_if_reject defer", end_of_data="warn_if_reject reject"),
@@ -188,8 +190,12 @@ def world(tmp_path_factory):
     shutil.copy(certs + "/strange/cert.pem", certs + "/other.pem")
     shutil.copy(certs + "/strange/key.pem", certs + "/other.key")
     TalkBeside.certs = certs
+    with open(certs + "/listed", "w", encoding="ascii") as f:  # a class that only a result names has a file
+        f.write("bob@localhost REJECT listed\n")
+    os.chmod(certs + "/listed", 0o644)
     auth, sink = AuthServer(), Sink()
     main = {**MAIN, "smtpd_sasl_path": f"inet:127.0.0.1:{auth.port}", "smtpd_tls_cert_file": f"{certs}/cert.pem", "smtpd_tls_key_file": f"{certs}/key.pem"}
+    main["listed"] = main["listed"].replace("<certs>", certs)
     main["transport_maps"] = main["transport_maps"].replace("<sink>", str(sink.port))
     put = {"<certs>": certs, "<fp>": fingerprint(certs + "/cert.pem")}
 
