@@ -62,6 +62,12 @@ static bool name_continues(struct span rest)
 	return false;
 }
 
+/* What span_trim() takes off: a piece never begins with one, so that each has a length. */
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 /* Length of the first of several things in an element that only blanks, the '>' of the one or a semicolon part.
  */
 static size_t piece_length(struct span s)
@@ -75,9 +81,9 @@ static size_t piece_length(struct span s)
 		if ((outside && s.p[i] == ';') || (i < s.n && s.p[i] == '>' && !in.quoted && in.depth == 0))
 			return i + 1;
 		has_at |= outside && s.p[i] == '@';
-		if (!outside || !ascii_isspace(s.p[i]))
+		if (!outside || !is_blank(s.p[i]))
 			continue;
-		for (next = i; next < s.n && ascii_isspace(s.p[next]); next++)
+		for (next = i; next < s.n && is_blank(s.p[next]); next++)
 			;
 		if (next == s.n || i == 0 ||
 		    (!joined(s.p[i - 1], s.p[next]) && (has_at || !name_continues(span_skip(s, next)))))
@@ -259,6 +265,7 @@ static enum rc take_element(struct span s, struct arena *a, size_t max, struct d
 		return take(s, a, max, out);
 	while (rc == RC_OK && s.n > 0) {
 		size_t n = piece_length(s);
+		INVARIANT(n > 0);
 		rc = take(span_head(s, n), a, max, out);
 		s = span_trim(span_skip(s, n));
 	}

@@ -57,7 +57,8 @@ struct span rewrite_address(bool local, struct span addr, struct arena *a);
 /* With an extension, whose delimiter is included. */
 struct span router_add_extension(struct span addr, struct span ext, struct arena *a);
 /* canonical tables and masquerading for one ROLE_, but those of `off` (OFF_ bits); `addr` in standard form. RC_AGAIN: a table failed. */
-enum rc rewrite_mapped(unsigned role, unsigned off, struct span addr, struct arena *a, struct span *out, struct err *e);
+enum rc rewrite_mapped(unsigned role, unsigned off, struct span addr, struct arena *a, struct span *out,
+		       struct err *e);
 
 /* ---- resolve.c ---- */
 struct resolved {

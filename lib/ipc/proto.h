@@ -146,7 +146,7 @@ struct router_rewrite {
 	bool local;    /* rewriting context: append_at_myorigin and friends */
 	uint16_t role; /* 0 none, else ROLE_ bits: also apply canonical_maps, masquerading for that role */
 	struct ipc_list addrs; /* struct addr_item */
-	uint16_t off; /* OFF_ bits: tables that do not count for the service that asks */
+	uint16_t off;	       /* OFF_ bits: tables that do not count for the service that asks */
 };
 #define ROLE_ENV_SENDER 1
 #define ROLE_ENV_RCPT	2
@@ -197,7 +197,7 @@ struct router_expand {
 	bool no_mappings;
 	bool local;
 	struct ipc_list rcpts; /* struct addr_item */
-	uint16_t off; /* OFF_ bits */
+	uint16_t off;	       /* OFF_ bits */
 };
 struct expanded_item {
 	struct span addr;
@@ -385,7 +385,8 @@ struct pickup_submit_reply {
 /* ---- anvil, verify, flush ---- */
 struct anvil_event {
 	struct span service, client; /* "smtp", "192.0.2.1" */
-	uint16_t kind;		     /* 1 connect, 2 disconnect, 3 mail, 4 rcpt, 5 newtls, 6 auth, 7 newtls so far (counts nothing) */
+	uint16_t
+	    kind; /* 1 connect, 2 disconnect, 3 mail, 4 rcpt, 5 newtls, 6 auth, 7 newtls so far (counts nothing) */
 };
 struct anvil_reply {
 	uint32_t count, rate; /* connections now; events of this kind in the time unit */

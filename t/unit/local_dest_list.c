@@ -73,6 +73,8 @@ static void lists(void **state)
 		{ "kim, @, lee", "@kim\n@lee\nbad=1" },
 		{ "\"unclosed, kim", "bad=1" },
 		{ "|", "bad=1" },
+		{ "\fkim, lee", "@lee\nbad=1" },
+		{ "kim\n\\lee\f\f sam", "@kim\n@sam\nbad=1" },
 		{ ":include:", "bad=1" },
 		{ "friends: a@x.test, b@y.test;", "@a@x.test\n@b@y.test" },
 		{ "friends:;", "" },

@@ -202,7 +202,8 @@ static void extension_is_split_at_the_first_delimiter(void **state)
 	assert_false(address_split_extension(SPAN("list-request"), "-", &user, &ext));
 	assert_true(address_split_extension(SPAN("owner-list+x"), "+", &user, &ext));
 	address_owner_requests(false);
-	assert_true(address_split_extension(SPAN("list-request"), "-", &user, &ext) && span_is(ext, "request"));
+	assert_true(address_split_extension(SPAN("list-request"), "-", &user, &ext) &&
+		    span_is(ext, "request"));
 	assert_false(address_split_extension(SPAN("mailer-daemon"), "-", &user, &ext));
 	address_owner_requests(true);
 }
