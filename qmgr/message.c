@@ -4,6 +4,7 @@
 #include "log/event.h"
 #include "log/log.h"
 #include "mime/address.h"
+#include "queue/postfix_file.h"
 #include "queue/verp.h"
 #include "service/service.h"
 #include "mime/address_log.h"
@@ -72,6 +73,8 @@ static void read_image(void *arg)
 	if (j->rc != RC_OK)
 		return;
 	j->rc = qimage_read(fd, 0, UINT64_MAX, false, &m->arena, &m->im, &j->e);
+	if (j->rc == RC_SYNTAX && postfix_file_is(fd)) /* no damage: takeover.c tries again */
+		j->rc = err_set(&j->e, RC_AGAIN, "a queue file of Postfix, not taken over yet");
 	close(fd);
 }
 

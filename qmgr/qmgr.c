@@ -30,10 +30,24 @@ static void prepare(void)
 	};
 }
 
+/* The disk was full, or the like. */
+static void takeover_again(void *unused)
+{
+	bool left = true;
+
+	(void)unused;
+	while (left && !service_draining()) {
+		task_sleep_ms(1000 * qmgr_conf.minimal_backoff_s);
+		left = takeover();
+		incoming_scan();
+	}
+}
+
 static void scan_task(void *unused)
 {
 	(void)unused;
-	takeover();
+	if (takeover())
+		task_spawn(takeover_again, NULL);
 	incoming_scan();
 	deferred_run();
 }

@@ -82,8 +82,8 @@ size_t incoming_count(void);
 struct message *incoming_pull(struct span id);
 void incoming_scan(void); /* at start and QOP_RESCAN: slots, incoming/, active/, deferred/ */
 
-/* ---- takeover.c: what Postfix left in this queue; before the first scan. Waits for the disk. ---- */
-void takeover(void);
+/* ---- takeover.c: what Postfix left in this queue; before the first scan. Waits for the disk. True: not all of it, to be tried again. ---- */
+bool takeover(void);
 
 /* ---- deferred.c ---- */
 void deferred_add(const struct qid *id, int64_t next_try_us);

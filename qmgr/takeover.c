@@ -12,12 +12,13 @@ struct refused {
 struct run {
 	enum queue_where where;
 	size_t taken, refused_n;
+	bool left; /* something has to be tried again */
 	struct refused *refused;
 	enum rc rc;
 	struct err e;
 };
 
-static void note(void *arg, const char *name, const struct err *why)
+static void note(void *arg, const char *name, const struct err *why, bool later)
 {
 	struct run *r = arg;
 	struct refused *f;
@@ -26,6 +27,7 @@ static void note(void *arg, const char *name, const struct err *why)
 		r->taken++;
 		return;
 	}
+	r->left |= later;
 	if (r->refused_n++ >= REFUSED_MAX)
 		return;
 	f = &r->refused[r->refused_n - 1];
@@ -53,8 +55,9 @@ static void tell(const struct run *r, const char *dir)
 		log_warning("%s: and %zu more", dir, r->refused_n - REFUSED_MAX);
 }
 
-void takeover(void)
+bool takeover(void)
 {
+	bool left = false;
 	static const struct {
 		enum queue_where where;
 		const char *name;
@@ -70,5 +73,7 @@ void takeover(void)
 		task_offload(run, &r);
 		tell(&r, dirs[i].name);
 		free(r.refused);
+		left |= r.left || r.rc != RC_OK;
 	}
+	return left;
 }

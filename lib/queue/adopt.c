@@ -168,8 +168,15 @@ static void look_at(const struct walk *w, int at, const char *name)
 
 	if (fd < 0)
 		return;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && postfix_file_is(fd))
-		w->tell(w->arg, name, adopt(w, fd, at, name, &st, &e) == RC_OK ? NULL : &e);
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && postfix_file_is(fd)) {
+		enum rc rc = adopt(w, fd, at, name, &st, &e);
+		bool never = rc == RC_SYNTAX || rc == RC_LIMIT;
+
+		if (never)
+			never =
+			    renameat2(at, name, w->q->dir[QD_CORRUPT], name, 1 /* RENAME_NOREPLACE */) == 0;
+		w->tell(w->arg, name, rc == RC_OK ? NULL : &e, !never);
+	}
 	close(fd);
 }
 

@@ -4,8 +4,9 @@
 
 #include "queue/queue.h"
 
-/* What is told of each file. why: NULL, or why it stays as it is. */
-typedef void adopt_fn(void *arg, const char *name, const struct err *why);
+/* What is told of each file. why: NULL, or why it is not taken over; later: it stays, and may be tried again (disk full), else it was moved to
+ * corrupt/. */
+typedef void adopt_fn(void *arg, const char *name, const struct err *why, bool later);
 
 /* Every file of Postfix's in directory `where`, however deep hash_queue_depth made it, becomes a queue file of ours of the same id:
  * arrival time, sender, the recipients that are left, hold and the time of the next attempt stay. What was active is incoming.
