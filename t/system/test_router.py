@@ -297,6 +297,16 @@ def test_virtual_alias_expansion(make):
     assert r.rewrite("still@alive.test") == "still@alive.test"
 
 
+def test_tables_that_the_asker_has_off(make):
+    """A cleanup service whose own settings empty a table says so: each bit takes out its table, and no other."""
+    r = make("virtual_alias_maps = inline:{ {c@x.test=d@far.test} }\ncanonical_maps = inline:{ {b@x.test=c@x.test} }\nmasquerade_domains = far.test\n"
+             "recipient_canonical_maps = inline:{ {a@x.test=b@x.test} }\nsender_canonical_maps = inline:{ {s@x.test=t@a.far.test} }\n")
+    got = {off: r.expand("a@x.test", sender="s@x.test", off=off) for off in (0, 1, 2, 4, 8, 16, 31)}
+    assert got == {0: ("t@far.test", [("d@far.test", 0)]), 1: ("t@far.test", [("b@x.test", 0)]), 2: ("s@x.test", [("d@far.test", 0)]),
+                   4: ("t@far.test", [("a@x.test", 0)]), 8: ("t@a.far.test", [("d@far.test", 0)]), 16: ("t@far.test", [("c@x.test", 0)]),
+                   31: ("s@x.test", [("a@x.test", 0)])}
+
+
 def test_virtual_alias_limits(make):
     many = " ".join("u%d@far.test" % i for i in range(30)).replace(" ", ", ")
     r = make("virtual_alias_maps = inline:{ {big@x.test=%s} {ok@x.test=u1@far.test, u2@far.test} }\nvirtual_alias_expansion_limit = 20\n" % many)
