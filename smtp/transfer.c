@@ -106,19 +106,10 @@ static void put_mail(struct transaction *t)
 
 static void put_notify(struct buf *b, uint16_t notify)
 {
-	static const struct {
-		uint16_t bit;
-		const char *word;
-	} words[] = { { NOTIFY_NEVER, "NEVER" },
-		      { NOTIFY_SUCCESS, "SUCCESS" },
-		      { NOTIFY_FAILURE, "FAILURE" },
-		      { NOTIFY_DELAY, "DELAY" } };
-	const char *sep = " NOTIFY=";
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (notify & words[i].bit) {
-			(void)buf_printf(b, "%s%s", sep, words[i].word);
-			sep = ",";
-		}
+	char words[NOTIFY_TEXT];
+
+	if (notify_words(notify, words)[0] != '\0')
+		(void)buf_printf(b, " NOTIFY=%s", words);
 }
 
 static void put_orcpt(struct transaction *t, struct buf *b, const struct rcpt *r)

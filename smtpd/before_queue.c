@@ -161,31 +161,15 @@ static bool send_mail(struct session *s, struct before_queue *b)
 	return command(s, b, 2, "MAIL");
 }
 
-static void put_notify(struct before_queue *b, unsigned bits)
-{
-	static const struct {
-		unsigned bit;
-		const char *word;
-	} words[] = { { NOTIFY_NEVER, "NEVER" },
-		      { NOTIFY_SUCCESS, "SUCCESS" },
-		      { NOTIFY_FAILURE, "FAILURE" },
-		      { NOTIFY_DELAY, "DELAY" } };
-	const char *sep = " NOTIFY=";
-
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (bits & words[i].bit) {
-			stream_printf(b->io, "%s%s", sep, words[i].word);
-			sep = ",";
-		}
-}
-
 static bool send_rcpt(struct session *s, struct before_queue *b, const struct env_rcpt *r)
 {
 	ptrdiff_t semi = span_chr(r->orcpt, ';');
+	char notify[NOTIFY_TEXT];
 
 	stream_printf(b->io, "RCPT TO:<" SPAN_FMT ">", SPAN_ARG(r->addr));
 	if (b->offers & OFFERS_DSN) {
-		put_notify(b, r->notify);
+		if (notify_words(r->notify, notify)[0] != '\0')
+			stream_printf(b->io, " NOTIFY=%s", notify);
 		if (semi > 0) {
 			struct span type = span_head(r->orcpt, (size_t)semi + 1);
 

@@ -1,5 +1,6 @@
 /* iterate.c - the same command for several instances (postmulti -l, -p, -x). */
 #include "postmulti.h"
+#include "base/codec.h"
 #include "log/log.h"
 #include <errno.h>
 #include <sys/wait.h>
@@ -10,27 +11,14 @@ static const char *or_dash(const char *s)
 	return s[0] != '\0' ? s : "-";
 }
 
-static void json_string(const char *s)
-{
-	putchar('"');
-	for (; *s != '\0'; s++)
-		if (*s == '"' || *s == '\\')
-			printf("\\%c", *s);
-		else if ((unsigned char)*s < 0x20)
-			printf("\\u%04x", (unsigned char)*s);
-		else
-			putchar(*s);
-	putchar('"');
-}
-
 static void list_json(const struct instance *in)
 {
 	printf("{\"name\": ");
-	json_string(or_dash(in->name));
+	json_print(stdout, span_str(or_dash(in->name)));
 	printf(", \"group\": ");
-	json_string(or_dash(in->group));
+	json_print(stdout, span_str(or_dash(in->group)));
 	printf(", \"enabled\": \"%s\", \"config_directory\": ", in->enabled ? "y" : "n");
-	json_string(in->dir);
+	json_print(stdout, span_str(in->dir));
 	printf("}\n");
 }
 

@@ -70,28 +70,10 @@ static void print_text(struct printer *p, const struct queued *m)
 	print_recipients(sh, m);
 }
 
-static void put_json(struct span s)
-{
-	bool utf8 = utf8_valid(s);
-
-	putchar('"');
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-
-		if (c == '"' || c == '\\')
-			printf("\\%c", c);
-		else if (c < 0x20 || c == 0x7f || (c >= 0x80 && !utf8))
-			printf("\\u%04x", c);
-		else
-			putchar(c);
-	}
-	putchar('"');
-}
-
 static void json_field(const char *name, struct span value)
 {
 	printf("\"%s\": ", name);
-	put_json(value);
+	json_print(stdout, value);
 	fputs(", ", stdout);
 }
 
@@ -100,7 +82,7 @@ static void json_more(const char *name, struct span value)
 	if (value.n == 0)
 		return;
 	printf(", \"%s\": ", name);
-	put_json(value);
+	json_print(stdout, value);
 }
 
 static void print_json(const struct queued *m)
@@ -114,7 +96,7 @@ static void print_json(const struct queued *m)
 	fputs("\"recipients\": [", stdout);
 	for (size_t i = 0; i < m->rcpts; i++) {
 		fputs(i ? ", {\"address\": " : "{\"address\": ", stdout);
-		put_json(m->rcpt[i].addr);
+		json_print(stdout, m->rcpt[i].addr);
 		json_more("orig_address", m->rcpt[i].orig);
 		json_more(m->rcpt[i].bounced ? "bounce_reason" : "delay_reason", m->rcpt[i].reason);
 		putchar('}');

@@ -45,22 +45,12 @@ static void keep_dot(struct options *o, const char *arg)
 
 static void set_notify(struct options *o, const char *arg)
 {
-	static const struct {
-		const char *word;
-		uint16_t bit;
-	} words[] = { { "never", NOTIFY_NEVER },
-		      { "success", NOTIFY_SUCCESS },
-		      { "failure", NOTIFY_FAILURE },
-		      { "delay", NOTIFY_DELAY } };
 	struct span rest = span_str(arg), w;
 
 	o->notify = 0;
 	while (span_next_word(&rest, ", \t", &w)) {
-		uint16_t bit = 0;
+		uint16_t bit = notify_bit(w);
 
-		for (size_t i = 0; i < ARRAY_LEN(words); i++)
-			if (span_is_ci(w, words[i].word))
-				bit = words[i].bit;
 		if (bit == 0) {
 			warn("unknown DSN NOTIFY command value \"" SPAN_FMT "\" in \"%s\"", SPAN_ARG(w), arg);
 			o->notify = 0;

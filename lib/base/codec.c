@@ -280,3 +280,21 @@ void random_bytes(void *out, size_t n)
 		}
 	}
 }
+
+void json_print(FILE *out, struct span text)
+{
+	bool utf8 = utf8_valid(text);
+
+	putc('"', out);
+	for (size_t i = 0; i < text.n; i++) {
+		unsigned char c = (unsigned char)text.p[i];
+
+		if (c == '"' || c == '\\')
+			fprintf(out, "\\%c", c);
+		else if (c < 0x20 || c == 0x7f || (c >= 0x80 && !utf8))
+			fprintf(out, "\\u%04x", c);
+		else
+			putc(c, out);
+	}
+	putc('"', out);
+}

@@ -56,33 +56,13 @@ struct tables {
 	bool found;
 };
 
-/* A string of JSON (RFC 8259 section 7); bytes that are not UTF-8 are shown as postqueue(1) does. */
-static void put_json(struct span s)
-{
-	bool utf8 = utf8_valid(s);
-
-	putchar('"');
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		if (c == '"' || c == '\\')
-			printf("\\%c", c);
-		else if (c < ' ')
-			printf("\\u%04x", c);
-		else if (c >= 0x80 && !utf8)
-			printf("\\u%04x", c);
-		else
-			putchar(c);
-	}
-	putchar('"');
-}
-
 static void print_pair(const struct map_tool *t, struct span key, struct span value, bool with_key)
 {
 	if (t->json) {
 		putchar('{');
-		put_json(key);
+		json_print(stdout, key);
 		fputs(": ", stdout);
-		put_json(value);
+		json_print(stdout, value);
 		puts("}");
 		return;
 	}

@@ -4,6 +4,36 @@
 
 #define QID_BYTES 23
 
+static const struct {
+	const char *word;
+	uint16_t bit;
+} notify[] = {
+	{ "NEVER", NOTIFY_NEVER },
+	{ "SUCCESS", NOTIFY_SUCCESS },
+	{ "FAILURE", NOTIFY_FAILURE },
+	{ "DELAY", NOTIFY_DELAY },
+};
+
+uint16_t notify_bit(struct span word)
+{
+	for (size_t i = 0; i < ARRAY_LEN(notify); i++)
+		if (span_is_ci(word, notify[i].word))
+			return notify[i].bit;
+	return 0;
+}
+
+const char *notify_words(uint16_t bits, char out[NOTIFY_TEXT])
+{
+	size_t n = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < ARRAY_LEN(notify); i++)
+		if (bits & notify[i].bit)
+			n += (size_t)snprintf(out + n, NOTIFY_TEXT - n, "%s%s", n > 0 ? "," : "",
+					      notify[i].word);
+	return out;
+}
+
 const struct field env_rcpt_fields[] = {
 	FIELD_SPAN(struct env_rcpt, addr, ENV_ADDR_MAX),
 	FIELD_SPAN(struct env_rcpt, orig, ENV_ADDR_MAX),

@@ -145,24 +145,14 @@ const char *params_mail(struct span rest, unsigned extensions, struct arena *a, 
 /* RFC 3461 section 4.1: NEVER stands alone. */
 static uint16_t notify_bits(struct span list)
 {
-	static const struct {
-		const char *name;
-		uint16_t bit;
-	} words[] = { { "NEVER", NOTIFY_NEVER },
-		      { "SUCCESS", NOTIFY_SUCCESS },
-		      { "FAILURE", NOTIFY_FAILURE },
-		      { "DELAY", NOTIFY_DELAY } };
 	uint16_t bits = 0;
 	struct span word;
 
 	if (span_ends(list, SPAN(",")))
 		return 0;
 	while (span_next(&list, ',', &word)) {
-		uint16_t bit = 0;
+		uint16_t bit = notify_bit(word);
 
-		for (size_t i = 0; i < ARRAY_LEN(words); i++)
-			if (span_is_ci(word, words[i].name))
-				bit = words[i].bit;
 		if (bit == 0)
 			return 0;
 		bits |= bit;

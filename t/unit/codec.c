@@ -188,6 +188,30 @@ static void random_bytes_fills_all(void **state)
 	assert_memory_not_equal(a, b, sizeof(a));
 }
 
+static void json_strings(void **state)
+{
+	static const struct {
+		const char *text, *json;
+	} v[] = {
+		{ "", "\"\"" },
+		{ "say \"hi\" \\o/", "\"say \\\"hi\\\" \\\\o/\"" },
+		{ "a\nb\x7f", "\"a\\u000ab\\u007f\"" },
+		{ "caf\xc3\xa9", "\"caf\xc3\xa9\"" },
+		{ "caf\xe9 \xc3\xa9", "\"caf\\u00e9 \\u00c3\\u00a9\"" }, /* not UTF-8: byte by byte */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		char got[100] = "";
+		FILE *f = fmemopen(got, sizeof(got), "w");
+
+		assert_non_null(f);
+		json_print(f, span_str(v[i].text));
+		fclose(f);
+		assert_string_equal(got, v[i].json);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -197,6 +221,7 @@ int main(void)
 		cmocka_unit_test(hex_codes_both_ways),
 		cmocka_unit_test(xtext_follows_rfc_3461),
 		cmocka_unit_test(utf8_valid_follows_rfc_3629),
+		cmocka_unit_test(json_strings),
 		cmocka_unit_test(ascii_and_secrets),
 		cmocka_unit_test(crc32c_gives_the_rfc_vectors),
 		cmocka_unit_test(crc32c_by_table_agrees),

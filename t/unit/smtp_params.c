@@ -109,6 +109,19 @@ static void rcpt_parameters(void **state)
 	assert_int_equal(p.notify, NOTIFY_NEVER);
 }
 
+static void notify_both_ways(void **state)
+{
+	char words[NOTIFY_TEXT];
+	(void)state;
+
+	assert_string_equal(notify_words(0, words), "");
+	assert_string_equal(notify_words(NOTIFY_NEVER, words), "NEVER");
+	assert_string_equal(notify_words(NOTIFY_DELAY | NOTIFY_SUCCESS, words), "SUCCESS,DELAY");
+	assert_string_equal(notify_words(0xffff, words), "NEVER,SUCCESS,FAILURE,DELAY");
+	assert_int_equal(notify_bit(SPAN("fAILURE")), NOTIFY_FAILURE);
+	assert_int_equal(notify_bit(SPAN("FAIL")), 0);
+}
+
 static void rcpt_refusals(void **state)
 {
 	static const char *const notify[] = { "NOTIFY=NEVER,DELAY", "NOTIFY=X", "NOTIFY=DELAY,",
@@ -139,7 +152,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(paths),	 cmocka_unit_test(mail_parameters),
 		cmocka_unit_test(mail_refusals), cmocka_unit_test(rcpt_parameters),
-		cmocka_unit_test(rcpt_refusals),
+		cmocka_unit_test(rcpt_refusals), cmocka_unit_test(notify_both_ways),
 	};
 	int failed;
 
