@@ -34,7 +34,6 @@ struct settings {
 	bool smtputf8;
 	struct span autodetect;		       /* smtputf8_autodetect_classes */
 	struct span reject_chars, strip_chars; /* message_reject_characters, message_strip_characters */
-	uint16_t off;			       /* OFF_ bits: tables that are empty for this service */
 	bool mappings;			       /* some table or masquerading may change an envelope address */
 	bool header_rewrite;		       /* ... or a header address that is complete already */
 	unsigned drop;			       /* bits of enum header_id: message_drop_headers */

@@ -83,8 +83,7 @@ static bool ask(struct job *j, unsigned role, struct place *v, size_t n)
 	struct addr_item *item = arena_array(&j->a, n, sizeof(*item));
 	struct router_rewrite q = { .local = (j->env.flags & ENVF_LOCAL) != 0,
 				    .role = (uint16_t)role,
-				    .addrs = { item, n },
-				    .off = settings.off };
+				    .addrs = { item, n } };
 	struct router_rewrite_reply r;
 	struct err e;
 	enum rc rc;

@@ -109,8 +109,7 @@ static void ask(struct rcpt_list *l, size_t from, size_t n, struct span sender)
 	struct router_expand q = { .sender = sender,
 				   .no_mappings = (j->env.flags & ENVF_NO_CANONICAL) != 0,
 				   .local = (j->env.flags & ENVF_LOCAL) != 0,
-				   .rcpts = { item, n },
-				   .off = settings.off };
+				   .rcpts = { item, n } };
 	struct router_expand_reply r;
 	struct err e;
 	enum rc rc;
@@ -191,8 +190,7 @@ static bool canonical(struct job *j, unsigned role, struct addr_item *item, size
 {
 	struct router_rewrite q = { .local = (j->env.flags & ENVF_LOCAL) != 0,
 				    .role = j->env.flags & ENVF_NO_CANONICAL ? 0 : (uint16_t)role,
-				    .addrs = { item, n },
-				    .off = settings.off };
+				    .addrs = { item, n } };
 	struct router_rewrite_reply r;
 	struct err e;
 	enum rc rc = service_request(conf_str(service_conf(), "rewrite_service_name"), true,

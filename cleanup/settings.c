@@ -81,24 +81,6 @@ static enum unended unended_action(void)
 	die("non_empty_end_of_header_action: unknown action \"%s\"", value);
 }
 
-/* trivial-rewrite(8) has the tables; which of them count here, "-o canonical_maps=" in master.cf decides. */
-static uint16_t off_bits(void)
-{
-	static const struct {
-		const char *name;
-		unsigned bit;
-	} table[] = { { "canonical_maps", OFF_CANONICAL },
-		      { "sender_canonical_maps", OFF_SENDER_CANONICAL },
-		      { "recipient_canonical_maps", OFF_RCPT_CANONICAL },
-		      { "masquerade_domains", OFF_MASQUERADE },
-		      { "virtual_alias_maps", OFF_VIRTUAL_ALIAS } };
-	unsigned off = 0;
-
-	for (size_t i = 0; i < ARRAY_LEN(table); i++)
-		off |= is_set(table[i].name) ? 0 : table[i].bit;
-	return (uint16_t)off;
-}
-
 void settings_load(void)
 {
 	const struct conf *c = service_conf();
@@ -142,7 +124,6 @@ void settings_load(void)
 	settings.header_rewrite = is_set("canonical_maps") || is_set("sender_canonical_maps") ||
 				  is_set("recipient_canonical_maps") || is_set("masquerade_domains");
 	settings.mappings = settings.header_rewrite || is_set("virtual_alias_maps");
-	settings.off = off_bits();
 	settings.drop = drop_bits();
 	settings.header_checks = open_maps("header_checks", 0);
 	settings.mime_header_checks = open_maps("mime_header_checks", 0);

@@ -7,6 +7,7 @@
 
 struct expansion {
 	struct arena *a;
+	const struct view *v;
 	struct expanded_item *out;
 	size_t n, cap;
 	struct table *seen; /* address + origin: each goes out once */
@@ -24,7 +25,7 @@ static void emit(struct expansion *x, struct span addr)
 
 	if (table_set(x->seen, key, x))
 		return;
-	if ((int64_t)++x->of_one > router.expansion_limit) {
+	if ((int64_t)++x->of_one > x->v->expansion_limit) {
 		x->problem = "virtual alias expansion limit exceeded";
 		x->too_far = true;
 		return;
@@ -39,21 +40,21 @@ static void emit(struct expansion *x, struct span addr)
 static enum rc find_alias(struct expansion *x, struct span addr, struct span *value, struct span *ext)
 {
 	struct span domain = address_split(addr).domain;
-	enum rc rc = router_domain_is_ours(domain, &x->e);
+	enum rc rc = own_has(&x->v->own, domain, &x->e);
 	bool ours = rc == RC_OK;
 
 	if (rc == RC_AGAIN)
 		return rc;
-	return maps_find_addr(router.valias, address_unquote(x->a, addr),
+	return maps_find_addr(x->v->valias, address_unquote(x->a, addr),
 			      MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT |
 				  MAPS_FIND_LOCALPART | MAPS_FIND_AT_DOMAIN,
-			      router.delimiter, ours, false, x->a, value, ext, &x->e);
+			      x->v->delimiter, ours, false, x->a, value, ext, &x->e);
 }
 
 /* `ext` holds its delimiter. */
 static struct span with_extension(struct expansion *x, struct span addr, struct span ext)
 {
-	return ext.n && router.ext_virtual ? router_add_extension(addr, ext, x->a) : addr;
+	return ext.n && x->v->ext_virtual ? router_add_extension(addr, ext, x->a) : addr;
 }
 
 /* Depth first with a stack of its own: an alias file decides how deep it gets, not the machine stack. */
@@ -68,7 +69,7 @@ static void push_targets(struct expansion *x, struct span value, struct span ext
 	struct mailbox *box;
 	size_t boxes;
 
-	(void)address_list_parse(value, x->a, (size_t)router.expansion_limit + 1, &box,
+	(void)address_list_parse(value, x->a, (size_t)x->v->expansion_limit + 1, &box,
 				 &boxes); /* what is malformed is left out, as Postfix does */
 	for (size_t i = boxes; i-- > 0;) {
 		struct span to;
@@ -104,13 +105,13 @@ static void expand_one(struct expansion *x, struct span addr)
 		bool self = false;
 		enum rc rc;
 
-		if (p.depth > router.recursion_limit || ++x->visits > 20 * router.expansion_limit ||
-		    (int64_t)p.addr.n > router.address_length_limit) {
+		if (p.depth > x->v->recursion_limit || ++x->visits > 20 * x->v->expansion_limit ||
+		    (int64_t)p.addr.n > x->v->address_length_limit) {
 			x->problem = "virtual alias recursion limit exceeded or loop";
 			x->too_far = true;
 			return;
 		}
-		rc = maps_empty(router.valias) ? RC_NOTFOUND : find_alias(x, p.addr, &value, &ext);
+		rc = maps_empty(x->v->valias) ? RC_NOTFOUND : find_alias(x, p.addr, &value, &ext);
 		if (rc == RC_AGAIN) {
 			x->problem = "virtual_alias_maps look-up failed";
 		} else if (rc != RC_OK) {
@@ -127,17 +128,16 @@ void answer_expand(struct ipc_call *call, const void *request)
 {
 	const struct router_expand *q = request;
 	struct arena *a = ipc_call_arena(call);
-	struct expansion x = { .a = a, .seen = table_new() };
+	struct expansion x = { .a = a, .v = view_of_call(call), .seen = table_new() };
 	struct router_expand_reply r = { .code = 0 };
 
 	r.sender = rewrite_address(true, q->sender, a);
-	if (!q->no_mappings &&
-	    rewrite_mapped(ROLE_ENV_SENDER, q->off, r.sender, a, &r.sender, &x.e) == RC_AGAIN)
+	if (!q->no_mappings && rewrite_mapped(x.v, ROLE_ENV_SENDER, r.sender, a, &r.sender, &x.e) == RC_AGAIN)
 		x.problem = "sender_canonical_maps look-up failed";
 	for (size_t i = 0; i < q->rcpts.n && !x.problem; i++) {
 		struct span addr = ((const struct addr_item *)q->rcpts.v)[i].addr;
 
-		addr = addr.n ? addr : span_str(router.empty_address_recipient);
+		addr = addr.n ? addr : span_str(x.v->empty_address_recipient);
 		addr = rewrite_address(true, addr, a);
 		x.from = (uint32_t)i;
 		x.of_one = 0;
@@ -146,10 +146,8 @@ void answer_expand(struct ipc_call *call, const void *request)
 			emit(&x, addr);
 			continue;
 		}
-		if (rewrite_mapped(ROLE_ENV_RCPT, q->off, addr, a, &addr, &x.e) == RC_AGAIN)
+		if (rewrite_mapped(x.v, ROLE_ENV_RCPT, addr, a, &addr, &x.e) == RC_AGAIN)
 			x.problem = "canonical_maps look-up failed";
-		else if (q->off & OFF_VIRTUAL_ALIAS)
-			emit(&x, addr);
 		else
 			expand_one(&x, addr);
 	}

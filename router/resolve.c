@@ -60,7 +60,7 @@ static enum rc strip_local_routing(struct span *addr, bool *routed, struct arena
 		*routed = hop;
 		if (!hop)
 			return RC_OK;
-		rc = router_domain_local(parts.domain, e);
+		rc = own_is_local(&router.own, parts.domain, e);
 		if (rc == RC_AGAIN)
 			return rc;
 		if (rc != RC_OK)
@@ -68,11 +68,6 @@ static enum rc strip_local_routing(struct span *addr, bool *routed, struct arena
 		*addr = rewrite_address(true, local, a);
 	}
 	return RC_OK;
-}
-
-enum rc router_domain_is_ours(struct span domain, struct err *e)
-{
-	return span_is_ci(domain, router.myorigin) ? RC_OK : router_domain_local(domain, e);
 }
 
 /* sender_dependent_*: by address, then @domain; the null sender by the key that stands for it. */
@@ -87,7 +82,7 @@ static enum rc by_sender(struct maps *m, const char *null_key, struct span sende
 	if (sender.n == 0)
 		return maps_lookup(m, span_str(null_key), a, value, e);
 	sender = rewrite_address(true, sender, a); /* a client's MAIL FROM may lack its domain */
-	if ((rc = router_domain_is_ours(address_split(sender).domain, e)) == RC_AGAIN)
+	if ((rc = own_has(&router.own, address_split(sender).domain, e)) == RC_AGAIN)
 		return rc;
 	return maps_find_addr(m, address_unquote(a, sender), FORMS_ADDR, router.delimiter, rc == RC_OK, false,
 			      a, value, &ext, e);
@@ -137,7 +132,7 @@ static enum rc match_form(struct match_list *l, struct span domain, struct arena
 static enum rc classify(const struct routes *v, struct span sender, struct span domain, struct arena *a,
 			struct resolved *r, struct err *e)
 {
-	enum rc rc = router_domain_local(domain, e);
+	enum rc rc = own_is_local(&router.own, domain, e);
 
 	if (rc == RC_OK) {
 		r->class = AC_LOCAL;
@@ -208,7 +203,7 @@ static enum rc check_relocated(struct span addr, struct arena *a, struct resolve
 
 	if (maps_empty(router.relocated))
 		return RC_OK;
-	rc = router_domain_is_ours(address_split(addr).domain, e);
+	rc = own_has(&router.own, address_split(addr).domain, e);
 	if (rc == RC_AGAIN)
 		return rc;
 	ours = rc == RC_OK;
@@ -249,7 +244,7 @@ static struct span with_names(struct span addr, struct arena *a, struct err *e)
 	if (parts.domain.n == 0 && addr.p[addr.n - 1] != '@')
 		return span_printf(a, SPAN_FMT "@%s", SPAN_ARG(addr), router.myhostname);
 	if ((parts.local.n == 0 || span_is(parts.local, "\"\"")) && parts.domain.n > 0 &&
-	    router_domain_local(parts.domain, e) == RC_OK)
+	    own_is_local(&router.own, parts.domain, e) == RC_OK)
 		return span_printf(a, "%s@" SPAN_FMT, router.empty_address_recipient, SPAN_ARG(parts.domain));
 	return addr;
 }

@@ -67,7 +67,7 @@ static struct span complete_domain(struct span domain, bool complete, const char
 struct span rewrite_address(bool local, struct span addr, struct arena *a)
 {
 	const char *origin =
-	    local ? (router.append_at_myorigin ? router.myorigin : "") : router.remote_domain;
+	    local ? (router.append_at_myorigin ? router.own.myorigin : "") : router.remote_domain;
 	const char *parent =
 	    local ? (router.append_dot_mydomain ? router.mydomain : "") : router.remote_domain;
 	struct address_loose l;
@@ -109,18 +109,20 @@ static struct span first_address(struct span value, struct span addr, struct are
 }
 
 /* The result of a canonical look-up is an address that may lack its domain ("@other" keeps the local part). */
-static struct span complete_result(struct span value, struct span addr, struct span ext, struct arena *a)
+static struct span complete_result(const struct view *v, struct span value, struct span addr, struct span ext,
+				   struct arena *a)
 {
 	value = first_address(value, addr, a);
 	if (value.n && value.p[0] == '@')
 		value =
 		    span_printf(a, SPAN_FMT SPAN_FMT, SPAN_ARG(address_split(addr).local), SPAN_ARG(value));
-	else if (ext.n && router.ext_canonical)
+	else if (ext.n && v->ext_canonical)
 		value = router_add_extension(value, ext, a);
 	return rewrite_address(true, value, a);
 }
 
-static enum rc map_step(struct maps *m, struct span addr, struct arena *a, struct span *out, struct err *e)
+static enum rc map_step(const struct view *v, struct maps *m, struct span addr, struct arena *a,
+			struct span *out, struct err *e)
 {
 	struct address parts = address_split(addr);
 	struct span value, ext;
@@ -129,31 +131,32 @@ static enum rc map_step(struct maps *m, struct span addr, struct arena *a, struc
 
 	if (maps_empty(m))
 		return RC_NOTFOUND;
-	rc = router_domain_is_ours(parts.domain, e);
+	rc = own_has(&v->own, parts.domain, e);
 	if (rc == RC_AGAIN)
 		return rc;
 	ours = rc == RC_OK;
 	rc = maps_find_addr(m, address_unquote(a, addr),
 			    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT | MAPS_FIND_LOCALPART |
 				MAPS_FIND_AT_DOMAIN,
-			    router.delimiter, ours, false, a, &value, &ext, e);
+			    v->delimiter, ours, false, a, &value, &ext, e);
 	if (rc != RC_OK)
 		return rc;
-	*out = complete_result(value, addr, ext, a);
+	*out = complete_result(v, value, addr, ext, a);
 	return RC_OK;
 }
 
 #define CANONICAL_STEPS_MAX 1000
 
 /* A result is looked up again until it has none of its own, or is the same (canonical(5)). */
-static enum rc map_once(struct maps *m, struct span addr, struct arena *a, struct span *out, struct err *e)
+static enum rc map_once(const struct view *v, struct maps *m, struct span addr, struct arena *a,
+			struct span *out, struct err *e)
 {
 	enum rc rc = RC_OK;
 
 	for (int i = 0; i < CANONICAL_STEPS_MAX; i++) {
 		struct span was = addr;
 
-		if ((rc = map_step(m, addr, a, out, e)) != RC_OK)
+		if ((rc = map_step(v, m, addr, a, out, e)) != RC_OK)
 			return rc == RC_NOTFOUND && i > 0 ? RC_OK : rc;
 		addr = *out;
 		if (span_eq_ci(was, addr))
@@ -164,15 +167,15 @@ static enum rc map_once(struct maps *m, struct span addr, struct arena *a, struc
 
 /* masquerade_domains: "host.example.com" -> "example.com"; "!sub" domains are left alone;
  * masquerade_exceptions name users. */
-static struct span masquerade(struct span addr, struct arena *a)
+static struct span masquerade(const struct view *v, struct span addr, struct arena *a)
 {
 	struct address parts = address_split(addr);
 
-	for (size_t i = 0; i < router.masq_exceptions; i++)
-		if (span_eq_ci(parts.local, router.masq_exception[i]))
+	for (size_t i = 0; i < v->masq_exceptions; i++)
+		if (span_eq_ci(parts.local, v->masq_exception[i]))
 			return addr;
-	for (size_t i = 0; i < router.masq_domains && parts.domain.n; i++) {
-		struct span d = router.masq_domain[i];
+	for (size_t i = 0; i < v->masq_domains && parts.domain.n; i++) {
+		struct span d = v->masq_domain[i];
 		bool keep = d.n && d.p[0] == '!';
 
 		d = span_skip(d, keep ? 1 : 0);
@@ -186,23 +189,23 @@ static struct span masquerade(struct span addr, struct arena *a)
 	return addr;
 }
 
-enum rc rewrite_mapped(unsigned role, unsigned off, struct span addr, struct arena *a, struct span *out,
-		       struct err *e)
+enum rc rewrite_mapped(const struct view *v, unsigned role, struct span addr, struct arena *a,
+		       struct span *out, struct err *e)
 {
 	*out = addr;
+	if (v->fault)
+		return err_set(e, RC_AGAIN, "%s", v->fault);
 	if (addr.n == 0)
 		return RC_OK;
-	if (!(off & OFF_SENDER_CANONICAL) && (role & router.sender_canonical_roles) &&
-	    map_once(router.sender_canonical, *out, a, out, e) == RC_AGAIN)
+	if ((role & v->sender_canonical_roles) &&
+	    map_once(v, v->sender_canonical, *out, a, out, e) == RC_AGAIN)
 		return RC_AGAIN;
-	if (!(off & OFF_RCPT_CANONICAL) && (role & router.rcpt_canonical_roles) &&
-	    map_once(router.rcpt_canonical, *out, a, out, e) == RC_AGAIN)
+	if ((role & v->rcpt_canonical_roles) && map_once(v, v->rcpt_canonical, *out, a, out, e) == RC_AGAIN)
 		return RC_AGAIN;
-	if (!(off & OFF_CANONICAL) && (role & router.canonical_roles) &&
-	    map_once(router.canonical, *out, a, out, e) == RC_AGAIN)
+	if ((role & v->canonical_roles) && map_once(v, v->canonical, *out, a, out, e) == RC_AGAIN)
 		return RC_AGAIN;
-	if (!(off & OFF_MASQUERADE) && (role & router.masquerade_roles))
-		*out = masquerade(*out, a);
+	if (role & v->masquerade_roles)
+		*out = masquerade(v, *out, a);
 	return RC_OK;
 }
 
@@ -210,14 +213,14 @@ void answer_rewrite(struct ipc_call *call, const void *request)
 {
 	const struct router_rewrite *q = request;
 	struct arena *a = ipc_call_arena(call);
+	const struct view *v = view_of_call(call);
 	struct router_rewrite_reply r = { .code = 0 };
 	struct addr_item *out = arena_array(a, q->addrs.n + 1, sizeof(*out));
 	struct err e = { .rc = RC_OK };
 
 	for (size_t i = 0; i < q->addrs.n; i++) {
 		out[i].addr = rewrite_address(q->local, ((const struct addr_item *)q->addrs.v)[i].addr, a);
-		if (q->role &&
-		    rewrite_mapped(q->role, q->off, out[i].addr, a, &out[i].addr, &e) == RC_AGAIN) {
+		if (q->role && rewrite_mapped(v, q->role, out[i].addr, a, &out[i].addr, &e) == RC_AGAIN) {
 			r.code = 451;
 			r.text = span_printf(a, "4.3.0 Temporary lookup failure: %s", e.text);
 		}

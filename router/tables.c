@@ -31,41 +31,32 @@ static struct match_list *open_list(const char *param, unsigned flags)
 	return l;
 }
 
-/* Whether `word` is in the list that parameter `param` holds. */
-static bool param_has(const char *param, const char *word)
+enum rc list_has(const struct conf *c, const char *param, const char *word, bool *has, struct err *e)
 {
 	struct span *w;
 	size_t n;
-	struct err e;
+	enum rc rc = conf_words(span_str(conf_str(c, param)), false, &conf_arena, &w, &n, e);
 
-	if (conf_words(span_str(conf_str(service_conf(), param)), false, &conf_arena, &w, &n, &e) != RC_OK)
-		die("%s: %s", param, e.text);
+	*has = false;
+	if (rc != RC_OK)
+		return err_prefix(e, "%s", param);
 	for (size_t i = 0; i < n; i++)
-		if (span_is_ci(w[i], word))
-			return true;
-	return false;
+		*has |= span_is_ci(w[i], word);
+	return RC_OK;
 }
 
-/* "envelope_sender, header_sender ..." as ROLE_ bits. */
-static unsigned roles_of(const char *param)
-{
-	return (param_has(param, "envelope_sender") ? ROLE_ENV_SENDER : 0u) |
-	       (param_has(param, "envelope_recipient") ? ROLE_ENV_RCPT : 0u) |
-	       (param_has(param, "header_sender") ? ROLE_HDR_SENDER : 0u) |
-	       (param_has(param, "header_recipient") ? ROLE_HDR_RCPT : 0u);
-}
-
-static void words_of(const char *param, struct span **v, size_t *n)
+static bool param_has(const char *param, const char *word)
 {
 	struct err e;
+	bool has;
 
-	if (conf_words(span_str(conf_str(service_conf(), param)), true, &conf_arena, v, n, &e) != RC_OK)
-		die("%s: %s", param, e.text);
+	if (list_has(service_conf(), param, word, &has, &e) != RC_OK)
+		die("%s", e.text);
+	return has;
 }
 
 static void read_strings(const struct conf *c)
 {
-	router.myorigin = conf_str(c, "myorigin");
 	router.mydomain = conf_str(c, "mydomain");
 	router.myhostname = conf_str(c, "myhostname");
 	router.delimiter = conf_str(c, "recipient_delimiter");
@@ -88,22 +79,8 @@ static void read_switches(const struct conf *c)
 	router.resolve_null_domain = conf_bool(c, "resolve_null_domain");
 	router.resolve_numeric_domain = conf_bool(c, "resolve_numeric_domain");
 	router.relocated_prefix = conf_bool(c, "relocated_prefix_enable");
-	router.show_table = conf_bool(c, "show_user_unknown_table_name");
 	router.transport_parents = param_has("parent_domain_matches_subdomains", "transport_maps");
 	router.relay_parents = param_has("parent_domain_matches_subdomains", "relay_domains");
-	router.ext_canonical = param_has("propagate_unmatched_extensions", "canonical");
-	router.ext_virtual = param_has("propagate_unmatched_extensions", "virtual");
-	router.canonical_roles = roles_of("canonical_classes");
-	router.sender_canonical_roles = roles_of("sender_canonical_classes");
-	router.rcpt_canonical_roles = roles_of("recipient_canonical_classes");
-	router.masquerade_roles = roles_of("masquerade_classes");
-	router.recursion_limit = conf_int(c, "virtual_alias_recursion_limit");
-	router.expansion_limit = conf_int(c, "virtual_alias_expansion_limit");
-	router.address_length_limit = conf_int(c, "virtual_alias_address_length_limit");
-	router.unknown_local_code = (uint16_t)conf_int(c, "unknown_local_recipient_reject_code");
-	router.unknown_valias_code = (uint16_t)conf_int(c, "unknown_virtual_alias_reject_code");
-	router.unknown_vmailbox_code = (uint16_t)conf_int(c, "unknown_virtual_mailbox_reject_code");
-	router.unknown_relay_code = (uint16_t)conf_int(c, "unknown_relay_recipient_reject_code");
 }
 
 /* inet_interfaces and proxy_interfaces as addresses: "user@[192.0.2.1]" is local when the address is ours. */
@@ -125,6 +102,14 @@ static struct match_list *open_interfaces(const struct conf *c)
 	if (match_list_open("inet_interfaces", text, 0, &l, &e) != RC_OK)
 		l = NULL; /* names instead of addresses: literals are then not ours */
 	return l;
+}
+
+enum rc own_read(const struct conf *c, struct own *out, struct err *e)
+{
+	out->myorigin = conf_str(c, "myorigin");
+	out->interfaces = open_interfaces(c);
+	return match_list_open("mydestination", span_str(conf_str(c, "mydestination")), MATCH_EXACT,
+			       &out->mydestination, e);
 }
 
 /* `prefix`: "" or "address_verify_". Tables of the same name are the same table (map/map.h). */
@@ -149,7 +134,7 @@ static void warn_of_shared_domains(const struct conf *c)
 	const struct {
 		const char *param;
 		struct match_list *list;
-	} class[] = { { "mydestination", router.mydestination },
+	} class[] = { { "mydestination", router.own.mydestination },
 		      { "virtual_alias_domains", router.valias_domains },
 		      { "virtual_mailbox_domains", router.vmailbox_domains },
 		      { "relay_domains", router.relay_domains } };
@@ -172,29 +157,51 @@ static void warn_of_shared_domains(const struct conf *c)
 void router_prepare(void)
 {
 	const struct conf *c = service_conf();
+	struct err e;
 
 	arena_init(&conf_arena);
 	map_set_remote(false); /* files are read here; servers are the lookup daemon's to talk to */
 	read_strings(c);
 	read_switches(c);
-	words_of("masquerade_domains", &router.masq_domain, &router.masq_domains);
-	words_of("masquerade_exceptions", &router.masq_exception, &router.masq_exceptions);
-	router.mydestination = open_list("mydestination", MATCH_EXACT);
+	if (own_read(c, &router.own, &e) != RC_OK)
+		die("%s", e.text);
 	router.valias_domains = open_list("virtual_alias_domains", MATCH_EXACT);
 	router.vmailbox_domains = open_list("virtual_mailbox_domains", MATCH_EXACT);
 	router.relay_domains = open_list("relay_domains", router.relay_parents ? MATCH_PARENT : 0);
-	router.interfaces = open_interfaces(c);
 	open_routes(c, &router.mail, "");
 	open_routes(c, &router.probe, "address_verify_");
 	warn_of_shared_domains(c);
 	router.relocated = open_maps("relocated_maps", MAP_PARTIAL);
-	router.local_rcpt = open_maps("local_recipient_maps", MAP_PARTIAL);
-	router.valias = open_maps("virtual_alias_maps", MAP_PARTIAL);
-	router.vmailbox = open_maps("virtual_mailbox_maps", MAP_PARTIAL);
-	router.relay_rcpt = open_maps("relay_recipient_maps", MAP_PARTIAL);
-	router.canonical = open_maps("canonical_maps", MAP_PARTIAL);
-	router.sender_canonical = open_maps("sender_canonical_maps", MAP_PARTIAL);
-	router.rcpt_canonical = open_maps("recipient_canonical_maps", MAP_PARTIAL);
+	views_prepare();
+}
+
+struct path_list {
+	struct arena *a;
+	struct sandbox_path *v;
+	size_t n, cap;
+};
+
+static void add_path(struct path_list *l, const char *path)
+{
+	if (l->n == l->cap)
+		l->v = arena_grow(l->a, l->v, l->n, &l->cap, sizeof(*l->v));
+	l->v[l->n++] = (struct sandbox_path){ path, SB_READ };
+}
+
+/* "type:/dir/file" and "/dir/file": the directory, for a table is replaced by a new file of its name. */
+static void add_directories(void *arg, struct span list)
+{
+	struct path_list *l = arg;
+	struct span word;
+
+	while (span_next_word(&list, ", \t\n{}", &word)) {
+		ptrdiff_t slash = span_chr(word, '/'), last = span_rchr(word, '/');
+
+		if (slash < 0 || (slash > 0 && word.p[slash - 1] != ':'))
+			continue;
+		add_path(l, arena_cstr(l->a,
+				       span_make(word.p + slash, (size_t)(last > slash ? last - slash : 1))));
+	}
 }
 
 /* The directories of all tables: they are looked at again (has the file been replaced?) while the process is
@@ -208,13 +215,6 @@ size_t router_paths(struct arena *a, struct sandbox_path **out)
 		"relay_domains",
 		"transport_maps",
 		"relocated_maps",
-		"local_recipient_maps",
-		"virtual_alias_maps",
-		"virtual_mailbox_maps",
-		"relay_recipient_maps",
-		"canonical_maps",
-		"sender_canonical_maps",
-		"recipient_canonical_maps",
 		"sender_dependent_relayhost_maps",
 		"sender_dependent_default_transport_maps",
 		"address_verify_transport_maps",
@@ -222,33 +222,18 @@ size_t router_paths(struct arena *a, struct sandbox_path **out)
 		"address_verify_sender_dependent_default_transport_maps",
 	};
 	static const char *const for_users[] = { "/etc/passwd", "/etc/group", "/etc/nsswitch.conf" };
-	size_t n = 0, cap = 0;
+	struct path_list l = { .a = a };
 
-	*out = NULL;
-	for (size_t i = 0; i < ARRAY_LEN(params) + ARRAY_LEN(for_users); i++) {
-		struct span rest = span_str(i < ARRAY_LEN(params) ? conf_str(service_conf(), params[i])
-								  : for_users[i - ARRAY_LEN(params)]);
-		struct span word;
-
-		while (span_next_word(&rest, ", \t\n{}", &word)) {
-			ptrdiff_t slash = span_chr(word, '/'), last = span_rchr(word, '/');
-			bool user_file = i >= ARRAY_LEN(params);
-
-			if (slash < 0 || (!user_file && slash > 0 && word.p[slash - 1] != ':'))
-				continue;
-			if (n == cap)
-				*out = arena_grow(a, *out, n, &cap, sizeof(**out));
-			(*out)[n].path =
-			    user_file ? for_users[i - ARRAY_LEN(params)]
-				      : arena_cstr(a, span_make(word.p + slash,
-								(size_t)(last > slash ? last - slash : 1)));
-			(*out)[n++].access = SB_READ;
-		}
-	}
-	return n;
+	for (size_t i = 0; i < ARRAY_LEN(params); i++)
+		add_directories(&l, span_str(conf_str(service_conf(), params[i])));
+	views_each_list(add_directories, &l);
+	for (size_t i = 0; i < ARRAY_LEN(for_users); i++)
+		add_path(&l, for_users[i]);
+	*out = l.v;
+	return l.n;
 }
 
-enum rc router_domain_local(struct span domain, struct err *e)
+enum rc own_is_local(const struct own *own, struct span domain, struct err *e)
 {
 	enum rc rc;
 
@@ -257,17 +242,22 @@ enum rc router_domain_local(struct span domain, struct err *e)
 
 		if (span_starts_ci(ip, SPAN("ipv6:")))
 			ip = span_skip(ip, 5);
-		return router.interfaces ? match_host(router.interfaces, SPAN_NONE, ip, e) : RC_NOTFOUND;
+		return own->interfaces ? match_host(own->interfaces, SPAN_NONE, ip, e) : RC_NOTFOUND;
 	}
-	rc = match_domain(router.mydestination, domain, e);
+	rc = match_domain(own->mydestination, domain, e);
 	if (rc == RC_NOTFOUND && (!span_is_ascii(domain) || span_find_ci(domain, SPAN("xn--")) >= 0)) {
 		struct span other;
 		struct arena a;
 
 		arena_init(&a);
 		if (idna_other_form(domain, &a, &other))
-			rc = match_domain(router.mydestination, other, e);
+			rc = match_domain(own->mydestination, other, e);
 		arena_release(&a);
 	}
 	return rc;
+}
+
+enum rc own_has(const struct own *own, struct span domain, struct err *e)
+{
+	return span_is_ci(domain, own->myorigin) ? RC_OK : own_is_local(own, domain, e);
 }

@@ -5,28 +5,40 @@
 #include "service/service.h"
 #include "smtp/probe_sender.h"
 
-static enum rc known_in(struct maps *m, struct span addr, bool ours, unsigned forms, struct arena *a,
+static enum rc known_in(const struct view *v, struct maps *m, struct span addr, bool ours, struct arena *a,
 			struct err *e)
 {
 	struct span value, ext;
 
 	if (maps_empty(m))
 		return RC_NOTFOUND;
-	return maps_find_addr(m, address_unquote(a, addr), forms, router.delimiter, ours, false, a, &value,
+	return maps_find_addr(m, address_unquote(a, addr), FORMS_ADDR, v->delimiter, ours, false, a, &value,
 			      &ext, e);
 }
 
 /* The table that says who exists in a class, and what to say of others. An empty table: everybody. */
-static const struct {
+struct listed {
 	const char *name;
-	struct maps **table;
-	uint16_t *code;
-} listed[] = {
-	[AC_LOCAL] = { "local recipient", &router.local_rcpt, &router.unknown_local_code },
-	[AC_VIRTUAL_ALIAS] = { "virtual alias", &router.valias, &router.unknown_valias_code },
-	[AC_VIRTUAL_MAILBOX] = { "virtual mailbox", &router.vmailbox, &router.unknown_vmailbox_code },
-	[AC_RELAY] = { "relay recipient", &router.relay_rcpt, &router.unknown_relay_code },
+	struct maps *table;
+	uint16_t code;
 };
+
+static struct listed listed_in(const struct view *v, enum addr_class class)
+{
+	switch (class) {
+	case AC_LOCAL:
+		return (struct listed){ "local recipient", v->local_rcpt, v->unknown_local_code };
+	case AC_VIRTUAL_ALIAS:
+		return (struct listed){ "virtual alias", v->valias, v->unknown_valias_code };
+	case AC_VIRTUAL_MAILBOX:
+		return (struct listed){ "virtual mailbox", v->vmailbox, v->unknown_vmailbox_code };
+	case AC_RELAY:
+		return (struct listed){ "relay recipient", v->relay_rcpt, v->unknown_relay_code };
+	case AC_DEFAULT:
+		break;
+	}
+	return (struct listed){ "", NULL, 550 };
+}
 
 /* "5.7.1": what the next hop of error(8) and retry(8) may start with. */
 static bool is_dsn(struct span word)
@@ -68,11 +80,12 @@ static void refuse_by_transport(const struct resolved *r, struct router_validate
 }
 
 /* RC_OK known or not to be checked, RC_NOTFOUND unknown, RC_AGAIN. */
-static enum rc find_recipient(const struct resolved *r, struct router_validate_reply *out, struct arena *a,
-			      struct err *e)
+static enum rc find_recipient(const struct view *v, const struct resolved *r,
+			      struct router_validate_reply *out, struct arena *a, struct err *e)
 {
 	struct address parts = address_split(r->rcpt);
-	struct maps *any[] = { router.rcpt_canonical, router.canonical, router.valias };
+	struct maps *any[] = { v->rcpt_canonical, v->canonical, v->valias };
+	struct maps *table = listed_in(v, r->class).table;
 	bool ours;
 	enum rc rc;
 
@@ -84,25 +97,26 @@ static enum rc find_recipient(const struct resolved *r, struct router_validate_r
 	     span_is_ci(parts.local, "mailer-daemon") ||
 	     probe_sender_is(service_conf(), r->rcpt, wall_s(wall_now()))))
 		return RC_OK;
-	if ((rc = router_domain_is_ours(parts.domain, e)) == RC_AGAIN)
+	if ((rc = own_has(&v->own, parts.domain, e)) == RC_AGAIN)
 		return rc;
 	ours = rc == RC_OK;
 	for (size_t i = 0; i < ARRAY_LEN(any); i++)
-		if ((rc = known_in(any[i], r->rcpt, ours, FORMS_ADDR, a, e)) != RC_NOTFOUND)
+		if ((rc = known_in(v, any[i], r->rcpt, ours, a, e)) != RC_NOTFOUND)
 			return rc;
 	if (to_error(r)) {
 		refuse_by_transport(r, out);
 		return RC_OK;
 	}
-	if (r->class != AC_VIRTUAL_ALIAS && maps_empty(*listed[r->class].table))
+	if (r->class != AC_VIRTUAL_ALIAS && maps_empty(table))
 		return RC_OK;
-	return known_in(*listed[r->class].table, r->rcpt, ours, FORMS_ADDR, a, e);
+	return known_in(v, table, r->rcpt, ours, a, e);
 }
 
 void answer_validate(struct ipc_call *call, const void *request)
 {
 	const struct router_validate *q = request;
 	struct arena *a = ipc_call_arena(call);
+	const struct view *v = view_of_call(call);
 	struct router_validate_reply out = { .code = 0 };
 	struct resolved r;
 	struct err e = { .text = "" };
@@ -124,13 +138,11 @@ void answer_validate(struct ipc_call *call, const void *request)
 		out.dsn = SPAN("5.1.3");
 		out.text = SPAN("Bad recipient address syntax");
 	} else if (r.code == 0 && !q->skip_known) {
-		rc = find_recipient(&r, &out, a, &e);
+		rc = v->fault ? RC_AGAIN : find_recipient(v, &r, &out, a, &e);
 		if (rc == RC_NOTFOUND) {
-			out.code = *listed[r.class].code;
+			out.code = listed_in(v, r.class).code;
 			out.dsn = out.code >= 500 ? SPAN("5.1.1") : SPAN("4.1.1");
-			out.text = router.show_table
-				       ? span_printf(a, "User unknown in %s table", listed[r.class].name)
-				       : SPAN("User unknown");
+			out.text = span_printf(a, "User unknown in %s table", listed_in(v, r.class).name);
 		} else if (rc == RC_AGAIN) {
 			out.code = 451;
 			out.dsn = SPAN("4.3.0");

@@ -72,17 +72,6 @@ static bool kept(struct span key, struct arena *a, struct router_validate_reply 
 	return false;
 }
 
-/* Router(8) speaks for main.cf. A service of its own settings (-o in master.cf) has its own reply codes, and, where its tables are
- * empty, does not ask whether a recipient is there. */
-static void as_set_here(struct router_validate_reply *r)
-{
-	if (!span_starts(r->text, SPAN(UNKNOWN)) || r->class >= ARRAY_LEN(conf.unknown))
-		return;
-	r->code = conf.unknown[r->class].checked ? (uint16_t)conf.unknown[r->class].code : 0;
-	if (r->dsn.n > 0 && r->code != 0)
-		r->dsn = r->code >= 500 ? SPAN("5.1.1") : SPAN("4.1.1");
-}
-
 enum rc ask_router(struct span sender, struct span addr, bool class_only, struct arena *a,
 		   struct router_validate_reply *out)
 {
@@ -100,7 +89,6 @@ enum rc ask_router(struct span sender, struct span addr, bool class_only, struct
 		log_warning("%s: %s", conf.rewrite_service, e.text);
 		return RC_AGAIN;
 	}
-	as_set_here(out);
 	keep(key, out);
 	return RC_OK;
 }

@@ -165,24 +165,6 @@ static void load_codes(void)
 	conf.defer_unknown_address = strcmp(str("unknown_address_tempfail_action"), "defer") == 0;
 }
 
-static void load_unknown(void)
-{
-	static const struct {
-		enum addr_class class;
-		const char *code, *tables;
-	} of[] = {
-		{ AC_LOCAL, "unknown_local_recipient_reject_code", "local_recipient_maps" },
-		{ AC_VIRTUAL_ALIAS, "unknown_virtual_alias_reject_code", NULL },
-		{ AC_VIRTUAL_MAILBOX, "unknown_virtual_mailbox_reject_code", "virtual_mailbox_maps" },
-		{ AC_RELAY, "unknown_relay_recipient_reject_code", "relay_recipient_maps" },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(of); i++) {
-		conf.unknown[of[i].class].code = num(of[i].code);
-		conf.unknown[of[i].class].checked = of[i].tables == NULL || str(of[i].tables)[0] != '\0';
-	}
-}
-
 static void load_unverified(void)
 {
 	conf.unverified[0].reject = num("unverified_sender_reject_code");
@@ -536,7 +518,6 @@ void settings_load(void)
 	map_set_remote(true);
 	load_limits();
 	load_codes();
-	load_unknown();
 	load_unverified();
 	load_protocol();
 	load_content();

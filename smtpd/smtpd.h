@@ -72,10 +72,6 @@ struct smtpd_conf {
 		    unknown_client, unknown_host, unknown_address, multi_bounce, plaintext;
 	} code;
 	struct {
-		int64_t code;	 /* of recipients that are not there */
-		bool checked;	 /* there is a table that says who is */
-	} unknown[AC_RELAY + 1]; /* by enum addr_class */
-	struct {
 		int64_t reject, defer; /* codes */
 		const char *reason;    /* instead of the probe's; "" none */
 		bool defer_action;     /* _tempfail_action = defer */

@@ -77,9 +77,6 @@ void entry_columns(struct out *out, const struct master_entry *en);
 /* Program and arguments. `c` is not NULL: the values of -o are expanded with it. */
 void entry_command(struct out *out, const struct conf *c, const struct master_entry *en, struct arena *a);
 void entry_print(struct out *out, const struct conf *c, const struct master_entry *en, struct arena *a);
-/* The name=value arguments that follow -o; *pos starts at 1. What stands behind the first argument without '-'
- * belongs to another program. */
-bool entry_next_setting(const struct master_entry *en, size_t *pos, struct span *name, struct span *value);
 
 /* edit.c: main.cf; edit_master.c: master.cf. */
 void edit_parameters(const struct options *o);

@@ -18,7 +18,7 @@ static struct conf *conf_of(const struct view *v, const struct master_entry *en)
 		return NULL;
 	c = load_conf(v->o);
 	conf_override(c, SPAN("service_name"), en->name);
-	for (size_t pos = 1; entry_next_setting(en, &pos, &name, &value);)
+	for (size_t pos = 1; mastercf_next_setting(en, &pos, &name, &value);)
 		conf_override(c, name, value);
 	return c;
 }
@@ -139,7 +139,7 @@ static size_t settings_of(const struct master_entry *en, struct setting *s)
 	struct span name, value;
 	size_t n = 0;
 
-	for (size_t pos = 1; entry_next_setting(en, &pos, &name, &value);) {
+	for (size_t pos = 1; mastercf_next_setting(en, &pos, &name, &value);) {
 		size_t i = 0;
 
 		while (i < n && !span_eq(s[i].name, name))

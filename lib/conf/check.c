@@ -281,18 +281,13 @@ static void check_arguments(struct check *k, const char *file, const struct mast
  * when the service starts. */
 static void check_service(struct check *k, const char *file, const struct master_entry *en)
 {
-	check_arguments(k, file, en);
-	for (size_t j = 1; j + 1 < en->argc && en->argv[j].n > 0 && en->argv[j].p[0] == '-'; j++) {
-		struct span name, value;
-		const struct param *p;
-		ptrdiff_t eq;
+	struct span name, value;
 
-		if (!span_is(en->argv[j], "-o") || (eq = span_chr(en->argv[++j], '=')) < 0)
-			continue;
-		name = span_head(en->argv[j], (size_t)eq);
-		value = span_skip(en->argv[j], (size_t)eq + 1);
+	check_arguments(k, file, en);
+	for (size_t pos = 1; mastercf_next_setting(en, &pos, &name, &value);) {
+		const struct param *p = conf_param_find(name);
+
 		check_name(k, file, name, value, en->line);
-		p = conf_param_find(name);
 		if (p == NULL || p->type != P_RAW)
 			check_references(k, file, value, en->line, en);
 		if (p != NULL)

@@ -322,3 +322,21 @@ void mastercf_free(struct mastercf **mp)
 	free(m);
 	*mp = NULL;
 }
+
+bool mastercf_next_setting(const struct master_entry *en, size_t *pos, struct span *name, struct span *value)
+{
+	while (*pos < en->argc && en->argv[*pos].n > 0 && en->argv[*pos].p[0] == '-') {
+		struct span arg = en->argv[(*pos)++];
+		ptrdiff_t eq;
+
+		if (!span_is(arg, "-o") || *pos == en->argc)
+			continue;
+		arg = en->argv[(*pos)++];
+		if ((eq = span_chr(arg, '=')) < 0)
+			continue;
+		*name = span_head(arg, (size_t)eq);
+		*value = span_skip(arg, (size_t)eq + 1);
+		return true;
+	}
+	return false;
+}

@@ -32,5 +32,8 @@ MUST_CHECK enum rc mastercf_load(const char *dir, const struct conf *c, struct m
 MUST_CHECK enum rc mastercf_parse(struct span text, const char *name, const struct conf *c,
 				  struct mastercf **out, struct err *e);
 void mastercf_free(struct mastercf **m);
+/* The name=value arguments that follow -o; *pos starts at 1. What stands behind the first argument without '-'
+ * belongs to another program. */
+bool mastercf_next_setting(const struct master_entry *en, size_t *pos, struct span *name, struct span *value);
 
 #endif

@@ -134,20 +134,21 @@ static struct list *bucket(struct ipc_chan *c, uint32_t serial)
 	return &c->pending[serial & (SERIAL_BUCKETS - 1)];
 }
 
-static const char *peer_text(const struct ipc_chan *c, char out[160])
+#define PEER_TEXT 256
+static const char *peer_text(const struct ipc_chan *c, char out[PEER_TEXT])
 {
 	const struct ipc_peer *p = &c->peer;
 
 	if (p->program[0])
-		snprintf(out, 160, "%s (%s) pid %ld", p->program, p->service, (long)p->pid);
+		snprintf(out, PEER_TEXT, "%s (%s) pid %ld", p->program, p->service, (long)p->pid);
 	else
-		snprintf(out, 160, "uid %lu pid %ld", (unsigned long)p->uid, (long)p->pid);
+		snprintf(out, PEER_TEXT, "uid %lu pid %ld", (unsigned long)p->uid, (long)p->pid);
 	return out;
 }
 
 static enum rc err_ended(const struct ipc_chan *c, struct err *e)
 {
-	char who[160];
+	char who[PEER_TEXT];
 
 	return err_set(e, RC_EOF, "the connection to %s ended", peer_text(c, who));
 }
@@ -647,7 +648,7 @@ static void chan_reader(void *arg)
 	enum rc rc = chan_read(c, &e);
 
 	if (rc != RC_OK && rc != RC_EOF && !c->ended) {
-		char who[160];
+		char who[PEER_TEXT];
 
 		log_warning("ipc: from %s: %s; closing the connection", peer_text(c, who), e.text);
 	}
@@ -679,7 +680,7 @@ void ipc_reply(struct ipc_call *call, const void *reply)
 	INVARIANT(call->type->reply);
 	rc = record_send(c, call->type, IPC_REPLY, call->serial, reply, deadline_s(IPC_REPLY_TIMEOUT_S), &e);
 	if (rc != RC_OK && rc != RC_EOF && !c->ended) { /* the caller would wait for nothing */
-		char who[160];
+		char who[PEER_TEXT];
 
 		log_warning("ipc: to %s: %s; closing the connection", peer_text(c, who), e.text);
 		chan_end(c);

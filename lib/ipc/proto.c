@@ -103,7 +103,6 @@ static const struct field router_rewrite_fields[] = {
 	FIELD(F_BOOL, struct router_rewrite, local),
 	FIELD(F_U16, struct router_rewrite, role),
 	FIELD_LIST(struct router_rewrite, addrs, addr_item_fields, struct addr_item, ADDRS_MAX),
-	FIELD(F_U16, struct router_rewrite, off),
 	FIELD_END,
 };
 static const struct field router_rewrite_reply_fields[] = {
@@ -151,7 +150,6 @@ static const struct field router_expand_fields[] = {
 	FIELD(F_BOOL, struct router_expand, no_mappings),
 	FIELD(F_BOOL, struct router_expand, local),
 	FIELD_LIST(struct router_expand, rcpts, addr_item_fields, struct addr_item, ADDRS_MAX),
-	FIELD(F_U16, struct router_expand, off),
 	FIELD_END,
 };
 static const struct field expanded_item_fields[] = {

@@ -140,24 +140,18 @@ struct qmgr_active_reply {
 	struct ipc_list ids; /* struct qid_item, at most 1000; fewer: the end */
 };
 
-/* ---- router ---- */
+/* ---- router ----
+ * By which settings it answers, the name says under which master introduced the asker (router/router.h, views). */
 enum addr_class { AC_LOCAL = 0, AC_VIRTUAL_ALIAS, AC_VIRTUAL_MAILBOX, AC_RELAY, AC_DEFAULT };
 struct router_rewrite {
 	bool local;    /* rewriting context: append_at_myorigin and friends */
 	uint16_t role; /* 0 none, else ROLE_ bits: also apply canonical_maps, masquerading for that role */
 	struct ipc_list addrs; /* struct addr_item */
-	uint16_t off;	       /* OFF_ bits: tables that do not count for the service that asks */
 };
 #define ROLE_ENV_SENDER 1
 #define ROLE_ENV_RCPT	2
 #define ROLE_HDR_SENDER 4
 #define ROLE_HDR_RCPT	8
-/* Empty in the settings of the service that asks: master.cf may say so of one cleanup. */
-#define OFF_CANONICAL	     1
-#define OFF_SENDER_CANONICAL 2
-#define OFF_RCPT_CANONICAL   4
-#define OFF_MASQUERADE	     8
-#define OFF_VIRTUAL_ALIAS    16
 struct router_rewrite_reply {
 	uint16_t code; /* 0 or 451 */
 	struct span text;
@@ -197,7 +191,6 @@ struct router_expand {
 	bool no_mappings;
 	bool local;
 	struct ipc_list rcpts; /* struct addr_item */
-	uint16_t off;	       /* OFF_ bits */
 };
 struct expanded_item {
 	struct span addr;

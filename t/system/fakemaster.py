@@ -138,11 +138,11 @@ class Daemon:
             except OSError:
                 return
 
-    def connect(self, program="smtpd"):
+    def connect(self, program="smtpd", service=None):
         s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         s.connect(self.path)
-        s.send(struct.pack("<II32s160s", 0x50535448, os.getpid(), program.encode(), program.encode()))
+        s.send(struct.pack("<II32s160s", 0x50535448, os.getpid(), program.encode(), (service or program).encode()))
         s.settimeout(PATIENCE)
         return s
 

@@ -51,6 +51,34 @@ CASES = {  # name -> (settings, addresses)
     "length": ({"virtual_alias_address_length_limit": "40"}, LIMITS),
     "unicode": ({}, UNICODE),
 }
+# Settings of one cleanup service alone, as content filters have it: smtpd and trivial-rewrite go by main.cf.
+CLEANUP = {
+    "c-none": ({"virtual_alias_maps": ""}, ["one@valias.test", "old+x@mail.example.test", "u@a.corp.test"]),
+    "c-bare": ({"canonical_maps": "", "sender_canonical_maps": "", "recipient_canonical_maps": "", "masquerade_domains": "", "virtual_alias_maps": ""},
+               ["one@valias.test", "old+x@mail.example.test", "u@a.corp.test", "s-only@far.test", "r-only@far.test"]),
+    "c-virtual": ({"virtual_alias_maps": "inline:{ {one@valias.test=c1@far.test} {new@mail.example.test=c2} {c2=two@valias.test} {@va2.test=@is.test} }"},
+                  ["one@valias.test", "old@mail.example.test", "old+x@mail.example.test", "two@valias.test", "any+x@va2.test", "c2"]),
+    "c-canonical": ({"canonical_maps": "inline:{ {one@valias.test=changed@far.test} {u@a.corp.test=v@b.corp.test} }", "sender_canonical_maps": "inline:{ {two@valias.test=s2} }",
+                     "recipient_canonical_maps": "inline:{ {two@valias.test=one@valias.test} }"}, ["one@valias.test", "two@valias.test", "u@a.corp.test", "old", "s-only@far.test"]),
+    "c-masquerade": ({"masquerade_domains": "a.corp.test corp.test", "masquerade_exceptions": "w", "masquerade_classes": "envelope_sender, envelope_recipient, header_sender"},
+                     ["u@x.a.corp.test", "u@x.keep.corp.test", "w@b.corp.test", "root@b.corp.test"]),
+    "c-classes": ({"canonical_classes": "header_recipient", "recipient_canonical_classes": "envelope_recipient", "propagate_unmatched_extensions": ""},
+                  ["old+x@mail.example.test", "r-only+x@far.test", "one+x@valias.test"]),
+    "c-delimiter": ({"recipient_delimiter": "="}, ["old+x@mail.example.test", "old=x@mail.example.test", "one=y@valias.test"]),
+    "c-limits": ({"virtual_alias_recursion_limit": "3", "virtual_alias_expansion_limit": "4"}, ["five@valias.test", "chain1@valias.test", "deep@valias.test"]),
+    "c-domains": ({"mydestination": "far.test", "myorigin": "is.test"}, ["short", "short@far.test", "short@mail.example.test", "short@is.test", "plain@far.test", "plain@is.test"]),
+    "c-copies": ({"always_bcc": "always@far.test", "sender_bcc_maps": "inline:{ {one@valias.test=of-sender@far.test} }", "recipient_bcc_maps": "inline:{ {new+x@mail.example.test=of-rcpt@far.test} }"},
+                 ["one@valias.test", "old+x@mail.example.test"]),
+    "c-names": ({"own_table": "inline:{ {one@valias.test=named@far.test} }", "virtual_alias_maps": "$own_table, inline:{ {two@valias.test=x@far.test} }"}, ["one@valias.test", "two@valias.test"]),
+}
+# Settings of one smtpd service alone: which recipients are there.
+SMTPD = {
+    "s-none": ({"virtual_alias_maps": "", "canonical_maps": ""}, ["one@valias.test", "old@mail.example.test"]),
+    "s-local": ({"local_recipient_maps": "inline:{ {ann=1} {old=1} }"}, ["ann", "bob", "old+x", "short", "user@far.test"]),
+    "s-other": ({"virtual_alias_maps": "inline:{ {three@valias.test=x@far.test} }", "relay_recipient_maps": "inline:{ {u@relay.test=1} }", "virtual_mailbox_maps": "inline:{ {v@vbox.test=1} }"},
+                ["one@valias.test", "three@valias.test", "u@relay.test", "w@relay.test", "v@vbox.test", "w@vbox.test"]),
+    "s-codes": ({"local_recipient_maps": "inline:{ {ann=1} }", "unknown_local_recipient_reject_code": "451", "show_user_unknown_table_name": "no"}, ["bob", "unknown@valias.test"]),
+}
 MORE = {"virtual": """
 five@valias.test   v1@far.test, v2@far.test, v3@far.test, v4@far.test, v5@far.test
 loop1@valias.test  loop2@valias.test
@@ -68,6 +96,9 @@ kurt@b\u00fccher.test   kurt.u@far.test
 """, "canonical": "@stra\u00dfe.test @far.test\nm\u00fcller@b\u00fccher.test mueller@far.test\n"}
 
 
+ALL = {**CASES, **CLEANUP, **SMTPD}
+
+
 def prepare(system, sink):
     configure(system, sink, {})
     system.extra_master = []
@@ -76,6 +107,10 @@ def prepare(system, sink):
         with open(path, encoding="utf-8") as f:
             both = f.read() + text
         system.write(name, both)
+    for case, (settings, _) in {**CLEANUP, **SMTPD}.items():
+        options = "".join(" -o { %s = %s }" % kv for kv in settings.items())
+        front = f"127.0.0.1:{system.port[case]} inet n - n - - smtpd -o syslog_name=postfix/{case} -o cleanup_service_name=cleanup-{case}"
+        system.extra_master += [front + options * (case in SMTPD), f"cleanup-{case} unix n - n - 0 cleanup -o syslog_name=postfix/{case}" + options * (case in CLEANUP)]
     for case, (settings, _) in CASES.items():
         options = "".join(" -o { %s = %s }" % kv for kv in settings.items()) + f" -o rewrite_service_name=rewrite-{case}"
         system.extra_master += [f"127.0.0.1:{system.port[case]} inet n - n - - smtpd -o cleanup_service_name=cleanup-{case} -o syslog_name=postfix/{case}" + options,
@@ -90,7 +125,7 @@ def message(ident, address):
 
 def run(system, sink):
     replies = {}
-    for case, (_, addresses) in CASES.items():
+    for case, (_, addresses) in ALL.items():
         session = Session(system.port[case])
         for i, address in enumerate(addresses):
             replies[f"{case}-{i}"] = session.send(f"{case}-{i}", address, message(f"{case}-{i}", address))
@@ -104,13 +139,13 @@ def both():
     base, result = instance.scratch("settings-"), []
     try:
         for name in ("ours", "theirs"):
-            ports = dict(zip(["smtp", "remote", *CASES], instance.free_ports(len(CASES) + 2)))
+            ports = dict(zip(["smtp", "remote", *ALL], instance.free_ports(len(ALL) + 2)))
             listen = {"smtp": ports["smtp"]}
             system = instance.Instance(os.path.join(base, name), ports=listen) if name == "ours" else peer.Peer(os.path.join(base, name))
             sink = Sink()
             system.port = ports
             prepare(system, sink)
-            system.port = listen
+            system.port = listen if name == "ours" else {**listen, "last": ports[list(CASES)[-1]]}  # which start() waits for: of master.cf the last
             try:
                 system.start()
                 system.port = ports
@@ -124,8 +159,8 @@ def both():
             shutil.rmtree(base, ignore_errors=True)
 
 
-@pytest.mark.parametrize("case", [f"{c}-{i}" for c, (_, addresses) in CASES.items() for i in range(len(addresses))])
+@pytest.mark.parametrize("case", [f"{c}-{i}" for c, (_, addresses) in ALL.items() for i in range(len(addresses))])
 def test_same(both, case):
     ours, theirs = ({"replies": r[0][case], "arrived": r[1].get(case), "log": r[2].get(case)} for r in both)
     name, i = case.rsplit("-", 1)
-    assert ours == theirs, CASES[name][1][int(i)]
+    assert ours == theirs, ALL[name][1][int(i)]

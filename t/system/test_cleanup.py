@@ -37,7 +37,6 @@ class World:
         if kind == fm.EXPAND:
             sender, _, _, n = r.span(), r.num("B"), r.num("B"), r.num("I")
             addrs = [r.span() for _ in range(n)]
-            self.off = r.num("H")
             fix = lambda a: a if b"@" in a or not a else a + b"@example.org"
             out = []
             for i, a in enumerate(addrs):
@@ -375,16 +374,6 @@ def test_headers_of_parts(tmp_path):
         text = PART % (mixed, "Content-Type : text/plain\n")
         assert go(text) == 0  # and what no rule changes stays as it is
         assert w.show("CCCCC1234568%02d" % (next(n) - 1), "-bh") == text
-    finally:
-        w.d.kill()
-
-
-def test_tables_that_are_off_for_one_service(tmp_path):
-    """trivial-rewrite is told which tables are empty in the settings of this cleanup."""
-    w = World(tmp_path, "virtual_alias_maps = inline:{ a=b }\nmasquerade_domains = example.org\n")
-    try:
-        assert fm.submit(w.s, "CCCCC123456791", MSG)[0][0] == 0
-        assert w.off == 7  # the three of canonical addresses
     finally:
         w.d.kill()
 

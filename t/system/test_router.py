@@ -36,7 +36,11 @@ local_recipient_maps =
 
 
 class Router(Daemon):
-    def __init__(self, directory, main_cf=""):
+    def __init__(self, directory, main_cf="", master_cf=""):
+        if master_cf:
+            os.makedirs(os.path.join(str(directory), "etc"), exist_ok=True)
+            with open(os.path.join(str(directory), "etc", "master.cf"), "w", encoding="ascii") as f:
+                f.write(master_cf)
         super().__init__("trivial-rewrite", str(directory), main_cf=BASE + main_cf)
         self.s = self.connect("qmgr")
 
@@ -47,7 +51,7 @@ class Router(Daemon):
         return Reader(data[8:])
 
     def rewrite(self, addr, local=True, role=0):
-        r = self.ask(REWRITE, struct.pack("<BHI", local, role, 1) + span(addr) + struct.pack("<H", 0))
+        r = self.ask(REWRITE, struct.pack("<BHI", local, role, 1) + span(addr))
         code, text = r.num("H"), r.span()
         if code:
             return code
@@ -65,8 +69,8 @@ class Router(Daemon):
         code, dsn, text, cls, auth, routed = r.num("H"), r.span().decode(), r.span().decode(), r.num("H"), r.num("B"), r.num("B")
         return code, dsn, text, cls, bool(auth), bool(routed)
 
-    def expand(self, *rcpts, sender="s@elsewhere.test", no_mappings=False, off=0):
-        r = self.ask(EXPAND, span(sender) + struct.pack("<BBI", no_mappings, 1, len(rcpts)) + b"".join(span(a) for a in rcpts) + struct.pack("<H", off))
+    def expand(self, *rcpts, sender="s@elsewhere.test", no_mappings=False):
+        r = self.ask(EXPAND, span(sender) + struct.pack("<BBI", no_mappings, 1, len(rcpts)) + b"".join(span(a) for a in rcpts))
         code, text, who = r.num("H"), r.span().decode(), r.span().decode()
         out = [(r.span().decode(), r.num("I")) for _ in range(r.num("I"))]
         return (code, text) if code else (who, out)
@@ -139,8 +143,8 @@ oracle = pytest.mark.skipif(not os.path.exists(THEIRS) or os.getuid() != 0, reas
 def make(tmp_path):
     made = []
 
-    def go(main_cf=""):
-        made.append(Router(tmp_path / "r", main_cf) if os.makedirs(tmp_path / "r", exist_ok=True) is None else None)
+    def go(main_cf="", master_cf=""):
+        made.append(Router(tmp_path / "r", main_cf, master_cf) if os.makedirs(tmp_path / "r", exist_ok=True) is None else None)
         return made[-1]
     yield go
     for d in made:
@@ -246,9 +250,8 @@ def test_a_domain_in_two_classes_is_warned_of(make):
     assert "in BOTH virtual_mailbox_domains and relay_domains" in r.text()
 
 
-def test_user_unknown_without_its_table(make):
-    r = make("local_recipient_maps = inline:{ {known=1} }\nshow_user_unknown_table_name = no\nrelocated_maps = inline:{ {m@x.test=4.2.2 Gone fishing} }\nrelocated_prefix_enable = no\n")
-    assert r.validate("no@example.org")[:3] == (550, "5.1.1", "User unknown")
+def test_relocated_without_a_prefix(make):
+    r = make("relocated_maps = inline:{ {m@x.test=4.2.2 Gone fishing} }\nrelocated_prefix_enable = no\n")
     assert r.resolve("m@x.test")[2:4] == ("error", "5.1.6 4.2.2 Gone fishing") or r.resolve("m@x.test")[3] == "4.2.2 Gone fishing"
 
 
@@ -297,14 +300,51 @@ def test_virtual_alias_expansion(make):
     assert r.rewrite("still@alive.test") == "still@alive.test"
 
 
-def test_tables_that_the_asker_has_off(make):
-    """A cleanup service whose own settings empty a table says so: each bit takes out its table, and no other."""
-    r = make("virtual_alias_maps = inline:{ {c@x.test=d@far.test} }\ncanonical_maps = inline:{ {b@x.test=c@x.test} }\nmasquerade_domains = far.test\n"
-             "recipient_canonical_maps = inline:{ {a@x.test=b@x.test} }\nsender_canonical_maps = inline:{ {s@x.test=t@a.far.test} }\n")
-    got = {off: r.expand("a@x.test", sender="s@x.test", off=off) for off in (0, 1, 2, 4, 8, 16, 31)}
-    assert got == {0: ("t@far.test", [("d@far.test", 0)]), 1: ("t@far.test", [("b@x.test", 0)]), 2: ("s@x.test", [("d@far.test", 0)]),
-                   4: ("t@far.test", [("a@x.test", 0)]), 8: ("t@a.far.test", [("d@far.test", 0)]), 16: ("t@far.test", [("c@x.test", 0)]),
-                   31: ("s@x.test", [("a@x.test", 0)])}
+SERVICES = """cleanup     unix n - - - 0 cleanup
+bare        unix n - - - 0 cleanup -o canonical_maps= -o sender_canonical_maps= -o recipient_canonical_maps= -o masquerade_domains= -o virtual_alias_maps=
+novirtual   unix n - - - 0 cleanup -o virtual_alias_maps=
+other       unix n - - - 0 cleanup -o { virtual_alias_maps = inline:{ {c@x.test=other@far.test} } } -o masquerade_domains=a.far.test -o masquerade_classes=envelope_sender,envelope_recipient
+names       unix n - - - 0 cleanup -o mine=inline:{c@x.test=mine@far.test} -o virtual_alias_maps=$mine -o canonical_maps=
+broken      unix n - - - 0 cleanup -o virtual_alias_maps=nosuchtype:/x
+twice       unix n - - - 0 cleanup -o virtual_alias_maps=
+twice       unix n - - - 0 /usr/lib/any/cleanup -o { virtual_alias_maps = inline:{ {c@x.test=last@far.test} } }
+smtp        inet n - n - - smtpd
+127.0.0.1:10025 inet n - n - - smtpd -o local_recipient_maps=
+submission  inet n - n - - smtpd -o { local_recipient_maps = inline:{ {ann=1} } } -o unknown_local_recipient_reject_code=450
+other       inet n - n - - smtpd -o virtual_alias_maps=
+screened    inet n - n - 1 postscreen
+screened2   inet n - n - 1 postscreen -o smtpd_service_name=behind
+smtpd       pass - - n - - smtpd -o local_recipient_maps=
+behind      pass - - n - - smtpd -o { local_recipient_maps = inline:{ {eve=1} } }
+"""
+
+
+def test_settings_of_the_service_that_asks(make):
+    """What Postfix's cleanup and smtpd read themselves counts as master.cf sets it for the service that master says is asking; who has no settings of
+    its own, or is not there, has main.cf's. One that is broken keeps nobody else from answers."""
+    r = make("virtual_alias_maps = inline:{ {c@x.test=d@a.far.test} {ann@example.org=ann@far.test} }\ncanonical_maps = inline:{ {b@x.test=c@x.test} }\nmasquerade_domains = far.test\n"
+             "recipient_canonical_maps = inline:{ {a@x.test=b@x.test} }\nsender_canonical_maps = inline:{ {s@x.test=t@a.far.test} }\nlocal_recipient_maps = inline:{ {bob=1} }\n",
+             SERVICES)
+    got = {}
+    for name in ("cleanup", "bare", "novirtual", "other", "names", "broken", "twice", "nobody"):
+        r.s = r.connect("cleanup", name)
+        got[name] = r.expand("a@x.test", sender="s@x.test")
+    assert got == {"cleanup": ("t@far.test", [("d@a.far.test", 0)]), "bare": ("s@x.test", [("a@x.test", 0)]), "novirtual": ("t@far.test", [("c@x.test", 0)]),
+                   "other": ("t@a.far.test", [("other@far.test", 0)]), "names": ("t@far.test", [("b@x.test", 0)]),
+                   "broken": (451, "4.3.0 virtual_alias_maps look-up failed"), "twice": ("t@far.test", [("last@far.test", 0)]),
+                   "nobody": ("t@far.test", [("d@a.far.test", 0)])}
+    r.s = r.connect("cleanup", "bare")
+    assert r.rewrite("b@x.test", role=HDR_RCPT) == "b@x.test" and r.rewrite("u@a.far.test", role=HDR_SENDER) == "u@a.far.test"
+    r.s = r.connect("cleanup", "other")
+    assert r.rewrite("b@x.test", role=HDR_RCPT) == "c@x.test" and r.rewrite("u@b.a.far.test", role=ENV_RCPT) == "u@a.far.test"
+    r.s = r.connect("smtpd", "cleanup")  # not that service
+    assert r.expand("a@x.test", sender="s@x.test") == got["nobody"]
+    codes = {}
+    for name in ("smtp", "127.0.0.1:10025", "submission", "other", "screened", "screened2"):
+        r.s = r.connect("smtpd", name)
+        codes[name] = [r.validate(a + "@example.org")[0] for a in ("bob", "ann", "eve")]
+    assert codes == {"smtp": [0, 0, 550], "127.0.0.1:10025": [0, 0, 0], "submission": [450, 0, 450], "other": [0, 550, 550],
+                     "screened": [0, 0, 0], "screened2": [550, 0, 0]}
 
 
 def test_virtual_alias_limits(make):
