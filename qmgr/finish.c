@@ -442,6 +442,33 @@ static void defer_message(struct message *m)
 		deferred_add(&m->id, m->im.next_try_us);
 }
 
+static void requeue_run(void *arg)
+{
+	struct settle_job *j = arg;
+	const struct message *m = j->m;
+
+	j->rc = RC_OK;
+	if (m->where == QW_SLOT) /* its end first: a crash must not bring it back beside the new message */
+		j->rc = queue_pool_sync(queue, UINT64_C(1) << (m->slot / SLOT_COUNT), &j->e);
+	if (j->rc == RC_OK)
+		j->rc = queue_file_requeue(queue, &m->id, QW_DEFERRED, &j->e);
+}
+
+/* To pickup(8); as a deferred message, so that it is in a file. */
+static void requeue_message(struct message *m)
+{
+	struct settle_job j = { .m = m };
+
+	m->im.next_try_us = 0;
+	if (!keep_message(m, QW_DEFERRED))
+		return;
+	task_offload(requeue_run, &j);
+	if (j.rc == RC_OK || j.rc == RC_NOTFOUND)
+		return;
+	log_warning("%s: not requeued: %s", m->id.s, j.e.text);
+	deferred_add(&m->id, 0);
+}
+
 static void operator_asked(struct message *m)
 {
 	switch (m->end) {
@@ -454,9 +481,7 @@ static void operator_asked(struct message *m)
 		(void)keep_message(m, QW_HOLD);
 		break;
 	case END_REQUEUE:
-		m->im.next_try_us = 0;
-		if (keep_message(m, QW_DEFERRED))
-			deferred_add(&m->id, 0);
+		requeue_message(m);
 		break;
 	}
 }

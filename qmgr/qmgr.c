@@ -96,7 +96,8 @@ static const struct service qmgr = {
 	.kind = SV_IPC,
 	.user = "mail_owner",
 	.rights = "stdio accept recvfd rpath wpath flock",
-	.queue_dirs = "incoming active deferred hold corrupt pool",
+	/* maildrop: "postsuper -r" hands messages to pickup */
+	.queue_dirs = "incoming active deferred hold corrupt pool maildrop",
 	.prepare = prepare,
 	.start = start,
 	.handlers = handlers,
