@@ -79,7 +79,7 @@ static void renew_envelope(struct pickup_message *m, const struct qid *id)
 {
 	m->env.qid = qid_span(id);
 	m->env.content_filter = span_str(content_filter);
-	m->env.flags |= override_flags | ENVF_NO_MILTERS;
+	m->env.flags |= override_flags | ENVF_NO_MILTERS | ENVF_RESUBMITTED;
 }
 
 static struct span received(struct pickup_message *m, const struct qid *id, struct arena *a)

@@ -6,11 +6,9 @@
  * of recipients does not hold up the single message behind it. Destinations of a transport are served in
  * turn, too. */
 #include "qmgr.h"
-#include "log/event.h"
 #include "log/log.h"
 #include "service/service.h"
 #include "window.h"
-#include "mime/address_log.h"
 
 struct carrier {
 	struct list link;
@@ -183,14 +181,7 @@ static void defer_untried(struct message *m, uint32_t rcpt, const char *dsn, con
 		.index = rcpt, .status = DS_DEFERRED, .dsn = span_str(dsn), .reason = span_str(reason)
 	};
 
-	struct span to = address_log(envelope_rcpt(&m->im.env, rcpt)->addr);
-
-	log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=%lld, dsn=%s, status=deferred (%s)", m->id.s,
-		 SPAN_ARG(to), (long long)((wall_now().us - m->im.env.arrival_us) / 1000000), dsn, reason);
-	EVENT("delivery", EV_TEXT("queue_id", qid_span(&m->id)),
-	      EV_TEXT("recipient", envelope_rcpt(&m->im.env, rcpt)->addr), EV_CSTR("relay", "none"),
-	      EV_SECONDS("delay", wall_now().us - m->im.env.arrival_us), EV_TEXT("dsn", why.dsn),
-	      EV_CSTR("status", "deferred"), EV_CSTR("reason", reason));
+	message_log_result(m, rcpt, &why);
 	message_settle(m, rcpt, RUN_DEFERRED, &why);
 }
 

@@ -315,7 +315,7 @@ static int64_t lifetime_us(const struct message *m)
 
 static void expire(struct message *m)
 {
-	if (!(m->im.env.flags & ENVF_EXPIRE) && wall_now().us - m->im.env.arrival_us < lifetime_us(m))
+	if (!(m->im.env.flags & ENVF_EXPIRE) && wall_now().us - message_since_us(m) < lifetime_us(m))
 		return;
 	if (count(m, RUN_DEFERRED) == 0)
 		return;
@@ -436,8 +436,8 @@ static void defer_message(struct message *m)
 	    report(m, BK_DELAY, "defer_service_name", wants_delay, m->im.env.arrival_us + lifetime_us(m)))
 		m->im.env.flags |= ENVF_WARNED;
 	m->im.attempts++;
-	m->im.next_try_us =
-	    now + clamp(age, qmgr_conf.minimal_backoff_s * 1000000, qmgr_conf.maximal_backoff_s * 1000000);
+	m->im.next_try_us = now + clamp(now - message_since_us(m), qmgr_conf.minimal_backoff_s * 1000000,
+					qmgr_conf.maximal_backoff_s * 1000000);
 	if (keep_message(m, QW_DEFERRED))
 		deferred_add(&m->id, m->im.next_try_us);
 }

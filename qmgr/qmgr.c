@@ -3,6 +3,7 @@
 #include "qmgr.h"
 #include "log/log.h"
 #include "service/service.h"
+#include "smtp/dlog.h"
 
 struct qmgr_conf qmgr_conf;
 struct queue *queue;
@@ -28,6 +29,7 @@ static void prepare(void)
 		.transport_retry_s = conf_int(c, "transport_retry_time"),
 		.daemon_timeout_s = conf_int(c, "daemon_timeout"),
 	};
+	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
 }
 
 /* The disk was full, or the like. */
