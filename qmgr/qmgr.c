@@ -2,6 +2,7 @@
  * drain while its successor starts. */
 #include "qmgr.h"
 #include "log/log.h"
+#include "mime/address.h"
 #include "service/service.h"
 #include "smtp/dlog.h"
 
@@ -29,6 +30,7 @@ static void prepare(void)
 		.transport_retry_s = conf_int(c, "transport_retry_time"),
 		.daemon_timeout_s = conf_int(c, "daemon_timeout"),
 	};
+	address_owner_requests(conf_bool(c, "owner_request_special"));
 	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
 }
 
