@@ -14,7 +14,7 @@ import pytest
 
 import peer
 from fakesmtp import Server
-from instance import Instance, scratch
+from instance import Instance, scratch, until
 
 pytestmark = pytest.mark.skipif(not peer.HAVE, reason="needs root and Debian's postfix")
 TEXT = b"From: a@example.org\r\nSubject: x\r\n\r\nhello\r\n"
@@ -53,17 +53,17 @@ class Gate:
 
     def settle(self):
         """No more come, for a second."""
-        until = time.monotonic() + 30
-        while time.monotonic() < until and (self.most < 1 or time.monotonic() - self.changed < 1):
+        end = time.monotonic() + 30
+        while time.monotonic() < end and (self.most < 1 or time.monotonic() - self.changed < 1):
             time.sleep(0.05)
         self.open.set()
         return self.most
 
 
 def wait(mta, pattern, n):
-    until = time.monotonic() + 40
+    end = time.monotonic() + 40
     while len(re.findall(pattern, mta.log(), re.M)) < n:
-        assert time.monotonic() < until, "%s\n%s" % (pattern, mta.log()[-4000:])
+        assert time.monotonic() < end, "%s\n%s" % (pattern, mta.log()[-4000:])
         time.sleep(0.05)
 
 
@@ -114,6 +114,7 @@ def tough(mta, server):
     server.replies["GREETING"] = lambda *a: gate.wait(40) and None
     send(mta, "tough.test", count=5)
     wait(mta, r"from=<a@example\.org>, .*queue active", len(re.findall(r"cleanup\[\d+\]: \w+: message-id=", mta.log())))
+    assert until(lambda: server.sessions >= 1)
     server.refuse()
     gate.set()
 
@@ -132,13 +133,11 @@ def reload(mta, **main):
 
 def flush(mta, pattern, n):
     """Attempts at once, until the log says so n times."""
-    until = time.monotonic() + 40
+    end = time.monotonic() + 40
     while len(re.findall(pattern, mta.log(), re.M)) < n:
-        assert time.monotonic() < until, "%s\n%s" % (pattern, mta.log()[-4000:])
+        assert time.monotonic() < end, "%s\n%s" % (pattern, mta.log()[-4000:])
         mta.command("postqueue", "-f")
-        end = time.monotonic() + 3
-        while len(re.findall(pattern, mta.log(), re.M)) < n and time.monotonic() < end:
-            time.sleep(0.05)
+        until(lambda: len(re.findall(pattern, mta.log(), re.M)) >= n, 3)
 
 
 def queue_id(mta, rcpt):
@@ -202,9 +201,9 @@ def times(mta, servers):
 
 
 def empty(mta):
-    until = time.monotonic() + 40
+    end = time.monotonic() + 40
     while mta.command("postqueue", "-j").stdout:
-        assert time.monotonic() < until, mta.command("postqueue", "-p").stdout
+        assert time.monotonic() < end, mta.command("postqueue", "-p").stdout
         mta.command("postqueue", "-f")
         time.sleep(0.2)
 
