@@ -55,17 +55,47 @@ struct one {
 	int64_t off;	    /* of the content, in fd; < 0: in `content` */
 	struct buf content; /* of a file of Postfix's, which has it in records */
 	uint64_t content_bytes, max;
+	struct qid before; /* of a message that was in the queue, "" of others */
+	bool finished;	   /* ... and has no recipient left */
 	enum rc rc;
 	struct err e;
 };
+
+/* Users cannot make such a file. */
+static bool ours(const struct one *o)
+{
+	return o->st.st_uid == geteuid();
+}
+
+/* postsuper -r. Content that header checks and the like have cut up is put together in memory. */
+static void read_requeued(struct one *o, const struct qimage *im)
+{
+	o->before = im->qid;
+	o->finished = !requeued_envelope(&im->env, &im->qid, &o->env, &o->a);
+	o->content_bytes = im->content_bytes;
+	if (im->extents == 1) {
+		o->off = (int64_t)im->extent[0].off;
+		return;
+	}
+	o->off = -1;
+	if (buf_reserve(&o->content, (size_t)im->content_bytes) == NULL)
+		o->rc = err_set(&o->e, RC_LIMIT, "larger than message_size_limit");
+	else if ((o->rc = qimage_pread(o->fd, 0, im, 0, o->content.p, (size_t)im->content_bytes, &o->e)) ==
+		 RC_OK)
+		o->content.n = (size_t)im->content_bytes;
+}
 
 static void read_image(struct one *o)
 {
 	struct qimage im;
 
-	o->rc = qimage_read(o->fd, 0, o->max, true, &o->a, &im, &o->e);
+	o->rc = qimage_read(o->fd, 0, ours(o) ? UINT64_MAX : o->max, true, &o->a, &im, &o->e);
 	if (o->rc == RC_NOTFOUND || o->rc == RC_GONE)
 		o->rc = RC_SYNTAX;
+	if (o->rc == RC_OK && ours(o) && (im.env.flags & ENVF_RESUBMITTED)) {
+		read_requeued(o, &im);
+		return;
+	}
 	if (o->rc == RC_OK && im.extents != 1)
 		o->rc = err_set(&o->e, RC_SYNTAX, "more than one extent");
 	if (o->rc != RC_OK)
@@ -152,9 +182,15 @@ static void take(struct one *o)
 				    .fd = o->off < 0 ? -1 : o->fd,
 				    .content_off = o->off,
 				    .content_bytes = o->content_bytes,
-				    .judged = true };
+				    .judged = true,
+				    .requeued = o->before.s[0] != '\0' ? &o->before : NULL };
 	struct cleanup_submit_reply r;
 
+	if (o->finished) { /* delivered while it was on its way here */
+		log_info("%s: removed", o->before.s);
+		task_offload(remove_one, o);
+		return;
+	}
 	m.arrival_us = (int64_t)o->st.st_mtim.tv_sec * 1000000 + o->st.st_mtim.tv_nsec / 1000;
 	if (m.arrival_us > wall_now().us || m.arrival_us <= 0)
 		m.arrival_us = wall_now().us;

@@ -19,10 +19,16 @@ struct pickup_message {
 	int64_t arrival_us;
 	bool
 	    judged; /* postdrop(1) has asked who may submit, and as whom: what it took is not refused for that any more */
+	const struct qid *requeued; /* postsuper -r: the id that it had; the envelope is believed. NULL: a submission */
 };
 /* Submits it; the verdict's texts live in `a`. code 0: on stable storage. */
 void submit(struct pickup_message *m, struct arena *a, struct cleanup_submit_reply *r);
 void submit_prepare(void);
+
+/* ---- requeued.c ---- */
+/* What cleanup(8) gets of a message that was in the queue before. False: nobody of it is left to be delivered to. */
+bool requeued_envelope(const struct envelope *was, const struct qid *before, struct envelope *out,
+		       struct arena *a);
 
 /* authorized_submit_users. *name: the user's name, for the reply. */
 void users_prepare(void);

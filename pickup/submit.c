@@ -74,11 +74,19 @@ static void restrict_envelope(struct pickup_message *m, const struct qid *id)
 	}
 }
 
+/* postsuper -r: all of it is ours, so it keeps where it came from; the settings for local mail of now count. */
+static void renew_envelope(struct pickup_message *m, const struct qid *id)
+{
+	m->env.qid = qid_span(id);
+	m->env.content_filter = span_str(content_filter);
+	m->env.flags |= override_flags | ENVF_NO_MILTERS | ENVF_RESUBMITTED;
+}
+
 static struct span received(struct pickup_message *m, const struct qid *id, struct arena *a)
 {
 	char date[DATE_MAX];
 
-	wall_rfc5322((wall_t){ m->arrival_us }, date);
+	wall_rfc5322(m->requeued != NULL ? wall_now() : (wall_t){ m->arrival_us }, date);
 	return span_printf(a, "Received: by %s (%s, from userid %lu)\n\tid %s; %s\n", myhostname, mail_name,
 			   (unsigned long)m->uid, id->s, date);
 }
@@ -281,11 +289,16 @@ void submit(struct pickup_message *m, struct arena *a, struct cleanup_submit_rep
 	}
 	if (!m->judged && !may_send_as(m, a, r))
 		return;
-	restrict_envelope(m, id);
+	if (m->requeued != NULL)
+		renew_envelope(m, id);
+	else
+		restrict_envelope(m, id);
 	struct span from = address_log(m->env.sender);
-	log_info("%s: uid=%lu from=<" SPAN_FMT ">", id->s, (unsigned long)m->uid, SPAN_ARG(from));
+	log_info("%s: uid=%lu from=<" SPAN_FMT ">%s%s", id->s, (unsigned long)m->uid, SPAN_ARG(from),
+		 m->requeued != NULL ? " orig_id=" : "", m->requeued != NULL ? m->requeued->s : "");
 	EVENT("message", EV_TEXT("queue_id", qid_span(id)), EV_NUMBER("uid", m->uid),
-	      EV_TEXT("sender", m->env.sender));
+	      EV_TEXT("sender", m->env.sender),
+	      EV_TEXT("orig_queue_id", m->requeued != NULL ? qid_span(m->requeued) : SPAN_NONE));
 	head = received(m, id, a);
 	buf_init(&b, 128 * 1024); /* what a record of IPC_CLEANUP_SUBMIT may carry */
 	if (envelope_encode(&m->env, &b) != RC_OK)

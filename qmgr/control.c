@@ -22,11 +22,13 @@ struct file_job {
 	struct qid id;
 	enum queue_where where, to;
 	uint16_t op;
+	int64_t next_try_us; /* of what is deferred now */
 	enum rc rc;
 	struct err e;
 };
 
-static enum rc set_flag(struct file_job *j, uint32_t flag)
+/* The header's time and flags; `flag` is added to them, for an attempt at once. */
+static enum rc look(struct file_job *j, uint32_t flag)
 {
 	struct arena a;
 	struct qimage im;
@@ -38,6 +40,8 @@ static enum rc set_flag(struct file_job *j, uint32_t flag)
 	if (rc == RC_OK)
 		rc = qimage_read(fd, 0, UINT64_MAX, false, &a, &im, &j->e);
 	if (rc == RC_OK)
+		j->next_try_us = flag == 0 ? im.next_try_us : 0;
+	if (rc == RC_OK && flag != 0)
 		rc = qimage_schedule(fd, 0, 0, im.attempts, im.env.flags | flag, &j->e);
 	if (fd >= 0)
 		close(fd);
@@ -53,17 +57,18 @@ static void file_run(void *arg)
 	case QOP_DELETE:
 		j->rc = queue_file_remove(queue, &j->id, j->where, &j->e);
 		break;
-	case QOP_HOLD:
 	case QOP_RELEASE:
+		if ((j->rc = look(j, 0)) != RC_OK)
+			break;
+		/* fall through */
+	case QOP_HOLD:
 		j->rc = queue_file_move(queue, &j->id, j->where, j->to, &j->e);
 		break;
 	case QOP_EXPIRE:
-		j->rc = set_flag(j, ENVF_EXPIRE);
+		j->rc = look(j, ENVF_EXPIRE);
 		break;
 	case QOP_REQUEUE:
-		j->rc = set_flag(j, ENVF_RESUBMITTED);
-		if (j->rc == RC_OK && j->where == QW_HOLD)
-			j->rc = queue_file_move(queue, &j->id, j->where, QW_DEFERRED, &j->e);
+		j->rc = queue_file_requeue(queue, &j->id, j->where, &j->e);
 		break;
 	default:
 		j->rc = RC_SYNTAX;
@@ -77,12 +82,14 @@ static bool on_file(uint16_t op, const struct qid *id, enum queue_where where)
 	};
 
 	task_offload(file_run, &j);
+	if (j.rc != RC_OK && j.rc != RC_NOTFOUND)
+		log_warning("%s: %s", id->s, j.e.text);
 	if (j.rc != RC_OK)
 		return false;
-	if (op == QOP_DELETE || op == QOP_HOLD)
+	if (op == QOP_DELETE || op == QOP_HOLD || op == QOP_REQUEUE)
 		(void)deferred_forget(qid_span(id));
 	else if (where != QW_HOLD || op != QOP_EXPIRE) /* what is held waits, expired or not */
-		deferred_add(id, 0);
+		deferred_add(id, j.next_try_us);
 	return true;
 }
 

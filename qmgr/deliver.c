@@ -1,9 +1,8 @@
 /* qmgr/deliver.c - one delivery: message and recipients to an agent, its answer to the recipients' states. */
 #include "qmgr.h"
-#include "log/event.h"
 #include "log/log.h"
 #include "service/service.h"
-#include "mime/address_log.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -138,7 +137,6 @@ static bool pass_on(const struct delivery *dl, uint32_t rcpt, const struct deliv
 static void settle_one(struct delivery *dl, uint32_t rcpt, const struct deliver_result *r)
 {
 	struct message *m = dl->m;
-	struct span to;
 	struct qstatus why = {
 		rcpt, r->status, r->dsn, r->reason, r->diag_type, r->diag_text, r->remote_mta
 	};
@@ -162,9 +160,7 @@ static void settle_one(struct delivery *dl, uint32_t rcpt, const struct deliver_
 		if (r->dsn.n == 0 || r->dsn.p[0] != '5')
 			break;
 		why.status = DS_BOUNCED;
-		to = address_log(envelope_rcpt(&m->im.env, rcpt)->addr);
-		log_info("%s: to=<" SPAN_FMT ">, relay=none, dsn=" SPAN_FMT ", status=bounced (" SPAN_FMT ")",
-			 m->id.s, SPAN_ARG(to), SPAN_ARG(r->dsn), SPAN_ARG(r->reason));
+		message_log_result(m, rcpt, &why);
 		message_settle(m, rcpt, RUN_BOUNCED, &why);
 		return;
 	case DS_DEFERRED:
@@ -205,20 +201,13 @@ static void defer_all(struct delivery *dl, const char *dsn, const char *reason)
 				       .dsn = span_str(dsn),
 				       .reason = span_str(reason) };
 
-		struct span to = address_log(envelope_rcpt(&dl->m->im.env, dl->rcpt[i])->addr);
-		log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=%lld, dsn=%s, status=deferred (%s)",
-			 dl->m->id.s, SPAN_ARG(to),
-			 (long long)((wall_now().us - dl->m->im.env.arrival_us) / 1000000), dsn, reason);
-		EVENT("delivery", EV_TEXT("queue_id", qid_span(&dl->m->id)),
-		      EV_TEXT("recipient", envelope_rcpt(&dl->m->im.env, dl->rcpt[i])->addr),
-		      EV_CSTR("relay", "none"), EV_SECONDS("delay", wall_now().us - dl->m->im.env.arrival_us),
-		      EV_CSTR("dsn", dsn), EV_CSTR("status", "deferred"), EV_CSTR("reason", reason));
+		message_log_result(dl->m, dl->rcpt[i], &why);
 		message_settle(dl->m, dl->rcpt[i], RUN_DEFERRED, &why);
 	}
 }
 
 /* Asks the agent; one that ended without an answer (killed, replaced) is asked again: delivery agents
- * recognise what they delivered. */
+ * recognise what they delivered. A service that master.cf does not have will not be there in a moment either. */
 static enum rc ask_agent(struct delivery *dl, const struct deliver *d, struct deliver_reply *reply,
 			 struct arena *a, struct err *e)
 {
@@ -228,12 +217,22 @@ static enum rc ask_agent(struct delivery *dl, const struct deliver *d, struct de
 	for (unsigned i = 0; i < AGENT_TRIES; i++) {
 		rc = service_request(service, false, IPC_DELIVER, d, reply, a,
 				     deadline_s(qmgr_conf.daemon_timeout_s), e);
-		if ((rc != RC_EOF && rc != RC_AGAIN) || service_draining())
+		if ((rc != RC_EOF && rc != RC_AGAIN) || (rc == RC_AGAIN && e->sys == ENOENT) ||
+		    service_draining())
 			break;
 		if (i + 1 < AGENT_TRIES)
 			task_sleep_ms(AGENT_WAIT_MS << i);
 	}
 	return rc;
+}
+
+static void no_agent(struct delivery *dl, enum rc rc, const struct err *e)
+{
+	bool missing = rc == RC_AGAIN || rc == RC_DENIED;
+
+	log_warning("%s private/%s: %s", missing ? "connect to transport" : "transport",
+		    dest_transport_name(dl->dest), e->sys == ENOENT ? strerror(ENOENT) : e->text);
+	defer_all(dl, "4.3.0", missing ? "mail transport unavailable" : "unknown mail transport error");
 }
 
 static void delivery_task(void *arg)
@@ -266,8 +265,7 @@ static void delivery_task(void *arg)
 		if (rc == RC_OK) {
 			settle_all(dl, &reply);
 		} else {
-			log_warning("connect to transport private/%s: %s", dest_transport_name(dest), e.text);
-			defer_all(dl, "4.3.0", "mail transport unavailable");
+			no_agent(dl, rc, &e);
 			dest_suspend_transport(dest, qmgr_conf.transport_retry_s);
 		}
 	} else {

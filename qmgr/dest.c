@@ -6,11 +6,10 @@
  * of recipients does not hold up the single message behind it. Destinations of a transport are served in
  * turn, too. */
 #include "qmgr.h"
-#include "log/event.h"
 #include "log/log.h"
 #include "service/service.h"
 #include "window.h"
-#include "mime/address_log.h"
+#include "mime/address.h"
 
 struct carrier {
 	struct list link;
@@ -23,11 +22,12 @@ struct carrier {
 	mono_t not_before;   /* ... and the end of this one */
 	struct timer again;
 	mono_t suspended_until;
-	struct table *dests; /* nexthop -> struct dest */
+	struct table *dests; /* name -> struct dest */
 };
 struct dest {
 	struct list link; /* in transport->ready while it has jobs */
 	struct carrier *t;
+	char *name; /* in t->dests */
 	char *nexthop;
 	struct list jobs;
 	size_t busy;
@@ -110,24 +110,47 @@ static void again(void *arg)
 	kick_dest(d);
 }
 
-static struct dest *dest_get(struct carrier *t, struct span nexthop)
+static char *text_of(struct span s)
 {
-	struct dest *d = table_get(t->dests, nexthop);
+	char *out = xcalloc(1, s.n + 1);
+
+	if (s.n > 0)
+		memcpy(out, s.p, s.n);
+	return out;
+}
+
+static struct dest *dest_get(struct carrier *t, struct span name, struct span nexthop)
+{
+	struct dest *d = table_get(t->dests, name);
 
 	if (d)
 		return d;
 	d = xcalloc(1, sizeof(*d));
 	d->t = t;
-	d->nexthop = xcalloc(1, nexthop.n + 1);
-	if (nexthop.n)
-		memcpy(d->nexthop, nexthop.p, nexthop.n);
+	d->name = text_of(name);
+	d->nexthop = text_of(nexthop);
 	list_init(&d->jobs);
 	list_init(&d->link);
 	window_init(&d->window, &t->rules);
 	d->dead_until.ms = d->not_before.ms = 0;
 	timer_init(&d->again, again, d);
-	table_set(t->dests, nexthop, d);
+	table_set(t->dests, name, d);
 	return d;
+}
+
+/* Where a transport takes one recipient at a time, limits and pauses are those of the recipient (without its extension), not of the
+ * next hop: local_destination_concurrency_limit is of a mailbox. The error agents have no such destinations. */
+static struct span dest_name(const struct carrier *t, struct span rcpt, struct span nexthop, struct arena *a)
+{
+	const struct conf *c = service_conf();
+	struct span local = address_split(rcpt).local, user, ext;
+
+	if (t->recipient_limit != 1 || span_is(span_str(t->name), conf_str(c, "error_service_name")) ||
+	    span_is(span_str(t->name), "retry"))
+		return nexthop;
+	if (address_split_extension(local, conf_str(c, "recipient_delimiter"), &user, &ext))
+		local = user;
+	return span_printf(a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(local), SPAN_ARG(nexthop));
 }
 
 /* A destination with nothing to do and nothing to remember is forgotten. */
@@ -139,8 +162,9 @@ static void dest_idle(struct dest *d)
 	    mono_diff_ms(d->not_before, now) > 0 || mono_diff_ms(d->remember_until, now) > 0)
 		return;
 	timer_cancel(&d->again);
-	table_del(d->t->dests, span_str(d->nexthop));
+	table_del(d->t->dests, span_str(d->name));
 	list_del(&d->link);
+	free(d->name);
 	free(d->nexthop);
 	free(d);
 }
@@ -183,14 +207,7 @@ static void defer_untried(struct message *m, uint32_t rcpt, const char *dsn, con
 		.index = rcpt, .status = DS_DEFERRED, .dsn = span_str(dsn), .reason = span_str(reason)
 	};
 
-	struct span to = address_log(envelope_rcpt(&m->im.env, rcpt)->addr);
-
-	log_info("%s: to=<" SPAN_FMT ">, relay=none, delay=%lld, dsn=%s, status=deferred (%s)", m->id.s,
-		 SPAN_ARG(to), (long long)((wall_now().us - m->im.env.arrival_us) / 1000000), dsn, reason);
-	EVENT("delivery", EV_TEXT("queue_id", qid_span(&m->id)),
-	      EV_TEXT("recipient", envelope_rcpt(&m->im.env, rcpt)->addr), EV_CSTR("relay", "none"),
-	      EV_SECONDS("delay", wall_now().us - m->im.env.arrival_us), EV_TEXT("dsn", why.dsn),
-	      EV_CSTR("status", "deferred"), EV_CSTR("reason", reason));
+	message_log_result(m, rcpt, &why);
 	message_settle(m, rcpt, RUN_DEFERRED, &why);
 }
 
@@ -209,9 +226,14 @@ static void defer_dead(const struct dest *d, struct message *m, uint32_t rcpt)
 
 void dest_enqueue(struct message *m, uint32_t rcpt, struct span transport, struct span nexthop)
 {
-	struct dest *d = dest_get(transport_get(transport), nexthop);
+	struct carrier *t = transport_get(transport);
+	struct dest *d;
+	struct arena a;
 	struct job *j;
 
+	arena_init(&a);
+	d = dest_get(t, dest_name(t, envelope_rcpt(&m->im.env, rcpt)->addr, nexthop, &a), nexthop);
+	arena_release(&a);
 	if (suspended(d->t) || dest_dead(d)) {
 		defer_dead(d, m, rcpt);
 		return;
@@ -276,25 +298,35 @@ static bool may_start(const struct dest *d)
 	return (int64_t)d->busy < window && t->busy < t->process_limit;
 }
 
+/* One delivery of each destination. Who had one stands behind the others, also in the next round. False: there was none to start. */
+static bool kick_round(struct carrier *t)
+{
+	bool any = false;
+
+	LIST_EACH_SAFE(it, &t->ready)
+	{
+		struct dest *d = LIST_ENTRY(it, struct dest, link);
+		struct job *j;
+
+		if (t->busy >= t->process_limit)
+			return false;
+		j = may_start(d) ? next_job(d) : NULL;
+		if (j != NULL) {
+			start_one(d, j);
+			list_del(&d->link);
+			list_add_tail(&t->ready, &d->link);
+			any = true;
+		}
+		if (list_empty(&d->jobs))
+			list_del(&d->link);
+	}
+	return any;
+}
+
 static void kick_transport(struct carrier *t)
 {
-	bool any = true;
-
-	while (any && !service_draining()) { /* one delivery of each destination a round */
-		any = false;
-		LIST_EACH_SAFE(it, &t->ready)
-		{
-			struct dest *d = LIST_ENTRY(it, struct dest, link);
-
-			struct job *j = may_start(d) ? next_job(d) : NULL;
-			if (j != NULL) {
-				start_one(d, j);
-				any = true;
-			}
-			if (list_empty(&d->jobs))
-				list_del(&d->link);
-		}
-	}
+	while (!service_draining() && kick_round(t))
+		;
 }
 
 static void kick_dest(struct dest *d)

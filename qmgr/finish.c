@@ -315,7 +315,7 @@ static int64_t lifetime_us(const struct message *m)
 
 static void expire(struct message *m)
 {
-	if (!(m->im.env.flags & ENVF_EXPIRE) && wall_now().us - m->im.env.arrival_us < lifetime_us(m))
+	if (!(m->im.env.flags & ENVF_EXPIRE) && wall_now().us - message_since_us(m) < lifetime_us(m))
 		return;
 	if (count(m, RUN_DEFERRED) == 0)
 		return;
@@ -436,10 +436,37 @@ static void defer_message(struct message *m)
 	    report(m, BK_DELAY, "defer_service_name", wants_delay, m->im.env.arrival_us + lifetime_us(m)))
 		m->im.env.flags |= ENVF_WARNED;
 	m->im.attempts++;
-	m->im.next_try_us =
-	    now + clamp(age, qmgr_conf.minimal_backoff_s * 1000000, qmgr_conf.maximal_backoff_s * 1000000);
+	m->im.next_try_us = now + clamp(now - message_since_us(m), qmgr_conf.minimal_backoff_s * 1000000,
+					qmgr_conf.maximal_backoff_s * 1000000);
 	if (keep_message(m, QW_DEFERRED))
 		deferred_add(&m->id, m->im.next_try_us);
+}
+
+static void requeue_run(void *arg)
+{
+	struct settle_job *j = arg;
+	const struct message *m = j->m;
+
+	j->rc = RC_OK;
+	if (m->where == QW_SLOT) /* its end first: a crash must not bring it back beside the new message */
+		j->rc = queue_pool_sync(queue, UINT64_C(1) << (m->slot / SLOT_COUNT), &j->e);
+	if (j->rc == RC_OK)
+		j->rc = queue_file_requeue(queue, &m->id, QW_DEFERRED, &j->e);
+}
+
+/* To pickup(8); as a deferred message, so that it is in a file. */
+static void requeue_message(struct message *m)
+{
+	struct settle_job j = { .m = m };
+
+	m->im.next_try_us = 0;
+	if (!keep_message(m, QW_DEFERRED))
+		return;
+	task_offload(requeue_run, &j);
+	if (j.rc == RC_OK || j.rc == RC_NOTFOUND)
+		return;
+	log_warning("%s: not requeued: %s", m->id.s, j.e.text);
+	deferred_add(&m->id, 0);
 }
 
 static void operator_asked(struct message *m)
@@ -454,9 +481,7 @@ static void operator_asked(struct message *m)
 		(void)keep_message(m, QW_HOLD);
 		break;
 	case END_REQUEUE:
-		m->im.next_try_us = 0;
-		if (keep_message(m, QW_DEFERRED))
-			deferred_add(&m->id, 0);
+		requeue_message(m);
 		break;
 	}
 }

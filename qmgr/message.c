@@ -7,6 +7,7 @@
 #include "queue/postfix_file.h"
 #include "queue/verp.h"
 #include "service/service.h"
+#include "smtp/dlog.h"
 #include "mime/address_log.h"
 #include <unistd.h>
 
@@ -18,6 +19,32 @@ static struct table *active; /* id -> struct message */
 struct message *message_find(struct span id)
 {
 	return active ? table_get(active, id) : NULL;
+}
+
+int64_t message_since_us(const struct message *m)
+{
+	int64_t made = m->im.env.flags & ENVF_RESUBMITTED ? qid_made_us(&m->id, wall_now().us) : 0;
+
+	return made > m->im.env.arrival_us ? made : m->im.env.arrival_us;
+}
+
+void message_log_result(const struct message *m, uint32_t rcpt, const struct qstatus *why)
+{
+	const struct env_rcpt *r = envelope_rcpt(&m->im.env, rcpt);
+	const struct deliver_rcpt to = { rcpt, r->addr, r->orig, r->orcpt, r->notify };
+	int64_t now = wall_now().us;
+
+	dlog_delivery(
+	    &(struct dlog){ .qid = qid_span(&m->id),
+			    .rcpt = &to,
+			    .times = { .arrival_us = m->im.env.arrival_us,
+				       .active_us = m->active_us,
+				       .handoff_us = now,
+				       .done_us = now },
+			    .relay = SPAN("none"),
+			    .dsn = why->dsn,
+			    .status = dlog_status((enum deliver_status)why->status, message_is_probe(m)),
+			    .reason = why->reason });
 }
 
 bool message_is_probe(const struct message *m)
@@ -161,6 +188,7 @@ static void route_recipient(struct message *m, uint32_t i)
 		struct qstatus why = { .index = i, .status = DS_DEFERRED, .dsn = SPAN("4.3.0") };
 
 		why.reason = rc == RC_OK ? a.text : SPAN("address resolver failure");
+		message_log_result(m, i, &why);
 		message_settle(m, i, RUN_DEFERRED, &why);
 	} else {
 		divert(m, &a);

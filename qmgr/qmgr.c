@@ -2,7 +2,9 @@
  * drain while its successor starts. */
 #include "qmgr.h"
 #include "log/log.h"
+#include "mime/address.h"
 #include "service/service.h"
+#include "smtp/dlog.h"
 
 struct qmgr_conf qmgr_conf;
 struct queue *queue;
@@ -28,6 +30,8 @@ static void prepare(void)
 		.transport_retry_s = conf_int(c, "transport_retry_time"),
 		.daemon_timeout_s = conf_int(c, "daemon_timeout"),
 	};
+	address_owner_requests(conf_bool(c, "owner_request_special"));
+	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
 }
 
 /* The disk was full, or the like. */
@@ -96,7 +100,8 @@ static const struct service qmgr = {
 	.kind = SV_IPC,
 	.user = "mail_owner",
 	.rights = "stdio accept recvfd rpath wpath flock",
-	.queue_dirs = "incoming active deferred hold corrupt pool",
+	/* maildrop: "postsuper -r" hands messages to pickup */
+	.queue_dirs = "incoming active deferred hold corrupt pool maildrop",
 	.prepare = prepare,
 	.start = start,
 	.handlers = handlers,

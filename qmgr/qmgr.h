@@ -71,6 +71,11 @@ struct span message_verp_sender(const struct message *m, uint32_t rcpt, struct a
 bool message_is_probe(
     const struct message *m); /* nothing of it is delivered; the results are what is wanted */
 
+/* When its time in the queue began: the arrival; of a requeued one, when it was. */
+int64_t message_since_us(const struct message *m);
+/* The line in the log (and event) of a recipient that no agent was asked for. */
+void message_log_result(const struct message *m, uint32_t rcpt, const struct qstatus *why);
+
 /* ---- incoming.c: what is known but not active yet ---- */
 void incoming_add(enum queue_where where, uint32_t slot, uint32_t generation, const struct qid *id);
 /* After a while, from the same place: it could not be read or moved (disk full, no descriptors). */

@@ -25,13 +25,18 @@ static enum rc leave_slot(struct listed *m, enum queue_where to, struct err *e)
 	return rc == RC_OK ? qimage_mark_done(pos.fd, pos.base, e) : rc;
 }
 
-static enum rc try_again(const struct listed *m, uint32_t flag, struct err *e)
+/* Through pickup(8), once more. */
+static enum rc requeue(struct listed *m, struct err *e)
 {
-	enum rc rc = schedule(m, flag, e);
+	enum rc rc = RC_OK;
 
-	if (rc != RC_OK || m->where == QW_DEFERRED)
-		return rc;
-	return queue_file_move(queue, &m->id, m->where, QW_DEFERRED, e);
+	if (m->where == QW_SLOT) {
+		rc = leave_slot(m, QW_DEFERRED, e);
+		if (rc == RC_OK)
+			rc = queue_pool_sync(queue, UINT64_C(1) << (m->slot / SLOT_COUNT), e);
+		m->where = QW_DEFERRED;
+	}
+	return rc == RC_OK ? queue_file_requeue(queue, &m->id, m->where, e) : rc;
 }
 
 static enum rc on_disk(struct listed *m, enum qmgr_op op, struct err *e)
@@ -53,9 +58,11 @@ static enum rc on_disk(struct listed *m, enum qmgr_op op, struct err *e)
 		return slot ? leave_slot(m, QW_HOLD, e)
 			    : queue_file_move(queue, &m->id, m->where, QW_HOLD, e);
 	case QOP_RELEASE:
-		return m->where == QW_HOLD ? try_again(m, 0, e) : RC_NOTFOUND;
+		/* the time of its next attempt is what it was */
+		return m->where == QW_HOLD ? queue_file_move(queue, &m->id, QW_HOLD, QW_DEFERRED, e)
+					   : RC_NOTFOUND;
 	case QOP_REQUEUE:
-		return slot ? RC_OK : try_again(m, ENVF_RESUBMITTED, e);
+		return requeue(m, e);
 	case QOP_EXPIRE:
 		if (slot && leave_slot(m, QW_DEFERRED, e) != RC_OK)
 			return e->rc;

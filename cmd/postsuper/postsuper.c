@@ -81,6 +81,19 @@ static void apply(struct action *act, struct span id)
 		through_qmgr(act, id);
 }
 
+/* What was requeued lies in maildrop/ now; pickup(8) looks there once a minute. */
+static void wake_pickup(void)
+{
+	struct err e;
+	int fd;
+
+	if (client_connect(conf, "public", conf_str(conf, "pickup_service_name"), SOCK_SEQPACKET, &fd, &e) !=
+	    RC_OK)
+		return;
+	(void)send(fd, "W", 1, MSG_NOSIGNAL);
+	close(fd);
+}
+
 /* Files that got the right name or place: qmgr, which looked for them in vain, looks once more. */
 static void tell_qmgr(void)
 {
@@ -283,6 +296,8 @@ int main(int argc, char **argv)
 		apply_stdin(&wishes[i], two ? 2 : 1);
 		i += two;
 	}
+	if (running && actions[0].count > 0) /* -r */
+		wake_pickup();
 	report();
 	queue_close(&queue);
 	free(wishes);

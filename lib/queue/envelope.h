@@ -41,7 +41,7 @@ enum env_body { BODY_7BIT = 0, BODY_8BITMIME = 1 };
 #define ENVF_WARNED	   (1u << 11) /* the delay warning was sent */
 #define ENVF_EXPIRE	   (1u << 12) /* postsuper -e: force expiry */
 #define ENVF_MIME_CONVERT  (1u << 13) /* content holds 8-bit data */
-#define ENVF_RESUBMITTED   (1u << 14) /* postsuper -r */
+#define ENVF_RESUBMITTED   (1u << 14) /* postsuper -r: on its way to maildrop/, and the message made of it */
 #define ENVF_EXTRACT	   (1u << 15) /* sendmail -t: recipients from the header; such Bcc: is removed */
 
 enum rcpt_state {

@@ -13,6 +13,7 @@ void qid_set_long(bool on)
 
 /* Digits of the long form: no vowels, so that no id spells a word. The last part is to base 51: the last "z"
  * parts it off. */
+static const char hex[] = "0123456789ABCDEF";
 static const char base52[] = "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz";
 
 static char *put_base(char *end, uint64_t v, unsigned base, unsigned min_digits)
@@ -67,6 +68,43 @@ bool qid_parse(struct span s, struct qid *out)
 			return false;
 	memcpy(out->s, s.p, s.n);
 	return true;
+}
+
+/* n digits; -1: another character among them. */
+static int64_t number(const char *s, size_t n, const char *digits, unsigned base)
+{
+	int64_t v = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *at = memchr(digits, s[i], base);
+
+		if (at == NULL || v > INT64_MAX / 1000000 / 52 / 52)
+			return -1;
+		v = v * base + (at - digits);
+	}
+	return v;
+}
+
+static int64_t in_us(int64_t seconds, int64_t us)
+{
+	return seconds < 0 || us < 0 || us > 999999 ? 0 : seconds * 1000000 + us;
+}
+
+int64_t qid_made_us(const struct qid *id, int64_t now_us)
+{
+	const int64_t turn = INT64_C(1) << 28;
+	size_t n = strlen(id->s);
+	const char *z = strrchr(id->s, 'z');
+	int64_t s;
+
+	if (z != NULL && z - id->s >= LONG_MIN_SECOND_DIGITS + 4) {
+		n = (size_t)(z - id->s) - 4;
+		return in_us(number(id->s, n, base52, 52), number(id->s + n, 4, base52, 52));
+	}
+	if (n != 14 || (s = number(id->s + 5, 7, hex, 16)) < 0)
+		return 0;
+	s += now_us / 1000000 / turn * turn;
+	return in_us(s > now_us / 1000000 ? s - turn : s, number(id->s, 5, hex, 16));
 }
 
 bool qid_plausible(struct span s)

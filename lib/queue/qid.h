@@ -14,6 +14,8 @@ struct qid {
 struct qid qid_new(unsigned lane);		/* never the same twice in this process */
 void qid_set_long(bool on);			/* enable_long_queue_ids: from now on the long form */
 bool qid_parse(struct span s, struct qid *out); /* ASCII letters and digits, 6 to QID_MAX */
+/* When qid_new() made it, wall clock; `now_us` is not before that. 0: not one of these (Postfix's short ids hold no seconds). */
+int64_t qid_made_us(const struct qid *id, int64_t now_us);
 /* What a user may call a queue id though no message ever had it: letters, digits, "_". */
 bool qid_plausible(struct span s);
 static inline struct span qid_span(const struct qid *q)

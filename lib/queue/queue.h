@@ -8,6 +8,7 @@
  *   active/          unused on disk: being active is qmgr's memory (the directory stays for tools that count files)
  *   deferred/X/ID    X is the first digit of the id reversed in time (hash), one of 16 directories
  *   hold/ID, corrupt/ID
+ *   maildrop/ID      what users submitted while nobody took it, and what goes through cleanup(8) once more (queue_file_requeue)
  * The life of a slot is told in queue/slots.h. qmgr leaves alone a slot that is damaged: cleanup may be writing it just now, and
  * tells of it when it is whole; cleanup clears damaged slots away when it starts. After IPC_QMGR_NEW for a (slot, generation) that
  * qmgr has finished already (it may have found the slot by itself) qmgr does nothing.
@@ -72,6 +73,11 @@ MUST_CHECK enum rc queue_file_move(struct queue *q, const struct qid *id, enum q
 				   enum queue_where to, struct err *e);
 MUST_CHECK enum rc queue_file_remove(struct queue *q, const struct qid *id, enum queue_where where,
 				     struct err *e);
+/* Hands the message of a file to pickup(8), which submits it as a new one: flagged ENVF_RESUBMITTED, then moved to maildrop/, durably. A
+ * message that was in a slot has to be one of a file first, and the slot's DONE mark on the disk, or a crash brings it back beside
+ * the new one. */
+MUST_CHECK enum rc queue_file_requeue(struct queue *q, const struct qid *id, enum queue_where where,
+				      struct err *e);
 /* Copies a damaged slot to corrupt/ID, durably. cleanup's, at its start. */
 MUST_CHECK enum rc queue_slot_corrupt(struct queue *q, uint32_t slot, const struct qid *id, struct err *e);
 /* Moves a damaged file to corrupt/. `name` is as queue_list() gave it, or an id. */

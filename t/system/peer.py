@@ -59,7 +59,7 @@ class Peer:
             os.makedirs(d, exist_ok=True)
         shutil.chown(self.data, "postfix")
         os.chown(self.mail, 5000, 5000)
-        self.write("main.cf", "".join(f"{k} = {v}\n" for k, v in self.main.items()))
+        self.write_main()
         lines = []
         with open(STOCK, encoding="ascii") as f:
             for w in (l.split() for l in f if l.strip() and l[0] not in "# \t"):
@@ -69,6 +69,9 @@ class Peer:
         lines.append("postlog unix-dgram n - n - 1 postlogd")
         lines += [f"{self.host}:{port} inet n - n - - smtpd" for name, port in self.port.items() if name == "smtp"]
         self.write("master.cf", "\n".join(dict.fromkeys(lines + self.extra_master)) + "\n")
+
+    def write_main(self):
+        self.write("main.cf", "".join(f"{k} = {v}\n" for k, v in self.main.items()))
 
     def command(self, name, *args, **kw):
         kw.setdefault("stdout", subprocess.PIPE)

@@ -168,9 +168,13 @@ def test_postsuper_beyond_the_active_limit(world):
     assert b"Force-expired: 1 message" in p.stderr
     world.inst.wait_log(ids[2] + r": from=<w2@sender\.test>, status=force-expired")
     assert until(lambda: world.listing().get(ids[1], {}).get("queue_name") == "hold")
+    p = world.inst.command("postsuper", "-r", ids[3])  # from a slot of the pool
+    assert b"Requeued: 1 message" in p.stderr
+    new = world.inst.wait_log(r": (\w+): uid=\d+ from=<w3@sender\.test> orig_id=%s$" % ids[3])[0][1]
+    assert until(lambda: new in world.listing() and ids[3] not in world.listing())
     p = world.inst.command("postsuper", "-d", "ALL")
     assert re.search(rb"Deleted: [45] messages", p.stderr), p.stderr
-    world.inst.wait_log(ids[3] + ": removed")
+    world.inst.wait_log(new + ": removed")
     assert not [l for l in world.server.lines if re.search(r"RCPT TO:<w\d@ok\.test>", l)]
 
 

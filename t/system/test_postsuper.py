@@ -18,7 +18,7 @@ class Queue:
     def __init__(self):
         self.base = scratch("postern-postsuper.")
         self.inst = Instance(os.path.join(self.base, "i"), listen=(), main={
-            "transport_maps": "inline:{ {later.test=retry:4.7.1 later} }", "minimal_backoff_time": "3000s", "maximal_backoff_time": "3000s"})
+            "transport_maps": "inline:{ {later.test=retry:4.7.1 later} {sender.test=discard:} }", "header_checks": "pcre:{ {/^X-Cut:/ IGNORE} }", "minimal_backoff_time": "3000s", "maximal_backoff_time": "3000s"})
         self.inst.start(wait=False)
         self.inst.wait_log("daemon started")
         self.ids = [self.submit("r%d@later.test" % i) for i in range(3)]
@@ -27,9 +27,9 @@ class Queue:
         self.inst.stop()
         self.top = self.inst.queue
 
-    def submit(self, rcpt):
+    def submit(self, rcpt, text=b""):
         n = len(re.findall(r"uid=\d+ from=", self.inst.log()))
-        assert self.inst.command("sendmail", "-f", "s@sender.test", rcpt, input=b"Subject: s\n\nbody of %s\n" % rcpt.encode()).returncode == 0
+        assert self.inst.command("sendmail", "-f", "s@sender.test", rcpt, input=text or b"Subject: s\n\nbody of %s\n" % rcpt.encode()).returncode == 0
         return self.inst.wait_log(r"(\w+): uid=\d+ from=", count=n + 1)[n].group(1)
 
     def names(self, *queues):
@@ -217,7 +217,7 @@ def test_what_it_makes_is_the_owners(q):
     """Work while the suite is down leaves no file that the daemons could not open."""
     b = q.ids[0]
     q.run("-h", b)
-    q.run("-r", b)
+    q.run("-H", b)
     st = os.stat(os.path.join(q.top, place(b)))
     assert st.st_uid == os.stat(os.path.join(q.top, "deferred")).st_uid != 0
     assert {os.stat(os.path.join(q.top, "deferred", d)).st_uid for d in os.listdir(os.path.join(q.top, "deferred"))} == {st.st_uid}
@@ -249,6 +249,99 @@ def test_while_it_runs(q):
     one, = os.listdir(os.path.join(q.top, "maildrop"))
     assert q.run("-d", one) == ["%s: removed" % one, "Deleted: 1 message"] and os.listdir(os.path.join(q.top, "maildrop")) == []
     assert q.run("-d", one) == ["Deleted: 0 messages"]
+
+
+def requeued(q, qid):
+    """The id that the message has now; it was tried under it."""
+    new = q.inst.wait_log(r": (\w+): uid=\d+ from=<.*> orig_id=%s$" % qid)[0][1]
+    q.inst.wait_log(new + ": to=.*status=deferred")
+    assert new != qid and os.listdir(os.path.join(q.top, "maildrop")) == []
+    return new
+
+
+def aged(q, qid, days):
+    """Its file says that it came so long ago."""
+    path = os.path.join(q.top, place(qid))
+    with open(path, "rb") as f:
+        b = bytearray(f.read())
+    off, n = int.from_bytes(b[48:56], "little"), int.from_bytes(b[56:60], "little")
+    at = b.index(qid.encode(), off, off + n) + len(qid)
+    then = int.from_bytes(b[at:at + 8], "little") - days * 86400 * 1000000
+    b[at:at + 8] = then.to_bytes(8, "little")
+    b[60:64] = crc32c(b[off:off + n]).to_bytes(4, "little")
+    b[104:108] = crc32c(b[:104]).to_bytes(4, "little")
+    with open(path, "wb") as f:
+        f.write(b)
+    return then // 1000000
+
+
+def test_requeue(q):
+    """-r: pickup and cleanup have the message again, from deferred/ and from hold/, small and large, also one that header checks have cut. It keeps
+    sender, recipient, content and time of arrival."""
+    q.inst.drop = set()
+    q.inst.stop()
+    q.inst.start(wait=False)
+    q.inst.wait_log("daemon started", count=3)
+    large = b"Subject: large\nX-Cut: y\nX-Kept: y\n\n" + b"0123456789abcdef\n" * 30000
+    for text, held in ((b"", False), (large, True), (large[:900000 // 3], False)):
+        qid = q.submit("again@later.test", text)
+        q.inst.wait_log(qid + ": to=.*status=deferred")
+        assert not held or q.run("-h", qid)[-1] == "Placed on hold: 1 message"
+        was, before = q.inst.command("postcat", "-bhq", qid).stdout, q.listing()[qid]
+        assert q.run("-r", qid) == [qid + ": requeued", "Requeued: 1 message"]
+        new = requeued(q, qid)
+        now, after = q.inst.command("postcat", "-bhq", new).stdout, q.listing()
+        assert qid not in after and [after[new][k] for k in ("sender", "arrival_time")] == [before[k] for k in ("sender", "arrival_time")]
+        head, sep, rest = now.partition(b"\n\tid %s; " % new.encode())
+        assert re.fullmatch(rb"Received: by \S+ \(\w+, from userid %d\)" % os.stat(q.top + "/deferred").st_uid, head) and sep
+        assert rest.partition(b"\n")[2] == was and b"X-Cut" not in was
+        q.run("-d", new)
+
+
+def test_requeue_while_it_is_down(q):
+    """Requeued messages begin their time in the queue anew (man page of postsuper), and are due at the start, from whatever queue."""
+    ids = [q.submit("down%d@later.test" % i) for i in range(3)]
+    for i in ids:
+        q.inst.wait_log(i + ": to=.*status=deferred")
+    q.run("-h", ids[1])
+    q.inst.stop()
+    arrival = [aged(q, ids[0], 10), aged(q, ids[2], 10)]
+    assert q.run("-r", ids[0], "-r", ids[1]) == [ids[0] + ": requeued", ids[1] + ": requeued", "Requeued: 2 messages"]
+    assert sorted(os.listdir(os.path.join(q.top, "maildrop"))) == sorted(ids[:2]) and {q.listing()[i]["queue_name"] for i in ids[:2]} == {"maildrop"}
+    q.inst.start(wait=False)
+    new = [requeued(q, i) for i in ids[:2]]
+    assert q.listing()[new[0]]["arrival_time"] == arrival[0]
+    q.inst.command("postqueue", "-f")
+    q.inst.wait_log(ids[2] + ": from=<s@sender.test>, status=expired, returned to sender")
+    q.inst.wait_log(new[0] + ": to=.*status=deferred", count=2)
+    assert new[0] + ": from=<s@sender.test>, status=expired" not in q.inst.log()
+    q.run("-d", new[0], "-d", new[1])
+
+
+def test_release_keeps_the_time(q):
+    """-H: what was deferred waits for its time; what is due is tried."""
+    qid = q.submit("time@later.test")
+    q.inst.wait_log(qid + ": to=.*status=deferred")
+    due = lambda: re.search(rb"next_attempt_time: (.*)", q.inst.command("postcat", "-eq", qid).stdout)[1]
+    before = due()
+    assert q.run("-h", qid, "-H", qid)[-1] == "Released from hold: 1 message"
+    assert due() == before and q.listing()[qid]["queue_name"] == "deferred"
+    q.inst.command("postqueue", "-i", qid)
+    q.inst.wait_log(qid + ": to=.*status=deferred", count=2)
+    q.run("-d", qid)
+
+
+def test_name_taken_in_maildrop(q):
+    """Somebody's file of the same name is not replaced: the message stays where it is."""
+    qid = q.submit("taken@later.test")
+    q.inst.wait_log(qid + ": to=.*status=deferred")
+    q.inst.stop()
+    q.write("maildrop/" + qid, b"another's")
+    said = q.run("-r", qid)
+    assert said[-1] == "Requeued: 0 messages" and "File exists" in said[0] and q.listing()[qid]["queue_name"] == "deferred"
+    os.unlink(os.path.join(q.top, "maildrop", qid))
+    q.run("-d", qid)
+    q.inst.start(wait=False)
 
 
 def test_before_the_start(q):

@@ -1,16 +1,20 @@
-"""qmgr(8) and Debian's: how many deliveries at a time and of how many recipients, and what is said of mail that is not tried."""
+"""qmgr(8) and Debian's: how many deliveries at a time and of how many recipients, what is said of mail that is not tried, is late, expires, and
+what postsuper(1) does to it. Both run at the same time; what depends on time is asked for (a flush), never waited for."""
+import json
 import os
 import re
 import shutil
+import signal
 import smtplib
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import peer
 from fakesmtp import Server
-from instance import Instance, scratch
+from instance import Instance, scratch, until
 
 pytestmark = pytest.mark.skipif(not peer.HAVE, reason="needs root and Debian's postfix")
 TEXT = b"From: a@example.org\r\nSubject: x\r\n\r\nhello\r\n"
@@ -23,20 +27,25 @@ TRANSPORTS = {
     "single": {"destination_recipient_limit": "1"},
     "whole": {},
     "dead": {"destination_concurrency_failed_cohort_limit": "1"},
+    "tough": {"destination_concurrency_failed_cohort_limit": "3", "initial_destination_concurrency": "1"},
+    "mailbox": {"destination_recipient_limit": "1", "destination_concurrency_limit": "1"},
+    "never": {"destination_concurrency_failed_cohort_limit": "0"},
+    "late": {},
 }
-HELD = ("limit", "initial", "one")
+HELD = ("limit", "initial", "one", "mailbox")
 
 
 class Gate:
     """Deliveries wait at the end of the data until the gate opens."""
 
     def __init__(self):
-        self.open, self.lock, self.now, self.most = threading.Event(), threading.Lock(), 0, 0
+        self.open, self.lock, self.now, self.most, self.changed = threading.Event(), threading.Lock(), 0, 0, 0
 
     def __call__(self, server, conn, line):
         with self.lock:
             self.now += 1
-            self.most = max(self.most, self.now)
+            if self.now > self.most:
+                self.most, self.changed = self.now, time.monotonic()
         self.open.wait(40)
         with self.lock:
             self.now -= 1
@@ -44,19 +53,17 @@ class Gate:
 
     def settle(self):
         """No more come, for a second."""
-        until, most, since = time.monotonic() + 30, -1, time.monotonic()
-        while time.monotonic() < until and (self.most != most or most < 1 or time.monotonic() - since < 1):
-            if self.most != most:
-                most, since = self.most, time.monotonic()
+        end = time.monotonic() + 30
+        while time.monotonic() < end and (self.most < 1 or time.monotonic() - self.changed < 1):
             time.sleep(0.05)
         self.open.set()
-        return most
+        return self.most
 
 
 def wait(mta, pattern, n):
-    until = time.monotonic() + 40
+    end = time.monotonic() + 40
     while len(re.findall(pattern, mta.log(), re.M)) < n:
-        assert time.monotonic() < until, "%s\n%s" % (pattern, mta.log()[-4000:])
+        assert time.monotonic() < end, "%s\n%s" % (pattern, mta.log()[-4000:])
         time.sleep(0.05)
 
 
@@ -77,7 +84,7 @@ def play(mta, servers, gates):
     """What one of the two does with all of it."""
     out = {}
     for n in HELD:
-        send(mta, n + ".test", count=6)
+        send(mta, n + ".test", rcpts=3 if n == "mailbox" else 1, count=6)
     for n in HELD:
         out[n] = gates[n].settle()
     for n in ("chunk", "single", "whole"):
@@ -91,42 +98,196 @@ def play(mta, servers, gates):
     for n in ("waits", "nosuch"):
         send(mta, n + ".test")
         wait(mta, r"to=<u0@%s.test>" % n, 1)
-    for n in ("dead", "waits", "nosuch"):
+    tough(mta, servers["tough"])
+    for k in range(5):  # one after the other
+        send(mta, "never.test")
+        wait(mta, r"to=<u0@never.test>", k + 1)
+    wait(mta, r"to=<u0@tough.test>", 5)
+    for n in ("dead", "waits", "nosuch", "tough", "never"):
         out[n] = reasons(mta, n + ".test")
     return out
+
+
+def tough(mta, server):
+    """Five messages wait in line when the first attempts fail."""
+    gate = threading.Event()
+    server.replies["GREETING"] = lambda *a: gate.wait(40) and None
+    send(mta, "tough.test", count=5)
+    wait(mta, r"from=<a@example\.org>, .*queue active", len(re.findall(r"cleanup\[\d+\]: \w+: message-id=", mta.log())))
+    assert until(lambda: server.sessions >= 1)
+    server.refuse()
+    gate.set()
+
+
+def reload(mta, **main):
+    """qmgr may still be the old one for a moment: who flushes afterwards does so until it works."""
+    n = len(re.findall(r"/master\[\d+\]: reload", mta.log()))
+    mta.main.update(main)
+    if isinstance(mta, peer.Peer):
+        mta.write_main()
+    else:
+        mta.write_config()
+    os.kill(mta.proc.pid, signal.SIGHUP)
+    wait(mta, r"/master\[\d+\]: reload", n + 1)
+
+
+def flush(mta, pattern, n):
+    """Attempts at once, until the log says so n times."""
+    end = time.monotonic() + 40
+    while len(re.findall(pattern, mta.log(), re.M)) < n:
+        assert time.monotonic() < end, "%s\n%s" % (pattern, mta.log()[-4000:])
+        mta.command("postqueue", "-f")
+        until(lambda: len(re.findall(pattern, mta.log(), re.M)) >= n, 3)
+
+
+def queue_id(mta, rcpt):
+    return re.search(r": (\w+): to=<%s>" % re.escape(rcpt), mta.log())[1]
+
+
+def story(mta, qid):
+    """What the log says of a message, each thing once."""
+    lines = [re.sub(r"^.* postfix/(\w+)\[\d+\]: ", r"\1: ", l) for l in mta.log().splitlines() if re.search(r": %s: | orig_id=%s$" % (qid, qid), l)]
+    out = []
+    for l in lines:
+        l = re.sub(r"\b(?=\w*\d)[0-9A-F]{10,}\b", "ID", l)
+        l = re.sub(r"delay=[\d.]+, delays=[\d./]+, |@mail.example.test>|message-id=<[\w.]+|\bsize=\d+, |uid=\d+ ", "", re.sub(r"\]:\d+", "]:PORT", l))
+        l = re.sub(r"^(?:error|retry|qmgr): (ID: to=)", r"\1", l)  # who says so of mail that is not tried is no matter
+        out += [l] if l not in out else []
+    return out
+
+
+def reports(server):
+    """What became of which recipient, by the reports that the sender got."""
+    out = set()
+    for m in server.messages:
+        text = re.sub(r"\]:\d+", "]:PORT", m.decode("latin-1").replace("\r", "").replace("X-Postern", "X-Postfix"))
+        text = re.sub(r"\n[ \t]+", " ", text)
+        found = [re.findall(r"^%s: (.*)$" % f, text, re.M) for f in ("Subject", "Final-Recipient", "Action", "Status", "Diagnostic-Code")]
+        out.add((found[0][0], *(tuple(f) for f in found[1:]), "Will-Retry-Until: " in text))
+    return sorted(r for r in out if "old@never.test" not in str(r) and "tough.test" not in str(r))  # as often as they were flushed
+
+
+def times(mta, servers):
+    """Mail that waits, by what it is told of: late, over, expired."""
+    out, deferred = {}, r": to=<u\d@%s\.test>.*status=deferred"
+    send(mta, "late.test")
+    wait(mta, deferred % "late", 1)
+    reload(mta, qmgr_message_active_limit="2", qmgr_message_recipient_limit="3")
+    late = ["u0@dead.test", "u0@waits.test", "u0@nosuch.test", "u0@late.test"]
+    ids = {r: queue_id(mta, r) for r in late}
+    for qid in ids.values():
+        flush(mta, ": %s: sender delay notification: " % qid, 1)
+    servers["late"].replies["RCPT"] = "250 2.1.5 ok"
+    flush(mta, ": %s: removed" % ids["u0@late.test"], 1)
+    send(mta, "whole.test", rcpts=5, count=4)  # more than may be active
+    wait(mta, r"to=<u\d@whole\.test>.*status=sent", 25)
+    requeue(mta, out)
+    reload(mta, maximal_queue_lifetime="0")
+    for rcpt, qid in ids.items():
+        flush(mta, ": %s: removed" % qid, 1)
+        out[rcpt] = story(mta, qid)
+    for sender in ("a@example.org", ""):
+        rcpt = "once%d@never.test" % len(sender)
+        with smtplib.SMTP("127.0.0.1", mta.port["smtp"], timeout=60) as s:
+            s.sendmail(sender, [rcpt], TEXT)
+        wait(mta, r": to=<%s>" % rcpt, 1)
+        qid = queue_id(mta, rcpt)
+        wait(mta, ": %s: removed" % qid, 1)
+        out[rcpt] = len(re.findall(r"to=<%s>" % rcpt, mta.log())), story(mta, qid)
+    empty(mta)
+    wait(mta, r"to=<a@example\.org>.*status=sent", len(re.findall("sender (?:delay|non-delivery|delivery status) notification", mta.log())))
+    out["reports"] = reports(servers["sink"])
+    return out
+
+
+def empty(mta):
+    end = time.monotonic() + 40
+    while mta.command("postqueue", "-j").stdout:
+        assert time.monotonic() < end, mta.command("postqueue", "-p").stdout
+        mta.command("postqueue", "-f")
+        time.sleep(0.2)
+
+
+def listed(mta, qid):
+    """(queue, recipients) of a message, or None."""
+    found = [m for m in map(json.loads, mta.command("postqueue", "-j").stdout.decode().splitlines()) if m["queue_id"] == qid]
+    return found and (found[0]["queue_name"], sorted(r["address"] for r in found[0]["recipients"]))
+
+
+def requeue(mta, out):
+    """postsuper -r of a message with two recipients, one of which is delivered; the other has an alias since. Then what it says about hold."""
+    send(mta, "mixed.test", rcpts=1)
+    with smtplib.SMTP("127.0.0.1", mta.port["smtp"], timeout=60) as s:
+        s.sendmail("a@example.org", ["u0@whole.test", "old@never.test"], TEXT)
+    wait(mta, r": to=<old@never\.test>.*status=deferred", 1)
+    qid = queue_id(mta, "old@never.test")
+    wait(mta, r": %s: to=<u0@whole\.test>.*status=sent" % qid, 1)
+    out["hold"] = [mta.command("postsuper", "-h", qid).stderr, listed(mta, qid), mta.command("postsuper", "-H", qid).stderr, listed(mta, qid)]
+    alias(mta, "old@never.test new@whole.test\n")
+    new = qid
+    while True:  # until nobody uses the table as it was any more
+        said = mta.command("postsuper", "-r", new).stderr.decode()
+        mta.command("postkick", "public", "pickup", "W")
+        wait(mta, " orig_id=%s$" % new, 1)
+        old, new = new, re.search(r": (\w+): uid=\d+ .* orig_id=%s$" % new, mta.log(), re.M)[1]
+        wait(mta, ": %s: (?:removed|to=.*status=deferred)" % new, 1)
+        if ": %s: removed" % new in mta.log():
+            break
+    out["requeue"] = [re.sub(old, "ID", said), *story(mta, new), "before:", *story(mta, qid)]
+    out["hold"] = [re.sub(qid, "ID", str(l)) for l in out["hold"]]
+
+
+def alias(mta, text):
+    mta.write_config()
+    assert mta.command("postmap", "hash:" + mta.write("virtual", text)).returncode == 0
+
+
+def mta_of(make, base, name, servers):
+    routes = ["{%s.test = %s:[127.0.0.1]:%d}" % (n, n, servers[n].port) for n in TRANSPORTS]
+    routes += ["{waits.test = later:[127.0.0.1]:%d}" % servers["dead"].port, "{nosuch.test = nosuch:x}", "{example.org = smtp:[127.0.0.1]:%d}" % servers["sink"].port,
+               "{mixed.test = discard:}"]
+    main = {"transport_maps": "inline:{%s}" % " ".join(routes), "defer_transports": "later", "smtpd_recipient_restrictions":
+            "permit_mynetworks, reject", "queue_run_delay": "300s", "minimal_backoff_time": "300s", "smtp_tls_security_level": "",
+            "smtp_connection_cache_on_demand": "no", "smtp_log_tls_feature_status": "no", "maillog_file_prefixes": base, "bounce_queue_lifetime": "0",
+            "delay_warning_time": "3s", "confirm_delay_cleared": "yes", "notify_classes": ""}
+    main.update({"%s_%s" % (n, k): v for n, c in TRANSPORTS.items() for k, v in c.items()})
+    main["virtual_alias_maps"] = "hash:%s" % os.path.join(base, name, "etc/virtual")
+    return make(os.path.join(base, name), main=main, master=["%s unix - - n - - smtp" % n for n in [*TRANSPORTS, "later"]])
+
+
+def one_side(make, base, name):
+    gates = {n: Gate() for n in HELD}
+    servers = {n: Server(BODY=gates[n]) if n in HELD else Server() for n in [*TRANSPORTS, "sink"]}
+    servers["late"].replies["RCPT"] = "451 4.2.0 later"
+    for n in ("dead", "never"):
+        servers[n].refuse()
+    mta = mta_of(make, base, name, servers)
+    alias(mta, "nobody@never.test x@whole.test\n")
+    try:
+        mta.start()
+        out = play(mta, servers, gates)
+        out.update(times(mta, servers))
+        return out
+    finally:
+        for g in gates.values():
+            g.open.set()
+        mta.stop()
 
 
 @pytest.fixture(scope="module")
 def both():
     base = scratch("queue-debian.")
-    out = []
     try:
-        for make, name in ((peer.Peer, "theirs"), (Instance, "ours")):
-            gates = {n: Gate() for n in HELD}
-            servers = {n: Server(BODY=gates[n]) if n in HELD else Server() for n in TRANSPORTS}
-            servers["dead"].refuse()
-            routes = ["{%s.test = %s:[127.0.0.1]:%d}" % (n, n, servers[n].port) for n in TRANSPORTS]
-            routes += ["{waits.test = later:[127.0.0.1]:1}", "{nosuch.test = nosuch:x}"]
-            main = {"transport_maps": "inline:{%s}" % " ".join(routes), "defer_transports": "later", "smtpd_recipient_restrictions":
-                    "permit_mynetworks, reject", "queue_run_delay": "300s", "minimal_backoff_time": "300s", "smtp_tls_security_level": "",
-                    "smtp_connection_cache_on_demand": "no", "smtp_log_tls_feature_status": "no", "maillog_file_prefixes": base}
-            main.update({"%s_%s" % (n, k): v for n, c in TRANSPORTS.items() for k, v in c.items()})
-            mta = make(os.path.join(base, name), main=main, master=["%s unix - - n - - smtp" % n for n in [*TRANSPORTS, "later"]])
-            mta.start()
-            try:
-                out.append(play(mta, servers, gates))
-            finally:
-                for g in gates.values():
-                    g.open.set()
-                mta.stop()
-        yield out
+        with ThreadPoolExecutor(2) as pool:
+            yield [f.result() for f in [pool.submit(one_side, peer.Peer, base, "theirs"), pool.submit(one_side, Instance, base, "ours")]]
     finally:
         shutil.rmtree(base, ignore_errors=True)
 
 
-@pytest.mark.parametrize("name,most", [("limit", 2), ("initial", 3), ("one", 1)])
+@pytest.mark.parametrize("name,most", [("limit", 2), ("initial", 3), ("one", 1), ("mailbox", 3)])
 def test_deliveries_at_a_time(both, name, most):
-    """TRANSPORT_destination_concurrency_limit, _initial_destination_concurrency, _destination_rate_delay."""
+    """TRANSPORT_destination_concurrency_limit, _initial_destination_concurrency, _destination_rate_delay; with _destination_recipient_limit = 1 they
+    are those of each recipient."""
     assert both[1][name] == both[0][name] == most
 
 
@@ -136,7 +297,36 @@ def test_recipients_of_a_delivery(both, name, sizes):
     assert both[1][name] == both[0][name] == sizes
 
 
-@pytest.mark.parametrize("name", ["dead", "waits", "nosuch"])
+@pytest.mark.parametrize("name", ["dead", "waits", "nosuch", "tough", "never"])
 def test_mail_that_is_not_tried(both, name):
-    """A destination that failed just before, defer_transports, a transport that is not there."""
+    """A destination that failed just before, defer_transports, a transport that is not there; how many failures make a destination dead
+    (TRANSPORT_destination_concurrency_failed_cohort_limit)."""
     assert both[1][name] == both[0][name]
+
+
+@pytest.mark.parametrize("name", ["u0@dead.test", "u0@waits.test", "u0@nosuch.test", "u0@late.test"])
+def test_late_mail(both, name):
+    """Flushed: tried again whatever defers it, told of once (delay_warning_time), told of again when it is delivered (confirm_delay_cleared), returned
+    when its time is over (maximal_queue_lifetime)."""
+    assert both[1][name] == both[0][name]
+
+
+def test_no_time_in_the_queue(both):
+    """maximal_queue_lifetime = 0, bounce_queue_lifetime = 0: one attempt."""
+    for rcpt in ("once13@never.test", "once0@never.test"):
+        assert both[1][rcpt] == both[0][rcpt] and both[1][rcpt][0] == 1
+
+
+def test_reports(both):
+    """What the sender is told of all that."""
+    assert both[1]["reports"] == both[0]["reports"]
+
+
+def test_hold(both):
+    """postsuper -h, -H: the message waits for its time again."""
+    assert both[1]["hold"] == both[0]["hold"]
+
+
+def test_requeue(both):
+    """postsuper -r: pickup and cleanup have the message again, the alias of today counts, what is delivered is not delivered again."""
+    assert both[1]["requeue"] == both[0]["requeue"]

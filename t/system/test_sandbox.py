@@ -39,7 +39,7 @@ QUEUE_DIRS = {"cleanup": {"incoming", "pool", "hold", "corrupt", "."}, "pickup":
 INET = {"socket-inet", "socket-inet6", "connect-tcp", "connect-call"}
 UNIX = {"connect-unix", "connect-call"}
 DAEMON = {"resolver": INET, "smtp": INET, "lmtp": INET, "relay": INET, "pickup": {"maildrop-read"}, "cleanup": {"incoming-read"},
-          "qmgr": {"queue-read", "queue-write", "incoming-read"}, "showq": {"queue-read", "incoming-read", "maildrop-read"},
+          "qmgr": {"queue-read", "queue-write", "incoming-read", "maildrop-read"}, "showq": {"queue-read", "incoming-read", "maildrop-read"},
           "trivial-rewrite": UNIX, "proxymap": UNIX, "local": UNIX}
 # Whom a daemon may ask master to be connected to, of four that matter.
 PEERS = {"peer-qmgr": {"cleanup", "flush", "showq"}, "peer-tlsmgr": {"smtpd", "lmtpd", "smtp", "lmtp", "relay", "imapd", "pop3d"},
