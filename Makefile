@@ -54,7 +54,7 @@ $(patsubst %.c,$(B)/o/%.o,$(2)): CPPFLAGS += -I$$(dir $$<)
 $(B)/canary/sbin/$(1): $(patsubst %.c,$(B)/o/%.o,$(2)) $(B)/o/t/canary/canary.o $$(LIB_A)
 endef
 one = $(filter-out $(wildcard $(1)/main_*.c),$(wildcard $(1)/*.c))
-$(foreach d,anvil master smtpd cleanup pickup qmgr smtp auth tlsmgr resolver pop3d imapd,\
+$(foreach d,anvil master postlogd smtpd cleanup pickup qmgr smtp auth tlsmgr resolver pop3d imapd,\
 	$(if $(wildcard $(d)/*.c),$(eval $(call daemon,$(d),$(wildcard $(d)/*.c)))))
 # Families: FOLDER/main_PROGRAM.c holds main(), the other files are shared.
 $(foreach d,bounce local lookup router,$(foreach m,$(wildcard $(d)/main_*.c),\

@@ -30,7 +30,6 @@ static const struct {
 	const char *program, *instead;
 } taken_over[] = {
 	{ "scache", "smtp(8) keeps its connections itself" },
-	{ "postlogd", "every process writes the log itself" },
 	{ "tlsproxy", "smtpd(8) and smtp(8) speak TLS themselves" },
 	{ "dnsblog", "smtpd(8) asks resolver(8) itself" },
 	{ "nbdb_reindexd", "tables are converted when they are opened" },

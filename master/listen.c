@@ -11,7 +11,7 @@
 
 /* public sockets that every user may connect to; the others are for the group of postdrop(1) and
  * postqueue(1). */
-static const char *const for_everybody[] = { "pickup", "postlog" };
+static const char *const for_everybody[] = { "pickup" };
 
 /* ---- the pool ---- */
 
@@ -92,6 +92,9 @@ void listen_wanted(struct service *s)
 
 static mode_t unix_mode(const struct service *s)
 {
+	if (!s->entry->is_private &&
+	    strcmp(s->program, "postlogd") == 0) /* whatever postlog_service_name is */
+		return 0666;
 	if (!s->entry->is_private)
 		for (size_t i = 0; i < ARRAY_LEN(for_everybody); i++)
 			if (strcmp(s->name, for_everybody[i]) == 0)
@@ -136,6 +139,9 @@ static enum rc bind_unix(const struct service *s, const char *path, int *out, st
 	mode_t former = umask(0777); /* nobody connects before the owner is right */
 	int bound = bind(fd, (struct sockaddr *)&a, sizeof a);
 	umask(former);
+	if (s->socket_type ==
+	    SOCK_DGRAM) /* now: what is sent before the service runs carries its sender, too */
+		(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &(int){ 1 }, sizeof(int));
 	gid_t gid = s->entry->is_private ? master.owner_gid : master.postdrop;
 	if (bound < 0 || (!master.one_uid && lchown(path, master.owner, gid) < 0) ||
 	    chmod(path, unix_mode(s)) < 0 || (s->socket_type != SOCK_DGRAM && listen(fd, SOMAXCONN) < 0)) {

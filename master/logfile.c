@@ -25,7 +25,7 @@ void logfile_open(const struct conf *c)
 {
 	struct err e;
 	int fd;
-	logsetup_command(c, "master", master.ready_fd >= 0 || master.opt.foreground, master.opt.verbose);
+	logsetup_master(c, "master", master.ready_fd >= 0 || master.opt.foreground, master.opt.verbose);
 	if (logsetup_open(c, &fd, &e) != RC_OK) {
 		log_error("%s", e.text);
 		return;

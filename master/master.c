@@ -41,7 +41,7 @@ int main(int argc, char **argv)
 	}
 	if (master.opt.wait)
 		daemon_background();
-	logsetup_command(first->conf, "master", true, master.opt.verbose);
+	logsetup_master(first->conf, "master", true, master.opt.verbose);
 	directories_make(first->conf);
 	pidlock_take(first->conf);
 	logfile_open(first->conf);

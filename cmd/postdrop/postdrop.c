@@ -7,6 +7,7 @@
 #include "map/local_users.h"
 #include "queue/qfile.h"
 #include "queue/qid.h"
+#include "service/logsetup.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -278,6 +279,7 @@ int main(int argc, char **argv)
 			die_status(1, "usage: postdrop [-c config_dir] [-v]");
 	}
 	load_config();
+	logsetup_command(conf, "postdrop", true, 0);
 	name = login_name();
 	require_user(name != NULL ? name : "unknown");
 	read_envelope(&env);

@@ -96,10 +96,10 @@ static void look_at_service(const struct lint *base, const struct master_entry *
 
 static void look_for_program(const struct lint *l, const struct master_entry *en)
 {
-	static const char *const elsewhere[] = { "scache",	  "postlogd",	"tlsproxy",  "dnsblog",
-						 "nbdb_reindexd", "postscreen", "lmtp",	     "lmtpd",
-						 "relay",	  "defer",	"trace",     "retry",
-						 "oqmgr",	  "nqmgr",	"proxywrite" };
+	static const char *const elsewhere[] = { "scache",     "tlsproxy",  "dnsblog", "nbdb_reindexd",
+						 "postscreen", "lmtp",	    "lmtpd",   "relay",
+						 "defer",      "trace",	    "retry",   "oqmgr",
+						 "nqmgr",      "proxywrite" };
 	struct span program = en->argv[0];
 	const char *path = program.p[0] == '/'
 			       ? arena_cstr(l->a, program)

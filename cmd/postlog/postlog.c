@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "conf/conf.h"
 #include "log/log.h"
+#include "service/client.h"
 #include "service/logsetup.h"
 #include <unistd.h>
 
@@ -32,26 +33,19 @@ static void open_log(const struct conf *c, const char *tag, unsigned verbose)
 {
 	char first[64] = "";
 	const char *slash = tag != NULL ? strchr(tag, '/') : NULL;
-	struct err e;
 	struct log_conf lc = {
-		.tag = tag,
-		.facility = c != NULL ? logsetup_facility(conf_str(c, "syslog_facility")) : 0,
-		.file_fd = -1,
-		.to_stderr = true,
-		.verbose = verbose,
+		.file_fd = -1, .to_syslog = true, .to_stderr = true, .stderr_tag = true, .verbose = verbose
 	};
-	if (slash != NULL) {
+	if (c != NULL)
+		logsetup_where(c, &lc);
+	if (tag == NULL)
+		lc.service = "postlog";
+	else if (slash != NULL) {
 		snprintf(first, sizeof first, "%.*s", (int)(slash - tag), tag);
 		lc.tag = first;
 		lc.service = slash + 1;
-	}
-	if (tag == NULL) {
-		lc.tag = c != NULL ? conf_str(c, "syslog_name") : "postfix";
-		lc.service = "postlog";
-	}
-	if (c != NULL && logsetup_open(c, &lc.file_fd, &e) != RC_OK)
-		lc.file_fd = -1; /* not ours to write: stderr it is */
-	lc.to_syslog = c == NULL || conf_str(c, "maillog_file")[0] == '\0';
+	} else
+		lc.tag = tag;
 	log_init(&lc);
 }
 
@@ -71,16 +65,42 @@ static void log_arguments(enum log_level level, int argc, char **argv)
 	buf_release(&line);
 }
 
+/* Line by line; of a line that is longer than the log takes the rest is passed over. */
 static void log_input(enum log_level level)
 {
-	char *line = NULL;
-	size_t room = 0;
-	ssize_t n;
-	while ((n = getline(&line, &room, stdin)) > 0) {
-		struct span text = span_make(line, (size_t)n - (line[n - 1] == '\n'));
-		log_line(level, SPAN_FMT, SPAN_ARG(span_head(text, LOG_LINE_MAX)));
+	char line[LOG_LINE_MAX];
+	size_t n = 0;
+	bool begun = false;
+	int c;
+	while ((c = getchar()) != EOF) {
+		begun = c != '\n';
+		if (begun && n < sizeof line)
+			line[n++] = (char)c;
+		if (begun)
+			continue;
+		log_line(level, SPAN_FMT, SPAN_ARG(span_make(line, n)));
+		n = 0;
 	}
-	free(line);
+	if (begun)
+		log_line(level, SPAN_FMT, SPAN_ARG(span_make(line, n)));
+}
+
+/* Nothing here needs the rights of setgid_group; should an installation give them, the caller does not get at them. */
+static void clean_environment(void)
+{
+	static const char *const keep[] = { "MAIL_CONFIG", "MAIL_LOGTAG", "TZ" };
+	char *value[ARRAY_LEN(keep)];
+	if (getuid() == geteuid() && getgid() == getegid())
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(keep); i++)
+		value[i] = getenv(keep[i]) != NULL ? xstrdup(getenv(keep[i])) : NULL;
+	(void)clearenv();
+	for (size_t i = 0; i < ARRAY_LEN(keep); i++)
+		if (value[i] != NULL) {
+			(void)setenv(keep[i], value[i], 1);
+			free(value[i]);
+		}
+	(void)close_range(3, ~0U, 0);
 }
 
 int main(int argc, char **argv)
@@ -91,6 +111,9 @@ int main(int argc, char **argv)
 	static struct conf *c; /* for the life of the process */
 	struct err e;
 	int opt;
+	clean_environment();
+	log_init(
+	    &(struct log_conf){ .service = "postlog", .file_fd = -1, .to_stderr = true, .stderr_tag = true });
 	while ((opt = getopt(argc, argv, "c:ip:t:v")) > 0)
 		switch (opt) {
 		case 'c':
@@ -110,6 +133,7 @@ int main(int argc, char **argv)
 		default:
 			usage(argv[0]);
 		}
+	client_require_known_dir(dir != NULL ? dir : conf_default_dir(), 1);
 	if (conf_load(dir != NULL ? dir : conf_default_dir(), &c, &e) != RC_OK) {
 		if (dir != NULL)
 			die("%s", e.text);

@@ -6,6 +6,7 @@
 #include "log/log.h"
 #include "mime/address.h"
 #include "queue/verp.h"
+#include "service/logsetup.h"
 #include <fcntl.h>
 #include <stdarg.h>
 #include <sys/stat.h>
@@ -18,11 +19,11 @@ const struct conf *config;
 /* The logger is asked for only when there is something to say: most calls never need it. */
 static void start_log(void)
 {
-	log_init(&(struct log_conf){ .tag = config != NULL ? conf_str(config, "syslog_name") : NULL,
-				     .service = program,
-				     .to_syslog = true,
-				     .file_fd = -1,
-				     .to_stderr = true });
+	struct log_conf lc = { .service = program, .to_syslog = true, .file_fd = -1, .to_stderr = true };
+
+	if (config != NULL)
+		logsetup_where(config, &lc);
+	log_init(&lc);
 }
 
 void fatal(const char *fmt, ...)

@@ -5,6 +5,7 @@
  * U+2028, U+2029) is not let through. */
 #include "log/log_int.h"
 #include "log/event.h"
+#include "log/relay.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,9 +20,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SYSLOG_PATH	 "/dev/log"
-#define RECONNECT_MS	 1000
-#define PREFIX_MAX_BYTES 128 /* date and host, or priority and date */
+#define SYSLOG_PATH	  "/dev/log"
+#define RECONNECT_MS	  1000
+#define RELAY_PATIENCE_MS 5000
+#define PREFIX_MAX_BYTES  128 /* date and host, or priority and date */
 
 struct sink {
 	int fd;
@@ -34,12 +36,18 @@ static struct {
 	bool ready, busy; /* busy: a signal handler logs while a line is on its way */
 	char tag[64], service[128], host[65], syslog_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	int facility;
-	bool to_syslog, to_stderr;
+	bool to_syslog, to_stderr, stderr_tag;
 	unsigned verbose;
 	struct sink syslog, file, err;
-	bool reconnect_denied; /* the sandbox said no: do not ask again */
+	int relay;		   /* -1, or a socket to postlogd(8) */
+	int64_t relay_patience_ms; /* of this process, for all its lines together */
+	bool reconnect_denied;	   /* the sandbox said no: do not ask again */
 	mono_t reconnect_at;
-} self = { .syslog = { .fd = -1 }, .file = { .fd = -1 }, .err = { .fd = STDERR_FILENO, .may_block = true } };
+} self = { .syslog = { .fd = -1 },
+	   .file = { .fd = -1 },
+	   .err = { .fd = STDERR_FILENO, .may_block = true },
+	   .relay = -1,
+	   .relay_patience_ms = RELAY_PATIENCE_MS };
 
 static const struct {
 	int priority;
@@ -219,6 +227,45 @@ static void emit(struct sink *s, const char *prefix, struct span body, const cha
 	}
 }
 
+static void to_log(enum log_level level, struct span line, const char *ident)
+{
+	char prefix[PREFIX_MAX_BYTES];
+
+	if (self.to_syslog) {
+		snprintf(prefix, sizeof(prefix), "<%d>%s ", self.facility | levels[level].priority,
+			 timestamp());
+		emit(&self.syslog, prefix, line, ident);
+	}
+	if (self.file.fd >= 0) {
+		snprintf(prefix, sizeof(prefix), "%s %s ", timestamp(), self.host);
+		emit(&self.file, prefix, line, ident);
+	}
+}
+
+/* False: there is a relay, and the line is not on its way. */
+static bool to_relay(enum log_level level, struct span text)
+{
+	char tag[sizeof(self.tag) + sizeof(self.service)], datagram[RELAY_MAX];
+	size_t n;
+
+	if (self.relay < 0)
+		return true;
+	snprintf(tag, sizeof(tag), "%s%s%s", self.tag, self.service[0] ? "/" : "", self.service);
+	n = relay_encode(datagram, &(struct relay_line){ level, span_str(tag), text });
+	while (send(self.relay, datagram, n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+		struct pollfd p = { .fd = self.relay, .events = POLLOUT };
+		mono_t since = mono_now();
+
+		if (errno == EINTR)
+			continue;
+		if ((errno != EAGAIN && errno != ENOBUFS) || self.relay_patience_ms <= 0)
+			return false;
+		(void)poll(&p, 1, (int)self.relay_patience_ms);
+		self.relay_patience_ms -= 1 + mono_diff_ms(mono_now(), since);
+	}
+	return true;
+}
+
 /* One system call a process instead of one a line. */
 static long own_pid;
 
@@ -247,6 +294,7 @@ static void log_vline(enum log_level level, const char *fmt, va_list ap)
 	char text[2 * LOG_LINE_MAX], ident[sizeof(self.tag) + sizeof(self.service) + 32],
 	    prefix[PREFIX_MAX_BYTES];
 	int saved = errno, n, head;
+	bool taken = true;
 
 	if (self.busy)
 		return;
@@ -260,20 +308,19 @@ static void log_vline(enum log_level level, const char *fmt, va_list ap)
 	n += head;
 	if ((size_t)n > sizeof(text) - 1)
 		n = sizeof(text) - 1;
-	if (self.ready && self.to_syslog) {
-		snprintf(prefix, sizeof(prefix), "<%d>%s ", self.facility | levels[level].priority,
-			 timestamp());
-		emit(&self.syslog, prefix, span_make(text, (size_t)n), ident);
+	if (self.ready) {
+		to_log(level, span_make(text, (size_t)n), ident);
+		taken = to_relay(level, span_make(text + head, (size_t)(n - head)));
 	}
-	if (self.ready && self.file.fd >= 0) {
-		snprintf(prefix, sizeof(prefix), "%s %s ", timestamp(), self.host);
-		emit(&self.file, prefix, span_make(text, (size_t)n), ident);
-	}
-	if (!self.ready || self.to_stderr) {
+	if (!self.ready || self.to_stderr || !taken) {
 		/* As commands speak to those who typed them: "postmap: fatal: ..." */
 		size_t skip = strlen(ident);
 
 		snprintf(prefix, sizeof(prefix), "%.100s: ", log_service());
+		if (self.stderr_tag) /* up to "[pid]: " */
+			snprintf(prefix, sizeof(prefix), "%.*s: ",
+				 (int)(strrchr(ident, '[') - ident < 120 ? strrchr(ident, '[') - ident : 120),
+				 ident);
 		emit(&self.err, prefix, span_make(text + skip, (size_t)n - skip), "");
 	}
 	if (self.ready && level >= LOG_LEVEL_WARNING)
@@ -281,6 +328,19 @@ static void log_vline(enum log_level level, const char *fmt, va_list ap)
 		      EV_TEXT("text", span_make(text + head, (size_t)(n - head))));
 	self.busy = false;
 	errno = saved;
+}
+
+void log_relayed(const struct relay_line *l, long pid, const char *note)
+{
+	char text[2 * LOG_LINE_MAX], ident[RELAY_TAG_MAX + 32];
+	int n;
+
+	snprintf(ident, sizeof(ident), SPAN_FMT "[%ld]: ", SPAN_ARG(span_head(l->tag, RELAY_TAG_MAX)), pid);
+	n = snprintf(text, sizeof(text), "%s%s%s" SPAN_FMT, ident, levels[l->level].prefix, note,
+		     SPAN_ARG(span_head(l->text, LOG_LINE_MAX)));
+	if (n > 0)
+		to_log(l->level, span_make(text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1),
+		       ident);
 }
 
 /* ---- interface ---- */
@@ -336,10 +396,14 @@ void log_init(const struct log_conf *c)
 		*dot = '\0';
 	self.facility = c->facility ? c->facility : LOG_MAIL;
 	self.to_stderr = c->to_stderr;
+	self.stderr_tag = c->stderr_tag;
 	self.verbose = c->verbose;
 	log_set_file(c->file_fd);
 	self.ready = true;
 
+	if (self.relay >= 0 && self.relay != c->relay_fd)
+		close(self.relay);
+	self.relay = c->relay_fd > STDERR_FILENO ? c->relay_fd : -1;
 	self.to_syslog = c->to_syslog;
 	if (self.syslog.fd >= 0 && (!c->to_syslog || strcmp(path, self.syslog_path) != 0)) {
 		close(self.syslog.fd);

@@ -3,8 +3,9 @@
  * go on working.
  *
  * Where lines go: syslog (/dev/log, or syslog_socket_path), the file that maillog_file names, or stderr;
- * several at once. The log never blocks: a full socket drops the line and counts it ("N log lines dropped"
- * follows when it drains). Every byte of the text outside printable ASCII and valid UTF-8 is written as '?',
+ * several at once. A command that may open none of them gives its lines to postlogd(8) (log/relay.h). The log never
+ * blocks (but for a command that waits a moment for postlogd): a full socket drops the line and counts it ("N log lines
+ * dropped" follows when it drains). Every byte of the text outside printable ASCII and valid UTF-8 is written as '?',
  * so no peer can start a line or forge a field. At most LOG_LINE_MAX bytes a line; longer ones are cut. */
 #ifndef LOG_LOG_H
 #define LOG_LOG_H
@@ -32,7 +33,10 @@ struct log_conf {
 	const char *syslog_path; /* syslog_socket_path; NULL or "": /dev/log */
 	int file_fd; /* -1, or a descriptor opened O_APPEND: lines carry date and host as syslogd writes them
 		      */
+	int relay_fd; /* 0 or -1, or a socket connected to postlogd(8), which the log takes over: lines that it does not take
+		       * within a moment go to stderr */
 	bool to_stderr;	  /* "SERVICE: text" without tag and pid, as commands speak to those who typed them */
+	bool stderr_tag;  /* there "TAG/SERVICE: text", as postlog(1) has it */
 	unsigned verbose; /* 0; > 0 lets log_debug() through */
 };
 /* Copies what it needs. May be called again (a daemon learns its syslog_name after reading main.cf). Before

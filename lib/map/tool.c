@@ -3,6 +3,7 @@
 #include "base/codec.h"
 #include "conf/conf.h"
 #include "log/log.h"
+#include "service/logsetup.h"
 #include <unistd.h>
 
 #define INPUT_MAX (256u << 20)
@@ -347,10 +348,8 @@ static void start_log(const struct map_tool *t, const struct conf *c)
 {
 	struct log_conf l = { .service = t->program, .to_stderr = true, .file_fd = -1, .verbose = verbosity };
 
-	if (c) {
-		l.tag = conf_str(c, "syslog_name");
-		l.to_syslog = !*conf_str(c, "maillog_file");
-	}
+	if (c)
+		logsetup_where(c, &l);
 	log_init(&l);
 }
 

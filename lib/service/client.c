@@ -1,6 +1,7 @@
 /* service/client.c - commands that speak to a running suite. */
 #include "service/client.h"
 #include "log/log.h"
+#include "service/logsetup.h"
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -86,9 +87,8 @@ static bool names_dir(const char *list, const char *dir)
 	return false;
 }
 
-/* A set-gid program believes a directory that its caller names (-c, MAIL_CONFIG) when the caller is root, or
- * main.cf at its usual place lists it: or anybody could bring his own authorized_mailq_users. */
-static void require_known_dir(const char *dir, int status)
+/* Or anybody could bring his own authorized_mailq_users. */
+void client_require_known_dir(const char *dir, int status)
 {
 	struct conf *c = NULL;
 	struct err e;
@@ -120,11 +120,10 @@ struct conf *client_conf_status(const char *dir, const char *program, int status
 	log_init(&lc);
 	if (!dir)
 		dir = conf_default_dir();
-	require_known_dir(dir, status);
+	client_require_known_dir(dir, status);
 	if (conf_load(dir, &c, &e) != RC_OK)
 		die_status(status, "%s", e.text);
-	lc.tag = conf_str(c, "syslog_name");
-	lc.to_syslog = !*conf_str(c, "maillog_file");
+	logsetup_where(c, &lc);
 	log_init(&lc);
 	return c;
 }

@@ -16,6 +16,9 @@ MUST_CHECK enum rc client_connect(const struct conf *c, const char *where, const
 MUST_CHECK enum rc client_request(const struct conf *c, const char *where, const char *name, uint16_t type,
 				  const void *request, void *reply, struct arena *a, int64_t timeout_s,
 				  struct err *e);
+/* A set-gid program believes a directory that its caller names (-c, MAIL_CONFIG) when the caller is root, or main.cf at
+ * its usual place lists it in alternate_config_directories or multi_instance_directories: else this ends with that status. */
+void client_require_known_dir(const char *dir, int status);
 /* Reads the configuration: -c DIR (may be NULL), else MAIL_CONFIG, else the built-in directory; sets up the
  * log as a command does (stderr, and syslog or the maillog service). Dies when there is none. */
 struct conf *client_conf(const char *dir, const char *program);

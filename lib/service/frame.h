@@ -56,6 +56,10 @@ MUST_CHECK enum rc hello_read(int fd, enum service_kind kind, struct ipc_peer *p
  * addresses, and *fd the descriptor in place of the carrier's, which is closed. */
 MUST_CHECK enum rc pass_receive(int *fd, struct service_conn *c, struct err *e);
 
+/* datagram.c: SV_DGRAM. */
+void datagram_start(unsigned index);
+void datagram_rest(unsigned index); /* draining: what was sent before is still taken */
+
 /* strangers.c: counts the connections that a uid has made by itself to a UNIX socket. False: that uid has enough. `uid` is for
  * stranger_leave(). */
 #define STRANGER_NONE ((uid_t)-1)

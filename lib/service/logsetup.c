@@ -4,8 +4,10 @@
 #include "log/event.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syslog.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static const struct {
@@ -125,20 +127,86 @@ void logsetup_events(const struct conf *c, int fd)
 			    SPAN_ARG(where));
 }
 
-void logsetup_command(const struct conf *c, const char *service, bool to_stderr, unsigned verbose)
+/* A socket connected to postlogd(8), or -1. */
+static int connect_relay(const struct conf *c)
 {
-	struct err e;
-	struct log_conf lc = {
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int n = snprintf(a.sun_path, sizeof a.sun_path, "%s/public/%s", conf_str(c, "queue_directory"),
+			 conf_str(c, "postlog_service_name"));
+	int fd = -1;
+
+	if (n > 0 && (size_t)n < sizeof a.sun_path)
+		fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && (fd <= STDERR_FILENO || connect(fd, (struct sockaddr *)&a, sizeof a) < 0)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static struct log_conf basics(const struct conf *c)
+{
+	return (struct log_conf){
 		.tag = conf_str(c, "syslog_name"),
-		.service = service,
 		.host = conf_str(c, "myhostname"),
 		.facility = logsetup_facility(conf_str(c, "syslog_facility")),
 		.to_syslog = conf_str(c, "maillog_file")[0] == '\0',
 		.file_fd = -1,
-		.to_stderr = to_stderr,
-		.verbose = verbose,
+		.relay_fd = -1,
 	};
+}
+
+/* No file is made by whom it would then belong to: only root makes the one that is missing. */
+static int open_as_caller(const struct conf *c)
+{
+	struct err e;
+	int fd = -1;
+
+	if (getuid() != geteuid() || getgid() != getegid())
+		return -1;
+	if (geteuid() != 0 && access(conf_str(c, "maillog_file"), W_OK) < 0)
+		return -1;
+	if (logsetup_open(c, &fd, &e) != RC_OK && geteuid() == 0)
+		log_warning("%s", e.text);
+	return fd;
+}
+
+void logsetup_where(const struct conf *c, struct log_conf *lc)
+{
+	struct log_conf found = basics(c);
+
+	found.service = lc->service;
+	found.to_stderr = lc->to_stderr;
+	found.stderr_tag = lc->stderr_tag;
+	found.verbose = lc->verbose;
+	*lc = found;
+	if (lc->to_syslog)
+		return;
+	if (span_starts(span_str(conf_str(c, "maillog_file")), SPAN("/dev/")))
+		lc->relay_fd = connect_relay(c);
+	if (lc->relay_fd < 0)
+		lc->file_fd = open_as_caller(c);
+	if (lc->relay_fd < 0 && lc->file_fd < 0)
+		lc->relay_fd = connect_relay(c);
+}
+
+void logsetup_command(const struct conf *c, const char *service, bool to_stderr, unsigned verbose)
+{
+	struct log_conf lc = { .service = service, .to_stderr = to_stderr, .verbose = verbose };
+
+	logsetup_where(c, &lc);
+	log_init(&lc);
+}
+
+void logsetup_master(const struct conf *c, const char *service, bool to_stderr, unsigned verbose)
+{
+	struct err e;
+	struct log_conf lc = basics(c);
 	enum rc rc = logsetup_open(c, &lc.file_fd, &e);
+
+	lc.service = service;
+	lc.to_stderr = to_stderr;
+	lc.verbose = verbose;
 	log_init(&lc);
 	if (rc != RC_OK && geteuid() == 0)
 		log_warning("%s", e.text);

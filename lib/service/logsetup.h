@@ -4,6 +4,8 @@
 
 #include "conf/conf.h"
 
+struct log_conf;
+
 /* "mail", "local3" ... as syslog_facility has it; LOG_MAIL for an unknown name. */
 int logsetup_facility(const char *name);
 /* Opens maillog_file for appending: *fd is -1 when the parameter is empty. RC_DENIED: not below
@@ -13,8 +15,13 @@ MUST_CHECK enum rc logsetup_open(const struct conf *c, int *fd, struct err *e);
 MUST_CHECK enum rc logsetup_open_events(const struct conf *c, int *fd, struct err *e);
 /* event_log: "", a file (open as `fd`), "journald" or "journald:/socket". */
 void logsetup_events(const struct conf *c, int fd);
-/* log_init() for a command or master: syslog, or maillog_file when it can be opened; lines also go to stderr
- * when told. */
+/* Where the lines of a command go, into *lc (all but .service, .verbose and what is on stderr): syslog; or maillog_file, when the caller may
+ * write it; else the socket of postlogd(8), when the suite runs. maillog_file = /dev/stdout is that of the suite, so there the
+ * socket comes first. Set-gid programs open no file. lc's strings are c's. */
+void logsetup_where(const struct conf *c, struct log_conf *lc);
+/* log_init() with that, and with lines to stderr when told. */
 void logsetup_command(const struct conf *c, const char *service, bool to_stderr, unsigned verbose);
+/* The same for master, which is what postlogd(8) depends on: the file alone. */
+void logsetup_master(const struct conf *c, const char *service, bool to_stderr, unsigned verbose);
 
 #endif

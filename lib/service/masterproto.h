@@ -9,7 +9,7 @@
  *   6 ...      the listeners, as many as -S says
  *   after them, for a service of which there may be one process only: its lock, to be kept open as long as the process lives
  * and these arguments, besides those from master.cf:  PROGRAM -n SERVICE -t TYPE -S LISTENERS -L LANE -l MAXPROC [-c] [-u] ...
- *   -n NAME service name in master.cf  -t inet|unix|dgram|pass  -L lane 0..255 for queue ids (queue/qid.h)
+ *   -n NAME service name in master.cf  -t inet|unix|unix-dgram|pass  -L lane 0..255 for queue ids (queue/qid.h)
  *   -c chroot  -u run as the caller (one-uid mode)  -l maxproc  -v verbose  -o name=value
  * The environment holds MAIL_CONFIG, MAIL_LOGTAG, TZ and what import_environment names.
  *

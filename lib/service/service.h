@@ -4,7 +4,7 @@
  * service_main does, in one order for all: arguments (masterproto.h), main.cf and -o, log, `prepare` (root
  * still: open tables, read keys, start monitors), chroot, groups/gid/uid, landlock + seccomp from `rights`
  * and `paths`, `start` (may start tasks and use peers), MP_READY, then serves: SV_STREAM calls serve() in a
- * task per connection, SV_IPC starts a channel per connection and runs the handlers. Only then the first byte
+ * task per connection, SV_IPC starts a channel per connection and runs the handlers, SV_DGRAM calls datagram(). Only then the first byte
  * from outside is read.
  *
  * Sessions: at most `session_limit` at a time per process (the listener is left alone beyond; master is told)
@@ -20,7 +20,9 @@
 #include "task/stream.h"
 #include <sys/socket.h>
 
-enum service_kind { SV_STREAM, SV_IPC, SV_NONE /* only wake-ups */ };
+#define DATAGRAM_MAX 8192
+
+enum service_kind { SV_STREAM, SV_IPC, SV_DGRAM, SV_NONE /* only wake-ups */ };
 
 /* A client connection of SV_STREAM. */
 struct service_conn {
@@ -49,7 +51,9 @@ struct service {
 	void (*start)(void);   /* sandboxed, loop running (inside a task); may be NULL */
 	void (*serve)(struct service_conn *c); /* SV_STREAM */
 	const struct ipc_handler *handlers;    /* SV_IPC; ends with .run == NULL */
-	void (*gone)(struct ipc_chan *c);      /* SV_IPC: told when a peer's channel has ended; may be NULL */
+	/* SV_DGRAM: what came, DATAGRAM_MAX bytes at most (more is cut), and who sent it, as the kernel says. Does not wait. */
+	void (*datagram)(struct span bytes, const struct ucred *from);
+	void (*gone)(struct ipc_chan *c); /* SV_IPC: told when a peer's channel has ended; may be NULL */
 	void (*wakeup)(void); /* MP_WAKEUP, and a byte on a trigger socket; in a task, never twice at once;
 				 may be NULL */
 	void (*drain)(void);  /* told to end; in a task; may be NULL. The process ends when no hold is left

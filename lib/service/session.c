@@ -197,6 +197,8 @@ void accept_stop(void)
 	if (!started)
 		return;
 	for (unsigned i = 0; i < frame.listeners; i++) {
+		if (frame.s->kind == SV_DGRAM)
+			datagram_rest(i);
 		task_forget_fd(MP_FD_LISTEN + (int)i);
 		close(MP_FD_LISTEN + (int)i);
 	}
@@ -236,7 +238,9 @@ void accept_start(void)
 	for (unsigned i = 0; i < frame.listeners; i++) {
 		int fd = MP_FD_LISTEN + (int)i;
 		(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-		if (frame.s->kind != SV_NONE)
+		if (frame.s->kind == SV_DGRAM)
+			datagram_start(i);
+		else if (frame.s->kind != SV_NONE)
 			task_spawn(acceptor, (void *)(uintptr_t)i);
 	}
 }

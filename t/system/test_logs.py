@@ -579,7 +579,8 @@ def test_journald_gets_events(base):
 
 @pytest.mark.parametrize("init", [False, True])
 def test_container(base, init):
-    """maillog_file = /dev/stdout and start-fg, also as process 1 of a container: every daemon's lines come out of master's standard output."""
+    """maillog_file = /dev/stdout and start-fg, also as process 1 of a container: every daemon's lines come out of master's standard output, and so do
+    those of a command that somebody starts in there with an output of its own."""
     wrap = []
     if init:
         wrap = ["unshare", "--pid", "--fork", "--mount-proc"]
@@ -597,11 +598,12 @@ def test_container(base, init):
         c = Client(i, "EHLO me.test", "MAIL FROM:<a@x.test>", "RCPT TO:<b@elsewhere.test>", "DATA")
         assert c.say("Subject: x\r\n\r\nx\r\n.").startswith("250 ")
         c.say("QUIT")
-        at_work = ("master.*: daemon started", r"smtpd\[\d+\]: connect from", r"cleanup\[\d+\]: \w+: message-id=", r"qmgr\[\d+\]: \w+: from=<a@x.test>")
-        until(lambda: all(re.search(line, "".join(out)) for line in at_work))
+        assert i.command("postlog", "-t", "cron", "from a command").stdout == b""
+        at_work = (r" cron\[\d+\]: from a command$", "master.*: daemon started", r"smtpd\[\d+\]: connect from", r"cleanup\[\d+\]: \w+: message-id=", r"qmgr\[\d+\]: \w+: from=<a@x.test>")
+        until(lambda: all(re.search(line, "".join(out), re.M) for line in at_work))
     finally:
         os.killpg(p.pid, signal.SIGTERM)
         p.wait(PATIENCE)
         reader.join(PATIENCE)
     for line in (*at_work, "terminating on signal 15"):
-        assert re.search(line, "".join(out)), out
+        assert re.search(line, "".join(out), re.M), out

@@ -25,7 +25,7 @@ CAPS = {"chown": 0, "dac_override": 1, "dac_read_search": 2, "fowner": 3, "kill"
         "net_bind_service": 10, "sys_chroot": 18, "audit_write": 29}
 # Who runs as whom (the design's table of rooms). What is not named here is of the bounce family or of the queue: postern.
 OWNER = {**dict.fromkeys(("smtpd", "lmtpd", "smtp", "lmtp", "relay", "imapd", "pop3d", "resolver"), "posternnet"),
-         **dict.fromkeys(("trivial-rewrite", "proxymap", "proxywrite", "anvil", "auth", "flush", "verify"), "posternaux"), "tlsmgr": "posternkey"}
+         **dict.fromkeys(("trivial-rewrite", "proxymap", "proxywrite", "anvil", "auth", "flush", "verify", "postlogd"), "posternaux"), "tlsmgr": "posternkey"}
 NETWORK = ("smtpd", "lmtpd", "smtp", "lmtp", "imapd", "pop3d", "resolver")
 # Root's capabilities: master(8), and the one monitor that some daemons have.
 MASTER_CAPS = set(CAPS)
@@ -109,12 +109,14 @@ def touch_sockets(i):
     for where in ("private", "public"):
         for name in sorted(os.listdir(os.path.join(i.queue, where))):
             path = os.path.join(i.queue, where, name)
-            for kind in (socket.SOCK_SEQPACKET, socket.SOCK_STREAM):
+            for kind in (socket.SOCK_SEQPACKET, socket.SOCK_STREAM, socket.SOCK_DGRAM):
                 s = socket.socket(socket.AF_UNIX, kind)
                 s.settimeout(5)
                 try:
                     if stat.S_ISSOCK(os.stat(path).st_mode):
                         s.connect(path)
+                    if kind == socket.SOCK_DGRAM:
+                        s.send(b"L11sandbox\0at work")
                     open_ones.append(s)
                     break
                 except OSError:
@@ -234,7 +236,7 @@ COMMANDS = {("local", "command"), ("pipe", "command"), ("spawn", "command")}
 
 
 def expected_roles(i):
-    built = {l.split()[7] for l in i.STANDARD if os.path.exists(os.path.join(instance.SBIN, l.split()[7]))} - {"postlogd", "lmtp"}
+    built = {l.split()[7] for l in i.STANDARD if os.path.exists(os.path.join(instance.SBIN, l.split()[7]))} - {"lmtp"}
     built |= {"smtpd", "lmtpd", "imapd", "pop3d"}
     want = {(p, "daemon") for p in built} | {(p, "monitor") for p in MONITOR_CAPS if p in built} | {("pipe", "monitor"), ("spawn", "daemon"), ("spawn", "monitor")}
     return want | USERS

@@ -1,6 +1,6 @@
 /* t/unit/log.c - log/log.h: line shapes, escaping, cutting, and that a full or absent log never holds anyone
  * up. */
-#include "log/log.h"
+#include "log/relay.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -293,6 +293,141 @@ static void die_tells_and_ends(void **state)
 	close(p[0]);
 }
 
+/* ---- postlogd ---- */
+
+static void without_a_file_relayed_lines_go_to_syslog(void **state)
+{
+	int server = syslog_server();
+	char text[256] = "";
+
+	(void)state;
+	log_init(&(struct log_conf){
+	    .service = "postlogd", .to_syslog = true, .syslog_path = path, .file_fd = -1 });
+	log_relayed(&(struct relay_line){ LOG_LEVEL_WARNING, SPAN("postfix/postdrop"), SPAN("late") }, 17,
+		    "");
+	assert_true(recv(server, text, sizeof(text) - 1, 0) > 0);
+	assert_memory_equal(text, "<20>", 4);
+	assert_string_equal(text + 20, "postfix/postdrop[17]: warning: late");
+	close(server);
+}
+
+static void relayed(const char *tag, enum log_level level, const char *text, long pid)
+{
+	char datagram[RELAY_MAX];
+	struct relay_line l;
+	size_t n = relay_encode(datagram, &(struct relay_line){ level, span_str(tag), span_str(text) });
+
+	assert_int_equal(relay_decode(span_make(datagram, n), &l), RC_OK);
+	log_relayed(&l, pid, "");
+}
+
+static void a_relayed_line_looks_as_if_its_sender_had_written_it(void **state)
+{
+	(void)state;
+	use_file("postlogd");
+	relayed("postfix/sendmail", LOG_LEVEL_FATAL, "no recipients", 17);
+	assert_non_null(strstr(contents(), " postfix/sendmail[17]: fatal: no recipients\n"));
+	relayed("", LOG_LEVEL_INFO, "", 18);
+	assert_non_null(strstr(contents(), " [18]: \n"));
+	relayed("x\ny", LOG_LEVEL_WARNING, "a\nb\r\x1b[1m\xff", 19);
+	assert_non_null(strstr(contents(), " x?y[19]: warning: a?b??[1m?\n"));
+}
+
+static void long_relayed_lines_are_cut(void **state)
+{
+	char *text = malloc(100001);
+
+	(void)state;
+	memset(text, 'z', 100000);
+	text[100000] = '\0';
+	use_file("postlogd");
+	relayed("x", LOG_LEVEL_INFO, text, 17);
+	relayed(text, LOG_LEVEL_INFO, "y", 17);
+	assert_true(strlen(contents()) < 2 * (LOG_LINE_MAX + 1));
+	assert_non_null(strstr(contents(), "z\n"));
+	free(text);
+}
+
+static void what_is_no_relayed_line_is_refused(void **state)
+{
+	static const struct span bad[] = {
+		SPAN(""),	 SPAN("L1"),
+		SPAN("L11"),	 SPAN("L11x"),
+		SPAN("L16x\0y"), SPAN("L1/x\0y"),
+		SPAN("L21x\0y"), SPAN("Nov 29 01:02:03 host postfix/smtpd[1]: x"),
+	};
+	char big[RELAY_MAX + 1] = "L11x";
+	struct relay_line l;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_int_equal(relay_decode(bad[i], &l), RC_SYNTAX);
+	assert_int_equal(relay_decode(span_make(big, sizeof(big)), &l), RC_SYNTAX);
+	assert_int_equal(relay_decode(span_make(big, sizeof(big) - 1), &l), RC_OK);
+	memset(big + 3, 't', RELAY_TAG_MAX + 1);
+	assert_int_equal(relay_decode(span_make(big, sizeof(big) - 1), &l), RC_SYNTAX);
+}
+
+static void users_wear_no_name_of_a_daemon(void **state)
+{
+	static const struct {
+		const char *tag, *is;
+		bool as_claimed;
+	} cases[] = {
+		{ "backup", "backup", true },
+		{ "backup/daily", "backup/daily", true },
+		{ "sn/sendmail", "sn/sendmail", true },
+		{ "postfix/postlog", "postfix/postlog", true },
+		{ "sn/smtpd", "sn/postlog", false },
+		{ "sn", "sn/postlog", false },
+		{ "postfix", "sn/postlog", false },
+		{ "postfix/submission/smtpd", "sn/postlog", false },
+		{ "postfix-out/qmgr", "sn/postlog", false },
+		{ "x[1]: a b\xc3\xa4", "x?1???a?b??", true },
+		{ "", "", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char claim[RELAY_TAG_MAX + 1], own[RELAY_TAG_MAX];
+		struct span tag = span_str(cases[i].tag);
+
+		assert_int_equal(relay_user_tag(&tag, "sn", claim, own), cases[i].as_claimed);
+		assert_true(span_is(tag, cases[i].is));
+	}
+}
+
+static void what_the_relay_does_not_take_goes_to_stderr(void **state)
+{
+	char datagram[RELAY_MAX], text[256] = "";
+	int pair[2], p[2], status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
+	assert_int_equal(pipe(p), 0);
+	if ((pid = fork()) == 0) {
+		dup2(p[1], STDERR_FILENO);
+		close(pair[0]);
+		log_init(&(struct log_conf){
+		    .tag = "sn", .service = "postmap", .file_fd = -1, .relay_fd = pair[1] });
+		log_warning("first");
+		shutdown(pair[1], SHUT_WR);
+		log_warning("second");
+		_exit(0);
+	}
+	close(p[1]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(recv(pair[0], datagram, sizeof(datagram), 0), 3 + sizeof("sn/postmap") + 5);
+	assert_memory_equal(datagram, "L12sn/postmap\0first", 3 + sizeof("sn/postmap") + 5);
+	assert_true(read(p[0], text, sizeof(text) - 1) > 0);
+	assert_string_equal(text, "postmap: warning: second\n");
+	close(p[0]);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -305,6 +440,12 @@ int main(void)
 		cmocka_unit_test(a_full_pipe_drops_and_counts),
 		cmocka_unit_test(a_rotated_file_takes_over),
 		cmocka_unit_test(die_tells_and_ends),
+		cmocka_unit_test(a_relayed_line_looks_as_if_its_sender_had_written_it),
+		cmocka_unit_test(without_a_file_relayed_lines_go_to_syslog),
+		cmocka_unit_test(long_relayed_lines_are_cut),
+		cmocka_unit_test(what_is_no_relayed_line_is_refused),
+		cmocka_unit_test(users_wear_no_name_of_a_daemon),
+		cmocka_unit_test(what_the_relay_does_not_take_goes_to_stderr),
 	};
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
