@@ -4,6 +4,7 @@
 #include "log/log.h"
 #include "service/service.h"
 #include "mime/address_log.h"
+#include "smtp/dsn_filter.h"
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -135,10 +136,26 @@ static bool pass_on(const struct delivery *dl, uint32_t rcpt, const struct deliv
 	return true;
 }
 
+/* What an agent gave back for good, and no other transport takes. */
+static void give_up(struct message *m, uint32_t rcpt, struct qstatus *why)
+{
+	struct span to = address_log(envelope_rcpt(&m->im.env, rcpt)->addr);
+	struct arena a;
+	bool soft;
+
+	arena_init(&a);
+	why->status = DS_BOUNCED;
+	soft = soft_bounce(service_conf(), false, &a, &why->status, &why->dsn);
+	log_info("%s: to=<" SPAN_FMT ">, relay=none, dsn=" SPAN_FMT ", status=%s (" SPAN_FMT ")", m->id.s,
+		 SPAN_ARG(to), SPAN_ARG(why->dsn), soft ? SOFTBOUNCE_STATUS : "bounced",
+		 SPAN_ARG(why->reason));
+	message_settle(m, rcpt, soft ? RUN_DEFERRED : RUN_BOUNCED, why);
+	arena_release(&a);
+}
+
 static void settle_one(struct delivery *dl, uint32_t rcpt, const struct deliver_result *r)
 {
 	struct message *m = dl->m;
-	struct span to;
 	struct qstatus why = {
 		rcpt, r->status, r->dsn, r->reason, r->diag_type, r->diag_text, r->remote_mta
 	};
@@ -161,11 +178,7 @@ static void settle_one(struct delivery *dl, uint32_t rcpt, const struct deliver_
 			return;
 		if (r->dsn.n == 0 || r->dsn.p[0] != '5')
 			break;
-		why.status = DS_BOUNCED;
-		to = address_log(envelope_rcpt(&m->im.env, rcpt)->addr);
-		log_info("%s: to=<" SPAN_FMT ">, relay=none, dsn=" SPAN_FMT ", status=bounced (" SPAN_FMT ")",
-			 m->id.s, SPAN_ARG(to), SPAN_ARG(r->dsn), SPAN_ARG(r->reason));
-		message_settle(m, rcpt, RUN_BOUNCED, &why);
+		give_up(m, rcpt, &why);
 		return;
 	case DS_DEFERRED:
 		break;
