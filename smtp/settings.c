@@ -217,6 +217,14 @@ static void read_limits(void)
 	settings.min_backoff_s = conf_int(service_conf(), "minimal_backoff_time");
 }
 
+static bool dns_enabled(void)
+{
+	const char *level = settings_str("dns_support_level");
+	if (level[0] == '\0')
+		return !conf_bool(service_conf(), "disable_dns_lookups"); /* the older parameter */
+	return !span_is_ci(span_str(level), "disabled");
+}
+
 static void read_names(void)
 {
 	const struct conf *c = service_conf();
@@ -230,10 +238,9 @@ static void read_names(void)
 	settings.prefer = strcmp(prefer, "ipv4") == 0	? AF_INET
 			  : strcmp(prefer, "ipv6") == 0 ? AF_INET6
 							: AF_UNSPEC;
-	settings.dns = has_word(lookup, "dns") &&
-		       strcmp(settings_str("dns_support_level"), "disabled") != 0 &&
-		       !conf_bool(c, "disable_dns_lookups");
-	settings.hosts = has_word(lookup, "native") || !settings.dns;
+	settings.mx = dns_enabled();
+	settings.dns = settings.mx && has_word(lookup, "dns");
+	settings.hosts = !settings.mx || has_word(lookup, "native");
 	settings.fallback_relay = settings_str("fallback_relay");
 	read_bind("bind_address", AF_INET, &settings.bind4);
 	read_bind("bind_address6", AF_INET6, &settings.bind6);
