@@ -3,7 +3,9 @@
 #include "base/clock.h"
 #include "log/log.h"
 #include "queue/envelope.h"
+#include "service/service.h"
 #include "smtp/dlog.h"
+#include "smtp/dsn_filter.h"
 #include <unistd.h>
 
 void agent_split_dsn(struct span nexthop, const char *dsn_default, struct fixed_result *out)
@@ -25,6 +27,10 @@ void agent_answer(struct ipc_call *call, const struct deliver *d, const struct f
 	struct deliver_reply reply = { .results = { out, d->rcpts.n } };
 	struct envelope env = { .arrival_us = 0 };
 	int64_t now = wall_now().us;
+	bool probe = (d->flags & DELF_VERIFY) != 0;
+	uint16_t status = (uint16_t)result->status;
+	struct span dsn = result->dsn;
+	bool soft = soft_bounce(service_conf(), probe, a, &status, &dsn);
 	struct err e;
 
 	if (envelope_decode(d->envelope, a, &env, &e) != RC_OK)
@@ -33,17 +39,17 @@ void agent_answer(struct ipc_call *call, const struct deliver *d, const struct f
 		struct dlog line = { .qid = env.qid,
 				     .rcpt = &rcpt[i],
 				     .relay = span_str(result->relay),
-				     .dsn = result->dsn,
+				     .dsn = dsn,
 				     .reason = result->reason };
 
 		line.times = (struct dlog_times){ .arrival_us = env.arrival_us,
 						  .active_us = d->active_us,
 						  .handoff_us = now };
-		line.status = dlog_status(result->status, d->flags & DELF_VERIFY);
+		line.status = soft ? SOFTBOUNCE_STATUS : dlog_status((enum deliver_status)status, probe);
 		dlog_delivery(&line);
 		out[i] = (struct deliver_result){ .index = rcpt[i].index,
-						  .status = (uint16_t)result->status,
-						  .dsn = result->dsn,
+						  .status = status,
+						  .dsn = dsn,
 						  .reason = result->reason,
 						  .relay = span_str(result->relay) };
 	}

@@ -57,29 +57,38 @@ void agent_filter_open(const char *param)
 	filter = setup_text_maps(param);
 }
 
-struct outcome agent_filtered(struct arena *a, const struct outcome *o)
+struct outcome agent_filtered(const struct agent *m, const struct outcome *o)
 {
 	struct outcome out = *o;
 	uint16_t status = (uint16_t)o->status;
 	struct span dsn = span_str(o->dsn);
 
-	if (!o->unlogged && dsn_filter(filter, a, &status, &dsn, &out.reason)) {
+	if (o->unlogged)
+		return out;
+	bool replaced = dsn_filter(filter, m->a, &status, &dsn, &out.reason);
+	out.softened = soft_bounce(service_conf(), agent_probe(m), m->a, &status, &dsn);
+	if (replaced || out.softened) {
 		out.status = (enum deliver_status)status;
-		out.dsn = arena_cstr(a, dsn);
+		out.dsn = arena_cstr(m->a, dsn);
 	}
 	return out;
 }
 
+const char *agent_status(const struct agent *m, const struct outcome *o)
+{
+	return o->softened ? SOFTBOUNCE_STATUS : dlog_status(o->status, agent_probe(m));
+}
+
 void agent_result(struct agent *m, size_t i, const struct outcome *unfiltered)
 {
-	struct outcome filtered = agent_filtered(m->a, unfiltered), *o = &filtered;
+	struct outcome filtered = agent_filtered(m, unfiltered), *o = &filtered;
 	struct span relay = o->relay.n ? o->relay : m->d->service;
 	struct dlog line = { .qid = m->env.qid,
 			     .rcpt = agent_rcpt(m, i),
 			     .times = m->times,
 			     .relay = relay,
 			     .dsn = span_str(o->dsn),
-			     .status = dlog_status(o->status, agent_probe(m)),
+			     .status = agent_status(m, o),
 			     .reason = span_head(o->reason, AGENT_REASON_MAX) };
 
 	if (!o->unlogged)

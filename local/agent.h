@@ -24,6 +24,7 @@ struct outcome {
 	struct span reason;
 	struct span relay; /* "" the service's name */
 	bool unlogged;	   /* somebody else has logged it, or will */
+	bool softened;	   /* soft_bounce made a bounce wait */
 };
 
 /* RC_SYNTAX: the request was damaged, and has been answered already. */
@@ -40,8 +41,10 @@ static inline bool agent_probe(const struct agent *m)
 }
 /* Tables of the parameter, one of *_delivery_status_filter: applied to every outcome before it is logged. In prepare(). */
 void agent_filter_open(const char *param);
-/* What the filter makes of it. An outcome that somebody else has logged stays as it is. */
-struct outcome agent_filtered(struct arena *a, const struct outcome *o);
+/* What the filter and soft_bounce make of it. An outcome that somebody else has logged stays as it is. */
+struct outcome agent_filtered(const struct agent *m, const struct outcome *o);
+/* The word of the log for an outcome that went through them. */
+const char *agent_status(const struct agent *m, const struct outcome *o);
 /* outcome_set(o, DS_BOUNCED, "5.1.1", a, "unknown user: ...") */
 void outcome_set(struct outcome *o, enum deliver_status status, const char *dsn, struct arena *a,
 		 const char *fmt, ...) PRINTF_LIKE(5, 6);

@@ -102,13 +102,13 @@ static bool bounce_to_owner(struct local *l, const struct place *p, const struct
 
 void local_report(struct local *l, const struct place *p, const struct outcome *unfiltered)
 {
-	struct outcome filtered = agent_filtered(l->a, unfiltered), *o = &filtered, mine = filtered;
+	struct outcome filtered = agent_filtered(l->m, unfiltered), *o = &filtered, mine = filtered;
 	struct dlog line = { .qid = l->m->env.qid,
 			     .rcpt = &p->rcpt,
 			     .times = l->m->times,
 			     .relay = o->relay.n ? o->relay : l->m->d->service,
 			     .dsn = span_str(o->dsn),
-			     .status = dlog_status(o->status, agent_probe(l->m)),
+			     .status = agent_status(l->m, o),
 			     .reason = o->reason };
 
 	if (!o->unlogged)

@@ -2,6 +2,7 @@
 #include "qmgr.h"
 #include "log/log.h"
 #include "service/service.h"
+#include "smtp/dsn_filter.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -134,6 +135,20 @@ static bool pass_on(const struct delivery *dl, uint32_t rcpt, const struct deliv
 	return true;
 }
 
+/* What an agent gave back for good, and no other transport takes. */
+static void give_up(struct message *m, uint32_t rcpt, struct qstatus *why)
+{
+	struct arena a;
+	bool soft;
+
+	arena_init(&a);
+	why->status = DS_BOUNCED;
+	soft = soft_bounce(service_conf(), false, &a, &why->status, &why->dsn);
+	message_log_result(m, rcpt, why, soft ? SOFTBOUNCE_STATUS : NULL);
+	message_settle(m, rcpt, soft ? RUN_DEFERRED : RUN_BOUNCED, why);
+	arena_release(&a);
+}
+
 static void settle_one(struct delivery *dl, uint32_t rcpt, const struct deliver_result *r)
 {
 	struct message *m = dl->m;
@@ -159,9 +174,7 @@ static void settle_one(struct delivery *dl, uint32_t rcpt, const struct deliver_
 			return;
 		if (r->dsn.n == 0 || r->dsn.p[0] != '5')
 			break;
-		why.status = DS_BOUNCED;
-		message_log_result(m, rcpt, &why);
-		message_settle(m, rcpt, RUN_BOUNCED, &why);
+		give_up(m, rcpt, &why);
 		return;
 	case DS_DEFERRED:
 		break;
@@ -201,7 +214,7 @@ static void defer_all(struct delivery *dl, const char *dsn, const char *reason)
 				       .dsn = span_str(dsn),
 				       .reason = span_str(reason) };
 
-		message_log_result(dl->m, dl->rcpt[i], &why);
+		message_log_result(dl->m, dl->rcpt[i], &why, NULL);
 		message_settle(dl->m, dl->rcpt[i], RUN_DEFERRED, &why);
 	}
 }

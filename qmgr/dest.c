@@ -207,7 +207,7 @@ static void defer_untried(struct message *m, uint32_t rcpt, const char *dsn, con
 		.index = rcpt, .status = DS_DEFERRED, .dsn = span_str(dsn), .reason = span_str(reason)
 	};
 
-	message_log_result(m, rcpt, &why);
+	message_log_result(m, rcpt, &why, NULL);
 	message_settle(m, rcpt, RUN_DEFERRED, &why);
 }
 

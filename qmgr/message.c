@@ -28,23 +28,24 @@ int64_t message_since_us(const struct message *m)
 	return made > m->im.env.arrival_us ? made : m->im.env.arrival_us;
 }
 
-void message_log_result(const struct message *m, uint32_t rcpt, const struct qstatus *why)
+void message_log_result(const struct message *m, uint32_t rcpt, const struct qstatus *why, const char *status)
 {
 	const struct env_rcpt *r = envelope_rcpt(&m->im.env, rcpt);
 	const struct deliver_rcpt to = { rcpt, r->addr, r->orig, r->orcpt, r->notify };
 	int64_t now = wall_now().us;
 
-	dlog_delivery(
-	    &(struct dlog){ .qid = qid_span(&m->id),
-			    .rcpt = &to,
-			    .times = { .arrival_us = m->im.env.arrival_us,
-				       .active_us = m->active_us,
-				       .handoff_us = now,
-				       .done_us = now },
-			    .relay = SPAN("none"),
-			    .dsn = why->dsn,
-			    .status = dlog_status((enum deliver_status)why->status, message_is_probe(m)),
-			    .reason = why->reason });
+	dlog_delivery(&(struct dlog){
+	    .qid = qid_span(&m->id),
+	    .rcpt = &to,
+	    .times = { .arrival_us = m->im.env.arrival_us,
+		       .active_us = m->active_us,
+		       .handoff_us = now,
+		       .done_us = now },
+	    .relay = SPAN("none"),
+	    .dsn = why->dsn,
+	    .status =
+		status != NULL ? status : dlog_status((enum deliver_status)why->status, message_is_probe(m)),
+	    .reason = why->reason });
 }
 
 bool message_is_probe(const struct message *m)
@@ -188,7 +189,7 @@ static void route_recipient(struct message *m, uint32_t i)
 		struct qstatus why = { .index = i, .status = DS_DEFERRED, .dsn = SPAN("4.3.0") };
 
 		why.reason = rc == RC_OK ? a.text : SPAN("address resolver failure");
-		message_log_result(m, i, &why);
+		message_log_result(m, i, &why, NULL);
 		message_settle(m, i, RUN_DEFERRED, &why);
 	} else {
 		divert(m, &a);

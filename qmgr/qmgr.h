@@ -73,8 +73,9 @@ bool message_is_probe(
 
 /* When its time in the queue began: the arrival; of a requeued one, when it was. */
 int64_t message_since_us(const struct message *m);
-/* The line in the log (and event) of a recipient that no agent was asked for. */
-void message_log_result(const struct message *m, uint32_t rcpt, const struct qstatus *why);
+/* The line in the log (and event) of a recipient that no agent was asked for. `status`: another word than why->status has, or NULL. */
+void message_log_result(const struct message *m, uint32_t rcpt, const struct qstatus *why,
+			const char *status);
 
 /* ---- incoming.c: what is known but not active yet ---- */
 void incoming_add(enum queue_where where, uint32_t slot, uint32_t generation, const struct qid *id);

@@ -87,20 +87,15 @@ static void read_switches(const struct conf *c)
 static struct match_list *open_interfaces(const struct conf *c)
 {
 	struct match_list *l = NULL;
-	struct span text = span_str(conf_str(c, "inet_interfaces"));
+	struct buf b;
 	struct err e;
 
-	if (span_is(text, "all") || span_is(text, "loopback-only")) {
-		struct buf b;
-
-		buf_init(&b, 1 << 20);
-		own_addresses(&b, text.p[0] == 'l');
-		text = span_dup(&conf_arena, buf_span(&b));
-		buf_release(&b);
-	}
-	text = span_printf(&conf_arena, SPAN_FMT " %s", SPAN_ARG(text), conf_str(c, "proxy_interfaces"));
-	if (match_list_open("inet_interfaces", text, 0, &l, &e) != RC_OK)
-		l = NULL; /* names instead of addresses: literals are then not ours */
+	buf_init(&b, 1 << 20);
+	own_addresses(c, &b);
+	proxy_addresses(c, &b);
+	if (match_list_open("inet_interfaces", buf_span(&b), 0, &l, &e) != RC_OK)
+		die("%s", e.text);
+	buf_release(&b);
 	return l;
 }
 

@@ -33,7 +33,8 @@ struct settings {
 	bool lmtp;
 	uint16_t port;
 	const char *helo_name, *myhostname;
-	bool dns, hosts; /* smtp_host_lookup, smtp_dns_support_level */
+	bool mx, dns,
+	    hosts; /* smtp_dns_support_level; where smtp_host_lookup and that let addresses be looked up */
 	bool want4, want6;
 	int prefer; /* AF_INET, AF_INET6, or AF_UNSPEC: any */
 	bool balance, ignore_mx_error, defer_no_mx_address, bind_enforce, always_ehlo, never_ehlo, dummy_auth,

@@ -40,6 +40,7 @@ void rcpt_result(struct delivery *dl, struct rcpt *r, enum deliver_status st, st
 		policy_status(dl->s, tls, sizeof tls);
 	uint16_t status = (uint16_t)st;
 	(void)dsn_filter(settings.status_filter, dl->a, &status, &dsn, &reason);
+	bool soft = soft_bounce(service_conf(), probe, dl->a, &status, &dsn);
 	*r->res = (struct deliver_result){
 		.index = r->r->index,
 		.status = status,
@@ -57,7 +58,8 @@ void rcpt_result(struct delivery *dl, struct rcpt *r, enum deliver_status st, st
 			  .tls = tls[0] != '\0' ? tls : NULL,
 			  .conn_use = dl->s != NULL ? dl->s->uses : 0,
 			  .dsn = dsn,
-			  .status = dlog_status((enum deliver_status)status, probe),
+			  .status =
+			      soft ? SOFTBOUNCE_STATUS : dlog_status((enum deliver_status)status, probe),
 			  .reason = reason };
 	dlog_delivery(&l);
 }

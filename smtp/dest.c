@@ -44,37 +44,49 @@ static void add(struct list_of *l, struct span host, const struct inet_addr *add
 
 /* ---- names to addresses ---- */
 
-/* Adds the addresses of a host. */
-static enum rc add_family(struct list_of *l, struct span host, uint16_t pref, enum dns_type type,
+static enum rc add_family(struct list_of *l, struct span host, uint16_t pref, enum dns_type type, bool native,
 			  struct why *w)
 {
 	struct dns_answer answer = { 0 };
-	enum rc rc = RC_NOTFOUND;
-	if (settings.dns)
-		rc = lookup(host, type, false, l->a, &answer, w);
-	if (rc == RC_NOTFOUND && settings.hosts)
-		rc = lookup(host, type, true, l->a, &answer, w);
+	enum rc rc = lookup(host, type, native, l->a, &answer, w);
 	for (size_t i = 0; rc == RC_OK && i < answer.n; i++)
 		add(l, settings.cname_names ? answer.rr[i].name : host, &answer.rr[i].addr, pref);
 	return rc;
 }
 
+/* RC_OK some, RC_NOTFOUND none, else the trouble of a family. */
+static enum rc add_families(struct list_of *l, struct span host, uint16_t pref, bool native, struct why *w)
+{
+	const struct {
+		bool want;
+		enum dns_type type;
+	} of[] = { { settings.want4, DNS_A }, { settings.want6, DNS_AAAA } };
+	size_t before = l->n;
+	enum rc trouble = RC_NOTFOUND;
+	for (size_t i = 0; i < ARRAY_LEN(of); i++) {
+		enum rc rc = of[i].want ? add_family(l, host, pref, of[i].type, native, w) : RC_NOTFOUND;
+		trouble = rc == RC_OK || rc == RC_NOTFOUND ? trouble : rc;
+	}
+	return l->n > before ? RC_OK : trouble;
+}
+
+/* The addresses of a host: from DNS; from the system's own sources (hosts(5)) when DNS has none. */
 static enum rc add_host(struct list_of *l, struct span host, uint16_t pref, struct why *w)
 {
 	struct inet_addr addr;
-	size_t before = l->n;
 	struct why found = *w;
+	enum rc rc = RC_NOTFOUND;
 	if (inet_addr_parse(host, &addr) == RC_OK) {
 		add(l, host, &addr, pref);
 		return RC_OK;
 	}
-	if (settings.want4)
-		(void)add_family(l, host, pref, DNS_A, &found); /* `found` tells */
-	if (settings.want6)
-		(void)add_family(l, host, pref, DNS_AAAA, &found);
-	if (l->n > before)
+	if (settings.dns)
+		rc = add_families(l, host, pref, false, &found);
+	if (rc == RC_NOTFOUND && settings.hosts)
+		rc = add_families(l, host, pref, true, &found);
+	if (rc == RC_OK)
 		return RC_OK;
-	*w = found;
+	*w = found; /* tells more than rc */
 	return failed(w);
 }
 
@@ -239,7 +251,7 @@ static enum rc add_domain(struct list_of *l, struct span domain, struct why *w)
 {
 	struct dns_answer mx;
 	struct inet_addr literal;
-	if (!settings.dns || inet_addr_parse(domain, &literal) == RC_OK)
+	if (!settings.mx || inet_addr_parse(domain, &literal) == RC_OK)
 		return add_host(l, domain, 0, w);
 	switch (lookup(domain, DNS_MX, false, l->a, &mx, w)) {
 	case RC_OK:
@@ -403,7 +415,7 @@ enum rc dest_find(struct span nexthop, struct arena *a, struct target **out, siz
 	if (rc != RC_OK)
 		return rc;
 	l.site = host;
-	if (!literal && settings.dns && wants_srv(service))
+	if (!literal && settings.mx && wants_srv(service))
 		rc = add_domain_srv(&l, host, service, w);
 	else
 		rc = literal || settings.lmtp ? add_host(&l, host, 0, w) : add_domain(&l, host, w);

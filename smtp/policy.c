@@ -43,15 +43,14 @@ void policy_status(const struct session *s, char *out, size_t size)
 		snprintf(out, size, "%s%s", level, s->level == TLS_MAY && !s->tls ? ":none" : "");
 }
 
-/* The next hop as written, then the domain, then ".parent" of it. */
+/* The next hop as written; what is a mere domain also by ".parent" of it. */
 static enum rc look_up(struct span nexthop, struct span site, struct arena *a, struct span *value,
 		       struct err *e)
 {
 	enum rc rc = maps_lookup(settings.tls_policy, nexthop, a, value, e);
-	if (rc == RC_NOTFOUND && !span_eq(site, nexthop) && nexthop.p[0] != '[')
-		rc = maps_lookup(settings.tls_policy, site, a, value, e);
-	for (ptrdiff_t dot;
-	     rc == RC_NOTFOUND && nexthop.p[0] != '[' && (dot = span_chr(span_skip(site, 1), '.')) >= 0;) {
+	if (!span_eq(site, nexthop)) /* brackets or a port: somebody wrote it into a table of transports */
+		return rc;
+	for (ptrdiff_t dot; rc == RC_NOTFOUND && (dot = span_chr(span_skip(site, 1), '.')) >= 0;) {
 		site = span_skip(site, (size_t)dot + 1);
 		rc = maps_lookup(settings.tls_policy, site, a, value, e);
 	}
@@ -123,6 +122,19 @@ static void take(struct attributes *out, struct span *at, struct span value, str
 	*at = value;
 }
 
+/* Accepted and without effect: connections are kept by smtp_connection_cache_*, and what plug-ins for MTA-STS add is for reports,
+ * which nobody asks for here. */
+static bool has_no_effect(struct span name)
+{
+	static const char *const names[] = { "connection_reuse", "enable_rpk",	   "mx_host_pattern",
+					     "policy_domain",	 "policy_failure", "policy_string",
+					     "policy_ttl",	 "policy_type" };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (span_is_ci(name, names[i]))
+			return true;
+	return false;
+}
+
 static bool read_attribute(struct span nexthop, struct span word, enum tls_level level,
 			   struct attributes *out, struct arena *a)
 {
@@ -143,6 +155,8 @@ static bool read_attribute(struct span nexthop, struct span word, enum tls_level
 		return false;
 	}
 	(void)span_next(&value, '=', &name);
+	name = span_trim(name);
+	value = span_trim(value);
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
 		if (!span_is_ci(name, known[i].name))
 			continue;
@@ -154,6 +168,8 @@ static bool read_attribute(struct span nexthop, struct span word, enum tls_level
 		take(out, known[i].to, value, a);
 		return true;
 	}
+	if (has_no_effect(name))
+		return true;
 	complain(nexthop, "invalid attribute name: \"" SPAN_FMT "\"", SPAN_ARG(name));
 	return false;
 }
@@ -161,20 +177,26 @@ static bool read_attribute(struct span nexthop, struct span word, enum tls_level
 static bool read_entry(struct span nexthop, struct span text, struct tls_policy *p, struct attributes *out,
 		       struct arena *a)
 {
-	struct span word;
-	if (!span_next_word(&text, ", \t\r\n", &word)) {
+	struct span *word;
+	struct err e;
+	size_t n;
+	if (conf_words(text, false, a, &word, &n, &e) != RC_OK) { /* "{ name = value with blanks }" */
+		complain(nexthop, "%s", e.text);
+		return false;
+	}
+	if (n == 0) {
 		complain(nexthop, "invalid empty policy");
 		return false;
 	}
-	if (!level_of(word, &p->level)) {
-		complain(nexthop, "invalid security level \"" SPAN_FMT "\"", SPAN_ARG(word));
+	if (!level_of(word[0], &p->level)) {
+		complain(nexthop, "invalid security level \"" SPAN_FMT "\"", SPAN_ARG(word[0]));
 		return false;
 	}
-	while (span_next_word(&text, ", \t\r\n", &word)) {
+	for (size_t i = 1; i < n; i++) {
 		if (p->level == TLS_NONE)
 			complain(nexthop, "ignoring attribute \"" SPAN_FMT "\" with TLS disabled",
-				 SPAN_ARG(word));
-		else if (!read_attribute(nexthop, word, p->level, out, a))
+				 SPAN_ARG(word[i]));
+		else if (!read_attribute(nexthop, word[i], p->level, out, a))
 			return false;
 	}
 	return true;
@@ -284,6 +306,8 @@ enum rc policy_find(struct span nexthop, const struct target *t, struct arena *a
 		    struct why *w)
 {
 	struct attributes at = { 0 };
+	if (settings.lmtp && (span_starts(nexthop, SPAN("inet:")) || span_starts(nexthop, SPAN("unix:"))))
+		nexthop = span_skip(nexthop, 5);
 	*p = (struct tls_policy){ .level = (enum tls_level)settings.tls_level };
 	if (t->path != NULL)
 		p->level = TLS_NONE;

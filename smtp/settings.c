@@ -3,8 +3,7 @@
 #include "conf/ports.h"
 #include "log/log.h"
 #include "map/dns_filter.h"
-
-#include <ifaddrs.h>
+#include "net/interfaces.h"
 
 struct settings settings;
 static struct arena arena;
@@ -85,50 +84,52 @@ static bool has_word(const char *list, const char *word)
 
 /* ---- addresses of this host ---- */
 
-static void add_own(const struct inet_addr *addr, size_t *cap)
+static void add_own(struct span list, size_t *cap)
 {
-	if (settings.owns == *cap)
-		settings.own = arena_grow(&arena, settings.own, settings.owns, cap, sizeof *settings.own);
-	settings.own[settings.owns++] = *addr;
+	struct inet_addr addr;
+	struct span word;
+	while (span_next_word(&list, " ", &word)) {
+		if (inet_addr_parse(word, &addr) != RC_OK)
+			continue;
+		if (settings.owns == *cap)
+			settings.own =
+			    arena_grow(&arena, settings.own, settings.owns, cap, sizeof *settings.own);
+		settings.own[settings.owns++] = addr;
+	}
 }
 
-static void add_interfaces(bool loopback_only, size_t *cap)
+static bool is_loopback(const struct inet_addr *a)
 {
-	struct ifaddrs *list;
-	if (getifaddrs(&list) < 0)
-		return;
-	for (const struct ifaddrs *i = list; i != NULL; i = i->ifa_next) {
-		struct sockaddr_storage ss = { 0 };
-		struct inet_addr addr;
-		if (i->ifa_addr == NULL ||
-		    (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
-			continue;
-		memcpy(&ss, i->ifa_addr,
-		       i->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in)
-							 : sizeof(struct sockaddr_in6));
-		inet_addr_from_sockaddr(&ss, &addr, NULL);
-		addr.scope = 0;
-		bool loopback = addr.family == AF_INET ? addr.b[0] == 127 : addr.b[15] == 1 && addr.b[0] == 0;
-		if (!loopback_only || loopback)
-			add_own(&addr, cap);
-	}
-	freeifaddrs(list);
+	static const uint8_t one[16] = { [15] = 1 };
+	return a->family == AF_INET ? a->b[0] == 127 : memcmp(a->b, one, sizeof one) == 0;
+}
+
+/* A host of which inet_interfaces names one address of a family is a virtual one: its mail comes from there, if nothing
+ * else is said. */
+static void bind_to_own(int family, struct inet_addr *out)
+{
+	const struct inet_addr *only = NULL;
+	size_t n = 0;
+	for (size_t i = 0; i < settings.owns; i++)
+		if (settings.own[i].family == family && n++ == 0)
+			only = &settings.own[i];
+	if (n == 1 && out->family == AF_UNSPEC && !is_loopback(only))
+		*out = *only;
 }
 
 static void read_own(void)
 {
-	static const char *const params[] = { "inet_interfaces", "proxy_interfaces" };
 	size_t cap = 0;
-	for (size_t i = 0; i < ARRAY_LEN(params); i++) {
-		struct span rest = span_str(conf_str(service_conf(), params[i])), word;
-		struct inet_addr addr;
-		while (span_next_word(&rest, ", \t\r\n", &word)) {
-			if (span_is_ci(word, "all") || span_is_ci(word, "loopback-only"))
-				add_interfaces(word.n > 3, &cap);
-			else if (inet_addr_parse(word, &addr) == RC_OK)
-				add_own(&addr, &cap);
-		}
-	}
+	struct buf b;
+	buf_init(&b, 1 << 20);
+	own_addresses(service_conf(), &b);
+	add_own(buf_span(&b), &cap);
+	bind_to_own(AF_INET, &settings.bind4);
+	bind_to_own(AF_INET6, &settings.bind6);
+	buf_reset(&b);
+	proxy_addresses(service_conf(), &b);
+	add_own(buf_span(&b), &cap);
+	buf_release(&b);
 }
 
 /* ---- TLS ---- */
@@ -216,6 +217,14 @@ static void read_limits(void)
 	settings.min_backoff_s = conf_int(service_conf(), "minimal_backoff_time");
 }
 
+static bool dns_enabled(void)
+{
+	const char *level = settings_str("dns_support_level");
+	if (level[0] == '\0')
+		return !conf_bool(service_conf(), "disable_dns_lookups"); /* the older parameter */
+	return !span_is_ci(span_str(level), "disabled");
+}
+
 static void read_names(void)
 {
 	const struct conf *c = service_conf();
@@ -229,10 +238,9 @@ static void read_names(void)
 	settings.prefer = strcmp(prefer, "ipv4") == 0	? AF_INET
 			  : strcmp(prefer, "ipv6") == 0 ? AF_INET6
 							: AF_UNSPEC;
-	settings.dns = has_word(lookup, "dns") &&
-		       strcmp(settings_str("dns_support_level"), "disabled") != 0 &&
-		       !conf_bool(c, "disable_dns_lookups");
-	settings.hosts = has_word(lookup, "native") || !settings.dns;
+	settings.mx = dns_enabled();
+	settings.dns = settings.mx && has_word(lookup, "dns");
+	settings.hosts = !settings.mx || has_word(lookup, "native");
 	settings.fallback_relay = settings_str("fallback_relay");
 	read_bind("bind_address", AF_INET, &settings.bind4);
 	read_bind("bind_address6", AF_INET6, &settings.bind6);

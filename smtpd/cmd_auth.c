@@ -32,9 +32,8 @@ static bool mech_ok(const struct session *s, const struct auth_mech *m)
 	unsigned forbid = s->tls != NULL ? conf.auth_forbid_tls : conf.auth_forbid;
 	struct err e;
 
-	if ((m->flags & AUTHMECH_PRIVATE) ||
-	    ((forbid & SEC_NOANONYMOUS) && (m->flags & AUTHMECH_ANONYMOUS)) ||
-	    ((forbid & SEC_NOPLAINTEXT) && (m->flags & AUTHMECH_PLAINTEXT)))
+	if ((m->flags & (AUTHMECH_PRIVATE | (forbid & ~AUTHMECH_WANTED))) != 0 ||
+	    (forbid & AUTHMECH_WANTED & ~m->flags) != 0)
 		return false;
 	return match_domain(conf.mech_filter, span_str(m->name), &e) == RC_OK;
 }

@@ -226,6 +226,9 @@ static bool client_is_local(const struct session *s)
 	arena_init(&a);
 	if (!local && !maps_empty(conf.rewrite_table))
 		local = maps_lookup(conf.rewrite_table, s->client.addr, &a, &value, &e) == RC_OK;
+	if (!local)
+		local = (conf.rewrite_all_certs && client_certified(s)) ||
+			(conf.rewrite_certs && client_cert_listed(s, &a) == RC_OK);
 	arena_release(&a);
 	return s->fwd.sourced ? s->fwd.local : local;
 }

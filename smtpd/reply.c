@@ -122,8 +122,8 @@ void reply(struct session *s, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	/* Somebody who guesses gets slower answers. */
-	if (text[0] >= '4' && s->errors >= (unsigned)conf.soft_error_limit && conf.error_sleep_s > 0) {
+	/* Somebody who guesses gets slower answers, of every kind. */
+	if (s->errors >= (unsigned)conf.soft_error_limit && conf.error_sleep_s > 0) {
 		session_flush(s, conf.timeout_s);
 		task_sleep_ms(conf.error_sleep_s * 1000);
 	}

@@ -32,9 +32,12 @@ struct rule {
 	struct span arg;	/* domain, service or number */
 	struct maps *maps;	/* ARG_TABLE */
 	struct rule_list *list; /* a restriction class */
-	int64_t number;
+	int64_t
+	    number; /* ARG_NUMBER; of check_ccert_access: the keys in order, two bits each (CCERT_), 0 the usual ones */
 	void *state; /* restrict_dnsbl.c, restrict_policy.c */
 };
+#define CCERT_CERT 1 /* fingerprint of the certificate */
+#define CCERT_KEY  2 /* fingerprint of its public key */
 struct rule_list {
 	struct rule *rule;
 	size_t n, cap;

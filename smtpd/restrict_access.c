@@ -375,13 +375,18 @@ enum rc access_find_addr(struct maps *m, struct span addr, struct arena *a, stru
 }
 
 /* A client certificate is known by its fingerprint or by that of its key. */
-static bool ask_ccert(struct query *q)
+static bool ask_ccert(struct query *q, int64_t order)
 {
 	const struct tls_info *t = q->s->tls;
 
-	return t != NULL && t->peer_fingerprint[0] != '\0' &&
-	       (ask(q, span_str(t->peer_fingerprint), false) ||
-		ask(q, span_str(t->peer_key_fingerprint), false));
+	if (t == NULL || t->peer_fingerprint[0] == '\0')
+		return false;
+	for (order = order != 0 ? order : CCERT_CERT | CCERT_KEY << 2; order != 0; order >>= 2)
+		if (ask(q,
+			span_str((order & 3) == CCERT_CERT ? t->peer_fingerprint : t->peer_key_fingerprint),
+			false))
+			return true;
+	return false;
 }
 
 enum { KEY_CLIENT, KEY_REVERSE, KEY_HELO, KEY_SENDER, KEY_RCPT, KEY_SASL, KEY_ETRN, KEY_CCERT };
@@ -433,7 +438,7 @@ enum outcome run_access(struct session *s, struct check *c, const struct rule *r
 		class = "SASL login name";
 		break;
 	case KEY_CCERT:
-		if (!ask_ccert(&q))
+		if (!ask_ccert(&q, r->number))
 			break;
 		subject = span_printf(c->a, "%s", s->tls->peer_subject);
 		class = "Client certificate";

@@ -81,7 +81,12 @@ enum outcome run_naked_ip(struct session *s, struct check *c, const struct rule 
 												     : DUNNO;
 }
 
-enum outcome run_tls_certs(struct session *s, struct check *c, const struct rule *r)
+bool client_certified(const struct session *s)
+{
+	return s->tls != NULL && s->tls->peer_fingerprint[0] != '\0' && s->tls->peer_trusted;
+}
+
+enum rc client_cert_listed(const struct session *s, struct arena *a)
 {
 	const struct tls_info *t = s->tls;
 	struct span value;
@@ -89,15 +94,25 @@ enum outcome run_tls_certs(struct session *s, struct check *c, const struct rule
 	enum rc rc;
 
 	if (t == NULL || t->peer_fingerprint[0] == '\0')
-		return DUNNO;
-	if (r->def->which == 1)
-		return t->peer_trusted ? PERMIT : DUNNO;
-	rc = maps_lookup(conf.relay_certs, span_str(t->peer_fingerprint), c->a, &value, &e);
+		return RC_NOTFOUND;
+	rc = maps_lookup(conf.relay_certs, span_str(t->peer_fingerprint), a, &value, &e);
 	if (rc == RC_NOTFOUND)
-		rc = maps_lookup(conf.relay_certs, span_str(t->peer_key_fingerprint), c->a, &value, &e);
-	if (rc != RC_OK && rc != RC_NOTFOUND)
+		rc = maps_lookup(conf.relay_certs, span_str(t->peer_key_fingerprint), a, &value, &e);
+	return rc;
+}
+
+enum outcome run_tls_certs(struct session *s, struct check *c, const struct rule *r)
+{
+	if (r->def->which == 1)
+		return client_certified(s) ? PERMIT : DUNNO;
+	switch (client_cert_listed(s, c->a)) {
+	case RC_OK:
+		return PERMIT;
+	case RC_NOTFOUND:
+		return DUNNO;
+	default:
 		return restrict_trouble(s, c);
-	return rc == RC_OK ? PERMIT : DUNNO;
+	}
 }
 
 enum outcome run_plaintext(struct session *s, struct check *c, const struct rule *r)

@@ -58,9 +58,55 @@ void rules_read_classes(void)
 		(void)read_class(word, 0);
 }
 
+/* "search_order = cert_fingerprint, pubkey_fingerprint" */
+static bool read_order(struct span word, struct rule *r)
+{
+	struct span name, key;
+	int shift = 0;
+
+	if (!span_next(&word, '=', &name) || !span_is(span_trim(name), "search_order"))
+		return false;
+	r->number = 0;
+	while (span_next_word(&word, ", \t\r\n", &key)) {
+		int64_t which = span_is_ci(key, "cert_fingerprint")	? CCERT_CERT
+				: span_is_ci(key, "pubkey_fingerprint") ? CCERT_KEY
+									: 0;
+
+		if (which == 0 || shift > 2)
+			return false;
+		r->number |= which << shift;
+		shift += 2;
+	}
+	return shift > 0;
+}
+
+/* check_ccert_access { type:table, { search_order = ... } }: what is left of the argument is the table. */
+static bool take_order(const char *param, struct rule *r)
+{
+	struct span *v;
+	size_t n = 0;
+	struct err e;
+
+	if (conf_words(r->arg, false, &forever, &v, &n, &e) != RC_OK || n < 2)
+		return true;
+	r->arg = v[0];
+	for (size_t i = 1; i < n; i++)
+		if (!read_order(v[i], r)) {
+			log_warning("%s: %s: bad attribute \"" SPAN_FMT "\"", param, r->def->name,
+				    SPAN_ARG(v[i]));
+			return false;
+		}
+	return true;
+}
+
 static void open_table(const char *param, struct rule *r)
 {
 	struct err e;
+
+	if (strcmp(r->def->name, "check_ccert_access") == 0 && !take_order(param, r)) {
+		r->def = &unknown_rule;
+		return;
+	}
 
 	/* A table that cannot be opened answers "cannot say", which is a 451. */
 	if (maps_open(param, r->arg, MAP_FOLD_KEY | MAP_PARTIAL, &r->maps, &e) != RC_OK) {

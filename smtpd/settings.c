@@ -94,6 +94,12 @@ static bool has_word(const char *param, const char *word)
 	return false;
 }
 
+/* Whether "example.com" in the list of `feature` stands for its subdomains, too. */
+static bool parents(const char *feature)
+{
+	return has_word("parent_domain_matches_subdomains", feature);
+}
+
 /* A list in which names and tables stand side by side: the tables, joined. */
 static struct maps *tables_of_list(const char *name, struct span **plain, size_t *plain_n)
 {
@@ -143,7 +149,8 @@ static void load_limits(void)
 	conf.per_request_deadline = yes("smtpd_per_request_deadline");
 	conf.min_data_rate = num("smtpd_min_data_rate");
 	conf.limit_auth_rate = num("smtpd_client_auth_rate_limit");
-	conf.limit_except = list("smtpd_client_event_limit_exceptions", false);
+	conf.limit_except =
+	    list("smtpd_client_event_limit_exceptions", parents("smtpd_client_event_limit_exceptions"));
 }
 
 static void load_codes(void)
@@ -245,7 +252,7 @@ static void load_protocol(void)
 	conf.forbid_unauth_pipe = yes("smtpd_forbid_unauth_pipelining");
 	conf.bare_lf = bare_lf_mode(str("smtpd_forbid_bare_newline"));
 	conf.bare_lf_code = num("smtpd_forbid_bare_newline_reject_code");
-	conf.bare_lf_except = list("smtpd_forbid_bare_newline_exclusions", false);
+	conf.bare_lf_except = list("smtpd_forbid_bare_newline_exclusions", parents("mynetworks"));
 	conf.reject_footer = conf_raw(service_conf(), "smtpd_reject_footer");
 	load_expansion_filter();
 	conf.footer_maps = texts("smtpd_reject_footer_maps");
@@ -326,31 +333,37 @@ static void load_own_addresses(void)
 	struct err e;
 
 	buf_init(&b, 1 << 20);
-	own_addresses(&b, false);
-	(void)buf_puts(&b, str("proxy_interfaces"));
+	own_addresses(service_conf(), &b);
 	if (match_list_open("inet_interfaces", buf_span(&b), 0, &conf.local_ip, &e) != RC_OK)
 		die("%s", e.text);
 	buf_release(&b);
 }
 
+/* local_header_rewrite_clients: conditions, and tables, before which check_address_map may stand. */
 static void load_rewriting(void)
 {
-	struct span *v, *table;
-	size_t n = words("local_header_rewrite_clients", &v);
+	const struct {
+		const char *name;
+		bool *flag;
+	} known[] = { { "permit_inet_interfaces", &conf.rewrite_inet },
+		      { "permit_mynetworks", &conf.rewrite_mynetworks },
+		      { "permit_sasl_authenticated", &conf.rewrite_sasl },
+		      { "permit_tls_clientcerts", &conf.rewrite_certs },
+		      { "permit_tls_all_clientcerts", &conf.rewrite_all_certs },
+		      { "permit", &conf.rewrite_all } };
+	struct span *v;
+	size_t n;
 
 	load_own_addresses();
+	conf.rewrite_table = tables_of_list("local_header_rewrite_clients", &v, &n);
 	for (size_t i = 0; i < n; i++) {
-		if (span_is_ci(v[i], "permit_inet_interfaces"))
-			conf.rewrite_inet = true;
-		else if (span_is_ci(v[i], "permit_mynetworks"))
-			conf.rewrite_mynetworks = true;
-		else if (span_is_ci(v[i], "permit_sasl_authenticated"))
-			conf.rewrite_sasl = true;
-		else if (span_is_ci(v[i], "permit"))
-			conf.rewrite_all = true;
-		else if (span_is_ci(v[i], "check_address_map") && i + 1 < n && (table = &v[i + 1]) != NULL)
-			conf.rewrite_table = tables("local_header_rewrite_clients", *table), i++;
-		else
+		size_t k = 0;
+
+		while (k < ARRAY_LEN(known) && !span_is_ci(v[i], known[k].name))
+			k++;
+		if (k < ARRAY_LEN(known))
+			*known[k].flag = true;
+		else if (!span_is_ci(v[i], "check_address_map"))
 			log_warning("local_header_rewrite_clients: " SPAN_FMT " has no effect here",
 				    SPAN_ARG(v[i]));
 	}
@@ -358,10 +371,20 @@ static void load_rewriting(void)
 
 /* ---- AUTH and TLS ---- */
 
+/* What a mechanism must not be, and (AUTHMECH_WANTED) what it must be. */
 static unsigned security_options(const char *param)
 {
-	return (has_word(param, "noanonymous") ? SEC_NOANONYMOUS : 0) |
-	       (has_word(param, "noplaintext") ? SEC_NOPLAINTEXT : 0);
+	static const struct {
+		const char *word;
+		unsigned bit;
+	} options[] = { { "noanonymous", AUTHMECH_ANONYMOUS },	 { "noplaintext", AUTHMECH_PLAINTEXT },
+			{ "noactive", AUTHMECH_ACTIVE },	 { "nodictionary", AUTHMECH_DICTIONARY },
+			{ "forward_secrecy", AUTHMECH_SECRECY }, { "mutual_auth", AUTHMECH_MUTUAL } };
+	unsigned bits = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		bits |= has_word(param, options[i].word) ? options[i].bit : 0;
+	return bits;
 }
 
 /* "cyrus" of an old configuration is served by our own authentication service. */
@@ -417,13 +440,14 @@ static int level_of(const char *text)
 static const char *cipher_list(bool mandatory)
 {
 	static struct arena a;
-	const char *grade = str(mandatory ? "smtpd_tls_mandatory_ciphers" : "smtpd_tls_ciphers");
+	const char *param = mandatory ? "smtpd_tls_mandatory_ciphers" : "smtpd_tls_ciphers",
+		   *grade = tls_cipher_list(service_conf(), span_str(str(param)));
 	struct span *v;
 	size_t n = words("smtpd_tls_exclude_ciphers", &v);
-	char *list = arena_printf(&a, "%s:!aNULL",
-				  str(strcmp(grade, "high") == 0   ? "tls_high_cipherlist"
-				      : strcmp(grade, "null") == 0 ? "tls_null_cipherlist"
-								   : "tls_medium_cipherlist"));
+
+	if (grade == NULL)
+		die("%s: invalid cipher grade: \"%s\"", param, str(param));
+	char *list = arena_printf(&a, "%s:!aNULL", grade);
 
 	for (int round = 0; round < 1 + mandatory; round++) {
 		for (size_t i = 0; i < n; i++)
@@ -433,22 +457,37 @@ static const char *cipher_list(bool mandatory)
 	return list;
 }
 
+/* smtpd_tls_security_level, and the older parameters that count when it is empty. */
+static enum tls_level security_level(void)
+{
+	static const struct {
+		const char *word;
+		enum tls_level level;
+		bool other; /* a level of clients: encryption is what is left of it here */
+	} levels[] = { { "none", TLS_NONE, false },	  { "may", TLS_MAY, false },
+		       { "encrypt", TLS_ENCRYPT, false }, { "fingerprint", TLS_ENCRYPT, true },
+		       { "verify", TLS_ENCRYPT, true },	  { "secure", TLS_ENCRYPT, true } };
+	const char *param = "smtpd_tls_security_level", *word = str(param);
+
+	if (word[0] == '\0')
+		return yes("smtpd_enforce_tls") ? TLS_ENCRYPT : yes("smtpd_use_tls") ? TLS_MAY : TLS_NONE;
+	for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+		if (!span_is_ci(span_str(word), levels[i].word))
+			continue;
+		if (levels[i].other)
+			log_warning("%s: unsupported TLS level \"%s\", using \"encrypt\"", param, word);
+		return levels[i].level;
+	}
+	die("%s: unknown level \"%s\"", param, word);
+}
+
 static void load_tls(void)
 {
-	const char *level = str("smtpd_tls_security_level");
 	struct tls_server_conf c = { .chain = "smtpd", .ticket_service = service_name(), .alpn = "smtp" };
 	struct err e;
 
-	conf.tls = yes("smtpd_enforce_tls") ? TLS_ENCRYPT : yes("smtpd_use_tls") ? TLS_MAY : TLS_NONE;
-	if (level[0] != '\0')
-		conf.tls = span_is_ci(span_str(level), "may")	    ? TLS_MAY
-			   : span_is_ci(span_str(level), "encrypt") ? TLS_ENCRYPT
-								    : TLS_NONE;
-	if (level[0] != '\0' && conf.tls == TLS_NONE && !span_is_ci(span_str(level), "none"))
-		die("smtpd_tls_security_level: unknown level \"%s\"", level);
 	conf.tls_wrapper = yes("smtpd_tls_wrappermode");
-	if (conf.tls_wrapper)
-		conf.tls = TLS_ENCRYPT;
+	conf.tls = conf.tls_wrapper ? TLS_ENCRYPT : security_level();
 	conf.tls_req = conf.tls == TLS_ENCRYPT && yes("smtpd_tls_req_ccert");
 	conf.tls_ask = conf.tls_req || yes("smtpd_tls_ask_ccert");
 	conf.relay_certs = tables("relay_clientcerts", span_str(str("relay_clientcerts")));
@@ -481,17 +520,15 @@ static void load_restrictions(void)
 	};
 	struct err e;
 
-	conf.access_parents = has_word("parent_domain_matches_subdomains", "smtpd_access_maps");
+	conf.access_parents = parents("smtpd_access_maps");
 	conf.null_key = str("smtpd_null_access_lookup_key");
 	conf.rbl_reply = conf_raw(service_conf(), "default_rbl_reply");
 	conf.rbl_reply_maps = tables("rbl_reply_maps", span_str(str("rbl_reply_maps")));
 	if (dns_filter_open("smtpd_dns_reply_filter", span_str(str("smtpd_dns_reply_filter")), &e) != RC_OK)
 		die("%s", e.text);
-	conf.mynetworks = list("mynetworks", has_word("parent_domain_matches_subdomains", "mynetworks"));
-	conf.debug_peers =
-	    list("debug_peer_list", has_word("parent_domain_matches_subdomains", "debug_peer_list"));
-	conf.backup_networks = list("permit_mx_backup_networks", has_word("parent_domain_matches_subdomains",
-									  "permit_mx_backup_networks"));
+	conf.mynetworks = list("mynetworks", parents("mynetworks"));
+	conf.debug_peers = list("debug_peer_list", parents("debug_peer_list"));
+	conf.backup_networks = list("permit_mx_backup_networks", parents("permit_mx_backup_networks"));
 	conf.log_permits = exact("smtpd_log_access_permit_actions");
 	conf.show_table = yes("show_user_unknown_table_name");
 	conf.delay_reject = yes("smtpd_delay_reject");

@@ -81,7 +81,7 @@ struct smtpd_conf {
 	bool defer_unknown_helo, defer_unknown_address; /* ..._tempfail_action = defer, not defer_if_permit */
 	/* AUTH */
 	bool auth, auth_tls_only, auth_broken_clients;
-	unsigned auth_forbid, auth_forbid_tls; /* SEC_ bits */
+	unsigned auth_forbid, auth_forbid_tls; /* AUTHMECH_ bits; of AUTHMECH_WANTED: demanded */
 	const char *sasl_service, *sasl_path, *sasl_local_domain;
 	int64_t sasl_limit;
 	bool sasl_header;
@@ -103,7 +103,7 @@ struct smtpd_conf {
 	const char *verp_delims, *verp_filter;
 	struct own_domains *own;
 	struct maps *rewrite_table, *discard_maps, *login_maps, *rbl_reply_maps, *forbidden_table;
-	bool rewrite_inet, rewrite_mynetworks, rewrite_sasl, rewrite_all;
+	bool rewrite_inet, rewrite_mynetworks, rewrite_sasl, rewrite_certs, rewrite_all_certs, rewrite_all;
 	struct span *noop_cmd, *forbidden_cmd;
 	size_t noops, forbidden;
 	struct rule_list *restrict_at[STAGES];
@@ -115,8 +115,6 @@ struct smtpd_conf {
 	int64_t limit_connections, limit_connect_rate, limit_mail_rate, limit_rcpt_rate, limit_auth_rate;
 };
 extern struct smtpd_conf conf;
-#define SEC_NOANONYMOUS 1u
-#define SEC_NOPLAINTEXT 2u
 void settings_load(void);
 
 /* ---- a message on its way to cleanup(8) (content.c) ---- */
@@ -279,6 +277,9 @@ void log_bad_address(struct session *s, const char *verb, struct span text);
 void log_strict(struct session *s, const char *verb, const char *said, struct span arg);
 struct span bracketed(struct session *s, struct span path);
 bool tls_start(struct session *s);
+/* The client has shown a certificate that an authority of ours vouches for; RC_OK one that relay_clientcerts lists (may wait). */
+bool client_certified(const struct session *s);
+enum rc client_cert_listed(const struct session *s, struct arena *a);
 /* " key-exchange X25519 server-signature ..." of TLS 1.3; `before` stands in front. */
 void tls_key_exchange(const struct tls_info *t, const char *before, struct buf *b);
 bool auth_offered(const struct session *s);

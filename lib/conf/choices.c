@@ -4,6 +4,7 @@
 #define LEVELS	 "none may encrypt dane dane-only fingerprint verify secure"
 #define SECURITY "noplaintext noactive nodictionary noanonymous forward_secrecy mutual_auth"
 #define LOCKS	 "fcntl flock dotlock"
+#define GRADES	 "export low medium high null"
 
 /* `fatal`: another word would keep a process from starting, or turn protection off unseen. */
 static const struct {
@@ -38,8 +39,10 @@ static const struct {
 	{ "smtpd_sasl_security_options", SECURITY, true, true },
 	{ "smtpd_sasl_tls_security_options", SECURITY, true, true },
 	{ "smtpd_sasl_type", "cyrus dovecot", false, false },
+	{ "smtpd_tls_ciphers", GRADES, false, true },
 	{ "smtpd_tls_loglevel", "0 1 2 3 4", false, false },
-	{ "smtpd_tls_security_level", "none may encrypt", false, true },
+	{ "smtpd_tls_mandatory_ciphers", GRADES, false, true },
+	{ "smtpd_tls_security_level", "none may encrypt fingerprint verify secure", false, true },
 	{ "smtpd_upstream_proxy_protocol", "haproxy", false, true },
 	{ "syslog_facility",
 	  "mail user daemon auth authpriv cron ftp kern lpr news syslog uucp local0 local1 local2 local3 "

@@ -121,9 +121,10 @@ static void learn_mech(struct authclient *ac, struct span rest)
 	static const struct {
 		const char *word;
 		unsigned flag;
-	} words[] = { { "plaintext", AUTHMECH_PLAINTEXT },
-		      { "anonymous", AUTHMECH_ANONYMOUS },
-		      { "private", AUTHMECH_PRIVATE } };
+	} words[] = { { "plaintext", AUTHMECH_PLAINTEXT },   { "anonymous", AUTHMECH_ANONYMOUS },
+		      { "private", AUTHMECH_PRIVATE },	     { "active", AUTHMECH_ACTIVE },
+		      { "dictionary", AUTHMECH_DICTIONARY }, { "forward-secrecy", AUTHMECH_SECRECY },
+		      { "mutual-auth", AUTHMECH_MUTUAL } };
 	struct span name, w;
 	if (!span_next(&rest, '\t', &name) || ac->mechs == AUTH_MECHS_MAX)
 		return;

@@ -35,9 +35,14 @@ struct authclient *authclient_new(
     const struct authclient_conf *c); /* copies nothing: strings stay the caller's */
 void authclient_free(struct authclient **ac);
 
-#define AUTHMECH_PLAINTEXT 1 /* shows the password: under TLS only, unless allowed */
-#define AUTHMECH_ANONYMOUS 2
-#define AUTHMECH_PRIVATE   4 /* not to be announced */
+#define AUTHMECH_PLAINTEXT  1u /* shows the password: under TLS only, unless allowed */
+#define AUTHMECH_ANONYMOUS  2u
+#define AUTHMECH_PRIVATE    4u	/* not to be announced */
+#define AUTHMECH_ACTIVE	    8u	/* can be attacked from within the connection */
+#define AUTHMECH_DICTIONARY 16u /* who listens can guess the password */
+#define AUTHMECH_SECRECY    32u /* who learns the password later cannot read what was said */
+#define AUTHMECH_MUTUAL	    64u /* the server proves itself, too */
+#define AUTHMECH_WANTED	    (AUTHMECH_SECRECY | AUTHMECH_MUTUAL) /* virtues; the others are faults */
 struct auth_mech {
 	char name[24]; /* upper case */
 	unsigned flags;

@@ -48,3 +48,13 @@ bool dsn_filter(struct maps *m, struct arena *a, uint16_t *status, struct span *
 	*reason = text;
 	return true;
 }
+
+bool soft_bounce(const struct conf *c, bool probe, struct arena *a, uint16_t *status, struct span *dsn)
+{
+	if (*status != DS_BOUNCED || probe || !conf_bool(c, "soft_bounce"))
+		return false;
+	*status = DS_DEFERRED;
+	if (dsn->n > 0)
+		*dsn = span_printf(a, "4" SPAN_FMT, SPAN_ARG(span_skip(*dsn, 1)));
+	return true;
+}

@@ -5,7 +5,7 @@ from fakeservers import Server, read_line
 
 GREETING = ("VERSION\t1\t2\n"
             "MECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\nMECH\tCRAM-MD5\tdictionary\tactive\nMECH\tANONYMOUS\tanonymous\n"
-            "MECH\tSECRET\tprivate\nMECH\tSCRIPT\n"
+            "MECH\tSECRET\tprivate\nMECH\tSCRIPT\tforward-secrecy\tmutual-auth\n"
             "SPID\t1\nCUID\t1\nCOOKIE\t0123456789abcdef0123456789abcdef\nDONE\n").encode()
 
 

@@ -22,6 +22,7 @@ DELIMITED = ["old+x@mail.example.test", "old-x@mail.example.test", "old_x@mail.e
 LIMITS = ["one@valias.test", "two@valias.test", "five@valias.test", "deep@valias.test", "loop1@valias.test", "chain1@valias.test", "grow@valias.test", "self@valias.test", "twice@valias.test"]
 UNICODE = ["b\u00fcro@far.test", "user@b\u00fccher.test", "user@xn--bcher-kva.test", "kurt@b\u00fccher.test", "kurt@xn--bcher-kva.test", "kurt+x@b\u00fccher.test", "m\u00fcller@b\u00fccher.test",
            "any@stra\u00dfe.test", "any@xn--strae-oqa.test"]
+OWN = ["old@[127.0.0.1]", "bcc@[127.0.0.1]", "bcc@[192.0.2.7]", "a%far.test@[192.0.2.7]", "bcc@[192.0.2.8]"]
 CASES = {  # name -> (settings, addresses)
     "plain": ({}, FORMS),
     "noorigin": ({"append_at_myorigin": "no"}, FORMS),
@@ -33,6 +34,8 @@ CASES = {  # name -> (settings, addresses)
     "table": ({"local_header_rewrite_clients": "check_address_map inline:{127.0.0.1=1}"}, FORMS[:4]),
     "othertable": ({"local_header_rewrite_clients": "check_address_map inline:{127.0.0.2=1}", "remote_header_rewrite_domain": "domain.invalid"}, FORMS[:4]),
     "interfaces": ({"local_header_rewrite_clients": "permit_inet_interfaces"}, FORMS[:4]),
+    "ownnames": ({"inet_interfaces": "localhost", "proxy_interfaces": "192.0.2.7", "recipient_bcc_maps": "inline:{{bcc=copy@far.test}}"}, OWN),
+    "ownplain": ({"inet_interfaces": "127.0.0.1", "proxy_interfaces": "192.0.2.7", "sender_bcc_maps": "inline:{{bcc=copy@far.test}}"}, OWN),
     "delimiters": ({"recipient_delimiter": "+-_"}, DELIMITED),
     "nodelimiter": ({"recipient_delimiter": ""}, DELIMITED[:5]),
     "special": ({"recipient_delimiter": "-", "owner_request_special": "no"}, DELIMITED[1:7]),

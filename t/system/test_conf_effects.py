@@ -44,6 +44,8 @@ HANDSHAKES = (
     ({"tls_medium_cipherlist": "AES256"}, (V12, A256), "AES256"),
     ({"tls_medium_cipherlist": "AES256", "smtpd_tls_ciphers": "high"}, (V12, A128), "AES128"),
     ({"tls_high_cipherlist": "AES256", "smtpd_tls_ciphers": "high"}, (V12, A128), None),
+    ({"tls_high_cipherlist": "AES256", "smtpd_tls_ciphers": "High"}, (V12, A128), None),
+    ({"tls_medium_cipherlist": "AES256", "smtpd_tls_ciphers": "export"}, (V12, A128), None),
     ({"tls_high_cipherlist": "AES256", "smtpd_tls_ciphers": "high", **MUST}, (V12, A128), "AES128"),
     ({"tls_high_cipherlist": "AES256", "smtpd_tls_mandatory_ciphers": "high", **MUST}, (V12, A128), None),
     ({"tls_high_cipherlist": "AES256", "smtpd_tls_mandatory_ciphers": "high"}, (V12, A128), "AES128"),

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from fakesmtp import EHLO, HANG, Server, context
-from test_smtp_client import DEFERRED, EXPANDED, RELAYED, REUSE, A, Client, at, dns, ip  # noqa: F401
+from test_smtp_client import DEFERRED, EXPANDED, MX, RELAYED, REUSE, A, Client, at, dns, ip, mx  # noqa: F401
 
 TLS = EHLO + ["STARTTLS"]
 
@@ -142,7 +142,9 @@ def test_source_address(client, program):
 @pytest.mark.parametrize("program,settings,found", [
     ("smtp", {}, False), ("smtp", {"disable_dns_lookups": "yes"}, True), ("smtp", {"smtp_host_lookup": "native"}, True),
     ("smtp", {"lmtp_host_lookup": "native"}, False), ("lmtp", {}, False), ("lmtp", {"lmtp_host_lookup": "native"}, True),
-    ("lmtp", {"lmtp_host_lookup": "dns, native"}, True), ("lmtp", {"smtp_host_lookup": "native"}, False)])
+    ("lmtp", {"lmtp_host_lookup": "dns, native"}, True), ("lmtp", {"smtp_host_lookup": "native"}, False),
+    ("smtp", {"disable_dns_lookups": "yes", "smtp_dns_support_level": "enabled"}, False), ("smtp", {"smtp_dns_support_level": "Disabled"}, True),
+    ("smtp", {"disable_dns_lookups": "yes", "smtp_dns_support_level": "enabled", "smtp_host_lookup": "native"}, True)])
 def test_where_names_are_looked_up(client, program, settings, found):
     """DNS knows nothing here; who asks for the hosts file first gets an answer from it."""
     known, unknown = (dns({("s.test", A): a} if a else {})["resolver"] for a in ([ip("127.0.0.1")], None))
@@ -161,3 +163,78 @@ def test_lmtp_connection_cache_on_demand(client, settings, sessions):
     for _ in range(2):
         assert c.deliver(at(s), flags=REUSE)[0][0] == EXPANDED
     assert s.sessions == sessions
+
+
+def two_sources(in_dns, in_hosts):
+    """The peers of a client for which DNS and the hosts file know different records."""
+    known, hosts = (dns(answers)["resolver"] for answers in (in_dns, in_hosts))
+    return {"resolver": lambda kind, body: (hosts if body[-1] else known)(kind, body)}
+
+
+@pytest.mark.parametrize("lookup,delivered", [("dns", False), ("native", True), ("dns, native", True)])
+def test_mx_hosts_are_looked_up_where_the_parameter_says(client, lookup, delivered):
+    """The MX record comes from DNS whatever smtp_host_lookup says; that is for addresses."""
+    s = Server()
+    peers = two_sources({("d.test", MX): [mx(10, "m.test")]}, {("m.test", A): [ip("127.0.0.1")]})
+    r = client(peers=peers, inet_protocols="ipv4", smtp_host_lookup=lookup).deliver("d.test:%d" % s.port)
+    assert (r[0][0] == EXPANDED) == delivered, r
+
+
+def test_hosts_found_in_dns_are_not_looked_up_elsewhere(client):
+    s = Server()
+    asked = []
+    peers = two_sources({("s.test", A): [ip("127.0.0.1")]}, {})
+    both = peers["resolver"]
+    peers["resolver"] = lambda kind, body: (asked.append(body[-1]), both(kind, body))[1]
+    r = client(peers=peers, inet_protocols="all", smtp_host_lookup="dns, native").deliver("[s.test]:%d" % s.port)
+    assert r[0][0] == EXPANDED and len(asked) == 2 and not any(asked)
+
+
+def test_attributes_of_policies_that_are_for_reports(client, tls):
+    """What plug-ins for MTA-STS add (TLSRPT_README) does no harm."""
+    s = Server(keywords=TLS, tls=tls[0])
+    value = ("secure match=fake.example servername=hostname policy_type=sts policy_domain=d.test policy_ttl=9 mx_host_pattern=*.d.test enable_rpk=no "
+             "{ policy_string = version: STSv1 } { policy_string = mode: enforce } policy_failure=sts-webpki-invalid")
+    c = client(smtp_tls_CAfile=tls[1], smtp_tls_policy_maps="inline:{ {[127.0.0.1]:%d = %s} }" % (s.port, value))
+    assert c.deliver(at(s))[0][0] == EXPANDED, c.log()
+    assert "Verified TLS connection established" in c.log()
+
+
+@pytest.mark.parametrize("program,key,hop,found", [
+    ("smtp", "s.test", "s.test:{port}", False), ("smtp", "s.test:{port}", "s.test:{port}", True), ("smtp", ".test", "s.test:{port}", False), ("smtp", "s.test", "[s.test]:{port}", False),
+    ("lmtp", "[s.test]:{port}", "inet:[s.test]:{port}", True), ("lmtp", "inet:[s.test]:{port}", "inet:[s.test]:{port}", False)])
+def test_key_of_the_policy_table(client, program, key, hop, found):
+    """The next hop as a table of transports writes it, without the type of socket, and nothing else when there are brackets or a port. The server
+    offers no TLS: what is required fails."""
+    s = Server(lmtp=program == "lmtp")
+    c = client(program, peers=dns({("s.test", A): [ip("127.0.0.1")]}), inet_protocols="ipv4",
+               **{f"{program}_tls_policy_maps": "inline:{ {%s=encrypt} }" % key.format(port=s.port)})
+    r = c.deliver(hop.format(port=s.port))
+    assert (r[0][0] == DEFERRED) == found, c.log()
+
+
+def other_address():
+    """An address of this host that is no loopback one, or None."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return None
+        own = s.getsockname()[0]
+    return None if own.startswith("127.") else own
+
+
+@pytest.mark.skipif(other_address() is None, reason="no address but loopback")
+@pytest.mark.parametrize("settings,own", [({"inet_interfaces": "{own}"}, True), ({"inet_interfaces": "[{own}] 127.0.0.1"}, False), ({"inet_interfaces": "127.0.0.1"}, False),
+                                          ({"inet_interfaces": "{own}", "smtp_bind_address": "0.0.0.0"}, False), ({"inet_interfaces": "{own}", "smtp_bind_address": "[127.0.0.1]"}, False)])
+def test_source_address_of_a_virtual_host(client, settings, own):
+    """inet_interfaces with one address of a family, that is no loopback one: mail leaves from there, unless smtp_bind_address says otherwise."""
+    came_from = []
+
+    def hello(server, conn, line):
+        came_from.append(conn.getpeername()[0])
+        return "250-fake.example\r\n250 PIPELINING"
+    s = Server(EHLO=hello)
+    c = client(**{k: v.format(own=other_address()) for k, v in settings.items()})
+    assert c.deliver(at(s))[0][0] == RELAYED, c.log()
+    assert came_from == [other_address() if own else "127.0.0.1"]

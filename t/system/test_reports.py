@@ -33,6 +33,14 @@ Late by $delay_warning_time_seconds seconds.
 EOF
 """
 MSG = "Subject: hello\r\nFrom: s@example.test\r\nTo: r@far.test\r\nMessage-ID: <one@example.test>\r\n\r\nbody\r\n"
+# Agents of their own with soft_bounce: the service, its next hop, and what the log says of what would bounce.
+SOFT = {
+    "error": ("error", "5.1.2 no such place", "4.1.2", "no such place"),
+    "smtp": ("smtp", "", "4.7.1", r"host 127.0.0.1\[127.0.0.1\] said: 550 5.7.1 not you \(in reply to RCPT TO command\)"),
+    "local": ("local", "", "4.1.1", 'unknown user: "no-such-account"'),
+    "virtual": ("virtual", "", "4.1.1", 'unknown user: "no-such-account@virtual.soft.test"'),
+    "pipe": ("pipe user=nobody argv=/bin/false", "", "4.3.0", "Command died with status 1: .*"),
+}
 
 
 class World:
@@ -50,11 +58,13 @@ def w():
     def note(server, c, line):
         w.times.append(time.monotonic())
         return "250 2.1.5 ok"
-    w.paced = Server(RCPT=note)
+    w.paced, w.no = Server(RCPT=note), Server(RCPT="550 5.7.1 not you")
     table = {"far.test": "error:5.7.1 go away", "sender.test": to_server(w.back), "pm.test": to_server(w.pm), "late.test": to_server(w.later),
              "held.test": "held:[127.0.0.1]:%d" % w.held.port, "p1.test": "paced:[127.0.0.1]:%d" % w.paced.port, "p2.test": "paced:[localhost]:%d" % w.paced.port,
-             "ours.test": "smtp:[127.0.0.9]", "p3.test": "paced:[127.0.0.1]:%d" % w.paced.port}
-    w.inst = Instance(os.path.join(w.base, "i"), master=["held unix - - n - - smtp", "paced unix - - n - - smtp"], main={
+             "ours.test": "smtp:[127.0.0.9]", "p3.test": "paced:[127.0.0.1]:%d" % w.paced.port,
+             **{f"{name}.soft.test": f"soft-{name}:{hop}" for name, (_, hop, _, _) in SOFT.items()}, "smtp.soft.test": "soft-smtp:[127.0.0.1]:%d" % w.no.port}
+    w.inst = Instance(os.path.join(w.base, "i"), master=["held unix - - n - - smtp", "paced unix - - n - - smtp", *(
+        f"soft-{name} unix - n n - - {program.replace(' ', ' -o soft_bounce=yes ', 1) if ' ' in program else program + ' -o soft_bounce=yes'}" for name, (program, _, _, _) in SOFT.items())], main={
         **BASE, "transport_maps": "inline:{ %s }" % " ".join("{%s=%s}" % i for i in table.items()),
         "bounce_template_file": os.path.join(w.base, "bounce.cf"), "notify_classes": "bounce, delay, 2bounce", "bounce_notice_recipient": "bounces@pm.test",
         "delay_notice_recipient": "delays@pm.test", "enable_threaded_bounces": "yes", "delay_warning_time": "1s", "confirm_delay_cleared": "yes",
@@ -134,3 +144,13 @@ def test_address_that_starts_with_a_minus(w):
     r = w.inst.command("sendmail", "-f", "a@sender.test", "--", "-r@held.test", input=b"Subject: x\n\nx\n")
     assert r.returncode == 0, r.stderr
     w.inst.wait_log(r": to=<-r@held.test>.*dsn=5.1.3, status=bounced \(bad address syntax\)")
+
+
+@pytest.mark.parametrize("name", SOFT)
+def test_soft_bounce_of_delivery_agents(w, name):
+    """soft_bounce: what would bounce waits, and its sender hears nothing."""
+    _, _, dsn, reason = SOFT[name]
+    qid = send(w.inst, f"no-such-account@{name}.soft.test")
+    w.inst.wait_log(rf"{qid}: to=<no-such-account@{name}.soft.test>.* dsn={dsn}, status=SOFTBOUNCE \({reason}\)", count=2)  # it is tried again
+    assert f"{qid}: sender non-delivery" not in w.inst.log()
+    w.inst.command("postsuper", "-d", qid)

@@ -303,6 +303,7 @@ CASES.update({
     "polciphers": policy("encrypt ciphers=high protocols=TLSv1.2"),
     "polciphersbad": policy("encrypt ciphers=bogus"),
     "polexclude": policy("encrypt protocols=TLSv1.2 exclude=AES256:CHACHA20"),
+    "polreuse": policy("encrypt connection_reuse=no"),
     "polname": policy("encrypt servername=named.example"),
     "polmaymatch": policy("may match=fake.example"),
     "polnoneattr": policy("none match=fake.example"),

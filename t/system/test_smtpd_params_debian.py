@@ -136,6 +136,8 @@ CASES = {
               [[*start, M, "RCPT TO:<x@far.test>"] for start in ([H], SAID, SHOWN, STRANGE)]),
     "ccertall": ({**CCERT, **r(relay="permit_tls_all_clientcerts, reject_unauth_destination")}, [[*start, M, "RCPT TO:<x@far.test>"] for start in ([H], SAID, SHOWN, STRANGE)]),
     "ccertaccess": ({**CCERT, **r(client="check_ccert_access inline:{ {<fp>=REJECT this certificate} }", sender="check_ccert_access inline:{ {<fp>=450 never seen} }")}, [[*start, M, R] for start in ([H], SAID, SHOWN, STRANGE)]),
+    "ccertorder": ({**CCERT, **r(client="check_ccert_access { inline:{ {<fp>=REJECT this certificate} }, { search_order = pubkey_fingerprint } }",
+                                 sender="check_ccert_access { inline:{ {<fp>=450 never seen} } { search_order = pubkey_fingerprint, cert_fingerprint } }")}, [[*start, M, R] for start in (SAID, SHOWN)]),
     "ccertreq": ({**CCERT, "smtpd_tls_security_level": "encrypt", "smtpd_tls_req_ccert": "yes"}, [[*SAID, M], [*SHOWN, M, R], [*STRANGE, M]]),
     "haproxy": (PROXIED, [[("first", b"PROXY TCP4 192.0.2.9 192.0.2.10 1234 25\r\n"), *mail("a@good.test", "x@far.test", "no@localhost")], [("first", b"PROXY TCP6 2001:db8::1 2001:db8::2 1234 25\r\n"), *mail("a@good.test", "x@far.test")],
                           *([("first", b"PROXY " + h + b"\r\n"), "NOOP"] for h in (b"TCP4 192.0.2.9 192.0.2.10 1234", b"TCP4 x 192.0.2.10 1 2", b"TCP4 192.0.2.9 192.0.2.10 99999 25", b"TCP4 2001:db8::1 2001:db8::2 1 25",
@@ -146,6 +148,15 @@ CASES = {
                           [("first", V2 + b"\x21\x11\x00\x08" + V2_4[:8]), "NOOP"], [("first", V2 + b"\x21\x31\x00\x0c" + V2_4), "NOOP"], [("first", b""), WAIT]]),
     "barecodes": ({"smtpd_forbid_bare_newline": "reject", "smtpd_forbid_bare_newline_reject_code": "521", "smtpd_forbid_bare_newline_exclusions": "192.0.2.0/24"},
                   [[H, M, R, D, ("raw", b"a\nb\r\n.\r\n"), "NOOP"], [H, ("raw", b"NOOP\n"), "NOOP"], ["XCLIENT ADDR=192.0.2.9", H, M, R, D, ("raw", b"a\nb\r\n.\r\n"), ("raw", b"NOOP\n")]]),
+    "bareparents": ({"smtpd_forbid_bare_newline": "reject", "smtpd_forbid_bare_newline_exclusions": "good.test"}, [[f"XCLIENT NAME={n} ADDR=192.0.2.9", H, ("raw", b"NOOP\n"), "NOOP"] for n in ("c.good.test", "good.test", "bad.test")]),
+    "barenoparents": ({"smtpd_forbid_bare_newline": "reject", "smtpd_forbid_bare_newline_exclusions": ".good.test", "parent_domain_matches_subdomains": ""},
+                      [[f"XCLIENT NAME={n} ADDR=192.0.2.9", H, ("raw", b"NOOP\n"), "NOOP"] for n in ("c.good.test", "good.test")]),
+    "rateparents": ({"smtpd_client_message_rate_limit": "1", "smtpd_client_event_limit_exceptions": "good.test", "parent_domain_matches_subdomains": "smtpd_client_event_limit_exceptions"},
+                    [[f"XCLIENT NAME={n} ADDR=192.0.2.33", H, M, "RSET", M, "RSET", M] for n in ("c.good.test", "bad.test")]),
+    "tlsverify": ({"smtpd_tls_security_level": "verify"}, [[H, M, *SAID, M, R]]), "tlsfingerprint": ({"smtpd_tls_security_level": "Fingerprint"}, [[H, M, *SAID, M, R]]),
+    "nodictionary": ({**AUTH, "smtpd_sasl_security_options": "noanonymous, nodictionary"}, [[H, "AUTH CRAM-MD5", PLAIN]]),
+    "noactive": ({**AUTH, "smtpd_sasl_security_options": "noplaintext, noactive"}, [[H, "AUTH CRAM-MD5", PLAIN, "AUTH ANONYMOUS =", ("raw", b"*\r\n")]]),
+    "secrecy": ({**AUTH, "smtpd_sasl_security_options": "forward_secrecy, mutual_auth"}, [[H, PLAIN]]),
     "mapskeywords": ({"smtpd_discard_ehlo_keyword_address_maps": "cidr:{ {192.0.2.8/31 pipelining, starttls auth} {192.0.2.7 silent-discard,dsn} }", **AUTH, **TLS}, [[f"XCLIENT ADDR=192.0.2.{n}", H, "STARTTLS x", "AUTH FOO"] for n in (7, 8, 10)]),
     "cmdfilter": ({"smtpd_command_filter": "pcre:{ { /^(?:MAIL|RCPT) .*<([^>]*)>.*evil/ NOOP $$1 } { /^EHLO (\\S+) (.*)$$/ EHLO $$1 } { /^HELP/ RSET } }"}, [["EHLO a b c", "MAIL FROM:<a@good.test> evil", "HELP", M, R]]),
     "forbid": ({"smtpd_forbidden_commands": "CONNECT, GET, regexp:{ {/^[^A-Z]/ x} }, EXPN", "smtpd_noop_commands": "EXPN, TURN"}, [["TURN", "turn x", "expn a"], ["*x"], ["123"], ["Subject: x"], ["x y"], ["get /"]]),
@@ -203,7 +214,7 @@ def world(tmp_path_factory):
         for a, b in put.items():
             v = v.replace(a, b)
         return v
-    services = {name: {k: filled(v) for k, v in opts.items()} for name, (opts, _) in {**CASES, **HEADERS}.items()}
+    services = {name: {k: filled(v) for k, v in opts.items()} for name, (opts, _) in {**CASES, **HEADERS, "slow": (SLOW, [])}.items()}
     with Beside(main, services, records=RECORDS, talk=TalkBeside, silent=[n for n, o in services.items() if "smtpd_upstream_proxy_protocol" in o]) as b:
         b.sink = sink
         yield b
@@ -227,6 +238,7 @@ def test_parameters_act_as_in_debian(world, case):
     assert not wrong, "\n" + "\n".join(wrong)
 
 
+SLOW = {"smtpd_soft_error_limit": "1", "smtpd_error_sleep_time": "1s"}
 S = "RCPT TO:<x@sink.test>"
 TEXT = ("raw", b"From: a\r\nTo: <b>, c@d\r\nSubject: x\r\n\r\nbody\r\n.\r\n")
 # Of a client that XCLIENT names, theirs still writes the header as one of the proxy, when that is on the same host
@@ -237,6 +249,12 @@ HEADERS = {
     "hxforward": ({}, [H, "XFORWARD NAME=f.test ADDR=192.0.2.7 HELO=fh.test PROTO=SMTP", M, S, D, TEXT]),
     "hlocal": ({"local_header_rewrite_clients": "permit_mynetworks"}, ["XCLIENT ADDR=192.0.2.9", H, M, S, D, TEXT]),
     "hlocal2": ({"local_header_rewrite_clients": "check_address_map inline:{ 192.0.2.9=x }"}, ["XCLIENT ADDR=192.0.2.9", H, M, S, D, TEXT]),
+    "hlocal3": ({"local_header_rewrite_clients": "inline:{ 192.0.2.9=x }"}, ["XCLIENT ADDR=192.0.2.9", H, M, S, D, TEXT]),
+    "hlocal4": ({"local_header_rewrite_clients": "permit_sasl_authenticated, check_address_map inline:{ 192.0.2.9=x } inline:{ 192.0.2.8=x }"}, ["XCLIENT ADDR=192.0.2.9", H, M, S, D, TEXT]),
+    "hlocal5": ({"local_header_rewrite_clients": "static:all"}, ["XCLIENT ADDR=198.51.100.1", H, M, S, D, TEXT]),
+    "hcert": ({**CCERT, "relay_clientcerts": "inline:{ <fp>=known }", "local_header_rewrite_clients": "permit_tls_clientcerts"}, [*SHOWN, M, S, D, TEXT]),
+    "hcertother": ({**CCERT, "relay_clientcerts": "inline:{ <fp>=known }", "local_header_rewrite_clients": "permit_tls_clientcerts"}, [*STRANGE, M, S, D, FULL]),
+    "hcertall": ({**CCERT, "local_header_rewrite_clients": "permit_tls_all_clientcerts"}, [*SHOWN, M, S, D, TEXT]), "hcertnone": ({**CCERT, "local_header_rewrite_clients": "permit_tls_all_clientcerts"}, [*STRANGE, M, S, D, FULL]),
     "hsasl": ({**AUTH, "smtpd_sasl_authenticated_header": "yes"}, [H, PLAIN, M, S, D, TEXT]), "hnosasl": (AUTH, [H, PLAIN, M, S, D, TEXT]),
     "htls": ({**TLS, "smtpd_tls_received_header": "yes"}, [*SAID, M, S, D, TEXT]), "hnotls": ({**TLS}, [*SAID, M, S, D, TEXT]),
     "htlscert": ({**CCERT, "smtpd_tls_received_header": "yes"}, [*SHOWN, M, S, D, TEXT]), "htlsnocert": ({**CCERT, "smtpd_tls_received_header": "yes"}, [*SAID, M, S, D, TEXT]),
@@ -271,3 +289,11 @@ def test_a_message_has_the_header_that_debian_gives_it(world, case):
             time.sleep(0.02)
         seen.append(plain_message(world.sink.messages[at]))
     assert seen[0] == seen[1]
+
+
+def test_every_reply_is_slow_after_errors(world):
+    """smtpd_soft_error_limit, smtpd_error_sleep_time: also what is no error waits."""
+    for side in world.sides:
+        before = time.monotonic()
+        replies, _ = side.run("slow", ["FOO", "NOOP"])
+        assert time.monotonic() - before > 0.9 and replies[-1] == "250 2.0.0 Ok"
