@@ -359,6 +359,12 @@ def sup(inst, *args, stdin=None):
     return inst.command("postsuper", *args, input=stdin)
 
 
+def requeued(inst, before):
+    """The queue id that a message has since postsuper -r."""
+    inst.wait_log("orig_id=%s" % before)
+    return re.search(r" (\w+): uid=\d+ from=<.*> orig_id=%s\b" % before, inst.log()).group(1)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="postsuper is the superuser's")
 def test_postsuper_running(stuck):
     ids = [send(stuck, "r%d@far.test" % i) for i in range(6)]
@@ -369,6 +375,9 @@ def test_postsuper_running(stuck):
     assert (ids[0] + "!").encode() in stuck.command("postqueue", "-p").stdout
     p = sup(stuck, "-H", ids[0])
     assert b"Released from hold: 1 message" in p.stderr
+    wait_state(stuck, {i: "deferred" for i in ids})
+    assert len(re.findall("%s: to=" % ids[0], stuck.log())) == 1  # it waits for its time, as before
+    assert stuck.command("postqueue", "-i", ids[0]).returncode == 0
     stuck.wait_log("%s: to=.*status=deferred" % ids[0], count=2)
     wait_state(stuck, {i: "deferred" for i in ids})
     p = sup(stuck, "-d", "-", stdin=("%s\n%s\n" % (ids[0], ids[1])).encode())
@@ -379,7 +388,7 @@ def test_postsuper_running(stuck):
     assert p.returncode == 0 and b"invalid mail queue id" in p.stderr
     p = sup(stuck, "-r", ids[2])
     assert b"Requeued: 1 message" in p.stderr
-    stuck.wait_log("%s: to=.*status=deferred" % ids[2], count=2)
+    wait_state(stuck, {requeued(stuck, ids[2]): "deferred", **{i: "deferred" for i in ids[3:]}})
     p = sup(stuck, "-e", ids[3])
     assert b"Force-expired: 1 message" in p.stderr
     stuck.wait_log("%s: from=<s@sender.test>, status=force-expired, returned to sender" % ids[3])
@@ -404,12 +413,11 @@ def test_postsuper_while_down_and_hold_survives(stuck):
     assert b"Deleted: 0 messages" in sup(stuck, "-d", ids[1]).stderr
     assert b"Requeued: 1 message" in sup(stuck, "-r", ids[2]).stderr
     stuck.start()
-    stuck.wait_log("%s: to=.*status=deferred" % ids[2], count=2)
-    wait_state(stuck, {ids[0]: "hold", ids[2]: "deferred", ids[3]: "deferred"})
+    wait_state(stuck, {ids[0]: "hold", requeued(stuck, ids[2]): "deferred", ids[3]: "deferred"})
     stuck.stop()
     assert b"Released from hold: 1 message" in sup(stuck, "-H", "ALL").stderr
     stuck.start()
-    stuck.wait_log("%s: to=.*status=deferred" % ids[0], count=2)
+    wait_state(stuck, {ids[0]: "deferred", requeued(stuck, ids[2]): "deferred", ids[3]: "deferred"})
 
 
 def test_flush_for_a_site(make):
