@@ -1,13 +1,13 @@
 /* requeued.c - what postsuper(1) -r took out of the queue: a file in maildrop/ that mail_owner owns, flagged so by who moved it. Where the
- * message came from, when, for whom it was meant at first and what reports the sender wants stay as they are. What was decided about it
+ * message came from, when, for whom it was meant at first, what reports the sender wants and got stay as they are. What was decided about it
  * on its way through cleanup(8) is decided again. */
 #include "pickup.h"
 
 bool requeued_envelope(const struct envelope *was, const struct qid *before, struct envelope *out,
 		       struct arena *a)
 {
-	const uint32_t kept =
-	    ENVF_SMTPUTF8 | ENVF_LOCAL | ENVF_BOUNCE | ENVF_TRACE | ENVF_VERIFY_ONLY | ENVF_MIME_CONVERT;
+	const uint32_t kept = ENVF_SMTPUTF8 | ENVF_LOCAL | ENVF_BOUNCE | ENVF_TRACE | ENVF_VERIFY_ONLY |
+			      ENVF_MIME_CONVERT | ENVF_WARNED;
 	struct env_rcpt *left = arena_array(a, was->rcpts.n + 1, sizeof(*left));
 	size_t n = 0;
 

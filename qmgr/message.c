@@ -203,14 +203,15 @@ static void route_recipient(struct message *m, uint32_t i)
 	arena_release(&tmp);
 }
 
-static void log_active(const struct message *m, size_t todo)
+/* With all recipients that it ever had, as log readers know it. */
+static void log_active(const struct message *m)
 {
 	struct span from = address_log(m->im.env.sender);
 
 	log_info("%s: from=<" SPAN_FMT ">, size=%llu, nrcpt=%zu (queue active)", m->id.s, SPAN_ARG(from),
-		 (unsigned long long)m->im.env.size, todo);
+		 (unsigned long long)m->im.env.size, m->im.env.rcpts.n);
 	EVENT("queued", EV_TEXT("queue_id", qid_span(&m->id)), EV_TEXT("sender", m->im.env.sender),
-	      EV_NUMBER("size", m->im.env.size), EV_NUMBER("recipients", todo));
+	      EV_NUMBER("size", m->im.env.size), EV_NUMBER("recipients", m->im.env.rcpts.n));
 }
 
 static void keep_status(struct message *m, uint32_t rcpt, const struct qstatus *why)
@@ -261,7 +262,7 @@ static void route_all(struct message *m)
 		told_all(m);
 		return;
 	}
-	log_active(m, todo);
+	log_active(m);
 	m->unsettled = todo + 1; /* one more while we route: nothing finishes under our feet */
 	m->routing = true;
 	for (uint32_t i = 0; i < n; i++)
