@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,6 +40,20 @@ static char **strings(struct arena *a, const struct ipc_list *list)
 	return v;
 }
 
+/* mailbox_size_limit holds for what commands write, too: they get an error, no signal. */
+static void limit_files(uint64_t bytes)
+{
+	struct rlimit limit = { bytes, bytes };
+
+	if (bytes == 0)
+		return;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	if (setrlimit(RLIMIT_FSIZE, &limit) < 0) {
+		dprintf(STDERR_FILENO, "cannot limit the size of files: %s\n", strerror(errno));
+		_exit(75);
+	}
+}
+
 static NORETURN void become_command(const struct run *r, const int in[2], const int out[2])
 {
 	sigset_t none;
@@ -54,6 +69,7 @@ static NORETURN void become_command(const struct run *r, const int in[2], const 
 	dup2(out[1], STDERR_FILENO);
 	closefrom(3);
 	umask(077);
+	limit_files(r->q->file_limit);
 	if (r->cwd[0] != '\0' && chdir(r->cwd) < 0) {
 		dprintf(STDERR_FILENO, "cannot change directory to %s: %s\n", r->cwd, strerror(errno));
 		_exit(75);

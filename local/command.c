@@ -96,6 +96,7 @@ static void run(struct local *l, const struct place *p, struct span command, con
 	const char *shown = arena_cstr(l->a, span_head(command, 300)),
 		   *dir = conf_raw(service_conf(), "command_execution_directory");
 	struct user_run q = { .time_limit_s = conf_int(service_conf(), "command_time_limit"),
+			      .file_limit = local_conf.limit,
 			      .content = l->m->d->content,
 			      .fd = l->m->d->fd,
 			      .extents = l->m->d->extents };

@@ -63,7 +63,8 @@ static void not_found_or_later(struct job *j, enum rc rc, const char *param, con
 }
 
 /* A number from virtual_uid_maps or virtual_gid_maps. */
-static bool find_id(struct job *j, struct maps *maps, const char *param, uint64_t least, uint32_t *id)
+static bool find_id(struct job *j, struct maps *maps, const char *param, const char *what, uint64_t least,
+		    uint32_t *id)
 {
 	struct span value, ext, addr = agent_rcpt(j->m, j->i)->addr;
 	uint64_t n = 0;
@@ -76,8 +77,8 @@ static bool find_id(struct job *j, struct maps *maps, const char *param, uint64_
 		return false;
 	}
 	if (span_to_u64(span_trim(value), UINT32_MAX - 1, &n) != RC_OK || n < least) {
-		log_warning("recipient " SPAN_FMT ": bad %s " SPAN_FMT " in %s", SPAN_ARG(addr),
-			    least > 1 ? "uid" : "gid", SPAN_ARG(value), param);
+		log_warning("recipient " SPAN_FMT ": bad %s " SPAN_FMT " in %s", SPAN_ARG(addr), what,
+			    SPAN_ARG(value), param);
 		outcome_set(&j->o, DS_DEFERRED, "4.3.5", j->m->a, "mail system configuration error");
 		return false;
 	}
@@ -142,8 +143,8 @@ static void recipient(struct job *j)
 		return;
 	}
 	if (!mailbox_path(j, span_trim(value), &path) ||
-	    !find_id(j, conf.uids, "virtual_uid_maps", conf.min_uid > 1 ? conf.min_uid : 2, &id.uid) ||
-	    !find_id(j, conf.gids, "virtual_gid_maps", 1, &id.gid))
+	    !find_id(j, conf.uids, "virtual_uid_maps", "uid", conf.min_uid > 1 ? conf.min_uid : 1, &id.uid) ||
+	    !find_id(j, conf.gids, "virtual_gid_maps", "gid", 1, &id.gid))
 		return;
 	if (!worker_text(id.dir, sizeof id.dir, span_str(conf.base[0] != '\0' ? conf.base : "/"))) {
 		outcome_set(&j->o, DS_DEFERRED, "4.3.5", m->a, "mail system configuration error");

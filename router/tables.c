@@ -116,9 +116,12 @@ static void open_routes(const struct conf *c, struct routes *v, const char *pref
 	v->relay_transport = conf_str(c, PARAM("relay_transport"));
 	v->default_transport = conf_str(c, PARAM("default_transport"));
 	v->relayhost = conf_str(c, PARAM("relayhost"));
-	v->transport = open_maps(PARAM("transport_maps"), MAP_PARTIAL);
-	v->sender_relayhost = open_maps(PARAM("sender_dependent_relayhost_maps"), MAP_PARTIAL);
-	v->sender_transport = open_maps(PARAM("sender_dependent_default_transport_maps"), MAP_PARTIAL);
+	/* where mail goes is not for those to say who write its addresses */
+	v->transport = open_maps(PARAM("transport_maps"), MAP_PARTIAL | MAP_NO_REGSUB);
+	v->sender_relayhost =
+	    open_maps(PARAM("sender_dependent_relayhost_maps"), MAP_PARTIAL | MAP_NO_REGSUB);
+	v->sender_transport =
+	    open_maps(PARAM("sender_dependent_default_transport_maps"), MAP_PARTIAL | MAP_NO_REGSUB);
 #undef PARAM
 }
 

@@ -91,10 +91,14 @@ static void find_names(struct certs *c)
 	for (size_t i = 0; i < n; i++)
 		add_file(c, arena_cstr(&names, words[i]));
 	c->chained = n > 0;
-	for (int i = 0; i < 2 && !c->chained; i++) {
+	for (int i = 0; i < 2; i++) {
 		const char *cert = c->cert[i][0] != NULL ? conf_str(conf, c->cert[i][0]) : "";
 		if (cert[0] == '\0' || strcmp(cert, "none") == 0)
 			continue;
+		if (c->chained) {
+			log_warning("%s has no effect, because %s is set", c->cert[i][0], chain);
+			continue;
+		}
 		add_file(c, cert);
 		add_file(c, conf_str(conf, c->cert[i][1]));
 	}

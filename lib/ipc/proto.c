@@ -423,6 +423,7 @@ static const struct field user_run_fields[] = {
 	FIELD_SPAN(struct user_run, cwd, PATH_BYTES),
 	FIELD(F_I64, struct user_run, time_limit_s),
 	FIELD(F_U16, struct user_run, flags),
+	FIELD(F_U64, struct user_run, file_limit),
 	FIELD_SPAN(struct user_run, head, KEY_MAX),
 	FIELD_SPAN(struct user_run, eol, 16),
 	FIELD_SPAN(struct user_run, content, CONTENT_MAX),

@@ -453,8 +453,9 @@ struct user_run {
 	struct ipc_list argv, env; /* struct text_item; env as NAME=value */
 	struct span cwd;	   /* "" home */
 	int64_t time_limit_s;
-	uint16_t flags;	  /* USER_RUN_ bits */
-	struct span head; /* before the content; LF line ends */
+	uint16_t flags;	     /* USER_RUN_ bits */
+	uint64_t file_limit; /* greatest size of a file that it writes; 0 none */
+	struct span head;    /* before the content; LF line ends */
 	struct span eol;
 	struct span content; /* as in struct deliver */
 	int fd;

@@ -67,6 +67,21 @@ static const struct version *version_find(struct span name)
 	return NULL;
 }
 
+/* A bound may also be the number of a version on the wire, "0303" or "0x303": one that OpenSSL knows and we do not. */
+static bool bound_read(struct span text, int *out)
+{
+	const struct version *v = version_find(text);
+	char digits[8], *end;
+	if (v != NULL) {
+		*out = v->number;
+		return true;
+	}
+	if (span_cstr(text, digits, sizeof digits) != RC_OK || !ascii_isdigit(digits[0]))
+		return false;
+	*out = (int)strtol(digits, &end, 16);
+	return *end == '\0' && *out > 0 && *out <= 0xffff;
+}
+
 struct protocols {
 	uint64_t excluded, included;
 	int least, most;
@@ -79,14 +94,12 @@ static enum rc read_protocols(const char *list, struct protocols *p, struct err 
 	while (span_next_word(&rest, ":, \t\r\n", &word)) {
 		bool ge = span_starts(word, SPAN(">=")), le = span_starts(word, SPAN("<="));
 		bool not = span_starts(word, SPAN("!"));
-		const struct version *v = version_find(span_skip(word, ge || le ? 2 : not ? 1 : 0));
-		if (v == NULL)
+		const struct version *v = version_find(span_skip(word, not ? 1 : 0));
+		if (ge || le ? !bound_read(span_skip(word, 2), ge ? &p->least : &p->most) : v == NULL)
 			return err_set(e, RC_SYNTAX, "unknown TLS protocol: " SPAN_FMT, SPAN_ARG(word));
-		if (ge)
-			p->least = v->number;
-		else if (le)
-			p->most = v->number;
-		else if (not )
+		if (ge || le)
+			continue;
+		if (not )
 			p->excluded |= v->off;
 		else
 			p->included |= v->off;
@@ -102,6 +115,13 @@ bool tls_protocols_ok(const char *list)
 	return read_protocols(list, &p, NULL) == RC_OK;
 }
 
+static void bound_ignored(const char *which, int number)
+{
+	log_warning("TLS: OpenSSL knows no protocol version %#x: no %s version is set", (unsigned)number,
+		    which);
+	ERR_clear_error();
+}
+
 enum rc tls_set_protocols(SSL *ssl, const char *list, struct err *e)
 {
 	struct protocols p;
@@ -109,10 +129,11 @@ enum rc tls_set_protocols(SSL *ssl, const char *list, struct err *e)
 	if (rc != RC_OK)
 		return rc;
 	SSL_set_options(ssl, p.excluded);
+	if (SSL_set_min_proto_version(ssl, p.least) != 1)
+		bound_ignored("least", p.least);
 	/* Without a greatest one that of tls_config_file holds. */
-	if (SSL_set_min_proto_version(ssl, p.least) != 1 ||
-	    (p.most != 0 && SSL_set_max_proto_version(ssl, p.most) != 1))
-		return tls_story(e, RC_SYNTAX, "TLS protocols");
+	if (p.most != 0 && SSL_set_max_proto_version(ssl, p.most) != 1)
+		bound_ignored("greatest", p.most);
 	return RC_OK;
 }
 

@@ -52,6 +52,7 @@ LOCAL = {
     "isdir": ({"home_mailbox": "sub"}, ["{u}+{c}"], {}),
     "isfifo": ({"home_mailbox": "fifo"}, ["{u}+{c}"], {}),
     "command": ({"mailbox_command": "cat >$HOME/cmdout; " + ENV + "$HOME/cmdenv"}, ["{u}+{c}"], {}),
+    "commandbig": ({"mailbox_size_limit": "3000", "message_size_limit": "2000", "mailbox_command": "head -c 9000 /dev/zero >$HOME/bigout"}, ["{u}+{c}"], {}),
     "commandx": ({"mailbox_command": "/bin/cat - /no-such-file"}, ["{u}+{c}"], {}),
     "export": ({"mailbox_command": "cat >/dev/null; " + ENV + "$HOME/expenv", "export_environment": "TZ LANG=C MYVAR=seven"}, ["{u}+{c}"], {}),
     "odd": ({"mailbox_command": "cat >/dev/null; " + ENV + "$HOME/oddenv"}, ["\"{u}+{c}+a$b `c` d;e\""], {"sender": "\"x$(y)`z`\"@far.test"}),
@@ -72,6 +73,7 @@ LOCAL = {
     "transport": ({"mailbox_transport": "error:5.2.1 not today", "mailbox_command": "exit 1"}, ["{u}+{c}", "no-{c}"], {}),
     "transportmaps": ({"mailbox_transport_maps": "inline:{ { {u} = error:5.2.2 from the table } }", "mailbox_transport": "error:5.2.1 all", "home_mailbox": "x"}, ["{u}+{c}", "no-{c}"], {}),
     "transportfail": ({"mailbox_transport_maps": "fail:down"}, ["{u}+{c}"], {}),
+    "aliasre": ({"alias_maps": "regexp:{ {/^(no)-aliasre/ $$1@far.test} {/^no-aliasre$$/ plain@far.test} }"}, ["no-{c}", "no-{c}x"], {}),
     "fallback": ({"fallback_transport": "error:5.2.3 fallen", "home_mailbox": "fellbox", "luser_relay": "l@far.test"}, ["{u}+{c}", "no-{c}"], {}),
     "fallbackmaps": ({"fallback_transport_maps": "inline:{ { no-fallbackmaps = error:5.2.4 from the table } }", "luser_relay": "l@far.test"}, ["no-{c}", "no2-{c}"], {}),
     "fallbackfail": ({"fallback_transport_maps": "fail:down", "luser_relay": "l@far.test"}, ["no-{c}"], {}),
@@ -110,6 +112,8 @@ VIRTUAL = {
     "vfull": ({"virtual_mailbox_limit": "2000", "message_size_limit": "2000"}, "vfull"),
     "vlowuid": ({"virtual_minimum_uid": "70000"}, "{c}"),
     "vbaduid": ({"virtual_uid_maps": "static:abc"}, "{c}"),
+    "vuidre": ({"virtual_uid_maps": "regexp:{ {/^(v)uidre/ $$1} {/^vuidre/ 5000} }"}, "{c}/"),
+    "vuidone": ({"virtual_uid_maps": "static:1", "virtual_minimum_uid": "1"}, "{c}/"),
     "vnouid": ({"virtual_uid_maps": "inline:{x=1}"}, "{c}"),
     "vbadgid": ({"virtual_gid_maps": "static:x"}, "{c}"),
     "vnogid": ({"virtual_gid_maps": "inline:{x=1}"}, "{c}"),
@@ -297,6 +301,7 @@ DIFFERENT = {
     # texts that say more, or less of what goes on inside
     "noshell": "cannot execute /no/such/shell: No such file or directory", "nosuch": "cannot execute /no/such/program: No such file or directory",
     "execdirbad": "cannot change directory to PLACE/home/none: No such file or directory", "execdirshut": "cannot change directory to /root: Permission denied",
+    "vuidone": "dsn=4.2.0, status=deferred (maildir delivery failed: mkdir PLACE/vmail/vuidone: Permission denied)",
     "vstrange": "destination PLACE/vmail/vstrange is not owned by recipient", "vnotmaildir": "maildir delivery failed: mkdir PLACE/vmail/vstrange/sub: Not a directory",
     # a path never leaves virtual_mailbox_base
     "vdotdot": "dsn=4.3.5, status=deferred (mail system configuration error)",

@@ -182,6 +182,8 @@ CONFIGS = {
     "transports with parents": "parent_domain_matches_subdomains = transport_maps\ntransport_maps = inline:{ {sub.test=smtp:[s.test]} {user+ext@z.test=a:b} {user@z.test=c:d} }\nrelayhost = rh.test\n",
     "by sender": "sender_dependent_relayhost_maps = inline:{ {s@elsewhere.test=[one]} {@two.test=[two]} {none@elsewhere.test=DUNNO} }\nrelayhost = rh.test\n"
                  "sender_dependent_default_transport_maps = inline:{ {t@elsewhere.test=other} {u@elsewhere.test=other:[hop]} }\n",
+    "no substitution": "transport_maps = regexp:{ {/^.*@(x)\\.test$$/ a:$$1} {/@x\\.test$$/ b:fixed} }\nrelayhost = rh.test\n"
+                       "sender_dependent_relayhost_maps = regexp:{ {/^s@(.*)$$/ [$$1]} }\nsender_dependent_default_transport_maps = pcre:{ {/^t@(.*)$$/ c:$$1} }\n",
     "relocated": "relocated_maps = inline:{ {user@example.com=new@x.test} {@moved.test=gone.test} {localuser=elsewhere} }\n",
     "transport nexthop": "default_transport = smtp:[always.test]\nrelay_transport = relay:[rly.test]\nlocal_transport = lmtp:unix:private/x\nvirtual_transport = lmtp:[v.test]\nrelayhost = rh.test\n",
     "null sender's keys": "sender_dependent_relayhost_maps = inline:{ {null=[nullhop]} }\nempty_address_relayhost_maps_lookup_key = null\n"

@@ -92,7 +92,8 @@ def test_only_its_own_key_and_only_signatures(tlsmgr, tmp_path):
 def test_two_kinds_of_keys(tlsmgr, tmp_path):
     c, k = pair(tmp_path, "one")
     ec, ek = pair(tmp_path, "two", "ec")
-    d = tlsmgr("smtpd_tls_chain_files = %s %s %s %s\n" % (ek, ec, k, c))
+    d = tlsmgr("smtpd_tls_chain_files = %s %s %s %s\nsmtpd_tls_cert_file = /nonexistent\n" % (ek, ec, k, c))
+    assert "warning: smtpd_tls_cert_file has no effect, because smtpd_tls_chain_files is set" in d.text()
     s = d.connect("smtpd")
     assert cert(s)[2].decode() == open(ec).read() and cert(s, "smtpd:1")[2].decode() == open(c).read()
     code, sig = sign(s, cert(s)[1], 3, 0, b"z" * 32)
