@@ -166,6 +166,22 @@ static void add_date(struct header_pass *p, const char *resent)
 	add_line(p, span_printf(&p->j->a, "%sDate: %s", resent, date));
 }
 
+/* Atoms with one blank between them. */
+static struct span atoms(struct arena *a, struct span s)
+{
+	char *p = arena_alloc(a, s.n + 1);
+	struct span word;
+	size_t n = 0;
+
+	while (span_next_word(&s, " \t", &word)) {
+		if (n > 0)
+			p[n++] = ' ';
+		memcpy(p + n, word.p, word.n);
+		n += word.n;
+	}
+	return span_make(p, n);
+}
+
 /* RFC 5322 phrase: quoted when it holds more than atoms and blanks. */
 static struct span phrase(struct arena *a, struct span s)
 {
@@ -177,7 +193,7 @@ static struct span phrase(struct arena *a, struct span s)
 		plain &= ascii_isalnum(s.p[i]) || strchr(" !#$%&'*+-/=?^_`{|}~", s.p[i]) != NULL ||
 			 (unsigned char)s.p[i] >= 0x80;
 	if (plain)
-		return s;
+		return atoms(a, s);
 	buf_init(&b, 4096);
 	(void)buf_putc(&b, '"');
 	for (size_t i = 0; i < s.n; i++) {

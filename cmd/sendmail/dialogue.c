@@ -261,7 +261,7 @@ static void hand_over(struct dialogue *d, struct span content, const char *count
 	const char *what = "";
 
 	env.flags = (d->mail.smtputf8 ? ENVF_SMTPUTF8 : 0) | (span_is_ascii(content) ? 0 : ENVF_MIME_CONVERT);
-	env.full_name = span_str(d->o->full_name != NULL ? d->o->full_name : full_name_of_user());
+	env.full_name = full_name(d->o);
 	switch (submit_try(&env, content, &what)) {
 	case SUBMIT_STORED:
 		say("250 2.0.0 Ok: %squeued as %s", counted, what);

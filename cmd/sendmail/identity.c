@@ -33,7 +33,7 @@ const char *for_whom(struct span sender)
 }
 
 /* NAME, else the first part of GECOS, in which '&' stands for the login name with a capital. */
-const char *full_name_of_user(void)
+static const char *full_name_of_user(void)
 {
 	const char *env = getenv("NAME");
 	const struct passwd *pw = user();
@@ -56,6 +56,17 @@ const char *full_name_of_user(void)
 	out = arena_cstr(&memory, buf_span(&b));
 	buf_release(&b);
 	return out;
+}
+
+struct span full_name(const struct options *o)
+{
+	char *p = arena_strdup(&memory, o->full_name != NULL ? o->full_name : full_name_of_user());
+	struct span s = span_head(span_str(p), ENV_TEXT_MAX);
+
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)p[i] < 0x20 || p[i] == 0x7f)
+			p[i] = ' ';
+	return s;
 }
 
 /* Said before the message is read. Who takes it asks again, with rights that this program has not: what cannot be looked up here is

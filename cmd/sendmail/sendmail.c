@@ -70,53 +70,15 @@ static void load(const struct options *o)
 	config = c;
 }
 
-/* Of "Name <user@host>" and "user@host (Name)" the address. What is no address, or more than one: said aloud, and the first counts, as it
- * does in a header. */
-static struct span one_address(struct span s)
-{
-	struct mailbox *box;
-	struct span addr;
-	size_t n;
-	enum rc rc = address_list_parse(s, &memory, 10, &box, &n);
-
-	if (s.n == 0)
-		return s;
-	if (rc != RC_OK || n != 1)
-		warn("-f option specified malformed sender: " SPAN_FMT, SPAN_ARG(s));
-	else if (memchr(s.p, '<', s.n) == NULL && memchr(s.p, '(', s.n) == NULL)
-		return s; /* nothing but an address */
-	if (n == 0 || box[0].local.n == 0 || box[0].group_start)
-		return s;
-	addr = box[0].domain.n == 0 ? box[0].local
-				    : span_printf(&memory, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(box[0].local),
-						  SPAN_ARG(box[0].domain));
-	return address_quote(&memory, addr);
-}
-
-/* "<user@host>" and "" and "<>" as callers write them. */
 static struct span sender_of(const struct options *o)
 {
-	struct span s = span_str(o->sender != NULL ? o->sender : login_name());
+	struct span s = o->sender != NULL ? sender_read(span_str(o->sender)) : span_str(login_name());
 
-	s = span_trim(s);
-	if (s.n >= 2 && s.p[0] == '<' && s.p[s.n - 1] == '>')
-		s = span_make(s.p + 1, s.n - 2);
 	if (s.n > ENV_ADDR_MAX)
 		fatal("%s: the sender address has %zu bytes", who(), s.n);
 	for (size_t i = 0; i < s.n; i++)
 		if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
 			fatal("%s: the sender address holds a control character", who());
-	return o->sender != NULL ? one_address(s) : s;
-}
-
-static struct span printable(const char *text)
-{
-	char *p = arena_strdup(&memory, text);
-	struct span s = span_head(span_str(p), 256);
-
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)p[i] < 0x20 || p[i] == 0x7f)
-			p[i] = ' ';
 	return s;
 }
 
@@ -139,10 +101,10 @@ static void deliver(struct options *o)
 	struct envelope env = { .arrival_us = wall_now().us, .ret = o->ret };
 	struct span content = SPAN_NONE;
 
-	env.full_name = printable(o->full_name != NULL ? o->full_name : full_name_of_user());
+	env.full_name = full_name(o);
 	env.body = o->eight_bit ? BODY_8BITMIME : BODY_7BIT;
 	if (o->envid != NULL)
-		env.envid = printable(o->envid);
+		env.envid = span_str(o->envid);
 	if (o->mode == MODE_VERIFY) {
 		if (o->extract)
 			fatal("-t option cannot be used with -bv");

@@ -59,6 +59,10 @@ void rmail_need_sender(const struct options *o); /* status 65 when no line named
 struct span message_read(struct options *o);
 struct span message_probe(struct span sender, const struct ipc_list *rcpts);
 
+/* ---- sender.c ---- */
+/* The address that the argument of -f means; "" nobody. Says so when there are several. */
+struct span sender_read(struct span text);
+
 /* ---- recipients.c ---- */
 void recipients_take(const struct options *o, struct span sender, struct span content, struct ipc_list *out);
 
@@ -74,7 +78,8 @@ void dialogue_run(struct options *o);
 /* ---- identity.c ---- */
 void require_submit_user(void); /* authorized_submit_users */
 const char *login_name(void);
-const char *full_name_of_user(void);
+/* -F, else what is known of the caller; white space in place of control characters. */
+struct span full_name(const struct options *o);
 
 /* ---- other.c: the names and modes that are other programs ---- */
 NORETURN void run_other(const struct options *o);

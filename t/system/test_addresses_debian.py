@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -404,6 +405,14 @@ body
 """
 
 
+# sendmail -f, as callers have it: what is the sender, what From: is made of it, and which complaint is there.
+SENDERS = ["", "<>", "(only)", "()", "G:;", ",", "<> (c)", "\"\"", "a b", "a b@c.test", "a @ c.test", "Name <a@b.test>", "\"Q N\" <a@b.test>", "(c) a@b.test (d)", "G: a@b.test;", "G:a@b.test, <c@d.test>;", "G:<a@b.test>;",
+           "a@b.test, c@d.test", "<a@b.test> <c@d.test>", "x <a@b.test> y", "a@b.test <c@d.test>", "\"a b\"@c.test", "<\"a b\"@c.test>", "a@b@c.test", "<a@b.test", "@x.test:a@b.test", "x.test!b", "a%b.test", "a\\ b@c.test", "a\\@b@c.test",
+           "'a b'@c.test", "a@b.test,", "a:b", "\"a", "a(b", "a)b", " \ta@b.test ", "a@[1.2.3.4]", "a@"]
+NAMES = ["", "Me", "A \"B\" <c>", "a.b", "(x) & y", "back\\slash", " A  B ", "tab\there", "a\nb", "x" * 300]
+SENDMAIL = [["-f", f] for f in SENDERS] + [["-F", n, "-f", "me@b.test"] for n in NAMES] + [["-r", "Name <a@b.test>"], ["-fme@b.test", "-FMe"], ["-fa@b.test", "-fc@d.test"], ["-F", "X"]]
+
+
 class Session:
     """A session with smtpd, whose replies are kept."""
 
@@ -484,6 +493,12 @@ def quiet(system):
         "the queue is not empty:\n" + system.command("postqueue", "-p").stdout.decode() + system.log()[-4000:])
 
 
+def send_as(system, n):
+    text = f"To: to@far.test\nDate: Sat, 28 Nov 2026 10:00:00 +0000\nMessage-ID: <as-{n}@case>\n\nx\n"
+    r = system.command("sendmail", "-i", *SENDMAIL[n], "to@far.test", input=text.encode())
+    return r.returncode, r.stderr.decode()
+
+
 def run(system, sink):
     replies = {}
     for context in ("smtp", "remote"):
@@ -498,7 +513,10 @@ def run(system, sink):
     r = system.command("sendmail", "-t", "-i", "-f", "local1", input=SUBMITTED)
     assert r.returncode == 0, r.stderr.decode()
     system.command("postqueue", "-f")
-    assert instance.until(lambda: "message-id=<sendmail@case>" in system.log())
+    with ThreadPoolExecutor(4) as pool:
+        replies["sendmail"] = list(pool.map(lambda n: send_as(system, n), range(len(SENDMAIL))))
+    system.command("postqueue", "-f")
+    assert instance.until(lambda: all(f"message-id=<{m}@case>" in system.log() for m in ["sendmail"] + [f"as-{n}" for n in range(len(SENDMAIL))]))
     quiet(system)
     return replies, arrived(sink), outcome(system.log()), counted(system.log(), sink)
 
@@ -532,6 +550,16 @@ def both():
 def test_same_by_hand(both, case):
     ours, theirs = ({"arrived": r[1].get(case), "log": r[2].get(case)} for r in both)
     assert ours["arrived"] and ours == theirs
+
+
+@pytest.mark.parametrize("n", range(len(SENDMAIL)), ids=lambda n: " ".join(SENDMAIL[n]))
+def test_same_sender(both, n):
+    """Envelope, header and complaint; the From: of a message from nobody is a whole address with a name here."""
+    ours, theirs = ({"said": r[0]["sendmail"][n], "arrived": r[1].get(f"as-{n}")} for r in both)
+    if ("", "to@far.test") in theirs["arrived"][0]:
+        assert "From: Mail Delivery System <MAILER-DAEMON@mail.example.test>" in ours["arrived"][1].pop()
+        theirs["arrived"][1].clear()
+    assert ours == theirs
 
 
 def test_same_size(both):

@@ -116,7 +116,7 @@ def test_every_failure_is_75(world, args):
     assert p.returncode == 75 and b"sendmail: fatal: " in p.stderr
 
 
-@pytest.mark.parametrize("sender,taken", [("a b@c@", None), ("one@x.example, two@x.example", "one@x.example"), ("a@b@c", None)])
+@pytest.mark.parametrize("sender,taken", [("a b@c", "a"), ("one@x.example, two@x.example", "one@x.example")])
 def test_malformed_sender(world, sender, taken):
     """Said as Postfix says it; the mail is sent all the same."""
     p = world.run("-f", sender, "x")
