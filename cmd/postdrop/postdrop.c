@@ -259,6 +259,14 @@ static void wake_pickup(const char *queue_dir)
 		close(s);
 }
 
+static void start_log(void)
+{
+	struct log_conf lc = { .service = "postdrop", .to_stderr = true };
+
+	logsetup_where(conf, &lc);
+	log_init(&lc);
+}
+
 int main(int argc, char **argv)
 {
 	struct envelope env;
@@ -279,7 +287,7 @@ int main(int argc, char **argv)
 			die_status(1, "usage: postdrop [-c config_dir] [-v]");
 	}
 	load_config();
-	logsetup_command(conf, "postdrop", true, 0);
+	start_log();
 	name = login_name();
 	require_user(name != NULL ? name : "unknown");
 	read_envelope(&env);

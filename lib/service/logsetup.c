@@ -166,9 +166,7 @@ static int open_as_caller(const struct conf *c)
 		return -1;
 	if (geteuid() != 0 && access(conf_str(c, "maillog_file"), W_OK) < 0)
 		return -1;
-	if (logsetup_open(c, &fd, &e) != RC_OK && geteuid() == 0)
-		log_warning("%s", e.text);
-	return fd;
+	return logsetup_open(c, &fd, &e) == RC_OK ? fd : -1;
 }
 
 void logsetup_where(const struct conf *c, struct log_conf *lc)
@@ -193,9 +191,17 @@ void logsetup_where(const struct conf *c, struct log_conf *lc)
 void logsetup_command(const struct conf *c, const char *service, bool to_stderr, unsigned verbose)
 {
 	struct log_conf lc = { .service = service, .to_stderr = to_stderr, .verbose = verbose };
+	struct err e;
+	int fd;
 
 	logsetup_where(c, &lc);
 	log_init(&lc);
+	if (lc.to_syslog || lc.file_fd >= 0 || geteuid() != 0)
+		return;
+	if (logsetup_open(c, &fd, &e) != RC_OK)
+		log_warning("%s", e.text);
+	else
+		close(fd);
 }
 
 void logsetup_master(const struct conf *c, const char *service, bool to_stderr, unsigned verbose)

@@ -19,7 +19,7 @@ void logsetup_events(const struct conf *c, int fd);
  * write it; else the socket of postlogd(8), when the suite runs. maillog_file = /dev/stdout is that of the suite, so there the
  * socket comes first. Set-gid programs open no file. lc's strings are c's. */
 void logsetup_where(const struct conf *c, struct log_conf *lc);
-/* log_init() with that, and with lines to stderr when told. */
+/* log_init() with that, for commands of the administrator: root is told why maillog_file cannot be opened. */
 void logsetup_command(const struct conf *c, const char *service, bool to_stderr, unsigned verbose);
 /* The same for master, which is what postlogd(8) depends on: the file alone. */
 void logsetup_master(const struct conf *c, const char *service, bool to_stderr, unsigned verbose);

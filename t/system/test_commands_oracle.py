@@ -1,6 +1,7 @@
 """Our commands beside Debian's Postfix, with the same arguments and both systems down: standard output, exit status and the lines on standard error
 are the same. Skipped where Postfix is not installed."""
 import os
+import pty
 import pwd
 import re
 import shutil
@@ -236,7 +237,7 @@ def test_postcat_offsets(pair, dropped):
     ([], {}), (["-t", "foo/bar", "-p", "warn"], {}), (["-t", "a/b/c", "x"], {}), (["-p", "error", "a", " b", "c d"], {}), (["-p", "fatal", "x"], {}), (["-i", ""], {}),
     (["hi"], {"MAIL_LOGTAG": "env"}), (["-t", "u", "hi"], {"MAIL_LOGTAG": "env/q"}), (["-t", "long", "z" * 3000], {})], ids=str)
 def test_postlog_lines(pair, args, env):
-    """What stands in the log: tag, priority, blanks of the text, control characters. Far beyond a line's length the rest is cut."""
+    """What stands in the log and on a terminal: tag, priority, blanks of the text, control characters. Far beyond a line's length the rest is cut."""
     out = []
     for theirs in (False, True):
         base = os.path.join(pair.base, "log%d" % theirs)
@@ -246,10 +247,14 @@ def test_postlog_lines(pair, args, env):
             f.write(f"compatibility_level = 3.6\nqueue_directory = {base}/q\ndata_directory = {base}\nmaillog_file = {base}/log\nmaillog_file_prefixes = {pair.base}\n")
         open(os.path.join(base, "log"), "wb").close()
         os.chmod(os.path.join(base, "log"), 0o644)
-        p = subprocess.run([THEIRS["postlog"] if theirs else os.path.join(BIN, "postlog"), *args], input=b"one\ntwo \\\n  three  \n\n\tx\x01y\xff\xc3\xa4\nlast", capture_output=True,
-                           env={"PATH": os.environ["PATH"], "MAIL_CONFIG": base + "/etc", **env}, check=False)
+        screen, terminal = pty.openpty()
+        p = subprocess.run([THEIRS["postlog"] if theirs else os.path.join(BIN, "postlog"), *args], input=b"one\ntwo \\\n  three  \n\n\tx\x01y\xff\xc3\xa4\nlast", stdout=subprocess.PIPE,
+                           stderr=terminal, env={"PATH": os.environ["PATH"], "MAIL_CONFIG": base + "/etc", **env}, check=False)
+        shown = [l[:1900] for l in os.read(screen, 65536).splitlines()]
+        os.close(terminal)
+        os.close(screen)
         with open(os.path.join(base, "log"), "rb") as f:
-            out.append((p.returncode, p.stdout, [re.sub(rb"^.{15} \S+ |\[\d+\]", b"", l)[:1900] for l in f.read().splitlines()]))
+            out.append((p.returncode, p.stdout, shown, [re.sub(rb"^.{15} \S+ |\[\d+\]", b"", l)[:1900] for l in f.read().splitlines()]))
     assert out[0] == out[1]
 
 
