@@ -118,7 +118,7 @@ static void list_extensions(struct session *s, struct buf *b)
 		announce(s, b, KW_VRFY, "VRFY");
 	if (!conf.lmtp)
 		announce(s, b, KW_ETRN, "ETRN");
-	if (conf.tls != TLS_NONE && s->tls == NULL)
+	if (conf.tls != TLS_NONE && conf.tls_server != NULL && s->tls == NULL)
 		announce(s, b, KW_STARTTLS, "STARTTLS");
 	announce_auth(s, b);
 	if (extensions(s) & EXT_XVERP)

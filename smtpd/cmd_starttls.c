@@ -85,6 +85,10 @@ bool cmd_starttls(struct session *s, struct span arg)
 	}
 	struct err e;
 
+	if (conf.tls_server == NULL) {
+		reply(s, "454 4.7.0 TLS not available due to local problem");
+		return false;
+	}
 	if (limit_tls_reached(s)) {
 		reply(s, "454 4.7.0 Error: too many new TLS sessions from %s", session_client(s));
 		return false;

@@ -19,7 +19,7 @@ static void log_permitted(struct session *s, struct check *c, const struct restr
 {
 	struct check of = *c;
 
-	if (def->arg == ARG_TABLE || def->arg == ARG_SERVICE || strncmp(def->name, "permit", 6) != 0)
+	if (strncmp(def->name, "permit", 6) != 0)
 		return; /* a table speaks for itself (access_result()), a class through what is in it */
 	if (strstr(def->name, "_destination") != NULL || strstr(def->name, "_backup") != NULL) {
 		of.class = "Recipient address";

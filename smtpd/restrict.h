@@ -4,6 +4,7 @@
 #define SMTPD_RESTRICT_H
 
 #include "smtpd.h"
+#include "smtp/restriction.h"
 
 enum outcome { DUNNO, PERMIT, REJECT, PERMIT_ALL /* DISCARD and the like: no further list */ };
 
@@ -22,7 +23,6 @@ struct check { /* what is being decided */
 struct rule;
 struct restriction {
 	const char *name;
-	enum { ARG_NONE, ARG_TABLE, ARG_DOMAIN, ARG_SERVICE, ARG_NUMBER, ARG_DOMAIN_OPT } arg;
 	enum outcome (*run)(struct session *s, struct check *c, const struct rule *r);
 	int which; /* for functions that serve several names */
 };
@@ -43,11 +43,12 @@ struct rule_list {
 	size_t n, cap;
 };
 extern const struct restriction restrictions[]; /* ends with .name == NULL */
-#define DEPTH_MAX 20				/* classes within classes */
+enum restriction_arg arg_of(const struct restriction *r);
+#define DEPTH_MAX 20 /* classes within classes */
 
 /* ---- restrict_read.c ---- */
 
-/* Reads a list; what is not known answers 451 when it is reached, and a warning says so now. */
+/* Reads a list; what cannot be understood answers 451 when it is reached, and a warning says so now. */
 struct rule_list *rules_read(const char *param, struct span text, unsigned depth);
 /* Those of smtpd_restriction_classes: a result may name one that no list names, and no table is opened in the sandbox. */
 void rules_read_classes(void);

@@ -2,72 +2,27 @@
  * "[1;3..5]". */
 #include "restrict.h"
 
-#define BYTES	4
 #define WHERE_S 20
 
 struct dnsbl {
 	struct span domain, filter;
 	bool filtered, broken;
-	uint8_t allowed[BYTES][32]; /* bit per value */
+	uint8_t allowed[DNSBL_BYTES][32]; /* bit per value */
 };
-
-static bool take_number(struct span *in, unsigned *out)
-{
-	size_t n = 0;
-
-	*out = 0;
-	while (n < in->n && ascii_isdigit(in->p[n]) && n < 3)
-		*out = *out * 10 + (unsigned)(in->p[n++] - '0');
-	*in = span_skip(*in, n);
-	return n > 0 && *out < 256;
-}
-
-static bool take_char(struct span *in, char c)
-{
-	if (in->n == 0 || in->p[0] != c)
-		return false;
-	*in = span_skip(*in, 1);
-	return true;
-}
-
-/* "5" or "[1;3..5]" for one byte of the answer. */
-static bool take_byte(struct span *in, uint8_t bits[32])
-{
-	bool set = take_char(in, '[');
-	unsigned lo, hi;
-
-	do {
-		if (!take_number(in, &lo))
-			return false;
-		hi = lo;
-		if (set && in->n > 2 && in->p[0] == '.' && in->p[1] == '.') {
-			*in = span_skip(*in, 2);
-			if (!take_number(in, &hi) || hi < lo)
-				return false;
-		}
-		for (unsigned v = lo; v <= hi; v++)
-			bits[v / 8] |= (uint8_t)(1u << (v % 8));
-	} while (set && take_char(in, ';'));
-	return !set || take_char(in, ']');
-}
 
 void *dnsbl_read(struct span arg)
 {
 	struct dnsbl *d = xcalloc(1, sizeof(*d));
 	ptrdiff_t eq = span_chr(arg, '=');
-	struct span rest;
 
 	d->domain = eq >= 0 ? span_head(arg, (size_t)eq) : arg;
 	if (eq < 0)
 		return d;
 	d->filtered = true;
-	rest = d->filter = span_skip(arg, (size_t)eq + 1);
-	for (size_t i = 0; i < BYTES && !d->broken; i++)
-		d->broken = (i > 0 && !take_char(&rest, '.')) || !take_byte(&rest, d->allowed[i]);
-	if (d->broken || rest.n > 0) {
-		d->broken = true;
+	d->filter = span_skip(arg, (size_t)eq + 1);
+	d->broken = dnsbl_filter_parse(d->filter, d->allowed) != RC_OK;
+	if (d->broken)
 		log_warning("bad DNS list filter: " SPAN_FMT, SPAN_ARG(arg));
-	}
 	return d;
 }
 
@@ -75,7 +30,7 @@ static bool counts(const struct dnsbl *d, const struct inet_addr *a)
 {
 	if (!d->filtered)
 		return true;
-	for (size_t i = 0; i < BYTES; i++)
+	for (size_t i = 0; i < DNSBL_BYTES; i++)
 		if (!(d->allowed[i][a->b[i] / 8] & (1u << (a->b[i] % 8))))
 			return false;
 	return true;

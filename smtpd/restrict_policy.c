@@ -3,7 +3,6 @@
  * master. */
 #include "restrict.h"
 #include "net/endpoint.h"
-#include <stddef.h>
 #include <unistd.h>
 
 #define REPLY_LINE_MAX 4096
@@ -12,9 +11,7 @@
 struct policy {
 	struct endpoint to;
 	bool usable;
-	/* as the list says in { }, else the parameters smtpd_policy_service_... */
-	int64_t timeout_s, retry_delay_s, try_limit, max_idle_s, max_ttl_s, request_limit;
-	const char *default_action, *context;
+	struct policy_settings set;
 	/* one connection kept; a task takes it while it asks */
 	struct stream *idle;
 	mono_t made, used;
@@ -23,80 +20,28 @@ struct policy {
 
 /* ---- reading ---- */
 
-static const struct {
-	const char *name;
-	size_t at;
-	bool time;
-} numbers[] = {
-	{ "timeout", offsetof(struct policy, timeout_s), true },
-	{ "retry_delay", offsetof(struct policy, retry_delay_s), true },
-	{ "try_limit", offsetof(struct policy, try_limit), false },
-	{ "max_idle", offsetof(struct policy, max_idle_s), true },
-	{ "max_ttl", offsetof(struct policy, max_ttl_s), true },
-	{ "request_limit", offsetof(struct policy, request_limit), false },
-};
-
-static int64_t *number_at(struct policy *p, size_t i)
-{
-	return (int64_t *)(void *)((char *)p + numbers[i].at);
-}
-
 static void take_defaults(struct policy *p)
 {
-	char name[80];
+	const char *name;
+	char param[80];
+	int64_t *at;
 
-	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
-		(void)snprintf(name, sizeof(name), "smtpd_policy_service_%s", numbers[i].name);
-		*number_at(p, i) = conf_int(service_conf(), name);
+	for (size_t i = 0; (name = policy_number(&p->set, i, &at)) != NULL; i++) {
+		(void)snprintf(param, sizeof(param), "smtpd_policy_service_%s", name);
+		*at = conf_int(service_conf(), param);
 	}
-	p->default_action = conf_str(service_conf(), "smtpd_policy_service_default_action");
-	p->context = conf_str(service_conf(), "smtpd_policy_service_policy_context");
-}
-
-static bool take_number(struct policy *p, struct span name, struct span value)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-		if (span_is(name, numbers[i].name)) {
-			if (numbers[i].time)
-				return conf_parse_time(value, 's', number_at(p, i)) == RC_OK;
-			*number_at(p, i) = span_to_u64(value, INT32_MAX, &n) == RC_OK ? (int64_t)n : 0;
-			return n > 0 || span_is(value, "0");
-		}
-	return false;
-}
-
-/* "name=value", or "{ name = value with blanks }". */
-static bool take_attribute(struct policy *p, struct span word)
-{
-	struct span name, value;
-	ptrdiff_t eq;
-
-	if (word.n > 1 && word.p[0] == '{' && word.p[word.n - 1] == '}')
-		word = span_trim(span_make(word.p + 1, word.n - 2));
-	if ((eq = span_chr(word, '=')) <= 0)
-		return false;
-	name = span_trim(span_head(word, (size_t)eq));
-	value = span_trim(span_skip(word, (size_t)eq + 1));
-	if (span_is(name, "default_action"))
-		p->default_action = strndup(value.p, value.n);
-	else if (span_is(name, "policy_context"))
-		p->context = strndup(value.p, value.n);
-	else
-		return take_number(p, name, value);
-	return true;
+	p->set.default_action = span_str(conf_str(service_conf(), "smtpd_policy_service_default_action"));
+	p->set.context = span_str(conf_str(service_conf(), "smtpd_policy_service_policy_context"));
 }
 
 void *policy_read(struct span arg)
 {
 	struct policy *p = xcalloc(1, sizeof(*p));
 	struct span *v = &arg, server = arg;
-	struct arena a;
+	static struct arena a; /* for the life of the process */
 	struct err e;
 	size_t n = 0;
 
-	arena_init(&a);
 	take_defaults(p);
 	if (conf_words(arg, false, &a, &v, &n, &e) == RC_OK && n > 0)
 		server = v[0];
@@ -104,12 +49,11 @@ void *policy_read(struct span arg)
 	if (!p->usable)
 		log_warning("check_policy_service " SPAN_FMT ": %s", SPAN_ARG(arg), e.text);
 	for (size_t i = 1; i < n; i++)
-		if (!take_attribute(p, v[i])) {
+		if (policy_attribute(v[i], &p->set) != RC_OK) {
 			log_warning("check_policy_service " SPAN_FMT ": bad attribute " SPAN_FMT,
 				    SPAN_ARG(server), SPAN_ARG(v[i]));
 			p->usable = false;
 		}
-	arena_release(&a);
 	return p;
 }
 
@@ -197,7 +141,7 @@ static void make_request(struct session *s, struct check *c, const struct policy
 	put(b, "etrn_domain", s->etrn);
 	put(b, "stress", span_str(conf_str(service_conf(), "stress")));
 	put_security(b, s);
-	put(b, "policy_context", span_str(p->context));
+	put(b, "policy_context", p->set.context);
 	put(b, "compatibility_level", span_str(conf_str(service_conf(), "compatibility_level")));
 	put(b, "mail_version", SPAN(POSTERN_VERSION));
 	(void)buf_putc(b, '\n');
@@ -231,9 +175,9 @@ static struct stream *take_idle(struct policy *p)
 	struct stream *io = p->idle;
 
 	p->idle = NULL;
-	if (io != NULL && (mono_diff_ms(mono_now(), p->made) >= p->max_ttl_s * 1000 ||
-			   mono_diff_ms(mono_now(), p->used) >= p->max_idle_s * 1000 ||
-			   (p->request_limit > 0 && p->requests >= p->request_limit)))
+	if (io != NULL && (mono_diff_ms(mono_now(), p->made) >= p->set.max_ttl_s * 1000 ||
+			   mono_diff_ms(mono_now(), p->used) >= p->set.max_idle_s * 1000 ||
+			   (p->set.request_limit > 0 && p->requests >= p->set.request_limit)))
 		stream_close(&io);
 	return io;
 }
@@ -265,7 +209,7 @@ static enum rc converse(struct stream *io, struct span request, struct arena *a,
 static enum rc ask_once(struct policy *p, struct span request, struct arena *a, struct span *action,
 			struct err *e)
 {
-	deadline_t d = deadline_s(p->timeout_s);
+	deadline_t d = deadline_s(p->set.timeout_s);
 	struct stream *io = take_idle(p);
 	enum rc rc = RC_EOF;
 
@@ -294,15 +238,15 @@ enum outcome run_policy(struct session *s, struct check *c, const struct rule *r
 		return restrict_config_error(c);
 	buf_init(&b, 64 * 1024);
 	make_request(s, c, p, &b);
-	for (int64_t i = 0; rc != RC_OK && i < p->try_limit; i++) {
+	for (int64_t i = 0; rc != RC_OK && i < p->set.try_limit; i++) {
 		if (i > 0)
-			task_sleep_ms(p->retry_delay_s * 1000);
+			task_sleep_ms(p->set.retry_delay_s * 1000);
 		if ((rc = ask_once(p, buf_span(&b), c->a, &action, &e)) != RC_OK)
 			log_warning("problem talking to server %s: %s",
 				    p->to.name + (strncmp(p->to.name, "inet:", 5) == 0 ? 5 : 0), e.text);
 	}
 	if (rc != RC_OK)
-		action = span_str(p->default_action);
+		action = p->set.default_action;
 	buf_release(&b);
 	return access_result(s, c, action, "policy service", c->subject, c->class);
 }

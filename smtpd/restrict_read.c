@@ -8,9 +8,17 @@
 static struct arena forever;
 static struct table *classes; /* name -> struct rule_list, while and after it is read */
 
-static const struct restriction class_rule = { "(class)", ARG_NONE, run_class, 0 };
-static const struct restriction unknown_rule = { "(unknown)", ARG_NONE, run_unknown_name, 0 };
-static const struct restriction implicit_table = { "(table)", ARG_TABLE, run_access, -1 };
+static const struct restriction class_rule = { "(class)", run_class, 0 };
+static const struct restriction unknown_rule = { "(unknown)", run_unknown_name, 0 };
+static enum outcome run_nothing(struct session *s, struct check *c, const struct rule *r)
+{
+	(void)s, (void)c, (void)r;
+	return DUNNO;
+}
+
+/* A DNS list without a name: as in Postfix, nothing is asked. */
+static const struct restriction empty_rule = { "(none)", run_nothing, 0 };
+static const struct restriction implicit_table = { "(table)", run_access, -1 };
 
 static const struct restriction *find(struct span name)
 {
@@ -18,6 +26,16 @@ static const struct restriction *find(struct span name)
 		if (span_is_ci(name, r->name))
 			return r;
 	return NULL;
+}
+
+enum restriction_arg arg_of(const struct restriction *r)
+{
+	enum restriction_arg arg = ARG_NONE;
+
+	if (r == &implicit_table)
+		return ARG_TABLE;
+	(void)restriction_find(span_str(r->name), &arg); /* not there: one of the two others above */
+	return arg;
 }
 
 static bool is_class(struct span name)
@@ -28,6 +46,25 @@ static bool is_class(struct span name)
 		if (span_eq(word, name))
 			return true;
 	return false;
+}
+
+static struct rule *add(struct rule_list *l)
+{
+	if (l->n == l->cap)
+		l->rule = arena_grow(&forever, l->rule, l->n, &l->cap, sizeof(*l->rule));
+	l->rule[l->n] = (struct rule){ 0 };
+	return &l->rule[l->n++];
+}
+
+/* Answers 451: mail can come later, when the list is repaired. */
+static struct rule_list *unusable(const char *param, const char *why)
+{
+	struct rule_list *l = arena_alloc(&forever, sizeof(*l));
+
+	log_warning("%s: %s", param, why);
+	*l = (struct rule_list){ 0 };
+	add(l)->def = &unknown_rule;
+	return l;
 }
 
 /* A class is a parameter of its own, whose name the table of parameters does not know. */
@@ -42,9 +79,12 @@ static struct rule_list *read_class(struct span name, unsigned depth)
 		return l;
 	if (classes == NULL)
 		classes = table_new();
-	const char *raw = conf_raw(service_conf(), param);
-	if (conf_expand(service_conf(), span_str(raw), &forever, &text, &e) != RC_OK)
-		die("%s: %s", param, e.text);
+	if (conf_raw(service_conf(), param) == NULL)
+		return unusable("smtpd_restriction_classes",
+				arena_printf(&forever, "restriction class %s needs a definition", param));
+	if (conf_expand(service_conf(), span_str(conf_raw(service_conf(), param)), &forever, &text, &e) !=
+	    RC_OK)
+		return unusable(param, e.text);
 	l = rules_read(param, text, depth + 1);
 	table_set(classes, name, l);
 	return l;
@@ -117,47 +157,38 @@ static void open_table(const char *param, struct rule *r)
 
 static void take_argument(const char *param, struct rule *r, const struct span *v, size_t n, size_t *i)
 {
-	bool optional = r->def->arg == ARG_DOMAIN_OPT;
+	enum restriction_arg arg = arg_of(r->def);
 	uint64_t number = 0;
 
-	if (r->def->arg == ARG_NONE)
+	if (arg == ARG_NONE)
 		return;
 	if (*i + 1 >= n) {
-		if (!optional) {
-			log_warning("%s: restriction %s needs an argument", param, r->def->name);
-			r->def = &unknown_rule;
-		}
+		log_warning("%s: restriction %s needs an argument", param, r->def->name);
+		r->def = arg == ARG_DOMAIN ? &empty_rule : &unknown_rule;
 		return;
 	}
 	r->arg = span_dup(&forever, v[++*i]);
-	switch (r->def->arg) {
+	switch (arg) {
 	case ARG_TABLE:
 		open_table(param, r);
 		break;
 	case ARG_DOMAIN:
-	case ARG_DOMAIN_OPT:
 		r->state = dnsbl_read(r->arg);
 		break;
 	case ARG_SERVICE:
 		r->state = policy_read(r->arg);
 		break;
 	case ARG_NUMBER:
-		if (span_to_u64(r->arg, 3600, &number) != RC_OK)
+		if (span_to_u64(r->arg, RESTRICTION_SLEEP_MAX_S, &number) != RC_OK) {
 			log_warning("%s: %s: bad number \"" SPAN_FMT "\"", param, r->def->name,
 				    SPAN_ARG(r->arg));
+			r->def = &unknown_rule;
+		}
 		r->number = (int64_t)number;
 		break;
 	case ARG_NONE:
 		break;
 	}
-}
-
-static struct rule *add(struct rule_list *l)
-{
-	if (l->n == l->cap)
-		l->rule = arena_grow(&forever, l->rule, l->n, &l->cap, sizeof(*l->rule));
-	l->rule[l->n] = (struct rule){ 0 };
-	return &l->rule[l->n++];
 }
 
 /* reject_maps_rbl, the older name: reject_rbl_client for each of maps_rbl_domains. */
@@ -199,8 +230,8 @@ struct rule_list *rules_read(const char *param, struct span text, unsigned depth
 	struct err e;
 	bool warn = false;
 
-	if (conf_words(text, true, &forever, &v, &n, &e) != RC_OK)
-		die("%s: %s", param, e.text);
+	if (conf_words(text, false, &forever, &v, &n, &e) != RC_OK)
+		return unusable(param, e.text);
 	for (size_t i = 0; i < n; i++) {
 		struct rule *r;
 
@@ -248,7 +279,7 @@ static const struct rule *rule_of_text(const struct restriction *def, struct spa
 		known = table_new();
 	if ((r = table_get(known, key)) != NULL)
 		return r;
-	if (def->arg == ARG_TABLE ||
+	if (arg_of(def) == ARG_TABLE ||
 	    table_count(known) >= TEXT_RULES_MAX) /* no table is opened in the sandbox */
 		return NULL;
 	struct span v[2] = { span_str(def->name), span_dup(&forever, arg) };
@@ -278,7 +309,7 @@ enum rc rule_from_result(struct span word, struct span *rest, unsigned depth, co
 		log_warning("unknown smtpd restriction: \"" SPAN_FMT "\"", SPAN_ARG(word));
 		return RC_SYNTAX;
 	}
-	if (def->arg == ARG_NONE)
+	if (arg_of(def) == ARG_NONE)
 		return RC_OK;
 	if (span_next_word(rest, ", \t", &arg) && (known = rule_of_text(def, arg)) != NULL) {
 		*out = *known;

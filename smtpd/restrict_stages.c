@@ -53,9 +53,8 @@ static void at_sender(struct session *s, struct check *c)
 }
 
 /* What smtpd_reject_unlisted_sender and ..._recipient add to every list. */
-static const struct restriction unlisted_names[] = { { "reject_unlisted_sender", ARG_NONE, run_unlisted, 0 },
-						     { "reject_unlisted_recipient", ARG_NONE, run_unlisted,
-						       1 } };
+static const struct restriction unlisted_names[] = { { "reject_unlisted_sender", run_unlisted, 0 },
+						     { "reject_unlisted_recipient", run_unlisted, 1 } };
 static const struct rule unlisted_sender = { .def = &unlisted_names[0] },
 			 unlisted_rcpt = { .def = &unlisted_names[1] };
 

@@ -462,7 +462,7 @@ void session_serve(struct service_conn *c)
 	      EV_NUMBER("server_port", s->client.local_port));
 	session_identify(s);
 	s->may_xforward = session_in_list(s, conf.xforward);
-	if (!s->hangup && (!conf.tls_wrapper || tls_start(s))) {
+	if (!s->hangup && (!conf.tls_wrapper || (conf.tls_server != NULL && tls_start(s)))) {
 		greet(s);
 		converse(s);
 	}

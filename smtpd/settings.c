@@ -504,8 +504,11 @@ static void load_tls(void)
 	c.fingerprint_digest = str("smtpd_tls_fingerprint_digest");
 	c.preempt = yes("tls_preempt_cipherlist");
 	c.sni = str("tls_server_sni_maps")[0] != '\0';
-	if (tls_prepare(service_conf(), &e) != RC_OK || tls_server_new(&c, &conf.tls_server, &e) != RC_OK)
-		die("%s", e.text);
+	if (tls_prepare(service_conf(), &e) != RC_OK || tls_server_new(&c, &conf.tls_server, &e) != RC_OK) {
+		log_warning("%s: disabling TLS support",
+			    e.text); /* mail without TLS goes on, where that is allowed */
+		conf.tls_server = NULL;
+	}
 }
 
 /* ---- restrictions ---- */

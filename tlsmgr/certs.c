@@ -65,10 +65,12 @@ static size_t sni_n;
 
 /* ---- names ---- */
 
+static struct arena names; /* for the life of the process */
+
 static void add_file(struct certs *c, const char *path)
 {
-	if (path[0] != '/')
-		die("%s: certificate file %s is not an absolute path", c->name, path);
+	if (path[0] != '/') /* where Postfix's daemons are when they open it */
+		path = arena_printf(&names, "%s/%s", conf_str(service_conf(), "queue_directory"), path);
 	if (c->files == FILES_MAX)
 		die("%s: too many certificate files", c->name);
 	c->file[c->files++] = monitor_file(path);
@@ -76,7 +78,6 @@ static void add_file(struct certs *c, const char *path)
 
 static void find_names(struct certs *c)
 {
-	static struct arena names = { 0 }; /* for the life of the process */
 	const struct conf *conf = service_conf();
 	struct span *words;
 	size_t n = 0;

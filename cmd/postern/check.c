@@ -1,6 +1,7 @@
 /* cmd/postern/check.c - what is wrong with the configuration and the directories: errors end the command,
  * warnings do not. */
 #include "control.h"
+#include "lint.h"
 #include "log/log.h"
 #include "sandbox/sandbox.h"
 #include <sys/stat.h>
@@ -100,4 +101,5 @@ void check_configuration(const struct control *c)
 	tell_old_defaults(c);
 	check_users(c);
 	check_directories(c);
+	lint_refusals(c);
 }

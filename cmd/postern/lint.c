@@ -1,6 +1,7 @@
 /* cmd/postern/lint.c - postern check: main.cf, and each service with its own settings, before the eyes of every
  * check. */
 #include "lint.h"
+#include "base/table.h"
 #include "log/log.h"
 #include <unistd.h>
 
@@ -28,6 +29,21 @@ bool lint_is_own(const struct lint *l, const char *name)
 	return false;
 }
 
+bool lint_is_program(const struct lint *l, const char *programs)
+{
+	struct span rest = span_str(programs), word;
+
+	while (l->service != NULL && span_next_word(&rest, " ", &word))
+		if (span_eq(l->service->argv[0], word))
+			return true;
+	return false;
+}
+
+bool lint_is_set(const struct lint *l, const char *name)
+{
+	return line_of(l->conf, name) > 0 || lint_is_own(l, name);
+}
+
 void lint_say(const struct lint *l, const char *name, const char *fmt, ...)
 {
 	unsigned line = line_of(l->conf, name);
@@ -41,7 +57,7 @@ void lint_say(const struct lint *l, const char *name, const char *fmt, ...)
 	if (l->service != NULL && (line == 0 || lint_is_own(l, name)))
 		tell("%s/master.cf line %u: service " SPAN_FMT ": %s: %s", l->dir, l->service->line,
 		     SPAN_ARG(l->service->name), name, text);
-	else if (l->service != NULL)
+	else if (l->service != NULL && l->refused == NULL)
 		tell("%s/main.cf line %u: %s: %s (service " SPAN_FMT " in line %u of master.cf)", l->dir,
 		     line, name, text, SPAN_ARG(l->service->name), l->service->line);
 	else if (line > 0)
@@ -84,8 +100,10 @@ static void look_at_service(const struct lint *base, const struct master_entry *
 			conf_override(l.conf, span_head(en->argv[i], (size_t)eq),
 				      span_skip(en->argv[i], (size_t)eq + 1));
 	}
-	lint_files(&l);
-	if (l.refused == NULL) {
+	if (l.refused != NULL) {
+		lint_refuse(&l);
+	} else {
+		lint_files(&l);
 		lint_choices(&l);
 		if (span_is(en->argv[0], "smtpd") || span_is(en->argv[0], "postscreen"))
 			lint_smtpd(&l);
@@ -138,7 +156,7 @@ void lint_configuration(const struct control *c)
 	arena_release(&a);
 }
 
-void lint_table_types(const struct control *c)
+void lint_refusals(const struct control *c)
 {
 	struct arena a;
 	struct err e;
@@ -150,10 +168,12 @@ void lint_table_types(const struct control *c)
 	if (mastercf_load(c->dir, c->conf, &services, &e) != RC_OK)
 		die("%s", e.text);
 	l.services = services;
-	lint_files(&l);
+	l.told = table_new();
+	lint_refuse(&l);
 	for (size_t i = 0; i < services->n; i++)
 		look_at_service(&l, &services->entry[i]);
 	mastercf_free(&services);
+	table_free(&l.told, NULL);
 	arena_release(&a);
 	if (refused > 0)
 		die("%s/main.cf: the errors above must be repaired first", c->dir);

@@ -15,7 +15,8 @@ struct lint {
 	const struct master_entry *service; /* NULL: main.cf itself */
 	struct arena *a;
 	unsigned
-	    *refused; /* set: of tables, types that do not exist are errors, and nothing else is looked at */
+	    *refused; /* set: what would keep a daemon from working is looked for, and is an error each */
+	struct table *told; /* with it: what was said */
 };
 
 /* Where the text of `name` stands: its line in main.cf, the line of the service, or no line for a default. */
@@ -23,18 +24,22 @@ void lint_say(const struct lint *l, const char *name, const char *fmt, ...) PRIN
 /* The value, expanded; "" when it cannot be. */
 struct span lint_value(const struct lint *l, const char *name);
 size_t lint_words(const struct lint *l, const char *name, struct span **words);
+/* The service runs one of these programs ("smtp relay"). */
+bool lint_is_program(const struct lint *l, const char *programs);
+/* Set by main.cf, or by the service's own -o: what is a default repeats what was looked at. */
+bool lint_is_set(const struct lint *l, const char *name);
 /* Set here: in main.cf, or, of a service, by its own -o (what it inherits was looked at with main.cf). */
 bool lint_is_own(const struct lint *l, const char *name);
 
+void lint_refuse(const struct lint *l);	 /* lint_refuse.c */
 void lint_files(const struct lint *l);	 /* lint_files.c: tables, certificates */
 void lint_domains(const struct lint *l); /* lint_mail.c */
 void lint_smtpd(const struct lint *l);	 /* lint_mail.c: once for every smtpd of master.cf */
-void lint_choices(
-    const struct lint *l); /* lint_names.c: values that are one of a few words, names of restrictions */
+void lint_choices(const struct lint *l); /* lint_names.c: values that are one of a few words */
 
 /* lint.c: all of them. */
 void lint_configuration(const struct control *c);
-/* Tables of types that do not exist: an error each. Dies when there is one. */
-void lint_table_types(const struct control *c);
+/* What a daemon could not work with: an error each. Dies when there is one. */
+void lint_refusals(const struct control *c);
 
 #endif

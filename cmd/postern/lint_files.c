@@ -47,21 +47,6 @@ static void look_at_index(const struct lint *l, const char *param, struct span t
 			 maker(param), SPAN_ARG(type), path);
 }
 
-static bool known_type(struct span type)
-{
-	const char *names[64];
-	size_t n = map_types(names, ARRAY_LEN(names));
-
-	for (size_t i = 0; i < n; i++)
-		if (span_is(type, names[i]))
-			return true;
-	for (size_t i = 0; i < ARRAY_LEN(file_types); i++)
-		if (span_is(type, file_types[i].type))
-			return true;
-	return span_is(type, "socketmap") || span_is(type, "tcp") || span_is(type, "internal") ||
-	       span_is(type, "cdb");
-}
-
 /* TYPE:/PATH */
 static void look_at_table(const struct lint *l, const char *param, struct span type, struct span name)
 {
@@ -102,13 +87,7 @@ static void look_at_word(const struct lint *l, const char *param, struct span wo
 			if (!ascii_isalnum(type.p[i]))
 				return;
 		if (word.n > 0 && word.p[0] == '/') {
-			if (!known_type(type))
-				lint_say(l, param,
-					 "unknown table type \"" SPAN_FMT
-					 "\": \"postconf -m\" lists those that are",
-					 SPAN_ARG(type));
-			if (l->refused == NULL)
-				look_at_table(l, param, type, word);
+			look_at_table(l, param, type, word);
 			return;
 		}
 		if (!span_is(type, "proxy") && !span_is(type, "debug"))
@@ -210,6 +189,5 @@ void lint_files(const struct lint *l)
 		for (size_t i = 0; i < n; i++)
 			look_at_word(l, p->name, word[i]);
 	}
-	if (l->refused == NULL)
-		look_at_certificates(l);
+	look_at_certificates(l);
 }

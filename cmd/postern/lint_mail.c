@@ -47,29 +47,6 @@ void lint_domains(const struct lint *l)
 
 /* ---- relay ---- */
 
-static bool guards(const struct lint *l, const char *list, unsigned depth)
-{
-	static const char *const names[] = {
-		"reject_unauth_destination", "defer_unauth_destination", "reject", "defer",
-		"defer_if_permit",	     "check_relay_domains"
-	};
-	struct span *word;
-	size_t n = lint_words(l, list, &word);
-	bool warn_only = false;
-
-	for (size_t i = 0; i < n; i++) {
-		for (size_t k = 0; k < ARRAY_LEN(names); k++)
-			if (span_is_ci(word[i], names[k]) && !warn_only)
-				return true;
-		warn_only = span_is_ci(word[i], "warn_if_reject");
-		if (depth < 8 && span_chr(word[i], ':') < 0 && conf_param_find(word[i]) == NULL &&
-		    conf_is_set(l->conf, arena_cstr(l->a, word[i])) &&
-		    guards(l, arena_cstr(l->a, word[i]), depth + 1))
-			return true;
-	}
-	return false;
-}
-
 /* "permit" before anything that could say no lets everything through. */
 static bool permits_all(const struct lint *l, const char *list)
 {
@@ -93,14 +70,7 @@ static void look_at_relay(const struct lint *l)
 	struct span *word;
 	size_t n = lint_words(l, "mynetworks", &word);
 
-	if (!guards(l, "smtpd_relay_restrictions", 0) && !guards(l, "smtpd_recipient_restrictions", 0))
-		lint_say(
-		    l,
-		    lint_is_own(l, "smtpd_recipient_restrictions") ? "smtpd_recipient_restrictions"
-								   : "smtpd_relay_restrictions",
-		    "nothing keeps strangers from relaying, and smtpd refuses to work so: end the list with "
-		    "reject_unauth_destination");
-	else if (permits_all(l, "smtpd_relay_restrictions") && permits_all(l, "smtpd_recipient_restrictions"))
+	if (permits_all(l, "smtpd_relay_restrictions") && permits_all(l, "smtpd_recipient_restrictions"))
 		lint_say(l, "smtpd_relay_restrictions",
 			 "\"permit\" comes first: an open relay; put reject_unauth_destination before it");
 	for (size_t i = 0; listens_to_outside(l) && i < n; i++)

@@ -12,6 +12,7 @@ static const struct {
 	const char *words;
 	bool list, fatal;
 } choices[] = {
+	{ "info_log_address_format", "internal external", false, true },
 	{ "inet_protocols", "all ipv4 ipv6", true, true },
 	{ "internal_mail_filter_classes", "bounce notify", true, true },
 	{ "lmtp_address_preference", "any ipv4 ipv6", false, true },
@@ -23,6 +24,7 @@ static const struct {
 	{ "lmtp_tls_security_level", LEVELS, false, true },
 	{ "mailbox_delivery_lock", LOCKS, true, true },
 	{ "mynetworks_style", "host subnet class", false, true },
+	{ "non_empty_end_of_header_action", "fix_quietly add_header reject", false, true },
 	{ "notify_classes", "2bounce bounce data delay policy protocol resource software", true, true },
 	{ "receive_override_options",
 	  "no_unknown_recipient_checks no_address_mappings no_header_body_checks no_milters", true, true },

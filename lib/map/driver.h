@@ -93,6 +93,9 @@ MUST_CHECK enum rc map_module_load(struct span type, const struct map_driver **o
 /* The shared object that the text of a dynamicmaps.cf names for `type`; false: none, or one whose name does not fit. */
 bool map_module_named(struct span text, struct span type, char *object, size_t size);
 
+/* A type that this build has, or that dynamicmaps.cf names: by name, nothing is loaded. */
+bool map_type_exists(struct span type);
+bool map_type_in_module(struct span type);
 /* A type that the lookup daemon alone asks, so that nobody else holds its library and its passwords. Tells by
  * name: nothing is loaded. */
 bool map_type_is_database(struct span type);
@@ -119,6 +122,8 @@ MUST_CHECK enum rc map_add(struct map *m, struct span key, struct span value, st
 /* The next word of a list separated by commas and white space; { } keeps together what is inside (and stays).
  * RC_NOTFOUND at the end, RC_SYNTAX: braces do not match. */
 MUST_CHECK enum rc map_word_next(struct span *rest, struct span *word, struct err *e);
+/* An element of a list that stands for addresses. */
+bool match_is_net(struct span word);
 /* "{ text }" -> "text"; false when it is not one balanced group. */
 bool map_braces(struct span text, struct span *inside);
 /* "key = value" -> both, trimmed. */

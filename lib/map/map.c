@@ -24,6 +24,14 @@ size_t map_types(const char **out, size_t max)
 	return n;
 }
 
+bool map_type_exists(struct span type)
+{
+	for (size_t i = 0; i < ARRAY_LEN(drivers); i++)
+		if (span_is(type, drivers[i]->name))
+			return true;
+	return map_type_in_module(type);
+}
+
 enum rc map_driver_find(struct span type, const struct map_driver **out, const char **suffix, struct err *e)
 {
 	if (suffix)

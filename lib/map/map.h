@@ -53,7 +53,8 @@ bool map_is_pattern(const struct map *m); /* regexp pcre cidr: asked with the wh
 
 /* ---- a list of tables: "hash:/a, inline:{...} ldap:x"; first hit wins ---- */
 struct maps; /* opaque */
-/* `param` is the parameter's name, for messages. "" gives an empty list. */
+/* `param` is the parameter's name, for messages. "" gives an empty list. What cannot be used stays in its place and answers
+ * RC_AGAIN, with a line in the log: a mistake in a list keeps no daemon from starting. Errors: RC_LIMIT. */
 MUST_CHECK enum rc maps_open(const char *param, struct span list, unsigned flags, struct maps **out,
 			     struct err *e);
 void maps_close(struct maps **m);
@@ -92,6 +93,7 @@ struct match_list;    /* opaque */
 	1 /* "example.com" matches its subdomains, too (parent_domain_matches_subdomains); else              \
 	     ".example.com" does */
 #define MATCH_EMPTY 4 /* tables are asked for the empty name, too: which "static:x" and patterns may have */
+/* As maps_open(): RC_OK; what is wrong answers RC_AGAIN. */
 MUST_CHECK enum rc match_list_open(const char *param, struct span list, unsigned flags,
 				   struct match_list **out, struct err *e);
 void match_list_close(struct match_list **l);
@@ -101,6 +103,14 @@ bool match_list_empty(const struct match_list *l);
 MUST_CHECK enum rc match_domain(struct match_list *l, struct span domain, struct err *e);
 MUST_CHECK enum rc match_host(struct match_list *l, struct span name, struct span addr,
 			      struct err *e); /* mynetworks: "192.0.2.0/24", "[::1]/128", "!..." */
+
+/* ---- mistakes that can be seen in main.cf alone (map/check.c): nothing is opened, no module loaded ---- */
+/* "type:name": its form, a type that exists, and, where content stands in the name (inline static randmap) or other tables
+ * do (unionmap pipemap proxy debug), these. */
+MUST_CHECK enum rc map_check(struct span type_name, struct err *e);
+MUST_CHECK enum rc maps_check(struct span list, struct err *e);
+/* `nets`: of clients, so that networks among its words have to be right. Files that the list names are not read. */
+MUST_CHECK enum rc match_list_check(struct span list, bool nets, struct err *e);
 
 /* ---- for daemons ---- */
 /* Names of all types, for postconf -m: unsorted; how many. */

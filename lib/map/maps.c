@@ -11,6 +11,28 @@ struct maps {
 	size_t n;
 };
 
+static void hold(struct maps *m, struct map *table)
+{
+	m->list = xrealloc(m->list, (m->n + 1) * sizeof *m->list);
+	m->list[m->n++] = table;
+}
+
+/* What is no name of a table keeps no process from starting: it stays in its place, as one that cannot answer. */
+static enum rc hold_unusable(struct maps *m, struct span word, unsigned flags, const char *why, struct err *e)
+{
+	struct map *table;
+	struct arena a;
+	enum rc rc;
+
+	log_error("%s: %s", m->param, why);
+	arena_init(&a);
+	word = span_head(span_trim(word), 200);
+	if ((rc = map_open(span_printf(&a, "fail:" SPAN_FMT, SPAN_ARG(word)), flags, &table, e)) == RC_OK)
+		hold(m, table);
+	arena_release(&a);
+	return rc;
+}
+
 static enum rc add(struct maps *m, struct span word, unsigned flags, struct err *e)
 {
 	struct map *table;
@@ -20,15 +42,11 @@ static enum rc add(struct maps *m, struct span word, unsigned flags, struct err 
 	if (m->n == MAPS_MAX)
 		return err_set(e, RC_LIMIT, "%s: more than %d tables", m->param, MAPS_MAX);
 	rc = map_open(word, flags, &table, &story);
-	if (!table) {
-		if (e)
-			*e = story;
-		return err_prefix(e, "%s", m->param);
-	}
+	if (!table)
+		return hold_unusable(m, word, flags, story.text, e);
 	if (rc != RC_OK) /* it stays in its place and answers that it cannot answer */
 		log_error("%s", story.text);
-	m->list = xrealloc(m->list, (m->n + 1) * sizeof *m->list);
-	m->list[m->n++] = table;
+	hold(m, table);
 	return RC_OK;
 }
 
@@ -36,16 +54,19 @@ enum rc maps_open(const char *param, struct span list, unsigned flags, struct ma
 {
 	struct maps *m = xcalloc(1, sizeof *m);
 	struct span word;
-	enum rc rc;
+	struct err story;
+	enum rc rc, added = RC_OK;
 
 	m->param = xstrdup(param);
 	*out = m;
-	while ((rc = map_word_next(&list, &word, e)) == RC_OK && (rc = add(m, word, flags, e)) == RC_OK)
+	while ((rc = map_word_next(&list, &word, &story)) == RC_OK &&
+	       (added = add(m, word, flags, e)) == RC_OK)
 		;
-	if (rc == RC_NOTFOUND)
-		return RC_OK;
-	maps_close(out);
-	return rc;
+	if (rc == RC_SYNTAX)
+		added = hold_unusable(m, list, flags, story.text, e);
+	if (added != RC_OK)
+		maps_close(out);
+	return added;
 }
 
 void maps_close(struct maps **m)

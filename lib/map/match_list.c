@@ -11,7 +11,13 @@
 #define FILE_DEPTH_MAX 10
 #define FILE_BYTES_MAX (16u << 20)
 
-enum kind { MATCH_NAME, MATCH_NET, MATCH_TABLE, MATCH_BAD };
+enum kind {
+	MATCH_NAME,
+	MATCH_NET,
+	MATCH_TABLE,
+	MATCH_BAD, /* no network: of addresses nothing can be said */
+	MATCH_UNUSABLE, /* a file that cannot be read, or what comes behind a mistake: of nothing anything can be said */
+};
 
 struct element {
 	enum kind kind;
@@ -49,7 +55,7 @@ static void add_table(struct match_list *l, bool exclude, struct span word)
 		log_error("%s: %s", l->param, e.text);
 }
 
-static bool is_netlike(struct span word)
+bool match_is_net(struct span word)
 {
 	bool digits = true;
 
@@ -129,7 +135,7 @@ static enum rc add_word(struct match_list *l, struct span word, bool exclude, un
 		return add_file(l, word, exclude, depth, e);
 	if (*word.p != '[' && span_chr(word, ':') >= 0)
 		add_table(l, exclude, word);
-	else if (is_netlike(word))
+	else if (match_is_net(word))
 		add_net(l, exclude, word);
 	else
 		add(l, MATCH_NAME, exclude, word);
@@ -139,27 +145,30 @@ static enum rc add_word(struct match_list *l, struct span word, bool exclude, un
 static enum rc add_words(struct match_list *l, struct span list, bool exclude, unsigned depth, struct err *e)
 {
 	struct span word;
-	enum rc rc;
+	enum rc rc, added;
 
-	while ((rc = map_word_next(&list, &word, e)) == RC_OK &&
-	       (rc = add_word(l, word, exclude, depth, e)) == RC_OK)
-		;
-	return rc == RC_NOTFOUND ? RC_OK : rc;
+	while ((rc = map_word_next(&list, &word, e)) == RC_OK)
+		if ((added = add_word(l, word, exclude, depth, e)) != RC_OK)
+			return added;
+	return rc == RC_NOTFOUND ? RC_OK : err_prefix(e, "%s", l->param);
 }
 
 enum rc match_list_open(const char *param, struct span list, unsigned flags, struct match_list **out,
 			struct err *e)
 {
 	struct match_list *l = xcalloc(1, sizeof *l);
-	enum rc rc;
+	struct err story;
 
+	(void)e;
 	arena_init(&l->arena);
 	l->param = xstrdup(param);
 	l->flags = flags;
 	*out = l;
-	if ((rc = add_words(l, list, false, 0, e)) != RC_OK)
-		match_list_close(out);
-	return rc;
+	if (add_words(l, list, false, 0, &story) != RC_OK) {
+		log_error("%s", story.text);
+		(void)add(l, MATCH_UNUSABLE, false, span_head(list, 100));
+	}
+	return RC_OK;
 }
 
 void match_list_close(struct match_list **l)
@@ -234,6 +243,8 @@ enum rc match_domain(struct match_list *l, struct span domain, struct err *e)
 		enum rc rc = RC_NOTFOUND;
 		if (el->kind == MATCH_TABLE)
 			rc = ask_names(l, el->table, domain, e);
+		else if (el->kind == MATCH_UNUSABLE)
+			rc = cannot_say(l, el, e);
 		else if (same_name(l, el->text, domain))
 			rc = RC_OK;
 		if (rc == RC_OK)
@@ -271,7 +282,7 @@ enum rc match_host(struct match_list *l, struct span name, struct span addr, str
 			rc = ask_host(l, el->table, name, addr, e);
 		else if (el->kind == MATCH_NET)
 			rc = have_ip && inet_net_has(&el->net, &ip) ? RC_OK : RC_NOTFOUND;
-		else if (el->kind == MATCH_BAD)
+		else if (el->kind == MATCH_BAD || el->kind == MATCH_UNUSABLE)
 			rc = cannot_say(l, el, e);
 		else if (name.n && same_name(l, el->text, name))
 			rc = RC_OK;

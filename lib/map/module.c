@@ -142,6 +142,16 @@ static bool named_dynamically(struct span type, char *object, size_t size)
 	return found || named_in_dir(map_config_dir(), type, object, size);
 }
 
+bool map_type_in_module(struct span type)
+{
+	char object[4096];
+
+	for (size_t i = 0; i < ARRAY_LEN(in_module); i++)
+		if (span_is(type, in_module[i].type))
+			return true;
+	return named_dynamically(type, object, sizeof object);
+}
+
 /* ---- finding and loading ---- */
 static const char *module_of(struct span type, char *name, size_t size)
 {

@@ -57,7 +57,8 @@ class Scratch:
         self.port, self.port2 = free_ports(2)
         self.main = {"queue_directory": self.queue, "data_directory": os.path.join(self.base, "data"),
                      "daemon_directory": self.sbin, "maillog_file": self.maillog, "maillog_file_prefixes": self.base,
-                     "inet_interfaces": "127.0.0.1", "myhostname": "mail.example.test", "service_throttle_time": "2s"}
+                     "inet_interfaces": "127.0.0.1", "myhostname": "mail.example.test", "service_throttle_time": "2s",
+                     "smtpd_relay_restrictions": "reject"}
         if not ROOT:
             me = pwd.getpwuid(os.getuid()).pw_name
             self.main.update({p: me for p in ("mail_owner", "net_owner", "aux_owner", "key_owner")})

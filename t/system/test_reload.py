@@ -72,6 +72,9 @@ MISTAKES = [
     main("inet_interfaces = no-such-host.invalid", r"master.cf line 1: service \d+: no-such-host.invalid:\d+: "),
     main("inet_interfaces = 192.0.2.77", r"master.cf line 1: service \d+: bind 192.0.2.77 port \d+: Cannot assign requested address"),
     main("inet_protocols = ipv6", r"master.cf line 1: service \d+: 127.0.0.1: no usable address with inet_protocols = ipv6"),
+    # words of lists that daemons have
+    main("info_log_address_format = loud", r'main.cf line {line}: info_log_address_format: "loud" is none of its words'),
+    main("non_empty_end_of_header_action = warn", r'main.cf line {line}: non_empty_end_of_header_action: "warn" is none of its words'),
     # tables
     main("alias_maps = hasch:/etc/aliases", r'main.cf line {line}: alias_maps: unknown table type "hasch"'),
     main("smtpd_sender_restrictions = check_sender_access regex:/a/b", r'main.cf line {line}: smtpd_sender_restrictions: unknown table type "regex"'),
@@ -101,6 +104,45 @@ MISTAKES = [
     master("70000 inet n - n - - smtpd", r'master.cf line {line}: service 70000: bad port number "70000"'),
     master("0 inet n - n - - smtpd", r'master.cf line {line}: service 0: bad port number "0"'),
     master("no-such-host.invalid:{spare} inet n - n - - smtpd", r"master.cf line {line}: service no-such-host.invalid:\d+: no-such-host.invalid:\d+: "),
+]
+# Lists, tables and values that postern(1) looks at for the services that read them: these could not begin, or would answer everybody with an
+# error. master(8) knows nothing of them.
+LISTS = [
+    main("smtpd_recipient_restrictions = permit_mynetworks, check_client_access {{inline:{{x=y}}", r"main.cf line {line}: smtpd_recipient_restrictions: missing '}}' in \"{{inline"),
+    main("smtpd_client_restrictions = check_client_access inline:{{x}}", r"main.cf line {line}: smtpd_client_restrictions: inline map: .*missing '='"),
+    main("smtpd_helo_restrictions = reject_unknown_helo_hostnam", r'main.cf line {line}: smtpd_helo_restrictions: unknown restriction "reject_unknown_helo_hostnam"; did you mean reject_unknown_helo_hostname\?'),
+    main("smtpd_helo_restrictions = reject_unauth_destination 999", r'main.cf line {line}: smtpd_helo_restrictions: unknown restriction "999"'),
+    main("smtpd_helo_restrictions = check_helo_access", r"main.cf line {line}: smtpd_helo_restrictions: check_helo_access needs an argument"),
+    main("smtpd_helo_restrictions = check_helo_access foo", r'main.cf line {line}: smtpd_helo_restrictions: expecting "type:name" form instead of "foo"'),
+    main("smtpd_helo_restrictions = hash:", r'main.cf line {line}: smtpd_helo_restrictions: expecting "type:name" form instead of "hash:"'),
+    main("smtpd_helo_restrictions = permit check_helo_access hash:", r'main.cf line {line}: smtpd_helo_restrictions: expecting "type:name" form'),
+    main("smtpd_data_restrictions = sleep x", r"main.cf line {line}: smtpd_data_restrictions: sleep x: seconds expected, 3600 at most"),
+    main("smtpd_data_restrictions = sleep", r"main.cf line {line}: smtpd_data_restrictions: sleep needs an argument"),
+    main("smtpd_data_restrictions = check_policy_service", r"main.cf line {line}: smtpd_data_restrictions: check_policy_service needs an argument"),
+    main("smtpd_data_restrictions = check_policy_service nowhere", r"main.cf line {line}: smtpd_data_restrictions: check_policy_service nowhere: bad host or port"),
+    main("smtpd_data_restrictions = check_policy_service {{ inet:127.0.0.1:9, timeout=x }}", r"main.cf line {line}: smtpd_data_restrictions: .*bad attribute timeout=x"),
+    main("smtpd_data_restrictions = check_policy_service {{ inet:127.0.0.1:9, patience=1 }}", r"main.cf line {line}: smtpd_data_restrictions: .*bad attribute patience=1"),
+    main("smtpd_client_restrictions = reject_rbl_client list.test=127.0.0.[2", r'main.cf line {line}: smtpd_client_restrictions: reject_rbl_client .*bad filter behind "="'),
+    main("smtpd_restriction_classes = kind", r"main.cf line {line}: smtpd_restriction_classes: restriction class kind needs a definition"),
+    main("smtpd_restriction_classes = kind\nkind = reject_nobody\nsmtpd_helo_restrictions = kind", r'main.cf line {line2}: kind: unknown restriction "reject_nobody"'),
+    main("smtpd_restriction_classes = kind sort\nkind = sort\nsort = kind\nsmtpd_helo_restrictions = kind", r"main.cf line {line2}: kind: restriction class sort contains itself|restriction class kind contains itself"),
+    main("smtpd_relay_restrictions = permit_mynetworks", r"main.cf line {line}: smtpd_relay_restrictions: nothing keeps strangers from relaying"),
+    main("mynetworks = 127.0.0.0/8, 10.0.0.1/8", r"main.cf line {line}: mynetworks: non-null host address bits"),
+    main("mynetworks = 127.0.0.0/33", r'main.cf line {line}: mynetworks: bad mask length in "127.0.0.0/33"'),
+    main("mydestination = a.test, !", r'main.cf line {line}: mydestination: no pattern after "!"'),
+    main("relay_domains = a.test, {{b.test", r"main.cf line {line}: relay_domains: missing '}}'"),
+    main("transport_maps = /etc/postfix/transport", r'main.cf line {line}: transport_maps: expecting "type:name" form'),
+    main("virtual_alias_maps = unionmap:{{inline:{{a=b}}, {{pipemap:{{nosuch:x}}}}}}", r'main.cf line {line}: virtual_alias_maps: unknown table type "nosuch"'),
+    main("masquerade_domains = {{a.test", r"main.cf line {line}: masquerade_domains: missing '}}'"),
+    main("header_checks = static:{{x", r"main.cf line {line}: header_checks: missing '}}'"),
+    main("smtpd_noop_commands = /no/such/file", r"main.cf line {line}: smtpd_noop_commands: .*/no/such/file"),
+    main("smtpd_proxy_filter = nowhere", r"main.cf line {line}: smtpd_proxy_filter: bad host or port: nowhere"),
+    main("tls_config_file = /no/such/file", r"main.cf line {line}: tls_config_file: /no/such/file: No such file"),
+    master("{spare} inet n - n - - smtpd\n  -o smtpd_client_restrictions=$mua_client\n  -o mua_client=permit_sasl,reject", r'master.cf line {line}: service {spare}: smtpd_client_restrictions: unknown restriction "permit_sasl"'),
+    master("{spare} inet n - n - - smtpd\n  -o {{ smtpd_sender_restrictions = check_sender_access {{inline:{{x=y}} }}", r"master.cf line {line}: missing '}}'"),
+    master("{spare} inet n - n - - smtpd\n  -o smtpd_relay_restrictions= -o smtpd_recipient_restrictions=permit", r"master.cf line {line}: service {spare}: smtpd_recipient_restrictions: nothing keeps strangers"),
+    master("a unix - - n - - smtp -o smtp_bind_address=here", r'master.cf line {line}: service a: smtp_bind_address: an IPv4 address expected, not "here"'),
+    master("a unix - - n - - smtp -o smtp_tcp_port=no-such", r'master.cf line {line}: service a: smtp_tcp_port: unknown port "no-such"'),
 ]
 BY_POSTERN_ONLY = "unknown table type"  # master knows nothing of tables
 BY_MASTER_ONLY = ("service ", "queue_directory", "bad service name")
@@ -144,6 +186,54 @@ def test_mistake_is_refused(running, file, text, said):
         if BY_POSTERN_ONLY not in said:
             refused_by_signal(s, said)
         check_unharmed(s)
+    finally:
+        with open(path, "w", encoding="ascii") as f:
+            f.write(good)
+
+
+@pytest.mark.parametrize("file,text,said", LISTS, ids=[re.sub(r"\W+", "-", t)[:70].strip("-") for _, t, _ in LISTS])
+def test_what_no_daemon_could_use_is_refused(running, file, text, said):
+    s = running
+    path = os.path.join(s.etc, file)
+    with open(path, encoding="ascii") as f:
+        good = f.read()
+    line = good.count("\n") + 1
+    fill = {"line": line, "line2": line + 1, "spare": s.spare}
+    try:
+        with open(path, "w", encoding="ascii") as f:
+            f.write(good + text.format(**fill) + "\n# after it\n")
+        for verb in ("reload", "check"):
+            r = s.postern(verb)
+            assert r.returncode == 1 and re.search("(error|fatal): .*" + said.format(**fill), r.stderr) and len(re.findall("error: ", r.stderr)) <= 2, r.stderr
+        check_unharmed(s)
+    finally:
+        with open(path, "w", encoding="ascii") as f:
+            f.write(good)
+
+
+USABLE = [
+    "smtpd_helo_restrictions = permit, reject_nobody",
+    "smtpd_helo_restrictions = reject, check_helo_access",
+    "smtpd_helo_restrictions = reject_rbl_client",
+    "smtpd_restriction_classes = kind\nkind = reject_nobody",
+    "smtpd_recipient_restrictions = permit_mynetworks, warn_if_reject reject_unauth_destination, inline:{{x=reject}}",
+    "alias_maps = hash:/no/such/file, nis:mail.aliases\nmydestination = /no/such/file",
+    "lmtp_bind_address = here\nimapd_tls_chain_files = {{x",
+    "smtpd_tls_security_level = may\nsmtpd_tls_protocols = !SSLv9\nsmtpd_tls_CAfile = /no/such/file",
+]
+
+
+def test_what_postfix_runs_well_with_is_taken(running):
+    s = running
+    path = os.path.join(s.etc, "main.cf")
+    with open(path, encoding="ascii") as f:
+        good = f.read()
+    try:
+        for text in USABLE:
+            with open(path, "w", encoding="ascii") as f:
+                f.write(good + text.format() + "\n")
+            r = s.postern("check")
+            assert r.returncode == 0 and "error: " not in r.stderr, (text, r.stderr)
     finally:
         with open(path, "w", encoding="ascii") as f:
             f.write(good)
