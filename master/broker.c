@@ -91,6 +91,14 @@ static bool speaks_to_others(const char *program)
 	return false;
 }
 
+/* A built-in service has a path of its own: at the one that its name suggests another server may listen, as Dovecot does at private/auth. */
+static const struct service *listening_at(const struct service *s, const char *path)
+{
+	if (s == NULL || s->listeners != 1 || s->listener[0]->path == NULL)
+		return NULL;
+	return strcmp(s->listener[0]->path, path) == 0 ? s : NULL;
+}
+
 static int connect_path(const struct child *c, const char *path, int *error)
 {
 	*error = EACCES;
@@ -99,7 +107,7 @@ static int connect_path(const struct child *c, const char *path, int *error)
 	const char *slash = strchr(path, '/');
 	const struct service *own = NULL;
 	if (strncmp(path, "private/", 8) == 0 || strncmp(path, "public/", 7) == 0)
-		own = service_find(slash + 1);
+		own = listening_at(service_find(slash + 1), path);
 	if (own != NULL && mp_takes_hello(own->program) && own->socket_type != SOCK_STREAM)
 		return -1; /* one of ours: by its name, not by its path */
 	int fd = connect_unix(path, SOCK_STREAM, error);

@@ -11,6 +11,7 @@ static const struct {
 } words[] = {
 	{ "none", TLS_NONE },	  { "may", TLS_MAY },	    { "encrypt", TLS_ENCRYPT },
 	{ "verify", TLS_VERIFY }, { "secure", TLS_SECURE }, { "fingerprint", TLS_FINGERPRINT },
+	{ "dane", TLS_DANE },
 };
 
 static bool level_of(struct span word, enum tls_level *out)
@@ -28,7 +29,7 @@ const char *policy_level_name(enum tls_level level)
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		if (words[i].level == level)
 			return words[i].word;
-	return "dane";
+	return "?";
 }
 
 void policy_status(const struct session *s, char *out, size_t size)
@@ -251,6 +252,35 @@ static bool by_site(struct span nexthop, const struct target *t, struct tls_poli
 	return true;
 }
 
+/* ---- level dane ---- */
+
+/* Whether DNSSEC vouches for what DNS says of the host; else nobody looks for TLSA records (RFC 7672 section 2.2.2), and servers that cannot
+ * answer such questions do no harm. */
+static bool is_secure(struct span host, struct arena *a)
+{
+	static const enum dns_type types[] = { DNS_A, DNS_AAAA };
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		struct dns_answer ans;
+		struct err e;
+		if (dns_query(host, types[i], a, &ans, deadline_s(settings.connect_s), &e) == RC_OK)
+			return ans.secure;
+	}
+	return false;
+}
+
+/* Certificates are not held against TLSA records. A host that publishes some has to speak TLS, as one that says so of itself;
+ * all others are as with "may". */
+static enum tls_level by_tlsa(const struct target *t, struct arena *a)
+{
+	struct dns_answer ans;
+	struct err e;
+	if (!is_secure(t->host, a))
+		return TLS_MAY;
+	struct span name = span_printf(a, "_%u._tcp." SPAN_FMT, (unsigned)t->port, SPAN_ARG(t->host));
+	enum rc rc = dns_query(name, DNS_TLSA, a, &ans, deadline_s(settings.connect_s), &e);
+	return rc == RC_NOTFOUND ? TLS_MAY : TLS_ENCRYPT;
+}
+
 /* ---- together ---- */
 
 static void fill(struct tls_policy *p, const struct attributes *at, const struct target *t, struct arena *a)
@@ -312,6 +342,8 @@ enum rc policy_find(struct span nexthop, const struct target *t, struct arena *a
 	if (t->path != NULL)
 		p->level = TLS_NONE;
 	bool good = decide(nexthop, t, a, p, &at);
+	if (good && p->level == TLS_DANE)
+		p->level = by_tlsa(t, a);
 	if (good && p->level != TLS_NONE)
 		fill(p, &at, t, a);
 	if (good && p->level == TLS_FINGERPRINT && p->matches == 0) {

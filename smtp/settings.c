@@ -149,8 +149,10 @@ static int read_level(void)
 		if (span_is_ci(span_str(word), levels[i].word))
 			return levels[i].level;
 	if (span_is_ci(span_str(word), "dane")) {
-		log_warning("%s: level dane is not supported, using encrypt", full("tls_security_level"));
-		return TLS_ENCRYPT;
+		log_warning("%s: TLSA records are not held against certificates; where there are any, level "
+			    "dane is encrypt, else may",
+			    full("tls_security_level"));
+		return TLS_DANE;
 	}
 	if (word[0] != '\0')
 		die("%s: unknown or unsupported level %s", full("tls_security_level"), word);
@@ -267,6 +269,7 @@ static void read_routing(void)
 	settings.dns_search = has_word(options, "res_dnsrch");
 	settings.cname_names = settings_bool("cname_overrides_servername");
 	settings.quote_envelope = settings_bool("quote_rfc821_envelope");
+	settings.original_rcpt = conf_bool(service_conf(), "enable_original_recipient");
 	settings.per_request = settings_bool("per_request_deadline");
 	settings.min_rate = settings_int("min_data_rate");
 	settings.log_tls_status = settings_bool("log_tls_feature_status");

@@ -112,6 +112,7 @@ static void put_notify(struct buf *b, uint16_t notify)
 		(void)buf_printf(b, " NOTIFY=%s", words);
 }
 
+/* What the client said; else, RFC 3461 section 5.2.1 allows that, the address that the message came with. */
 static void put_orcpt(struct transaction *t, struct buf *b, const struct rcpt *r)
 {
 	struct span text = r->r->orcpt, type;
@@ -120,6 +121,8 @@ static void put_orcpt(struct transaction *t, struct buf *b, const struct rcpt *r
 				 SPAN_ARG(xtext(t->dl->a, text)));
 	else if (r->r->orig.n > 0)
 		(void)buf_printf(b, " ORCPT=rfc822;" SPAN_FMT, SPAN_ARG(xtext(t->dl->a, r->r->orig)));
+	else if (settings.original_rcpt)
+		(void)buf_printf(b, " ORCPT=rfc822;" SPAN_FMT, SPAN_ARG(xtext(t->dl->a, r->r->addr)));
 }
 
 static void put_rcpt(struct transaction *t, const struct rcpt *r)

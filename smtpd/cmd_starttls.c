@@ -94,10 +94,7 @@ bool cmd_starttls(struct session *s, struct span arg)
 		return false;
 	}
 	transaction_end(s);
-	if (stream_has_input(s->io)) {
-		log_info("improper command pipelining after STARTTLS from %s", session_client(s));
-		stream_drop_input(s->io);
-	}
+	stream_drop_input(s->io); /* logged when the command came */
 	reply(s, "220 2.0.0 Ready to start TLS");
 	if (stream_flush(s->io, session_deadline(), &e) != RC_OK)
 		return session_lost(s, RC_EOF);

@@ -113,9 +113,10 @@ static enum rc listed(const struct dnsbl *d, struct span name, struct check *c, 
 	enum rc rc = dns_query(name, DNS_A, c->a, &ans, deadline_s(WHERE_S), &e);
 
 	if (rc != RC_OK && rc != RC_NOTFOUND)
-		log_warning(SPAN_FMT ": RBL lookup error: Error looking up name=" SPAN_FMT " type=A: %s",
-			    SPAN_ARG(name), SPAN_ARG(name),
-			    rc == RC_DENIED ? e.text : "Host not found, try again");
+		log_warning(SPAN_FMT ": RBL lookup error: %s name=" SPAN_FMT " type=A: %s", SPAN_ARG(name),
+			    rc == RC_DENIED ? "Error looking up"
+					    : "Host or domain name not found. Name service error for",
+			    SPAN_ARG(name), rc == RC_DENIED ? e.text : "Host not found, try again");
 	if (rc != RC_OK)
 		return rc;
 	for (size_t i = 0; i < ans.n; i++)

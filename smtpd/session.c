@@ -388,6 +388,10 @@ static void find_name(struct session *s)
 	if (!conf.peername_lookup || s->conn->peer_len == 0 || s->client.ip.family == AF_UNSPEC)
 		return;
 	client_name_find(&s->client.ip, &s->tx_arena, &n, deadline_s(NAME_LOOKUP_S));
+	if (n.forged.n > 0)
+		log_warning("hostname " SPAN_FMT " does not resolve to address " SPAN_FMT "%s%s",
+			    SPAN_ARG(n.forged), SPAN_ARG(s->client.addr), n.forged_why != NULL ? ": " : "",
+			    n.forged_why != NULL ? n.forged_why : "");
 	s->client.name = span_dup(&s->arena, n.name);
 	s->client.rname = span_dup(&s->arena, n.reverse);
 	s->client.name_code = n.name_code;

@@ -2,6 +2,8 @@
  * name whose address records lead back to the client is believed. */
 #include "net/hostname.h"
 
+#include <netdb.h>
+
 #define PTR_NAMES_TRIED 3
 
 /* Labels of letters, digits, hyphens and underscores (RFC 1123 section 2.1; the underscore is in use), at
@@ -34,11 +36,20 @@ static uint16_t code_of(enum rc rc)
 	}
 }
 
-static enum rc leads_back(struct span name, const struct inet_addr *addr, struct arena *a, deadline_t d)
+static const char *trouble(enum rc rc, const struct err *e)
+{
+	if (rc == RC_NOTFOUND && e->sys == 1)
+		return gai_strerror(EAI_NODATA);
+	return gai_strerror(code_of(rc) == 4 ? EAI_AGAIN : EAI_NONAME);
+}
+
+static enum rc leads_back(struct span name, const struct inet_addr *addr, struct arena *a, deadline_t d,
+			  const char **why)
 {
 	struct dns_answer f;
 	struct err e;
 	enum rc rc = dns_query_native(name, addr->family == AF_INET ? DNS_A : DNS_AAAA, a, &f, d, &e);
+	*why = rc != RC_OK ? trouble(rc, &e) : NULL;
 	if (rc != RC_OK)
 		return rc;
 	for (size_t i = 0; i < f.n; i++)
@@ -52,7 +63,7 @@ void client_name_find(const struct inet_addr *addr, struct arena *a, struct clie
 	char ptr[80];
 	struct dns_answer names;
 	struct err e;
-	*out = (struct client_name){ SPAN("unknown"), SPAN("unknown"), 5, 5 };
+	*out = (struct client_name){ SPAN("unknown"), SPAN("unknown"), 5, 5, SPAN_NONE, NULL };
 	inet_addr_reverse_name(addr, ptr);
 	enum rc rc = dns_query_native(span_str(ptr), DNS_PTR, a, &names, d, &e);
 	out->name_code = out->reverse_code = code_of(rc);
@@ -70,12 +81,14 @@ void client_name_find(const struct inet_addr *addr, struct arena *a, struct clie
 			out->reverse = name;
 			out->reverse_code = 2;
 		}
-		rc = leads_back(name, addr, a, d);
+		rc = leads_back(name, addr, a, d, &out->forged_why);
 		if (rc == RC_OK) {
 			out->name = name;
 			out->name_code = 2;
+			out->forged = SPAN_NONE;
 			return;
 		}
+		out->forged = name;
 		if (code_of(rc) == 4)
 			out->name_code = 4;
 	}

@@ -15,7 +15,7 @@ enum rc tls_story(struct err *e, enum rc rc, const char *what)
 {
 	char text[256];
 	unsigned long code = ERR_get_error();
-	if (code == 0)
+	if (code == 0 || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
 		err_set(e, rc, "%s: lost connection", what);
 	else {
 		ERR_error_string_n(code, text, sizeof text);

@@ -2,6 +2,7 @@
 import grp
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
@@ -88,15 +89,18 @@ class Peer:
             os.chmod(os.path.join(self.queue, d), {"maildrop": 0o1730, "public": 0o2710}.get(d, 0o700))
         os.makedirs(os.path.join(self.queue, "pid"))
 
+    def through_resolver(self, args):
+        """A command whose process asks the DNS server of this instance, if it has one."""
+        if not self.resolver:
+            return args
+        where = self.write("resolv.conf", f"nameserver {self.resolver}\n")
+        return ["unshare", "-m", "sh", "-c", f"mount --bind {where} /etc/resolv.conf && exec " + shlex.join(args)]
+
     def start(self):
         self.write_config()
         self.make_queue()
         STARTED.append(self)
-        run = f"exec {DAEMONS}/master -c {self.config} -d"
-        args = ["sh", "-c", run]
-        if self.resolver:
-            where = self.write("resolv.conf", f"nameserver {self.resolver}\n")
-            args = ["unshare", "-m", "sh", "-c", f"mount --bind {where} /etc/resolv.conf && {run}"]
+        args = self.through_resolver([f"{DAEMONS}/master", "-c", self.config, "-d"])
         self.proc = subprocess.Popen(args, stdin=subprocess.DEVNULL, start_new_session=True, env={"PATH": os.environ["PATH"], "MAIL_CONFIG": self.config})
         end = time.monotonic() + 60
         for port in self.port.values():

@@ -72,6 +72,7 @@ FOR_PARAMETER = [  # the name of the parameter -> lines of a table that it names
     (r"sender_dependent_relayhost_maps", "@virt.test [out.virt.test]:587\n"),
     (r"canonical_maps", "old@virt.test ann@virt.test\n"),
     (r"bcc_maps", "all@virt.test log@far.test\n"),
+    (r"sender_login_maps", "ann@virt.test ann@virt.test\n"),
     (r"myorigin", "mailname.example.com\n"),
 ]
 AGENTS = ("smtp", "lmtp", "local", "virtual", "pipe", "error", "discard")
@@ -81,6 +82,7 @@ TABLE = re.compile(r"\b(mysql|pgsql|ldap|sqlite|tcp|hash|btree|lmdb|cdb|dbm|text
 SOCKETMAP = re.compile(r"\bsocketmap:(?:unix:[^\s:,]+|inet:[^\s:,]+:\d+):")
 POLICY = re.compile(r"(check_policy_service\s+(?:\{\s*)?)(?:unix|inet):[^\s,}]+")
 ELSEWHERE = re.compile(r"(reject_rbl_client|reject_rhsbl_\w+|check_sasl_access)\s+(\{[^}]*\}|[^\s,]+)")
+OF_TLS = ("smtpd_tls_", "smtp_tls_", "tls_", "lmtp_tls_")
 FILE = re.compile(r"(?<![\w:./-])/etc/(?:postfix/[\w./-]+|mailname)")
 NOT_HERE = re.compile(r"tls|sasl_(type|path|auth_enable)|milter|proxy_filter|proxy_protocol|syslog_name|_rate_limit")
 
@@ -129,6 +131,7 @@ def settings(text):
 
 class Copy:
     """What both instances get: parameters and services, with tables written into a directory."""
+    elsewhere, not_here, real = ELSEWHERE, NOT_HERE, ()  # what is left out of values and of -o settings; transports that deliver by themselves
     SAME = {
         "inet_interfaces": "127.0.0.1", "inet_protocols": "ipv4", "mynetworks": "127.0.0.2/32", "proxy_interfaces": "", "maillog_file_rotate_suffix": "%Y",
         "smtpd_sasl_auth_enable": "no", "smtpd_tls_security_level": "none", "smtp_tls_security_level": "none", "smtpd_milters": "",
@@ -147,7 +150,7 @@ class Copy:
         self.main, self.inet, self.front, self.chroot, self.named = {}, {}, set(), {}, set()
         main = {**settings(read(self.folder, "main.cf")), **(settings(read(replaced)) if isinstance(replaced, str) else replaced)}
         for key, value in main.items():
-            if key.endswith("_auth_only") or not key.startswith(("smtpd_tls_", "smtp_tls_", "tls_", "lmtp_tls_")):
+            if self.counts(key):
                 self.main[key] = self.local(key, value.replace("PH_POSTFIX_LOOKUP_DIR", "/etc/postfix/lookup"))
         if self.main.get("compatibility_level", "0").split(".")[-1] in ("10", "11"):  # of a later Postfix than Debian's
             self.main["compatibility_level"] = "3.6"
@@ -159,13 +162,17 @@ class Copy:
         self.main.update(self.SAME)
         self.main.setdefault("myhostname", "mail.example.com")
 
+    @staticmethod
+    def counts(key):
+        return key.endswith("_auth_only") or not key.startswith(OF_TLS)
+
     def local(self, key, value):
         def file(m):
             path = os.path.join(self.dir, "file_" + os.path.basename(m.group()))
             with open(path, "w", encoding="utf-8") as f:
                 f.write(self.published(m.group()) or "".join(l.split()[0] + "\n" for l in self.standing_in(key).splitlines()))
             return path
-        value = ELSEWHERE.sub("", value)
+        value = self.elsewhere.sub("", value) if self.elsewhere else value
         value = POLICY.sub(rf"\1inet:127.0.0.1:{self.policy.port}", value)
         value = SOCKETMAP.sub(f"socketmap:inet:127.0.0.1:{self.socketmap.port}:", value)
         value = FILE.sub(file, value)
@@ -210,18 +217,22 @@ class Copy:
         text, out = " ".join(words), []
         for m in re.finditer(r"-o\s+(?:\{\s*([\w.]+)\s*=\s*(.*?)\s*\}(?=\s|$)|([\w.]+)=(\S*))", text):
             key, value = (m.group(1), m.group(2)) if m.group(1) else (m.group(3), m.group(4))
-            if not NOT_HERE.search(key) and (networks or key != "mynetworks") and key not in self.without:
+            if not self.not_here.search(key) and (networks or key != "mynetworks") and key not in self.without:
                 out.append(f"-o {{ {key} = {self.local(key, value.replace('{', '').replace('}', ''))} }}")
         return " ".join(out)
 
     def listener(self, name, kind, _private, _unpriv, chroot, _wakeup, _maxproc, program, *rest):
         """The name by which a test calls it: smtp, submission, or its port."""
         port = {"25": "smtp", "587": "submission"}.get(name.split(":")[-1], name.split(":")[-1])
-        if kind == "inet" and program in ("smtpd", "postscreen") and "wrappermode=yes" not in " ".join(rest) and port not in ("465", "smtps", "submissions"):
+        if kind == "inet" and program in ("smtpd", "postscreen") and self.listens(port, "wrappermode=yes" in " ".join(rest)):
             self.inet[port] = self.passed if program == "postscreen" else rest
             self.chroot[port] = chroot
             if program == "postscreen":
                 self.front.add(port)
+
+    @staticmethod
+    def listens(port, wrapped):
+        return not wrapped and port not in ("465", "smtps", "submissions")
 
     def services(self, ports, ours):
         lines, names = [], set()
@@ -234,8 +245,10 @@ class Copy:
         for e in self.entries:
             if e[1] in ("unix", "fifo", "unix-dgram") and (e[7] in AGENTS or e[7] in COMMON) and e[0] not in names:
                 names.add(e[0])
-                lines.append(self.agent(e[0]) if e[7] in AGENTS else " ".join([*e[:4], e[4] if ours else "n", *e[5:8], self.options(e[8:])]))
-        lines += [self.agent(n) for n in ("smtp", "relay", "local", "virtual", "lmtp", "error", "retry", "discard") if n not in names]
+                stub = e[7] in AGENTS and e[0] not in self.real
+                lines.append(self.agent(e[0]) if stub else " ".join([*e[:4], e[4] if ours else "n", *e[5:8], self.options(e[8:])]))
+        lines += [f"{n} unix - - n - - smtp" for n in self.real if n not in names]
+        lines += [self.agent(n) for n in ("smtp", "relay", "local", "virtual", "lmtp", "error", "retry", "discard") if n not in names and n not in self.real]
         if "postlog" not in names:
             lines.append("postlog unix-dgram n - n - 1 postlogd")
         return "\n".join(lines) + "\n"
@@ -257,8 +270,8 @@ class Theirs(peer.Peer):
                 os.chmod(d, mode)
                 shutil.chown(d, "root" if owner == "root" else "postfix", "postdrop" if owner == "postdrop" else "root")
         with open(os.path.join(self.base, "stderr"), "wb") as out:
-            self.proc = subprocess.Popen([os.path.join(peer.DAEMONS, "master"), "-d", "-c", self.config], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                         env=dict(os.environ, MAIL_CONFIG=self.config), start_new_session=True)
+            self.proc = subprocess.Popen(self.through_resolver([os.path.join(peer.DAEMONS, "master"), "-d", "-c", self.config]), stdin=subprocess.DEVNULL,
+                                         stdout=out, stderr=out, env=dict(os.environ, MAIL_CONFIG=self.config), start_new_session=True)
         end = time.monotonic() + 60
         for port in self.port.values():
             while True:
@@ -291,8 +304,8 @@ class Run:
     OWN = ("queue_directory", "data_directory", "daemon_directory", "command_directory", "config_directory", "maillog_file", "maillog_file_prefixes", "mail_owner",
            "net_owner", "aux_owner", "key_owner", "setgid_group", "meta_directory", "shlib_directory", "sendmail_path", "newaliases_path", "mailq_path")
 
-    def __init__(self, kind, base, copy):
-        self.i = kind(base, listen=tuple(copy.inet))
+    def __init__(self, kind, base, copy, **how):
+        self.i = kind(base, listen=tuple(copy.inet), **how)
         ours = kind is Instance
         own = {k: v for k, v in self.i.main.items() if k in self.OWN}
         self.i.main = {**{k: v for k, v in copy.main.items() if k not in self.OWN}, **({} if ours else copy.for_postfix), **own}
@@ -408,7 +421,7 @@ def mail(copy, dest):
 
 
 @contextlib.contextmanager
-def prepared(name):
+def prepared(name, kind=Copy):
     """Everything that a set needs, (copy, directory); nothing of it is left afterwards."""
     with contextlib.ExitStack() as stack:
         base = scratch("postern-set-")
@@ -421,7 +434,7 @@ def prepared(name):
             backend = backend(os.path.join(base, "backend"))
             stack.callback(backend.stop)
             backend.start()
-        yield Copy(name, os.path.join(base, "tables"), backend, *servers), base
+        yield kind(name, os.path.join(base, "tables"), backend, *servers), base
 
 
 @pytest.mark.parametrize("name", runnable())

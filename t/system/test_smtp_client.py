@@ -237,6 +237,9 @@ def test_dsn_parameters(client):
     c.deliver(at(s), notify=6, orcpt="rfc822;x+y@z", ret=2, envid="id=1")
     assert "RET=HDRS" in s.lines[1] and "ENVID=id+3D1" in s.lines[1]
     assert s.lines[2] == "RCPT TO:<b@example.net> ORCPT=rfc822;x+2By@z NOTIFY=SUCCESS,FAILURE"
+    s = Server()
+    c.deliver(at(s), rcpts=["b+c@example.net"])
+    assert s.lines[2] == "RCPT TO:<b+c@example.net> ORCPT=rfc822;b+2Bc@example.net"
 
 
 def test_smtputf8_needed(client):

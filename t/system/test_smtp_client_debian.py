@@ -373,7 +373,6 @@ class Place:
 def said(lines):
     """Without what differs between two mail systems of other names and message sizes."""
     out = [re.sub(r" SIZE=\d+", " SIZE=N", x) for x in lines]
-    out = [re.sub(r" ORCPT=rfc822;(?!x\+2B)\S+", "", x) for x in out]  # the address itself: told by the queue, not by smtp
     return [re.sub(r"^(EHLO|HELO|LHLO) .*", r"\1 me", x) for x in out if x != "QUIT"]
 
 

@@ -228,7 +228,7 @@ def test_quote_rfc821_envelope(client, yes, path):
     s = Server()
     c = client(main_cf="smtp_quote_rfc821_envelope = %s\n" % yes)
     c.deliver(at(s), rcpts=('"a b"@example.net',))
-    assert s.lines[2] == "RCPT TO:" + path
+    assert s.lines[2].split(" ORCPT=")[0] == "RCPT TO:" + path
 
 
 @pytest.mark.parametrize("yes,status", [("yes", DEFERRED), ("no", EXPANDED)])
