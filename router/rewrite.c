@@ -80,8 +80,14 @@ struct span rewrite_address(bool local, struct span addr, struct arena *a)
 		return SPAN("\"\"");
 	other_forms(&l, &complete);
 	settle(&l, a);
-	if (l.has_at) /* "user@" stays what it is: no address */
-		return address_join(a, l.local, complete_domain(l.domain, complete, parent, a));
+	if (l.has_at) { /* "user@" stays what it is: no address */
+		struct span domain = complete_domain(l.domain, complete, parent, a);
+		if (local && router.old_append && domain.n > l.domain.n)
+			log_info(OLD_DEFAULT "append_dot_mydomain=yes to rewrite \"" SPAN_FMT
+					     "\" to \"" SPAN_FMT "\"",
+				 SPAN_ARG(l.domain), SPAN_ARG(domain));
+		return address_join(a, l.local, domain);
+	}
 	return *origin ? address_join(a, l.local, span_str(origin)) : address_quote_local(a, l.local);
 }
 

@@ -28,6 +28,7 @@ struct router {
 	const char *empty_address_recipient, *double_bounce_sender;
 	const char *null_relayhost_key, *null_transport_key; /* empty_address_*_maps_lookup_key */
 	const char *remote_domain;			     /* remote_header_rewrite_domain or "" */
+	bool old_append; /* append_dot_mydomain has its default of an older compatibility_level */
 	bool append_at_myorigin, append_dot_mydomain, swap_bangpath, percent_hack, allow_untrusted_routing;
 	bool resolve_dequoted, resolve_null_domain, resolve_numeric_domain, transport_parents, relay_parents;
 	bool relocated_prefix;

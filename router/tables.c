@@ -72,6 +72,7 @@ static void read_switches(const struct conf *c)
 {
 	router.append_at_myorigin = conf_bool(c, "append_at_myorigin");
 	router.append_dot_mydomain = conf_bool(c, "append_dot_mydomain");
+	router.old_append = conf_is_old_default(c, "append_dot_mydomain", "yes");
 	router.swap_bangpath = conf_bool(c, "swap_bangpath");
 	router.percent_hack = conf_bool(c, "allow_percent_hack");
 	router.allow_untrusted_routing = conf_bool(c, "allow_untrusted_routing");

@@ -14,7 +14,9 @@ struct check { /* what is being decided */
 	const char *class;			       /* "Client host", "Sender address" ... */
 	struct span rcpt;			       /* the recipient in question, "" none */
 	const struct router_validate_reply *validated; /* of rcpt, once asked */
-	bool warn_only;				       /* warn_if_reject stands before */
+	bool
+	    before_relay; /* refused by smtpd_recipient_restrictions, while an old default has them judged first */
+	bool warn_only; /* warn_if_reject stands before */
 	unsigned depth; /* restriction classes and access results within each other */
 	struct arena *a;
 	struct verdict verdict; /* of REJECT */

@@ -60,6 +60,18 @@ static enum outcome cannot_say(struct session *s, struct check *c)
 	return restrict_trouble(s, c);
 }
 
+/* The recipient may be relayed to, or is here. */
+static bool destination_ok(const struct check *c, const struct router_validate_reply *v)
+{
+	if (!v->authorized || (v->routed && !conf.untrusted_routing))
+		return false;
+	if (conf.old_relay && v->class == AC_RELAY)
+		log_info(OLD_DEFAULT "relay_domains=$mydestination to accept mail for domain \"" SPAN_FMT
+				     "\"",
+			 SPAN_ARG(address_split(c->rcpt).domain));
+	return true;
+}
+
 enum outcome run_permit_auth_destination(struct session *s, struct check *c, const struct rule *r)
 {
 	const struct router_validate_reply *v;
@@ -70,7 +82,7 @@ enum outcome run_permit_auth_destination(struct session *s, struct check *c, con
 	v = restrict_validated(s, c);
 	if (router_failed(v))
 		return cannot_say(s, c);
-	return v->authorized && (!v->routed || conf.untrusted_routing) ? PERMIT : DUNNO;
+	return destination_ok(c, v) ? PERMIT : DUNNO;
 }
 
 /* The wall that keeps this from being an open relay: whoever is not sure refuses. */
@@ -81,7 +93,7 @@ enum outcome run_unauth_destination(struct session *s, struct check *c, const st
 	if (!use_rcpt(c))
 		return DUNNO;
 	v = restrict_validated(s, c);
-	if (v->authorized && (!v->routed || conf.untrusted_routing))
+	if (destination_ok(c, v))
 		return DUNNO;
 	if (router_failed(v))
 		return cannot_say(s, c);

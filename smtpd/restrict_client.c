@@ -48,6 +48,9 @@ enum outcome run_mynetworks(struct session *s, struct check *c, const struct rul
 	(void)r;
 	switch (match_host(conf.mynetworks, s->client.name, s->client.addr, &e)) {
 	case RC_OK:
+		if (conf.old_networks && match_host(conf.local_ip, SPAN_NONE, s->client.addr, &e) != RC_OK)
+			log_info(OLD_DEFAULT "mynetworks_style=subnet to permit request from client \"%s\"",
+				 session_client(s));
 		return PERMIT;
 	case RC_NOTFOUND:
 		return DUNNO;

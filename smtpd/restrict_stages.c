@@ -130,8 +130,9 @@ static enum outcome run_all_for_rcpt(struct session *s, struct check *c)
 	for (size_t i = 0; conf.delay_reject && i < ARRAY_LEN(early); i++)
 		if ((o = early[i](s, c)) == REJECT || o == PERMIT_ALL)
 			return o;
-	if ((o = run_rcpt_list(s, c, conf.relay_first ? AT_RELAY : AT_RECIPIENT)) == REJECT ||
-	    o == PERMIT_ALL)
+	o = run_rcpt_list(s, c, conf.relay_first ? AT_RELAY : AT_RECIPIENT);
+	c->before_relay = o == REJECT && conf.old_order;
+	if (o == REJECT || o == PERMIT_ALL)
 		return o;
 	if ((o = run_rcpt_list(s, c, conf.relay_first ? AT_RECIPIENT : AT_RELAY)) == REJECT ||
 	    o == PERMIT_ALL)
@@ -168,6 +169,11 @@ bool check_rcpt(struct session *s, struct span rcpt, const char *where)
 	}
 	if (o == REJECT)
 		ok = refuse(s, &c);
+	if (c.before_relay)
+		log_info(OLD_DEFAULT
+			 "smtpd_relay_before_recipient_restrictions=no to reject recipient \"" SPAN_FMT
+			 "\" from client \"%s\"",
+			 SPAN_ARG(rcpt), session_client(s));
 	s->defer_if_permit = s->defer_if_reject = (struct verdict){ 0 };
 	arena_release(&a);
 	return ok;

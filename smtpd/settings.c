@@ -553,6 +553,16 @@ static void load_restrictions(void)
 		    "check_relay_domains");
 }
 
+static void load_old_defaults(void)
+{
+	const struct conf *c = service_conf();
+
+	conf.old_networks =
+	    !conf_is_set(c, "mynetworks") && conf_is_old_default(c, "mynetworks_style", "subnet");
+	conf.old_relay = conf_is_old_default(c, "relay_domains", NULL);
+	conf.old_order = conf_is_old_default(c, "smtpd_relay_before_recipient_restrictions", "no");
+}
+
 void settings_load(void)
 {
 	map_set_remote(true);
@@ -566,4 +576,5 @@ void settings_load(void)
 	load_auth();
 	load_tls();
 	load_restrictions();
+	load_old_defaults();
 }

@@ -201,6 +201,13 @@ bool conf_is_set(const struct conf *c, const char *name)
 	return explicit_text(c, name) != NULL;
 }
 
+bool conf_is_old_default(const struct conf *c, const char *name, const char *value)
+{
+	const char *now = conf_str(c, name);
+
+	return !conf_is_set(c, name) && (value != NULL ? strcmp(now, value) == 0 : now[0] != '\0');
+}
+
 const char *conf_raw(const struct conf *c, const char *name)
 {
 	const char *text = explicit_text(c, name);

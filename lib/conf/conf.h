@@ -56,6 +56,10 @@ const char *conf_dir(const struct conf *c);
 /* The text as written (explicit), the default when not set, NULL for an unknown name. */
 const char *conf_raw(const struct conf *c, const char *name);
 bool conf_is_set(const struct conf *c, const char *name);
+/* Nobody has set `name`, and compatibility_level leaves it at its old default, which is `value` (NULL: anything but ""). Who acts
+ * on that says so: OLD_DEFAULT is how the line in the log begins. */
+bool conf_is_old_default(const struct conf *c, const char *name, const char *value);
+#define OLD_DEFAULT "using backwards-compatible default setting "
 /* Iterates the explicit settings in file order: *pos starts at 0. */
 bool conf_next(const struct conf *c, size_t *pos, const char **name, const char **raw, unsigned *line);
 /* Expands `text` with this configuration. RC_SYNTAX with the story for a loop or bad syntax. */

@@ -31,6 +31,8 @@ struct tls_server {
 	struct named *named[NAMED_MAX];
 	size_t named_n;
 	X509_STORE *trusted;
+	STACK_OF(X509_NAME) *
+	    ca_names; /* of smtpd_tls_CAfile, told to clients that are asked for a certificate */
 	/* ticket keys, with the time from which on they are to be asked for again */
 	unsigned char current[TICKET_BYTES], previous[TICKET_BYTES];
 	bool have_current, have_previous;
@@ -228,6 +230,8 @@ static SSL_CTX *make_ctx(void *owner, struct err *e)
 				   accept_any);
 	if (t->trusted != NULL)
 		SSL_CTX_set1_cert_store(ctx, t->trusted);
+	if (t->ca_names != NULL) /* RFC 8446 section 4.2.4: a client with several certificates can choose */
+		SSL_CTX_set0_CA_list(ctx, SSL_dup_CA_list(t->ca_names));
 	SSL_CTX_set_dh_auto(ctx, 1);
 	if (SSL_CTX_set_cipher_list(ctx, cipher_list(c->ciphers)) != 1) {
 		tls_story(e, RC_SYNTAX, "TLS ciphers");
@@ -250,6 +254,9 @@ enum rc tls_server_new(const struct tls_server_conf *c, struct tls_server **out,
 		/* What cannot be read is trusted less, and keeps nobody from TLS. */
 		if (tls_load_ca(t->trusted, c->ca_file, c->ca_path, e) != RC_OK)
 			log_warning("authorities for client certificates: %s", e->text);
+		if (c->ca_file != NULL && c->ca_file[0] != '\0')
+			t->ca_names = SSL_load_client_CA_file(c->ca_file);
+		ERR_clear_error();
 	}
 	/* Mistakes of configuration show now, not at the first client. */
 	SSL_CTX *ctx = rc == RC_OK ? make_ctx(t, e) : NULL;
@@ -260,6 +267,7 @@ enum rc tls_server_new(const struct tls_server_conf *c, struct tls_server **out,
 	SSL_CTX_free(ctx);
 	if (rc != RC_OK) {
 		X509_STORE_free(t->trusted);
+		sk_X509_NAME_pop_free(t->ca_names, X509_NAME_free);
 		free(t);
 		return rc;
 	}

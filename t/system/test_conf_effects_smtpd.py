@@ -29,7 +29,7 @@ def world():
     gone.refuse()
     services = {
         "plain": {}, "use": {**NO_LEVEL, "smtpd_use_tls": "yes"}, "enforce": {**NO_LEVEL, "smtpd_enforce_tls": "yes"},
-        "off": NO_LEVEL, "trusts": {**ASK, "smtpd_tls_CApath": path}, "trusts_nobody": ASK,
+        "off": NO_LEVEL, "trusts": {**ASK, "smtpd_tls_CApath": path}, "trusts_nobody": ASK, "names": {**ASK, "smtpd_tls_CAfile": ca},
         "filter": {"smtpd_proxy_filter": f"127.0.0.1:{slow.port}", "smtpd_proxy_timeout": "1s"},
         "bare": {"smtpd_forbid_bare_newline": "reject", "smtpd_forbid_bare_newline_exclusions": ""},
         "bare_allowed": {"smtpd_forbid_bare_newline": "reject", "smtpd_forbid_bare_newline_exclusions": "192.0.2.1, 127.0.0.0/8"},
@@ -125,3 +125,11 @@ def test_transport_of_probes(world):
         code, text = s.rcpt("probed@virt.test")
         assert code == 550 and b"the probe goes elsewhere" in text
     assert world.wait_log(f": {queue_id(world, 'plain', rcpt='probed@virt.test')}: to=<probed@virt.test>, relay=none, .*status=sent")
+
+
+@pytest.mark.parametrize("name,told", [("names", True), ("trusts", False), ("plain", False)])
+def test_clients_are_told_which_authorities_count(world, name, told):
+    """Those of smtpd_tls_CAfile, and not those of smtpd_tls_CApath."""
+    p = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{world.ports[name]}", "-starttls", "smtp"], input="QUIT\r\n", capture_output=True, text=True,
+                       timeout=60, check=False)
+    assert ("Acceptable client certificate CA names" in p.stdout) == told, p.stdout + p.stderr

@@ -268,3 +268,14 @@ def test_queued_as(world):
     world.code = 451
     p = world.run("-bs", text=lines)
     assert ("\r\n250 2.0.0 Ok: queued as %s\r\n" % world.drop()[0]).encode() in p.stdout
+
+
+@pytest.mark.parametrize("value,first,kept", [("always", "\n", False), ("strict", "\r\n", False), ("strict", "\n", True), ("never", "\r\n", True)])
+def test_sendmail_fix_line_endings(tmp_path, value, first, kept):
+    w = World(tmp_path, f"sendmail_fix_line_endings = {value}\n")
+    w.up()
+    try:
+        assert w.run("r@x.test", text=f"Subject: x{first}{first}one\r\ntwo\n").returncode == 0
+        assert ("one\r\ntwo\n" in w.got[0][1]) == kept and ("Subject: x\r" in w.got[0][1]) == (value == "never")
+    finally:
+        w.d.kill()

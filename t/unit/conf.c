@@ -52,6 +52,27 @@ static void test_logical_lines(void **state)
 	raw_is("a =\n b\n", "a", "b");
 }
 
+static void old_default(const char *text, const char *name, const char *value, bool expected)
+{
+	struct conf *c = parse(text);
+
+	assert_int_equal(conf_is_old_default(c, name, value), expected);
+	conf_free(&c);
+}
+
+static void test_old_defaults(void **state)
+{
+	(void)state;
+	old_default("", "append_dot_mydomain", "yes", true);
+	old_default("compatibility_level = 1\n", "append_dot_mydomain", "yes", false);
+	old_default("append_dot_mydomain = yes\n", "append_dot_mydomain", "yes", false);
+	old_default("mydestination = a.test\n", "relay_domains", NULL, true);
+	old_default("mydestination =\n", "relay_domains", NULL, false);
+	old_default("compatibility_level = 2\n", "relay_domains", NULL, false);
+	old_default("compatibility_level = 2\n", "smtpd_relay_before_recipient_restrictions", "no", true);
+	old_default("compatibility_level = 3.6\n", "smtpd_relay_before_recipient_restrictions", "no", false);
+}
+
 static void test_wrong_lines(void **state)
 {
 	static char big[CONF_VALUE_MAX + 10];
@@ -426,6 +447,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_logical_lines),
+		cmocka_unit_test(test_old_defaults),
 		cmocka_unit_test(test_wrong_lines),
 		cmocka_unit_test(test_references),
 		cmocka_unit_test(test_comparisons),
