@@ -184,12 +184,9 @@ static enum rc override_transport(struct maps *m, struct span addr, struct span 
 	if (rc == RC_OK) {
 		ptrdiff_t colon = span_chr(value, ':');
 
-		if (colon == 0 && value.n > 1) /* ":nexthop" overrides relayhost only */
-			r->nexthop = span_skip(value, 1);
-		else
-			apply_transport(value, r, domain);
-		/* the next hop of error(8) and retry(8) is what the sender is told */
-		if (says_why(r->transport) && (colon < 0 || (size_t)colon + 1 == value.n))
+		apply_transport(value, r, domain);
+		/* the next hop of error(8) and retry(8) is what the sender is told; ":" leaves what there is */
+		if (colon != 0 && says_why(r->transport) && (colon < 0 || (size_t)colon + 1 == value.n))
 			r->nexthop = SPAN("Address is undeliverable");
 	}
 	return rc == RC_NOTFOUND ? RC_OK : rc;

@@ -38,7 +38,7 @@ struct span neutral_name(struct arena *a, struct span name)
 
 	for (size_t i = 0; i < n; i++)
 		if ((!ascii_isprint(p[i]) && !((unsigned char)p[i] >= 0x80 && conf.smtputf8)) ||
-		    strchr(" <>()\\\";@,", p[i]) != NULL)
+		    strchr(" <>()\\\";@", p[i]) != NULL)
 			p[i] = '?';
 	return span_make(p, n);
 }

@@ -48,6 +48,11 @@ const char *take_path(struct session *s, struct span path, bool utf8, bool null_
 	return leads_astray(*out, &s->tx_arena) ? "syntax" : NULL;
 }
 
+bool undeclared_domain(struct span addr, bool smtputf8)
+{
+	return !smtputf8 && !span_is_ascii(address_split(addr).domain);
+}
+
 void log_bad_address(struct session *s, const char *verb, struct span text)
 {
 	log_warning("Illegal address syntax from %s in %s command: " SPAN_FMT, session_client(s), verb,
@@ -70,8 +75,11 @@ void log_strict(struct session *s, const char *verb, const char *said, struct sp
 {
 	struct span path = span_trim(span_skip(arg, (size_t)(span_chr(arg, ':') + 1)));
 
-	if (strstr(said, "address syntax") != NULL && !span_starts(path, SPAN("<")))
-		log_bad_address(s, verb, path);
+	struct span word;
+
+	if (strstr(said, "address syntax") != NULL && span_next_word(&path, " \t", &word) &&
+	    (word.p[0] != '<' || span_chr(word, '>') >= 0))
+		log_bad_address(s, verb, word);
 }
 
 static bool refuse(struct session *s, const char *text)
@@ -98,12 +106,14 @@ static bool accept_sender(struct session *s, struct span path, struct span param
 	struct transaction *tx = s->tx;
 	const char *bad;
 
-	if ((bad = params_mail(params, extensions(s), &s->tx_arena, &tx->mail)) != NULL) {
+	bad = params_mail(params, extensions(s), &s->tx_arena, &tx->mail);
+	if (take_path(s, path, conf.smtputf8, true, &tx->sender) != NULL ||
+	    undeclared_domain(tx->sender, tx->mail.smtputf8))
+		return bad_sender(s, path);
+	if (bad != NULL) {
 		reply(s, "%s", bad);
 		return false;
 	}
-	if (take_path(s, path, conf.smtputf8, true, &tx->sender) != NULL)
-		return bad_sender(s, path);
 	if (conf.strict_utf8 && !tx->mail.smtputf8 && !span_is_ascii(tx->sender)) {
 		reply(s, "553 5.6.7 Must declare SMTPUTF8 to send unicode address");
 		return false;

@@ -1,5 +1,6 @@
 /* cmd_misc.c - RSET, NOOP, VRFY, ETRN, QUIT (RFC 5321 sections 4.1.1.5 to 4.1.1.10, RFC 1985). */
 #include "restrict.h"
+#include "base/codec.h"
 
 bool cmd_rset(struct session *s, struct span arg)
 {
@@ -32,13 +33,13 @@ bool cmd_quit(struct session *s, struct span arg)
 bool cmd_vrfy(struct session *s, struct span arg)
 {
 	struct span addr, path = arg, said, rest = SPAN_NONE;
-	bool own = s->tx != NULL, ok;
+	bool own = s->tx != NULL, smtputf8, ok;
 
 	if (conf.disable_vrfy) {
 		reply(s, "502 5.5.1 VRFY command is disabled");
 		return false;
 	}
-	if (arg.n > 9 && span_ends_ci(arg, SPAN(" SMTPUTF8")))
+	if ((smtputf8 = arg.n > 9 && span_ends_ci(arg, SPAN(" SMTPUTF8"))))
 		path = span_trim(span_head(arg, arg.n - 9));
 	said = path;
 	if (path.n > 1 && path.p[0] == '<' && path.p[path.n - 1] == '>')
@@ -50,6 +51,10 @@ bool cmd_vrfy(struct session *s, struct span arg)
 	if (take_path(s, path, conf.smtputf8, false, &addr) != NULL) {
 		log_bad_address(s, "VRFY", said);
 		reply(s, "501 5.1.3 Bad recipient address syntax");
+		return false;
+	}
+	if (conf.strict_utf8 && !smtputf8 && !span_is_ascii(addr)) {
+		reply(s, "553 5.6.7 Must declare SMTPUTF8 to send unicode address");
 		return false;
 	}
 	ok = check_rcpt(s, addr, "VRFY");

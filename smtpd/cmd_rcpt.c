@@ -97,7 +97,8 @@ bool cmd_rcpt(struct session *s, struct span arg)
 	}
 	if (!has_room(s->tx, path))
 		return too_many(s);
-	if (take_path(s, path, conf.smtputf8, false, &addr) != NULL)
+	if (take_path(s, path, conf.smtputf8, false, &addr) != NULL ||
+	    undeclared_domain(addr, s->tx->mail.smtputf8))
 		return bad_recipient(s, path);
 	if (conf.strict_utf8 && !s->tx->mail.smtputf8 && !span_is_ascii(addr)) {
 		reply(s, "553 5.6.7 Must declare SMTPUTF8 to send unicode address");

@@ -7,13 +7,21 @@ static bool port_of(struct span text, uint16_t *out)
 {
 	uint64_t v;
 
-	if (span_to_u64(text, 65535, &v) != RC_OK)
+	if ((text.n > 1 && text.p[0] == '0') || span_to_u64(text, 65535, &v) != RC_OK)
 		return false;
 	*out = (uint16_t)v;
 	return true;
 }
 
-/* "PROXY TCP4 source destination port port", or "PROXY UNKNOWN" and anything. */
+/* An IPv4 address may stand in an IPv6 one, whose kind it is then not. */
+static bool address_of(struct span text, struct span kind, struct inet_addr *out)
+{
+	bool six = span_is(kind, "TCP6");
+
+	return text.p[0] != '[' && (span_chr(text, ':') >= 0) == six && inet_addr_parse(text, out) == RC_OK;
+}
+
+/* "PROXY TCP4 source destination port port", or "PROXY UNKNOWN" and anything. What stands behind is left alone. */
 enum rc proxy_v1(struct span line, struct proxy_header *out)
 {
 	struct span w[6];
@@ -22,21 +30,18 @@ enum rc proxy_v1(struct span line, struct proxy_header *out)
 	if (line.n > PROXY_V1_MAX)
 		return RC_LIMIT;
 	for (size_t i = 0; i < ARRAY_LEN(w); i++) {
-		if (!span_next(&line, ' ', &w[i]) || (i == 0 && !span_is(w[0], "PROXY")))
+		if (!span_next_word(&line, " ", &w[i]) || (i == 0 && !span_is(w[0], "PROXY")))
 			return RC_SYNTAX;
 		if (i == 1 && span_is(w[1], "UNKNOWN"))
 			return RC_OK;
 	}
-	if (line.n > 0 || (!span_is(w[1], "TCP4") && !span_is(w[1], "TCP6")))
+	if (!span_is(w[1], "TCP4") && !span_is(w[1], "TCP6"))
 		return RC_SYNTAX;
 	out->local = false;
-	if (inet_addr_parse(w[2], &out->src) != RC_OK || inet_addr_parse(w[3], &out->dst) != RC_OK ||
-
-	    out->src.family != (span_is(w[1], "TCP4") ? AF_INET : AF_INET6) ||
-	    out->dst.family != out->src.family || !port_of(w[4], &out->src_port) ||
-	    !port_of(w[5], &out->dst_port))
-		return RC_SYNTAX;
-	return RC_OK;
+	return address_of(w[2], w[1], &out->src) && address_of(w[3], w[1], &out->dst) &&
+		       port_of(w[4], &out->src_port) && port_of(w[5], &out->dst_port)
+		   ? RC_OK
+		   : RC_SYNTAX;
 }
 
 static uint16_t be16(const char *p)

@@ -272,6 +272,8 @@ bool cmd_xclient(struct session *s, struct span arg);
 bool cmd_xforward(struct session *s, struct span arg);
 /* Reads an address of a command: the path as given in, the address in external form out. NULL, or a reply. */
 const char *take_path(struct session *s, struct span path, bool utf8, bool null_ok, struct span *out);
+/* A domain beyond ASCII in a transaction that did not ask for SMTPUTF8 (RFC 6531 section 3.4). */
+bool undeclared_domain(struct span addr, bool smtputf8);
 /* The warning that goes with such a refusal; `text` as the client sent it. log_strict: when `said`, a reply of
  * params_path(), is one. */
 void log_bad_address(struct session *s, const char *verb, struct span text);

@@ -40,9 +40,14 @@ const char *params_path(struct span text, const char *keyword, bool strict, stru
 	if (text.p[0] == '<') {
 		if ((n = bracketed_length(text)) == 0)
 			return bad;
-		if ((n < text.n && text.p[n] != ' ' && text.p[n] != '\t'))
-			return reply;
 		*path = span_make(text.p + 1, n - 2);
+		if (n < text.n && text.p[n] == '>' && path->n > 0 && path->p[0] == '<')
+			*path =
+			    span_skip(*path, 1); /* "<<address>>": who put brackets around had some already */
+		while (n < text.n && text.p[n] == '>')
+			n++;
+		if ((n < text.n && text.p[n] != ' ' && text.p[n] != '\t'))
+			return bad;
 		*rest = span_skip(text, n);
 		return NULL;
 	}
@@ -66,6 +71,22 @@ static const char *unsupported(struct arena *a, struct span word)
 	return arena_printf(a, "555 5.5.4 Unsupported option: " SPAN_FMT, SPAN_ARG(span_head(word, 200)));
 }
 
+/* "=" should come as "+3D"; of addresses that are made of addresses (SRS, VERP) it comes as it is. */
+static struct span equals_coded(struct span in, struct arena *a)
+{
+	char *p = arena_alloc(a, 3 * in.n + 1);
+	size_t n = 0;
+
+	for (size_t i = 0; i < in.n; i++)
+		if (in.p[i] == '=') {
+			memcpy(p + n, "+3D", 3);
+			n += 3;
+		} else {
+			p[n++] = in.p[i];
+		}
+	return span_make(p, n);
+}
+
 /* xtext of at most `max` bytes that means printable ASCII (RFC 3461 section 4). */
 static bool xtext(struct span in, size_t max, struct arena *a, struct span *out)
 {
@@ -73,7 +94,7 @@ static bool xtext(struct span in, size_t max, struct arena *a, struct span *out)
 	bool ok;
 
 	buf_init(&b, max);
-	ok = in.n > 0 && in.n <= max && xtext_decode(&b, in) == RC_OK;
+	ok = in.n > 0 && in.n <= max && xtext_decode(&b, equals_coded(in, a)) == RC_OK;
 	for (size_t i = 0; ok && i < b.n; i++)
 		ok = ascii_isprint(b.p[i]);
 	if (ok)
@@ -148,9 +169,7 @@ static uint16_t notify_bits(struct span list)
 	uint16_t bits = 0;
 	struct span word;
 
-	if (span_ends(list, SPAN(",")))
-		return 0;
-	while (span_next(&list, ',', &word)) {
+	while (span_next_word(&list, ",", &word)) {
 		uint16_t bit = notify_bit(word);
 
 		if (bit == 0)

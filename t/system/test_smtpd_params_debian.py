@@ -69,6 +69,7 @@ LOGINS = "inline:{ { own@good.test = good, other }, { alien@good.test = other },
 PROXIED = {"smtpd_upstream_proxy_protocol": "haproxy", "smtpd_upstream_proxy_timeout": "2s"}
 V2 = b"\r\n\r\n\0\r\nQUIT\n"
 V2_4 = bytes([192, 0, 2, 9, 192, 0, 2, 10, 4, 210, 0, 25])
+V2_6 = bytes.fromhex("20010db8000000000000000000000001" "20010db8000000000000000000000002" "04d20019")
 
 # name: (settings, dialogues)
 CASES = {
@@ -162,6 +163,43 @@ CASES = {
     "cmdfilter": ({"smtpd_command_filter": "pcre:{ { /^(?:MAIL|RCPT) .*<([^>]*)>.*evil/ NOOP $$1 } { /^EHLO (\\S+) (.*)$$/ EHLO $$1 } { /^HELP/ RSET } }"}, [["EHLO a b c", "MAIL FROM:<a@good.test> evil", "HELP", M, R]]),
     "forbid": ({"smtpd_forbidden_commands": "CONNECT, GET, regexp:{ {/^[^A-Z]/ x} }, EXPN", "smtpd_noop_commands": "EXPN, TURN"}, [["TURN", "turn x", "expn a"], ["*x"], ["123"], ["Subject: x"], ["x y"], ["get /"]]),
 }
+# ---- what clients say that no grammar has ----
+ODD_HEADERS = [b"PROXY " + h for h in (b"TCP4  192.0.2.9 192.0.2.10 1234 25\r\n", b" TCP4 192.0.2.9 192.0.2.10 1234 25\r\n", b"TCP4 192.0.2.9 192.0.2.10 1234 25 \r\n", b"TCP4\t192.0.2.9\t192.0.2.10\t1234\t25\r\n", b"TCP4 192.0.2.9 192.0.2.10 1234 25\n",
+               b"TCP4 192.0.2.9 192.0.2.10 1234 25 more\r\n", b"TCP4\r\n", b"\r\n", b"UNKNOWNX\r\n", b"TCP4 192.0.2.09 192.0.2.10 1234 25\r\n", b"TCP4 192.0.2.9 192.0.2.10 01234 0025\r\n", b"TCP4 192.0.2.9 192.0.2.10 +1 25\r\n",
+               b"TCP4 192.0.2.9 192.0.2.10 1a 25\r\n", b"TCP6 2001:DB8::1 2001:db8::2 1 25\r\n", b"TCP6 ::ffff:192.0.2.9 ::ffff:192.0.2.10 1 25\r\n", b"TCP6 2001:db8::1%lo 2001:db8::2 1 25\r\n", b"TCP4 [192.0.2.9] 192.0.2.10 1 25\r\n",
+               b"TCP4 0.0.0.0 0.0.0.0 1 25\r\n", b"TCP4 192.0.2.9\0 192.0.2.10 1 2\r\n", b"UNKNOWN " + b"x" * 300 + b"\r\n")]
+ODD_HEADERS += [b" PROXY TCP4 192.0.2.9 192.0.2.10 1234 25\r\n", b"proxy tcp4 192.0.2.9 192.0.2.10 1234 25\r\n", b"PROXYTCP4 192.0.2.9 192.0.2.10 1234 25\r\n", b"\0PROXY\r\n"]
+ODD_HEADERS += [V2 + h for h in (b"\x20\x11\x00\x0c" + V2_4, b"\x20\x00\x00\x04abcd", b"\x21\x00\x00\x00", b"\x21\x00\x00\x0c" + V2_4, b"\x21\x01\x00\x0c" + V2_4, b"\x21\x10\x00\x0c" + V2_4, b"\x22\x11\x00\x0c" + V2_4, b"\x11\x11\x00\x0c" + V2_4,
+                                 b"\x21\x21\x00\x0c" + V2_4, b"\x21\x21\x00\x24" + V2_6, b"\x21\x11\x00\x24" + V2_6, b"\x21\x11\xff\xff" + V2_4 + b"x" * 600, b"\x21\x11\x02\x00" + V2_4 + b"x" * 500, b"\x21\x11\x00\x0c" + bytes(12), b"\x21\x11\x00\x0c" + V2_4 + b"NOOP\r\n")]
+SENDERS = ["<<a@good.test>>", "<a@good.test>>", "<>>", "<<>>", " <a@good.test>", "\t<a@good.test>", "a@good.test", " a@good.test", "a@good.test SIZE=10", "<a@good.test> (c)", "Name <a@good.test>", "\"N\" <a@good.test>", "<@x.test:a@good.test>",
+           "<@x.test,@y.test:a@good.test>", "@x.test:a@good.test", "<a b@good.test>", "<a@good.test", "", " ", "<a@good.test>SIZE=10", *("<a@good.test>" + p for p in (
+               "  SIZE=10", " SIZE", " SIZE=", " SIZE=x", " SIZE=-1", " FOO", " FOO=x", " BODY=", " BODY=x", " body=7bit", " RET=x", " RET=", " RET=HDRS RET=FULL", " ENVID=", " ENVID=a+3Db", " ENVID=a+zz", " ENVID=a=b", " ENVID=a ENVID=b",
+               " AUTH=<>", " AUTH=a+b", " =", " SIZE=1 SIZE=2", "\tSIZE=1", " SIZE=1 ")), "<a>", "a", "<a@good.test.>", "<a@[192.0.2.1]>", "<a@[ipv6:::1]>", "<a@1.2.3.4>", "<a@good_x.test>", "<a@-x.test>", "<a@>", "<\"a\"@good.test>", "<\"a b\"@good.test>",
+           "<a;b@good.test>", "<a,b@good.test>", "<.a@good.test>", "<a.@good.test>", "<a..b@good.test>", "<" + "x" * 70 + "@good.test>", "<" + "x" * 300 + "@good.test>", "<a@" + "x" * 64 + ".test>", "<bad address@good.test> FOO"]
+LOOSE = ["< a@good.test >", "<a@[192.0.2.1>", "<a\\ b@good.test>", "<a@@good.test>", "<a:b@good.test>", "<\"\"@good.test>"]  # strict_rfc821_envelopes takes some of them in Postfix
+RECIPIENTS = ["<bob@localhost>" + p for p in ("", " NOTIFY=", " NOTIFY=never", " NOTIFY=NEVER,SUCCESS", " NOTIFY=success,,delay", " NOTIFY=success NOTIFY=delay", " ORCPT=", " ORCPT=x", " ORCPT=;x", " ORCPT=rfc822;a+zz", " ORCPT=rfc822;a+40b",
+              " ORCPT=rfc822;SRS0=a=b@x.test", " ORCPT=x;a ORCPT=x;b", " FOO", " FOO=x", " NOTIFY", " ORCPT", " SIZE=1", "x", " =x", " NOTIFY = never")] + [
+              "bob@localhost", " <bob@localhost>", "<bob@localhost", "bob@localhost NOTIFY=never", "<<bob@localhost>>", "<@x.test:bob@localhost>", "<bob>", "<postmaster>", "<\"bob\"@localhost>", "<bob@localhost.>", "<bob@LOCALHOST>", "<bob@[127.0.0.1]>",
+              "<bob b@localhost>", "<bob%x.test@localhost>", "<x.test!bob@localhost>", "<\"bob@x.test\"@localhost>", "<>"]
+VERBS = ["MAIL", "MAIL FROM", "MAIL FROM:", "MAIL TO:<a@good.test>", "MAIL FROM<a@good.test>", "MAIL  FROM:<a@good.test>", "RSET", "MAIL FROM :<a@good.test>", "RSET", "MAIL FROM: ", "MAIL from:<a@good.test>", "RSET", "mail From:<a@good.test>", "RCPT", "RCPT TO", "RCPT TO:",
+         "RCPT FROM:<a@good.test>", "RCPT TO : <bob@localhost>", "rcpt to:<bob@localhost>", "RCPT TO:<>", "RCPT TO:< >", "DATA x", "RSET x", "NOOP x", "QUIT x"]
+UTF8 = [[H, "MAIL FROM:<\u00fc@good.test>", "RSET", "MAIL FROM:<a@\u00fc.test>", "RSET", ("raw", b"MAIL FROM:<\xfc@good.test>\r\n"), "RSET", M, "RCPT TO:<\u00fc@localhost>", "RCPT TO:<bob@\u00fc.test>", ("raw", b"RCPT TO:<\xfc@localhost>\r\n"), "RCPT TO:<a@xn--tda.test>", "VRFY \u00fc",
+         "EHLO \u00fc.test", ("raw", b"EHLO \xfc\r\n"), "HELO \u00fc"],
+        [H, "MAIL FROM:<\u00fc@good.test> SMTPUTF8", "RSET", "MAIL FROM:<a@\u00fc.test> SMTPUTF8", "RCPT TO:<\u00fc@localhost>", "RCPT TO:<bob@\u00fc.test>", ("raw", b"RCPT TO:<\xfc@localhost>\r\n"), "RSET", ("raw", b"MAIL FROM:<\xfc@good.test> SMTPUTF8\r\n"), "RSET", "MAIL FROM:<a@good.test> SMTPUTF8=x", "RSET",
+         "MAIL FROM:<a@good.test> SMTPUTF8 SMTPUTF8"]]
+BLANKS = [["  NOOP", "NOOP  ", "\tNOOP", " EHLO x ", "EHLO  x", "EHLO x  y", "  HELP me ", "HELP", " FOO", "NOOP\t", "  QUIT "]]
+SPOKEN = [M, "RCPT TO:<no@localhost>", R, "RCPT TO:<x@far.test>", "RCPT TO:<no+e@localhost>", D, ("raw", b".\r\n"), "FOO", "RCPT TO:<>", "RCPT TO:<no@localhost> FOO", "MAIL FROM:<x@good.test>", "HELO"]
+SAID_ODDLY = [[H, *(x for a in SENDERS for x in ("MAIL FROM:" + a, "RSET"))], [H, *VERBS], [H, M, *("RCPT TO:" + a for a in RECIPIENTS)]]
+CASES.update({
+    "oddproxy": (PROXIED, [[("first", h), M] for h in ODD_HEADERS]),
+    "odd": ({}, SAID_ODDLY), "oddstrict": ({"strict_rfc821_envelopes": "yes"}, SAID_ODDLY), "oddloose": ({}, [[H, *(x for a in LOOSE for x in ("MAIL FROM:" + a, "RSET"))]]),
+    "undeclared": ({}, UTF8), "undeclaredstrict": ({"strict_smtputf8": "yes"}, UTF8), 
+    "blanks": ({}, BLANKS), "blanksfilter": ({"smtpd_command_filter": "pcre:{ { /^HELP(.*)$$/ NOOP $$1 } { /^\\s+(.*)$$/ NOOP was blank } { /(.*\\s)$$/ FOO } }"}, BLANKS),
+    "unprintable": ({}, [[H, M, R, D, ("raw", b"a\0b\r\n.\r\n")], [("raw", l + b"\r\n") for l in (b"", b" ", b"\t", b"NOOP\x01", b"NOOP \x7f", b"\xff", b"NOOP\r")]]),
+    "longlines": ({"line_length_limit": "600"}, [[H, *("NOOP " + "x" * n for n in (505, 506, 507, 594)), "EHLO " + "x" * 255, "VRFY " + "x" * 255, M, R, D, ("raw", b"x" * 1300 + b"\r\n.\r\n")]]),
+    "helos": ({}, [[f"EHLO {n}".rstrip(), M, "RCPT TO:<no@localhost>"] for n in ("", "a b", "[", "<x>", "a\\b", "\"x\"", ";", "[1.2.3.4]", "[IPv6:::1]", "a_b", "x" * 255, ".", "a.", "(c)", "a,b", "a@b", "'", "`id`", "$x", "%s", "a\tb", "*")]),
+    "footmaps": ({"smtpd_reject_footer_maps": "pcre:{ { /^450/ soft $$0 } { /User unknown/ who: \\c see $${1}. $recipient } { /^5/ hard for $recipient_name of $sender } } inline:{ {550 5.1.1=x} }", "smtpd_reject_footer": "plain footer $client_address"}, [[H, *SPOKEN]]),
+})
 # Ours says why in its own words, or differs on purpose (smtpd(8), BUGS).
 OWN_WORDS = re.compile("unknown smtpd restriction|ignored: no SASL support|certificate verification failed|restriction class|no such|problem talking|fatal:|process /usr|TLS library problem|haproxy read|will be removed|nested")
 

@@ -25,6 +25,10 @@ static void paths(void **state)
 		{ "FROM:a@b", NULL, NULL, true },
 		{ "FROM:<\"a>b\"@c> X", "\"a>b\"@c", " X", true },
 		{ "FROM:<\"a\\\">b\"@c>", "\"a\\\">b\"@c", "", true },
+		{ "FROM:<<a@b>> X=1", "a@b", " X=1", true },
+		{ "FROM:<a@b>>", "a@b", "", true },
+		{ "FROM:<<>>", "", "", true },
+		{ "FROM:<<a@b>", "<a@b", "", true },
 		{ "FROM:<a@b", NULL, NULL, false },
 		{ "FROM:<a@b>X", NULL, NULL, false },
 		{ "FROM:<\"a@b>", NULL, NULL, false },
@@ -107,6 +111,9 @@ static void rcpt_parameters(void **state)
 	assert_true(span_is(p.orcpt, "rfc822;a+b@c"));
 	assert_null(params_rcpt(SPAN("NOTIFY=NEVER"), ALL, &a, &p));
 	assert_int_equal(p.notify, NOTIFY_NEVER);
+	assert_null(params_rcpt(SPAN("NOTIFY=success,,delay, ORCPT=rfc822;SRS0=x+3Dy=z@c"), ALL, &a, &p));
+	assert_int_equal(p.notify, NOTIFY_SUCCESS | NOTIFY_DELAY);
+	assert_true(span_is(p.orcpt, "rfc822;SRS0=x=y=z@c"));
 }
 
 static void notify_both_ways(void **state)
@@ -124,7 +131,7 @@ static void notify_both_ways(void **state)
 
 static void rcpt_refusals(void **state)
 {
-	static const char *const notify[] = { "NOTIFY=NEVER,DELAY", "NOTIFY=X", "NOTIFY=DELAY,",
+	static const char *const notify[] = { "NOTIFY=NEVER,DELAY", "NOTIFY=X", "NOTIFY=,",
 					      "NOTIFY=DELAY NOTIFY=DELAY" };
 	static const char *const orcpt_[] = { "ORCPT=x",
 					      "ORCPT=;x",
