@@ -110,7 +110,7 @@ def world():
     w.inst = Instance(os.path.join(w.base, "i"), main={
         "smtpd_restriction_classes": " ".join(classes), "smtpd_recipient_restrictions": "check_recipient_access inline:{" + ", ".join(f"{k}.test={k}" for k in classes) + "}",
         "mydestination": "$myhostname, " + ", ".join(f"{k}.test" for k in classes), "local_recipient_maps": "", "transport_maps": f"sqlite:{w.path('route')}",
-        "proxy_read_maps": table["proxy"], "smtp_dns_support_level": "disabled", **classes})
+        "proxy_read_maps": table["proxy"], "smtp_dns_support_level": "disabled", "notify_classes": "", **classes})
     w.inst.start()
     yield w
     w.inst.stop()
