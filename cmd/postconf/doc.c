@@ -54,7 +54,9 @@ static void md_table(enum param_state state, const char *title, const char *text
 			printf("`");
 		}
 		printf(" | %s", type_name[p->type]);
-		if (p->min != NULL && strcmp(p->min, "0") != 0)
+		if (p->min != NULL && (p->type == P_STR || p->type == P_RAW))
+			printf(strcmp(p->min, "1") == 0 ? ", not empty" : ", from 2 bytes");
+		else if (p->min != NULL && strcmp(p->min, "0") != 0)
 			printf(", from %s", p->min);
 		if (p->max != NULL)
 			printf(", to %s", p->max);

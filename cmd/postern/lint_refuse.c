@@ -404,12 +404,6 @@ static enum rc is_proxied(struct span v, struct err *e)
 					      : err_set(e, RC_SYNTAX, "must begin with \"proxy:\"");
 }
 
-static enum rc is_absolute(struct span v, struct err *e)
-{
-	return v.p[0] == '/' ? RC_OK
-			     : err_set(e, RC_SYNTAX, "\"" SPAN_FMT "\" is no absolute path", SPAN_ARG(v));
-}
-
 static enum rc is_tls_config(struct span v, struct err *e)
 {
 	char path[4096];
@@ -444,7 +438,6 @@ static const struct {
 	{ "smtpd_proxy_filter", "smtpd", is_endpoint },
 	{ "smtpd_sasl_path", "smtpd", is_sasl_path },
 	{ "tls_config_file", "smtpd smtp relay lmtp imapd pop3d", is_tls_config },
-	{ "virtual_mailbox_base", "virtual", is_absolute },
 };
 
 static void look_at_values(const struct lint *l)

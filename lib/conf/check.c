@@ -8,6 +8,11 @@
 static const char below[] = "less than the smallest value allowed";
 static const char above[] = "more than the largest value allowed";
 
+static bool is_text(const struct param *p)
+{
+	return p->type == P_STR || p->type == P_RAW;
+}
+
 static char default_unit(const struct param *p)
 {
 	size_t n = strlen(p->def);
@@ -30,6 +35,22 @@ static enum rc number(const struct param *p, struct span text, int64_t *value)
 	return rc;
 }
 
+static const char shorter[] = "too short";
+static const char longer[] = "too long";
+
+/* Of texts the bounds are lengths. */
+static const char *text_fault(const struct param *p, struct span text)
+{
+	uint64_t limit;
+
+	text = span_trim(text);
+	if (p->min != NULL && span_to_u64(span_str(p->min), SIZE_MAX, &limit) == RC_OK && text.n < limit)
+		return shorter;
+	if (p->max != NULL && span_to_u64(span_str(p->max), SIZE_MAX, &limit) == RC_OK && text.n > limit)
+		return longer;
+	return NULL;
+}
+
 static bool bound(const struct param *p, const char *text, int64_t *value)
 {
 	return text != NULL && number(p, span_str(text), value) == RC_OK;
@@ -47,11 +68,13 @@ const char *conf_typed_fault(const struct param *p, struct span text, int64_t *v
 {
 	int64_t limit;
 
+	if (is_text(p))
+		return text_fault(p, text);
 	text = before_remark(text);
 	switch (p->type) {
 	case P_STR:
 	case P_RAW:
-		return NULL;
+		break;
 	case P_BOOL:
 		*value = span_is_ci(text, "yes");
 		return *value || span_is_ci(text, "no") ? NULL : "yes or no expected";
@@ -169,8 +192,13 @@ static void check_bounds(struct check *k, const char *file, const struct param *
 			 const char *fault, unsigned line)
 {
 	char range[100] = "";
+	size_t n = strlen(value);
 
-	if (fault != below && fault != above)
+	if (fault == shorter)
+		(void)snprintf(range, sizeof(range), " (bad string length %zu < %s)", n, p->min);
+	else if (fault == longer)
+		(void)snprintf(range, sizeof(range), " (bad string length %zu > %s)", n, p->max);
+	else if (fault != below && fault != above)
 		; /* the bounds are not the point */
 	else if (p->min != NULL && p->max != NULL)
 		(void)snprintf(range, sizeof(range), " (%s to %s)", p->min, p->max);
@@ -202,7 +230,7 @@ static void check_value(struct check *k, const char *file, const struct param *p
 	struct err e;
 	const char *fault = conf_typed_fault(p, value, &number_value);
 
-	if (fault != NULL &&
+	if (fault != NULL && !is_text(p) &&
 	    span_trim(value).n == 0) /* templates leave such lines behind: not worth a standstill */
 		say(k, false, "%s line %u: %s is empty (%s); using the default", file, line, p->name, fault);
 	else if (fault != NULL)
@@ -250,8 +278,11 @@ static void check_setting(struct check *k, const char *name, const char *raw, un
 	check_name(k, k->c->file, span_str(name), span_str(raw), line);
 	if (!may_hold_number_sign(p))
 		check_remark(k, k->c->file, span_str(raw), p->type != P_STR);
-	if (p != NULL && p->type == P_RAW)
+	if (p != NULL && p->type == P_RAW) {
+		if (text_fault(p, span_str(raw)) != NULL)
+			check_bounds(k, k->c->file, p, raw, text_fault(p, span_str(raw)), line);
 		return;
+	}
 	if (conf_expand(k->c, span_str(raw), &k->arena, &value, &e) != RC_OK) {
 		say(k, true, "%s line %u: %.100s: %s", k->c->file, line, name, e.text);
 		return;
@@ -292,6 +323,8 @@ static void check_service(struct check *k, const char *file, const struct master
 			check_references(k, file, value, en->line, en);
 		if (p != NULL)
 			check_restrictions(k, file, p->name, value);
+		if (p != NULL && p->type == P_RAW && text_fault(p, value) != NULL)
+			check_bounds(k, file, p, "", text_fault(p, value), en->line);
 		if (p != NULL && p->type != P_RAW && span_chr(value, '$') < 0)
 			check_value(k, file, p, value, en->line);
 	}

@@ -307,8 +307,10 @@ static int64_t number_of(const struct conf *c, const char *name, const struct pa
 	struct param as_number = *p;
 	int64_t value = 0;
 
-	if (p->type == P_STR || p->type == P_RAW) /* digits by custom, such as smtpd_tls_loglevel */
+	if (p->type == P_STR || p->type == P_RAW) { /* digits by custom, such as smtpd_tls_loglevel */
 		as_number.type = P_LONG;
+		as_number.min = as_number.max = NULL; /* those of the text */
+	}
 	if ((fault = conf_typed_fault(&as_number, span_str(text), &value)) == NULL)
 		return value;
 	log_warning("%s: %s = %s: %s; using the default", c->file, name, text, fault);

@@ -32,7 +32,7 @@ struct param {
 	const char *name;
 	enum param_type type;
 	const char *def;       /* main.cf syntax: may hold $name */
-	const char *min, *max; /* of numbers and times; NULL: none */
+	const char *min, *max; /* of numbers and times; of texts: bytes; NULL: none */
 	const char *programs;  /* "smtpd cleanup": who reads it */
 	const char *meaning;   /* one line for the manual */
 	enum param_state state;

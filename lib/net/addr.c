@@ -158,9 +158,15 @@ static enum rc split_net(struct span text, struct span *addr, struct span *mask,
 
 static enum rc parse_mask(struct span addr, struct span mask, struct inet_net *n, struct err *e)
 {
-	uint64_t bits = n->addr.family == AF_INET ? 32 : 128;
+	/* "::ffff:127.0.0.0/104", which Debian writes into mynetworks, is 127.0.0.0/8. */
+	bool mapped = n->addr.family == AF_INET && span_chr(addr, ':') >= 0;
+	uint64_t bits = n->addr.family == AF_INET && !mapped ? 32 : 128;
 	enum rc rc = mask.p ? span_to_u64(mask, bits, &bits) : RC_OK;
 
+	if (mapped && rc == RC_OK && bits < 96)
+		rc = RC_LIMIT;
+	else if (mapped)
+		bits -= 96;
 	if (rc != RC_OK)
 		return err_set(e, RC_SYNTAX, "bad mask %s in \"" SPAN_FMT "/" SPAN_FMT "\"",
 			       rc == RC_LIMIT ? "length" : "value", SPAN_ARG(addr), SPAN_ARG(mask));

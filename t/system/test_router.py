@@ -179,6 +179,8 @@ CONFIGS = {
     "no percent hack": "allow_percent_hack = no\nswap_bangpath = no\n",
     "transports": "transport_maps = inline:{ {user@example.com=slow:} {.sub.test=smtp:[s.test]} {relay.test=:[r.test]} {x.test=local:} "
                   "{user@y.test=:[y.gw]:26} {vbox.test=lmtp:unix:/x} {valias.test=smtp:[va]} {*=smtp:[star.test]} {example.org=error:5.7.1 no} }\n",
+    "transports that give reasons": "default_transport = error:5.7.1 why\nrelay_transport = retry\ntransport_maps = inline:{ {user@x.test=:} {user@y.test=error:} {a@sub.test=error} "
+                                    "{user@example.com=retry:} {who@moved.test=:4.1.2 other} {relay.test=:} {sub.relay.test=smtp:} }\n",
     "transports with parents": "parent_domain_matches_subdomains = transport_maps\ntransport_maps = inline:{ {sub.test=smtp:[s.test]} {user+ext@z.test=a:b} {user@z.test=c:d} }\nrelayhost = rh.test\n",
     "by sender": "sender_dependent_relayhost_maps = inline:{ {s@elsewhere.test=[one]} {@two.test=[two]} {none@elsewhere.test=DUNNO} }\nrelayhost = rh.test\n"
                  "sender_dependent_default_transport_maps = inline:{ {t@elsewhere.test=other} {u@elsewhere.test=other:[hop]} }\n",

@@ -429,7 +429,7 @@ static void test_table(void **state)
 			if (conf_expand(c, span_str(p->def), &a, &value, &e) != RC_OK)
 				fail_msg("%s: %s", p->name, e.text);
 			fault = conf_typed_fault(p, value, &number);
-			if (fault != NULL)
+			if (fault != NULL && p->def[0] != '\0') /* others are computed */
 				fail_msg("%s = %s: %s", p->name, value.p, fault);
 			arena_release(&a);
 		}

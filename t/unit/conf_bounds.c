@@ -15,6 +15,22 @@ static const struct row {
 #define INT(name, least, greatest)  { #name, least, greatest, false, false },
 #define TIME(name, least, greatest) { #name, least, greatest, true, false },
 #define BOOL(name)		    { #name, 0, 0, false, true },
+#define TEXT(name, least, greatest)
+#include "conf_bounds.def"
+#undef INT
+#undef TIME
+#undef BOOL
+#undef TEXT
+};
+
+static const struct {
+	const char *name;
+	unsigned least, greatest;
+} texts[] = {
+#define INT(name, least, greatest)
+#define TIME(name, least, greatest)
+#define BOOL(name)
+#define TEXT(name, least, greatest) { #name, least, greatest },
 #include "conf_bounds.def"
 };
 
@@ -129,11 +145,90 @@ static void test_every_one_is_named(void **state)
 	assert_int_equal(n, ARRAY_LEN(rows));
 }
 
+/* ---- lengths ---- */
+
+static const char *text_fault(const struct param *p, size_t n)
+{
+	static const char xs[] = "xxxxxxxxxxxxxxxx";
+	int64_t unused;
+
+	return conf_typed_fault(p, span_make(xs, n), &unused);
+}
+
+static void test_lengths(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		const struct param *p = conf_param_find(span_str(texts[i].name));
+
+		assert_non_null(p);
+		if (text_fault(p, texts[i].least - 1) == NULL || text_fault(p, texts[i].least) != NULL ||
+		    (texts[i].greatest > 0 && text_fault(p, texts[i].greatest + 1) == NULL) ||
+		    (texts[i].greatest == 0 && text_fault(p, 16) != NULL))
+			fail_msg("%s", texts[i].name);
+	}
+}
+
+static bool has_rule(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		if (strcmp(texts[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* What Postfix takes without a text is taken. */
+static void test_others_may_be_empty(void **state)
+{
+	(void)state;
+	for (const struct param *p = conf_params; p->name != NULL; p++)
+		if ((p->type == P_STR || p->type == P_RAW) && !has_rule(p->name) && text_fault(p, 0) != NULL)
+			fail_msg("%s", p->name);
+}
+
+struct said {
+	const char *name;
+	unsigned lines;
+};
+
+static void count_named(void *arg, bool error, const char *text)
+{
+	struct said *s = arg;
+
+	if (error && strstr(text, s->name) != NULL && strstr(text, "main.cf line 1: ") != NULL &&
+	    strstr(text, "too short (bad string length 0 < ") != NULL)
+		s->lines++;
+}
+
+static void test_empty_texts_are_named(void **state)
+{
+	static const char *const how[] = { "", "  ", "$nothing" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(texts) * ARRAY_LEN(how); i++) {
+		struct said s = { texts[i / ARRAY_LEN(how)].name, 0 };
+		struct conf *c = NULL;
+		struct err e = { 0 };
+		char text[200];
+
+		if (conf_param_find(span_str(s.name))->type == P_RAW && i % ARRAY_LEN(how) == 2)
+			continue; /* its text is what it says */
+		(void)snprintf(text, sizeof(text), "%s = %s\n", s.name, how[i % ARRAY_LEN(how)]);
+		assert_int_equal(conf_parse(span_str(text), "main.cf", "/nonexistent", &c, &e), RC_OK);
+		if (conf_check(c, count_named, &s) != RC_SYNTAX || s.lines != 1)
+			fail_msg("%s", text);
+		conf_free(&c);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_every_one_is_named),
+		cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_others_may_be_empty),
+		cmocka_unit_test(test_empty_texts_are_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -192,6 +192,7 @@ static void hosts(void **state)
 	host("!10.0.0.1 10.0.0.0/8", "x", "10.0.0.1", RC_NOTFOUND);
 	host("!10.0.0.1 10.0.0.0/8", "x", "10.0.0.2", RC_OK);
 	host("10.0.0.1", "x", "10.0.0.1", RC_OK);
+	host("127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128", "x", "192.0.2.1", RC_NOTFOUND); /* Debian's */
 	host("example.com", "mail.example.com", "192.0.2.1", RC_OK);
 	host("cidr:{{192.0.2.0/24 x}}", "unknown", "192.0.2.1", RC_OK);
 	host("inline:{192.0.2.1=x}", "unknown", "192.0.2.1", RC_OK);
