@@ -467,6 +467,7 @@ static void load_tls(void)
 	conf.tls_wrapper = yes("smtpd_tls_wrappermode");
 	if (conf.tls_wrapper)
 		conf.tls = TLS_ENCRYPT;
+	conf.auth_tls_only |= conf.tls == TLS_ENCRYPT;
 	conf.tls_req = conf.tls == TLS_ENCRYPT && yes("smtpd_tls_req_ccert");
 	conf.tls_ask = conf.tls_req || yes("smtpd_tls_ask_ccert");
 	conf.relay_certs = tables("relay_clientcerts", span_str(str("relay_clientcerts")));
