@@ -22,7 +22,7 @@ struct settings {
 	int64_t message_size_limit, header_size_limit, hopcount_limit, body_checks_limit, nesting_limit,
 	    queue_minfree;
 	int64_t boundary_limit, token_limit, duplicate_limit;
-	bool add_missing, original_recipient, replace_cr, soft_bounce;
+	bool add_missing, original_recipient, long_ids, replace_cr, soft_bounce;
 	bool from_obsolete;	       /* header_from_format */
 	enum unended unended;	       /* non_empty_end_of_header_action */
 	struct span full_name_charset; /* full_name_encoding_charset; "": names go as they are */

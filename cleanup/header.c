@@ -150,7 +150,10 @@ static void add_message_id(struct header_pass *p, const char *resent)
 
 	gmtime_r(&t, &tm);
 	strftime(stamp, sizeof(stamp), "%Y%m%d%H%M%S", &tm);
-	id = span_printf(&j->a, "<%s.%s@%s>", stamp, j->qid.s, settings.myhostname);
+	if (settings.long_ids) /* which hold the time */
+		id = span_printf(&j->a, "<%s@%s>", j->qid.s, settings.myhostname);
+	else
+		id = span_printf(&j->a, "<%s.%s@%s>", stamp, j->qid.s, settings.myhostname);
 	add_line(p, span_printf(&j->a, "%sMessage-Id: " SPAN_FMT, resent, SPAN_ARG(id)));
 	log_info("%s: %smessage-id=" SPAN_FMT, j->qid.s, resent[0] != '\0' ? "resent-" : "", SPAN_ARG(id));
 	log_message_id(j, id);

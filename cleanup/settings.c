@@ -117,6 +117,7 @@ void settings_load(void)
 		.strip_chars = characters("message_strip_characters"),
 		.queue_minfree = conf_int(c, "queue_minfree"),
 		.add_missing = conf_bool(c, "always_add_missing_headers"),
+		.long_ids = conf_bool(c, "enable_long_queue_ids"),
 		.original_recipient = conf_bool(c, "enable_original_recipient"),
 		.replace_cr = conf_bool(c, "cleanup_replace_stray_cr_lf"),
 		.soft_bounce = conf_bool(c, "soft_bounce"),

@@ -269,7 +269,6 @@ static void read_routing(void)
 	settings.dns_search = has_word(options, "res_dnsrch");
 	settings.cname_names = settings_bool("cname_overrides_servername");
 	settings.quote_envelope = settings_bool("quote_rfc821_envelope");
-	settings.original_rcpt = conf_bool(service_conf(), "enable_original_recipient");
 	settings.per_request = settings_bool("per_request_deadline");
 	settings.min_rate = settings_int("min_data_rate");
 	settings.log_tls_status = settings_bool("log_tls_feature_status");

@@ -119,10 +119,9 @@ static void put_orcpt(struct transaction *t, struct buf *b, const struct rcpt *r
 	if (text.n > 0 && span_next(&text, ';', &type) && text.n > 0)
 		(void)buf_printf(b, " ORCPT=" SPAN_FMT ";" SPAN_FMT, SPAN_ARG(type),
 				 SPAN_ARG(xtext(t->dl->a, text)));
-	else if (r->r->orig.n > 0)
-		(void)buf_printf(b, " ORCPT=rfc822;" SPAN_FMT, SPAN_ARG(xtext(t->dl->a, r->r->orig)));
-	else if (settings.original_rcpt)
-		(void)buf_printf(b, " ORCPT=rfc822;" SPAN_FMT, SPAN_ARG(xtext(t->dl->a, r->r->addr)));
+	else
+		(void)buf_printf(b, " ORCPT=rfc822;" SPAN_FMT,
+				 SPAN_ARG(xtext(t->dl->a, r->r->orig.n > 0 ? r->r->orig : r->r->addr)));
 }
 
 static void put_rcpt(struct transaction *t, const struct rcpt *r)

@@ -70,15 +70,22 @@ static bool forbidden(struct session *s, struct span verb, struct span line)
 	bool hit = header_like(line) || listed(conf.forbidden_cmd, conf.forbidden, verb);
 	struct arena a;
 	struct span value;
+	struct buf b;
 	struct err e;
 
 	arena_init(&a);
+	ptrdiff_t nul =
+	    span_chr(verb, '\0'); /* what is behind it is no UTF-8 in most cases, and never looked up then */
+	verb = nul >= 0 ? span_head(verb, (size_t)nul) : verb;
 	if (!hit && !maps_empty(conf.forbidden_table))
 		hit = maps_lookup(conf.forbidden_table, verb, &a, &value, &e) == RC_OK;
 	arena_release(&a);
 	if (!hit)
 		return false;
-	log_warning("non-SMTP command from %s: " SPAN_FMT, session_client(s), SPAN_ARG(span_head(line, 100)));
+	buf_init(&b, 500);
+	log_warning("non-SMTP command from %s: %.100s", session_client(s),
+		    session_visible(span_head(line, 100), &b));
+	buf_release(&b);
 	reply(s, "221 2.7.0 Error: I can break rules, too. Goodbye.");
 	s->hangup = true;
 	return true;
@@ -110,7 +117,8 @@ static bool run_unknown(struct session *s, struct span verb, struct span line)
 	s->where = "UNKNOWN";
 	if (forbidden(s, verb, line))
 		return false;
-	reply(s, "500 5.5.2 Error: command not recognized");
+	reply(s, memchr(line.p, '\0', line.n) != NULL ? "500 5.5.2 Error: bad syntax"
+						      : "500 5.5.2 Error: command not recognized");
 	return false;
 }
 
@@ -132,10 +140,10 @@ void command_run(struct session *s, struct span line)
 		s->errors++;
 		return;
 	}
-	if (memchr(line.p, '\0', line.n) != NULL)
-		reply(s, "500 5.5.2 Error: bad syntax");
-	else if (row == UNKNOWN)
+	if (row == UNKNOWN) /* it may be TLS, with a NUL in it */
 		ok = run_unknown(s, verb, line);
+	else if (memchr(line.p, '\0', line.n) != NULL)
+		reply(s, "500 5.5.2 Error: bad syntax");
 	else
 		ok = run_known(s, &commands[row], span_trim(rest));
 	if (!ok)

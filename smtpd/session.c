@@ -206,8 +206,7 @@ bool session_line(struct session *s, struct span *line, size_t max)
 	return rc == RC_LIMIT || crlf || !bare_lf_ends(s);
 }
 
-/* What came too early, with its line ends to be seen. */
-static const char *visible(struct span s, struct buf *b)
+const char *session_visible(struct span s, struct buf *b)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		unsigned char c = (unsigned char)s.p[i];
@@ -235,7 +234,7 @@ bool session_bad_pipelining(struct session *s)
 		return false;
 	buf_init(&b, 500);
 	log_info("improper command pipelining after %s from %s: %s", s->where, session_client(s),
-		 visible(span_head(seen, 100), &b));
+		 session_visible(span_head(seen, 100), &b));
 	buf_release(&b);
 	if (!conf.forbid_unauth_pipe)
 		return false;

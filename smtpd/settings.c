@@ -488,6 +488,7 @@ static void load_tls(void)
 
 	conf.tls_wrapper = yes("smtpd_tls_wrappermode");
 	conf.tls = conf.tls_wrapper ? TLS_ENCRYPT : security_level();
+	conf.auth_tls_only |= conf.tls == TLS_ENCRYPT;
 	conf.tls_req = conf.tls == TLS_ENCRYPT && yes("smtpd_tls_req_ccert");
 	conf.tls_ask = conf.tls_req || yes("smtpd_tls_ask_ccert");
 	conf.relay_certs = tables("relay_clientcerts", span_str(str("relay_clientcerts")));

@@ -218,6 +218,8 @@ deadline_t session_deadline(void);
 void session_flush(struct session *s, int64_t within_s); /* a failure shows at the next read */
 /* Unread input where there must be none (RFC 2920 section 3.2): true when the client was sent away. */
 bool session_bad_pipelining(struct session *s);
+/* Input that should not be, for the log: with its line ends and bytes that are no text to be seen. In `b`. */
+const char *session_visible(struct span s, struct buf *b);
 
 /* ---- macros.c: $client_address and the like, in replies that administrators write ---- */
 struct words_of {

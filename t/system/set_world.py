@@ -115,7 +115,7 @@ class Mail:
 def plain_message(text):
     text = re.sub(r"(?<=\bid )[0-9A-Za-z]+(?=[;\s])", "ID", text)
     text = re.sub(r"\w{3}, [ \d]\d \w{3} \d{4} \d\d:\d\d:\d\d [-+]\d{4} \(\w+\)", "DATE", text)
-    return re.sub(r"<\d{14}\.[0-9A-Za-z]+@", "<TIME.ID@", text)
+    return re.sub(r"<(?:\d{14}\.[0-9A-F]+|[0-9A-Za-z]{11,20})@", lambda m: "<TIME.ID@" if "." in m[0] else "<ID@", text)
 
 
 class Certificates:

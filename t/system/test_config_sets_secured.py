@@ -28,6 +28,8 @@ KNOWN = [  # (sets, regular expression of a difference, why)
     ("", r" log - warning: restriction `\w+_login_mismatch' ignored: no SASL support", "once a message, on each service without SASL: ours says nothing"),
     ("", r" log [-+] warning: .*SASL NOSUCH authentication failed: Invalid authentication mechanism, sasl_username=", "Postfix names the user of the attempt before"),
     ("", r" log \+ improper command pipelining after STARTTLS", "which Postfix drops without a word"),
+    ("", r" log - using backwards-compatible default setting ", "ours names such settings in check"),
+    ("", r" log \+ warning: .*: RBL lookup error: .* try again$", "once a message: what failed is asked again, where Postfix remembers it for the session"),
     ("", r"smtp's log log [-+] warning: (smtp_connect_addr: bind|cannot use source address) ", "words of its own"),
     ("", r"smtp's log log [-+] warning: (DNSSEC validation may be|reason: dnssec_probe|smtp_tls_security_level: TLSA records)", "ours does not check TLSA records"),
 ]
@@ -105,6 +107,14 @@ class Talk(beside.Talk):
         if wrapped:
             self.tls()
 
+    def say(self, what):
+        if what == ("tls",) and not self.last.startswith("220"):
+            return "<no TLS>"
+        self.last = super().say(what)
+        return self.last
+
+    last = ""
+
     def tls(self):
         c = ssl.create_default_context()
         c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
@@ -149,6 +159,7 @@ def dialogues(copy, dest):
         add("login", *safe, *LOGIN, *mail("ann@virt.test", "x@elsewhere.test", token="not bob"), *mail("bob@virt.test", "ann@virt.test"), "QUIT")
         add("trusted", *safe, *mail("ann@virt.test", "x@elsewhere.test", "user@relay.test", token="trusted"), *mail("a@sender.test", "z@clear.test"), "QUIT", source="127.0.0.2")
         if not wrapped:
+            add("TLS from the start", ("raw", b"\x16\x03\x01\0\xf4\x01\0x\r\n"), "NOOP")
             add("gone in STARTTLS", H, "STARTTLS")
             add("text behind STARTTLS", H, ("raw", b"STARTTLS\r\nNOOP\r\n", 1), "QUIT")
         if service == "smtp":
@@ -209,6 +220,7 @@ class Side:
         for suite in set_world.SUITES.values():
             for address, word in zip(suite, ("DNS", "MAIL", "CLEAR")):
                 text = re.sub(rf"\b{re.escape(address)}\b", word, text)
+        text = re.sub(r"^[0-9A-Za-z]{10,20}: (?=client=)", "ID: ", text)
         if text.startswith("250-") and "PIPELINING" in text or "250-SIZE" in text:
             text = "\n".join(sorted(l[4:] for l in text.split("\n")))
         return text
