@@ -174,9 +174,9 @@ UNUSABLE = [  # parameter, value, what RCPT is told, what the log says
     ("smtpd_client_restrictions", "reject_rbl_client", 250, "warning: smtpd_client_restrictions: restriction reject_rbl_client needs an argument"),
     ("mynetworks", "10.0.0.0/8 {", 451, "error: mynetworks: missing '}'"),
     ("mydestination", "/no/such/file", 451, "error: mydestination: open file /no/such/file: No such file or directory"),
-    ("virtual_alias_maps", "inline:{", 250, "error: virtual_alias_maps: missing '}'"),
+    ("virtual_alias_maps", "inline:{", 451, "error: virtual_alias_maps: missing '}'"),
     ("header_checks", "nothing", 250, 'error: header_checks: open dictionary: expecting "type:name" form instead of "nothing"'),
-    ("smtpd_tls_protocols", "!SSLv9", 250, "warning: unknown TLS protocol: SSLv9: disabling TLS support"),
+    ("smtpd_tls_protocols", "!TLSv7", 250, "warning: unknown TLS protocol: !TLSv7: disabling TLS support"),
 ]
 
 
