@@ -1,5 +1,6 @@
 """smtpd(8), TLS: certificates by the name that the client asks for, and certificates of clients."""
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -194,10 +195,15 @@ def test_the_library_as_main_cf_wants_it(world, service, tickets, version):
 @pytest.mark.parametrize("name, value, how", [("tls_ssl_options", "no_such_option", "warning"), ("tls_config_file", "/nonexistent/openssl.cnf", "fatal"),
                                               ("tls_config_file", "relative", "fatal"), ("tls_session_ticket_cipher", "aes-256-gcm", "warning")])
 def test_what_the_library_cannot_do_is_told(world, name, value, how):
-    """Without its configuration file the service does not start; which value it was stands in the log."""
+    """Without its configuration file nothing starts; which value it was is told."""
     i = Instance(scratch("postern-smtpd-tls."), main={**world.main, name: value, "maillog_file": None, "maillog_file_prefixes": None})
     i.main.update(queue_directory=i.queue, data_directory=i.data, config_directory=i.config, maillog_file=i.maillog, maillog_file_prefixes=os.path.dirname(i.base))
     try:
+        if how == "fatal":
+            i.write_config()
+            r = i.command("postfix", "check")
+            assert r.returncode == 1 and re.search(rf"error: .*main.cf line \d+: {name}: ", r.stderr.decode()), r.stderr
+            return
         i.start(wait=False)
         assert until(lambda: listens(i.host, i.port["smtp"]))
         i.wait_log(f"{how}: .*{name}")

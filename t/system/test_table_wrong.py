@@ -3,6 +3,7 @@ lines that are right are used as Postfix uses them, all else has to come later, 
 restart or reload. (Content in main.cf itself, as inline: has it, is looked at before a reload: test_reload.py.)"""
 import os
 import shutil
+import signal
 import smtplib
 import sqlite3
 import subprocess
@@ -162,6 +163,44 @@ def test_answers(world, kind):
         world.says(mark, f"warning: {'tcp' if kind == 'tcp' else 'socketmap'}:")
         world.server[kind].answer = world.server_answer[kind]
     world.becomes(f"bad@{kind}.test", 554)
+
+
+# In force all the same, by a signal that went past the check of "postfix reload": mail waits, and no daemon dies.
+UNUSABLE = [  # parameter, value, what RCPT is told, what the log says
+    ("smtpd_client_restrictions", "permit_mynetworks, check_client_access {inline:{x=y}", 451, "warning: smtpd_client_restrictions: missing '}'"),
+    ("smtpd_client_restrictions", "sleep x", 451, 'warning: smtpd_client_restrictions: sleep: bad number "x"'),
+    ("smtpd_client_restrictions", "check_client_access", 451, "warning: smtpd_client_restrictions: restriction check_client_access needs an argument"),
+    ("smtpd_client_restrictions", "check_client_access foo", 451, 'error: smtpd_client_restrictions: open dictionary: expecting "type:name" form instead of "foo"'),
+    ("smtpd_client_restrictions", "reject_rbl_client", 250, "warning: smtpd_client_restrictions: restriction reject_rbl_client needs an argument"),
+    ("mynetworks", "10.0.0.0/8 {", 451, "error: mynetworks: missing '}'"),
+    ("mydestination", "/no/such/file", 451, "error: mydestination: open file /no/such/file: No such file or directory"),
+    ("virtual_alias_maps", "inline:{", 451, "error: virtual_alias_maps: missing '}'"),
+    ("header_checks", "nothing", 250, 'error: header_checks: open dictionary: expecting "type:name" form instead of "nothing"'),
+    ("smtpd_tls_protocols", "!TLSv7", 250, "warning: unknown TLS protocol: !TLSv7: disabling TLS support"),
+]
+
+
+@pytest.mark.parametrize("name,value,code,says", UNUSABLE, ids=[f"{n}-{i}" for i, (n, *_) in enumerate(UNUSABLE)])
+def test_no_daemon_dies_of_a_list(world, name, value, code, says):
+    inst = world.inst
+    good = dict(inst.main)
+    inst.main |= {name: value, "smtpd_recipient_restrictions": "permit_mynetworks, reject_unauth_destination", "smtpd_tls_security_level": "may"}
+    mark = len(inst.log())
+    try:
+        inst.write_config()
+        with open(os.path.join(inst.queue, "pid/master.pid"), encoding="ascii") as f:
+            os.kill(int(f.read()), signal.SIGHUP)
+        world.says(mark, "reload -- ")
+        assert until(lambda: world.code("x@texthash.test") == code and ("smtpd" not in name or says in inst.log()[mark:])), (code, inst.log()[mark:])
+        if name == "header_checks":
+            assert inst.command("sendmail", "-f", "a@a.test", "x@texthash.test", input=b"Subject: x\n\nx\n").returncode == 0
+        world.says(mark, says)
+        assert "fatal: " not in inst.log()[mark:]
+    finally:
+        inst.main = good
+        inst.write_config()
+        assert inst.command("postfix", "reload").returncode == 0
+    world.becomes("bad@regexp.test", 554)
 
 
 def test_mail_waits_for_the_repair(world):
