@@ -10,18 +10,31 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct {
-	char name[ASUSER_NAME_MAX], path[ASUSER_PATH_MAX], dir[ASUSER_PATH_MAX];
+struct box {
+	char path[ASUSER_PATH_MAX], dir[ASUSER_PATH_MAX]; /* path "": it has none; without final slash */
+	char shown[ASUSER_PATH_MAX + 2];		  /* as the configuration has it */
 	bool maildir;
-	struct store_lock lock;
-} box; /* path without final slash */
+};
 
 #define FILES_MAX 7
-static struct {
-	char name[ASUSER_NAME_MAX], path[FILES_MAX][ASUSER_PATH_MAX];
-	const char *list[FILES_MAX + 1];
+struct files {
+	char path[FILES_MAX][ASUSER_PATH_MAX];
 	size_t n;
-} files;
+};
+
+/* Root's own account first; others with uid 0 are those of /etc/passwd. */
+#define ACCOUNTS_MAX 8
+static struct {
+	char name[ASUSER_NAME_MAX];
+	struct box box;
+	struct files files;
+} accounts[ACCOUNTS_MAX];
+static size_t accounts_n;
+static struct store_lock lock; /* mailbox_delivery_lock without the dotlock */
+
+/* In the child, those of its account. */
+static struct box box;
+static const char *file_list[FILES_MAX + 1];
 
 static struct err refused; /* in the child: why there is no mailbox */
 
@@ -121,77 +134,127 @@ void root_store(struct ipc_call *call, const void *request)
 	child_end();
 }
 
+static enum rc pick(const struct asuser_id *id, struct err *e)
+{
+	for (size_t i = 0; i < accounts_n; i++) {
+		if (strcmp(id->user, accounts[i].name) != 0)
+			continue;
+		box = accounts[i].box;
+		for (size_t k = 0; k < accounts[i].files.n; k++)
+			file_list[k] = accounts[i].files.path[k];
+		if (id->root == ASUSER_ROOT_MAILBOX && box.path[0] == '\0')
+			break;
+		return RC_OK;
+	}
+	return err_set(e, RC_DENIED, "%s: no such mailbox of uid 0", id->user);
+}
+
 /* ---- in the daemon ---- */
-static bool split_path(struct span path)
+static bool split_path(struct span path, struct box *out)
 {
 	while (path.n > 1 && path.p[path.n - 1] == '/') {
-		box.maildir = true;
+		out->maildir = true;
 		path.n--;
 	}
 	ptrdiff_t slash = span_rchr(path, '/');
-	return slash > 0 && path.p[0] == '/' && worker_text(box.path, sizeof box.path, path) &&
-	       worker_text(box.dir, sizeof box.dir, span_head(path, (size_t)slash));
+	return slash > 0 && path.p[0] == '/' && worker_text(out->path, sizeof out->path, path) &&
+	       worker_text(out->dir, sizeof out->dir, span_head(path, (size_t)slash));
 }
 
-static void find_mailbox(const struct account *u, struct arena *a)
+static void find_mailbox(const struct account *u, struct arena *a, struct box *out)
 {
 	struct asuser_id id = { .tag = "local" };
 	struct span path;
 
-	if (!worker_text(box.name, sizeof box.name, span_str(u->name)) ||
-	    !worker_text(id.home, sizeof id.home, span_str(u->home)) ||
-	    !local_mailbox_path(a, u, &id, &path) || !split_path(path))
-		box.name[0] = '\0';
-	box.lock = local_conf.lock;
-	box.lock.dotlock = false;
+	if (!worker_text(id.home, sizeof id.home, span_str(u->home)) ||
+	    !local_mailbox_path(a, u, &id, &path) || !split_path(path, out))
+		out->path[0] = '\0';
+	else
+		snprintf(out->shown, sizeof out->shown, "%s%s", out->path, out->maildir ? "/" : "");
 }
 
-/* forward_path for root without an extension: no request may choose which files of root's are read. */
-static void find_files(const struct account *u, struct arena *a)
+/* forward_path for the account without an extension: no request may choose which files of root's are read. */
+static void find_files(const struct account *u, struct arena *a, struct files *out)
 {
 	struct local l = { .a = a };
 	struct place p = { .user = span_str(u->name), .local = span_str(u->name) };
 	struct span rest = span_str(conf_raw(service_conf(), "forward_path")), word, path;
 	struct err e;
 
-	if (!worker_text(files.name, sizeof files.name, span_str(u->name)))
-		return;
-	while (files.n < FILES_MAX && span_next_word(&rest, ", \t\r\n", &word))
+	while (out->n < FILES_MAX && span_next_word(&rest, ", \t\r\n", &word))
 		if (local_expand(&l, &p, u, word, conf_str(service_conf(), "forward_expansion_filter"), &path,
 				 &e) == RC_OK &&
-		    path.n > 1 && path.p[0] == '/' &&
-		    worker_text(files.path[files.n], ASUSER_PATH_MAX, path)) {
-			files.list[files.n] = files.path[files.n];
-			files.n++;
-		}
+		    path.n > 1 && path.p[0] == '/' && worker_text(out->path[out->n], ASUSER_PATH_MAX, path))
+			out->n++;
+}
+
+static void add_account(const struct passwd *pw, struct arena *a)
+{
+	const struct account u = { .name = pw->pw_name, .home = pw->pw_dir, .shell = "" };
+
+	for (size_t i = 0; i < accounts_n; i++)
+		if (strcmp(accounts[i].name, u.name) == 0)
+			return;
+	if (accounts_n == ACCOUNTS_MAX ||
+	    !worker_text(accounts[accounts_n].name, ASUSER_NAME_MAX, span_str(u.name)))
+		return;
+	find_mailbox(&u, a, &accounts[accounts_n].box);
+	find_files(&u, a, &accounts[accounts_n].files);
+	accounts_n++;
+}
+
+static void find_others(struct arena *a)
+{
+	FILE *f = fopen("/etc/passwd", "re");
+	const struct passwd *pw;
+
+	if (f == NULL)
+		return;
+	while ((pw = fgetpwent(f)) != NULL)
+		if (pw->pw_uid == 0)
+			add_account(pw, a);
+	fclose(f);
 }
 
 const struct worker_root *root_prepare(void)
 {
-	static struct worker_root root;
+	static const struct worker_root root = { pick, box.dir, file_list, enter };
 	static struct arena a;
 	const struct passwd *pw = service_one_uid() ? NULL : getpwuid(0);
 
 	if (pw == NULL)
 		return NULL;
-	struct account u = { .name = pw->pw_name, .home = pw->pw_dir, .shell = "" };
-	find_mailbox(&u, &a);
-	find_files(&u, &a);
-	root = (struct worker_root){ box.name[0] != '\0' ? box.dir : NULL, files.list, enter };
+	add_account(pw, &a);
+	find_others(&a);
+	lock = local_conf.lock;
+	lock.dotlock = false;
 	return &root;
 }
 
-static bool is_named(const char *name, const struct account *u)
+static size_t index_of(const struct account *u)
 {
-	return u->uid == 0 && name[0] != '\0' && strcmp(u->name, name) == 0;
+	size_t i = 0;
+
+	while (i < accounts_n && (u->uid != 0 || strcmp(u->name, accounts[i].name) != 0))
+		i++;
+	return i;
+}
+
+static struct asuser_id id_of(size_t i, uint8_t what)
+{
+	struct asuser_id id = { .tag = "root", .root = what };
+
+	memcpy(id.user, accounts[i].name, sizeof id.user);
+	return id;
 }
 
 bool root_file_of(const struct account *u, struct span path, struct asuser_id *id)
 {
-	for (size_t i = 0; is_named(files.name, u) && i < files.n; i++)
-		if (span_is(path, files.path[i])) {
-			*id = (struct asuser_id){ .tag = "root", .root = ASUSER_ROOT_FILES };
-			memcpy(id->user, files.name, sizeof id->user);
+	size_t at = index_of(u);
+
+	for (size_t i = 0; at < accounts_n && i < accounts[at].files.n; i++)
+		if (span_is(path, accounts[at].files.path[i])) {
+			*id = id_of(at, ASUSER_ROOT_FILES);
 			return true;
 		}
 	return false;
@@ -199,21 +262,19 @@ bool root_file_of(const struct account *u, struct span path, struct asuser_id *i
 
 bool root_mailbox_of(const struct account *u, struct asuser_id *id, struct span *path, const char **why)
 {
-	static char shown[ASUSER_PATH_MAX + 2];
+	size_t at = index_of(u);
 
-	if (!is_named(box.name, u)) {
-		*why = "mail is delivered to no account of uid 0 but root's own: it needs an alias";
+	if (at == accounts_n || accounts[at].box.path[0] == '\0') {
+		*why = "this account of uid 0 has no mailbox that was known at the start: it needs an alias";
 		log_warning("user %s: %s", u->name, *why);
 		return false;
 	}
-	*id = (struct asuser_id){ .tag = "root", .root = ASUSER_ROOT_MAILBOX };
-	memcpy(id->user, box.name, sizeof id->user);
-	snprintf(shown, sizeof shown, "%s%s", box.path, box.maildir ? "/" : "");
-	*path = span_str(shown);
+	*id = id_of(at, ASUSER_ROOT_MAILBOX);
+	*path = span_str(accounts[at].box.shown);
 	return true;
 }
 
 const struct store_lock *root_mailbox_lock(void)
 {
-	return &box.lock;
+	return &lock;
 }

@@ -8,8 +8,8 @@
 #include "store/store.h"
 #include "workers.h"
 
-/* In prepare(), after local_conf_read(): which account root is, where its mailbox is, and what forward_path says for it
- * without an extension. NULL: nothing is done as root. */
+/* In prepare(), after local_conf_read(): which accounts have uid 0 (root's, and those that /etc/passwd has beside it), where their mailboxes are,
+ * and what forward_path says for them without an extension. NULL: nothing is done as root. */
 const struct worker_root *root_prepare(void);
 /* False: not that account, or it has no mailbox that can be delivered to; *why says so. */
 bool root_mailbox_of(const struct account *u, struct asuser_id *id, struct span *path, const char **why);

@@ -65,6 +65,7 @@ void workers_prepare(const char *name, uint32_t min_uid, const char *const *extr
 				  .child_paths = paths_of_child,
 				  .child_main = worker_main,
 				  .chroot_dir = chroot_dir,
+				  .root_pick = root != NULL ? root->pick : NULL,
 				  .root_dir = root != NULL ? root->dir : NULL,
 				  .root_rights = "stdio recvfd rpath wfile flock thread",
 				  .root_enter = root != NULL ? root->enter : NULL,

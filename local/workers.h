@@ -13,8 +13,9 @@
 /* What a program of the user's may want; it cannot gain anything by set-uid programs (no_new_privs). */
 #define WORKER_EXEC_RIGHTS "stdio recvfd rpath wpath chown flock thread watch inet udp unix fork kill exec"
 
-/* What is done as root for root's mail (struct asuser_conf: root_dir, root_enter, root_files); dir NULL: no mailbox. */
+/* What is done as root for root's mail (struct asuser_conf: root_pick, root_dir, root_enter, root_files); dir NULL: no mailbox. */
 struct worker_root {
+	enum rc (*pick)(const struct asuser_id *id, struct err *e);
 	const char *dir;
 	const char *const *files;
 	enum rc (*enter)(int fd, struct sandbox_path *out, size_t max, size_t *n, struct err *e);

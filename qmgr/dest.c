@@ -467,5 +467,6 @@ struct span dest_nexthop(const struct dest *d)
 
 bool dest_has_more(const struct dest *d)
 {
-	return !list_empty(&d->jobs);
+	/* other recipients are destinations of their own, mostly behind the same next hop */
+	return !list_empty(&d->jobs) || (d->t->recipient_limit == 1 && !list_empty(&d->t->ready));
 }

@@ -2,6 +2,7 @@
  * go out first (a crash after that repeats a report, never loses one), then what is left is deferred, or the
  * message is removed. */
 #include "qmgr.h"
+#include "backoff.h"
 #include "log/event.h"
 #include "log/log.h"
 #include "queue/verp.h"
@@ -308,14 +309,15 @@ static void turn(struct message *m, enum run_state from, enum run_state to)
 			m->run[i] = (uint8_t)to;
 }
 
-static int64_t lifetime_us(const struct message *m)
+static int64_t lifetime_s(const struct message *m)
 {
-	return (m->im.env.sender.n ? qmgr_conf.lifetime_s : qmgr_conf.bounce_lifetime_s) * 1000000;
+	return m->im.env.sender.n ? qmgr_conf.lifetime_s : qmgr_conf.bounce_lifetime_s;
 }
 
 static void expire(struct message *m)
 {
-	if (!(m->im.env.flags & ENVF_EXPIRE) && wall_now().us - message_since_us(m) < lifetime_us(m))
+	if (!(m->im.env.flags & ENVF_EXPIRE) &&
+	    !backoff_expired(wall_now().us, message_since_us(m), lifetime_s(m)))
 		return;
 	if (count(m, RUN_DEFERRED) == 0)
 		return;
@@ -422,22 +424,18 @@ static bool keep_message(struct message *m, enum queue_where to)
 	return true;
 }
 
-static int64_t clamp(int64_t v, int64_t min, int64_t max)
-{
-	return v < min ? min : v > max ? max : v;
-}
-
 static void defer_message(struct message *m)
 {
 	int64_t now = wall_now().us, age = now - m->im.env.arrival_us;
 
 	if (qmgr_conf.delay_warning_s > 0 && age > qmgr_conf.delay_warning_s * 1000000 &&
 	    m->im.env.sender.n && !(m->im.env.flags & ENVF_WARNED) &&
-	    report(m, BK_DELAY, "defer_service_name", wants_delay, m->im.env.arrival_us + lifetime_us(m)))
+	    report(m, BK_DELAY, "defer_service_name", wants_delay,
+		   m->im.env.arrival_us + lifetime_s(m) * 1000000))
 		m->im.env.flags |= ENVF_WARNED;
 	m->im.attempts++;
-	m->im.next_try_us = now + clamp(now - message_since_us(m), qmgr_conf.minimal_backoff_s * 1000000,
-					qmgr_conf.maximal_backoff_s * 1000000);
+	m->im.next_try_us = backoff_next_us(now, message_since_us(m), qmgr_conf.minimal_backoff_s,
+					    qmgr_conf.maximal_backoff_s);
 	if (keep_message(m, QW_DEFERRED))
 		deferred_add(&m->id, m->im.next_try_us);
 }

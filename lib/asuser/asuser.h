@@ -58,6 +58,9 @@ struct asuser_conf {
 				   the caller */
 	const char *ticket_service; /* "imap": tickets of this service count */
 	const char *chroot_dir;	    /* the children's root directory; NULL or "": the monitor's */
+	/* Several accounts may have uid 0: makes what stands at root_dir and root_files that of id->user, one of those that the daemon knew
+	 * while root; another name is an error. In the child, before anything else. NULL: there is one account. */
+	enum rc (*root_pick)(const struct asuser_id *id, struct err *e);
 	/* Root's mailbox; NULL: uid 0 is refused always. root_enter is called in the child, which is root without
 	 * capabilities, confined to root_dir (the mailbox's directory): it makes and locks the mailbox and says
 	 * which paths are left after that, relative to nothing a stranger can change. It may fork a holder of its

@@ -44,6 +44,8 @@ void asuser_root_confine(int fd, const struct asuser_id *id, const struct asuser
 	struct err e = { .text = "" };
 
 	umask(077);
+	if (c->root_pick != NULL)
+		must(c->root_pick(id, &e), &e);
 	must(sandbox_become(0, 0, NULL, 0, &e), &e);
 	if (chdir("/") < 0)
 		log_debug("chdir: %m");

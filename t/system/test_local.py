@@ -200,6 +200,35 @@ def test_root_forward(tmp_path, homes):
             assert n >= 2
 
 
+@pytest.fixture
+def toor():
+    """A second account of uid 0."""
+    name = f"ptn-toor{os.getpid()}"
+    subprocess.run(["userdel", "-f", name], stderr=subprocess.DEVNULL, check=False)
+    subprocess.run(["useradd", "--no-log-init", "-o", "-u", "0", "-g", "0", "-M", "-d", "/nonexistent", "-s", "/bin/sh", name], check=True)
+    yield name
+    subprocess.run(["userdel", "-f", name], stderr=subprocess.DEVNULL, check=False)
+
+
+def test_second_account_of_uid_0(tmp_path, homes, toor):
+    """It has a mailbox and a .forward of its own, beside root's; what that names is done as default_privs."""
+    spool, fw, drop = tmp_path / "spool", tmp_path / "fw", tmp_path / "drop"
+    for d in (spool, fw, drop):
+        d.mkdir()
+    os.chmod(drop, 0o777)
+    os.chmod(fw, 0o755)
+    (fw / toor).write_text(f'\\{toor}, "|id -un >{drop}/cmd"\n')
+    with instance(tmp_path, home_mailbox="", mail_spool_directory=str(spool), forward_path=f"{fw}/$user") as inst:
+        for who in (toor, "root"):
+            send(inst, who, body=b"for %s\n" % who.encode())
+            inst.wait_log(rf"to=<{who}@mail\.example\.test>, relay=local, .*dsn=2\.0\.0, status=sent \(delivered to mailbox\)$")
+        inst.wait_log(rf"to=<{toor}@.*status=sent \(delivered to command: ")
+        assert (drop / "cmd").read_text() == "nobody\n"
+        for who in (toor, "root"):
+            st, text = os.stat(spool / who), (spool / who).read_bytes()
+            assert (st.st_uid, st.st_mode & 0o777) == (0, 0o600) and text.count(b"\nfor %s\n" % who.encode()) == 1 and text.count(b"\nFrom ") == 0
+
+
 def test_root_maildir_and_what_is_not_roots(tmp_path, homes):
     """A spool of Maildirs; commands and files of root's alias are default_privs'; postmaster and mailer-daemon without alias are discarded."""
     spool, drop = tmp_path / "spool", tmp_path / "drop"
