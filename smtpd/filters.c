@@ -17,9 +17,11 @@ static bool replaced(struct maps *m, const char *param, struct span text, struct
 
 struct span command_filter(struct session *s, struct span line, struct arena *a)
 {
-	struct span text = SPAN_NONE;
+	struct span text = SPAN_NONE, key = line;
 
-	if (!replaced(conf.command_filter, "smtpd_command_filter", line, a, &text))
+	while (key.n > 0 && (*key.p == ' ' || *key.p == '\t'))
+		key = span_skip(key, 1);
+	if (!replaced(conf.command_filter, "smtpd_command_filter", key, a, &text))
 		return line;
 	log_info("%s: replacing command \"" SPAN_FMT "\" with \"" SPAN_FMT "\"", session_client(s),
 		 SPAN_ARG(span_head(line, 100)), SPAN_ARG(span_head(text, 200)));
