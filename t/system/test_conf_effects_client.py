@@ -238,3 +238,13 @@ def test_source_address_of_a_virtual_host(client, settings, own):
     c = client(**{k: v.format(own=other_address()) for k, v in settings.items()})
     assert c.deliver(at(s))[0][0] == RELAYED, c.log()
     assert came_from == [other_address() if own else "127.0.0.1"]
+
+
+@pytest.mark.parametrize("program", ["smtp", "lmtp"])
+@pytest.mark.parametrize("level,name,used", [("may", "ciphers", True), ("may", "mandatory_ciphers", False), ("encrypt", "ciphers", False), ("encrypt", "mandatory_ciphers", True)])
+def test_grade_of_ciphers(client, tls, program, level, name, used):
+    s = Server(keywords=TLS, tls=tls[0], lmtp=program == "lmtp")
+    c = client(program, tls_high_cipherlist="ECDHE+AES128", **{f"{program}_tls_{k}": v for k, v in {
+        "security_level": level, "protocols": "TLSv1.2", "mandatory_protocols": "TLSv1.2", "loglevel": "1", name: "high"}.items()})
+    assert c.deliver(at(s))[0][0] == EXPANDED, c.log()
+    assert ("with cipher ECDHE-RSA-AES128" in c.log()) == used

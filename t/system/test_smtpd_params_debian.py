@@ -160,7 +160,7 @@ CASES = {
     "secrecy": ({**AUTH, "smtpd_sasl_security_options": "forward_secrecy, mutual_auth"}, [[H, PLAIN]]),
     "oldorder": ({"compatibility_level": "2", **r(recipient="check_recipient_access inline:{ ann@localhost=REJECT }, permit")}, [mail("a@good.test", "ann@localhost", "bob@localhost", "x@far.test")]),
     "mapskeywords": ({"smtpd_discard_ehlo_keyword_address_maps": "cidr:{ {192.0.2.8/31 pipelining, starttls auth} {192.0.2.7 silent-discard,dsn} }", **AUTH, **TLS}, [[f"XCLIENT ADDR=192.0.2.{n}", H, "STARTTLS x", "AUTH FOO"] for n in (7, 8, 10)]),
-    "cmdfilter": ({"smtpd_command_filter": "pcre:{ { /^(?:MAIL|RCPT) .*<([^>]*)>.*evil/ NOOP $$1 } { /^EHLO (\\S+) (.*)$$/ EHLO $$1 } { /^HELP/ RSET } }"}, [["EHLO a b c", "MAIL FROM:<a@good.test> evil", "HELP", M, R]]),
+    "cmdfilter": ({"smtpd_command_filter": "pcre:{ { /^(?:MAIL|RCPT) .*<([^>]*)>.*evil/ NOOP $$1 } { /^EHLO (\\S+) (.*)$$/ EHLO $$1 } { /^HELP/ RSET } }"}, [["EHLO a b c", "MAIL FROM:<a@good.test> evil", "HELP", " \tHELP", " EHLO x y", M, R]]),
     "forbid": ({"smtpd_forbidden_commands": "CONNECT, GET, regexp:{ {/^[^A-Z]/ x} }, EXPN", "smtpd_noop_commands": "EXPN, TURN"}, [["TURN", "turn x", "expn a"], ["*x"], ["123"], ["Subject: x"], ["x y"], ["get /"]]),
 }
 # ---- what clients say that no grammar has ----
