@@ -22,7 +22,7 @@ static void other_forms(struct address_loose *l, bool *complete)
 {
 	struct span all = l->local;
 
-	*complete = complete_in(l, (ptrdiff_t)l->local.n, PTRDIFF_MAX);
+	*complete = complete_in(l, l->has_at ? l->at : (ptrdiff_t)l->local.n, PTRDIFF_MAX);
 	if (l->has_at)
 		return;
 	if (router.swap_bangpath && l->bang >= 0) {

@@ -97,8 +97,8 @@ static enum rc read_words(struct view *v, struct err *e)
 		if ((rc = roles_of(v, class[i].param, class[i].roles, e)) != RC_OK)
 			return rc;
 	for (size_t i = 0; i < ARRAY_LEN(list); i++)
-		if ((rc = conf_words(span_str(conf_str(v->conf, list[i].param)), true, &views_arena,
-				     list[i].words, list[i].n, e)) != RC_OK)
+		if (conf_words(span_str(conf_str(v->conf, list[i].param)), true, &views_arena, list[i].words,
+			       list[i].n, e) != RC_OK)
 			return err_prefix(e, "%s", list[i].param);
 	if ((rc = list_has(v->conf, "propagate_unmatched_extensions", "canonical", &v->ext_canonical, e)) !=
 	    RC_OK)

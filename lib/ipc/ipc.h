@@ -98,9 +98,9 @@ struct ipc_call; /* an incoming request: opaque, see below */
 /* Who is at the other end: master introduces every connection it makes for a daemon (service/masterproto.h).
  */
 struct ipc_peer {
-	char program[32]; /* "smtpd"; "" when the peer connected by itself to a public socket */
+	char program[32];  /* "smtpd"; "" when the peer connected by itself to a public socket */
 	char service[160]; /* "submission"; as long as a name of master.cf may be (MP_NAME_MAX) */
-	uid_t uid;	  /* SO_PEERCRED of one who connected by itself */
+	uid_t uid;	   /* SO_PEERCRED of one who connected by itself */
 	pid_t pid;
 };
 

@@ -34,7 +34,9 @@ struct address_loose {
 	struct span local;  /* internal form */
 	struct span domain; /* "" also when nothing stands behind the '@' */
 	bool has_at;	    /* an '@' outside quotes was there */
-	bool doubtful;	    /* outside quotes: white space between words, a source route, or one of ,;<>() */
+	ptrdiff_t
+	    at; /* its place, counted as below; behind it may be others, of which the last ends local. -1 none */
+	bool doubtful; /* outside quotes: white space between words, a source route, or one of ,;<>() */
 	ptrdiff_t bang,
 	    percent; /* first '!' and last '%' outside quotes in local, -1 none; may lie behind its end */
 	/* of dots that part labels, and of literals: counted from the start of local, as if domain followed its '@'.

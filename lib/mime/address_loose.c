@@ -3,11 +3,12 @@
 
 struct reader {
 	struct span text;
-	size_t i, n;	     /* taken of text; written to out */
-	char *out;	     /* the address without quotes and backslashes */
-	bool gap;	     /* white space was passed since the last byte */
-	bool word;	     /* the last byte belongs to a word: a gap before the next one counts */
-	ptrdiff_t at;	     /* of the last '@' that is an operator; -1 none */
+	size_t i, n;	/* taken of text; written to out */
+	char *out;	/* the address without quotes and backslashes */
+	bool gap;	/* white space was passed since the last byte */
+	bool word;	/* the last byte belongs to a word: a gap before the next one counts */
+	ptrdiff_t at;	/* of the '@' that parts: the last operator, or what put() found behind it; -1 none */
+	ptrdiff_t sign; /* of the last '@' that is an operator; -1 none */
 	ptrdiff_t bang, pct; /* likewise the first '!' and the last '%' */
 	struct address_places dots, literals;
 	bool doubtful;
@@ -19,6 +20,7 @@ static struct reader reader_of(struct span text, char *out)
 	return (struct reader){ .text = text,
 				.out = out,
 				.at = -1,
+				.sign = -1,
 				.bang = -1,
 				.pct = -1,
 				.dots = { -1, -1 },
@@ -64,11 +66,12 @@ static char escaped(struct reader *r)
 	return flat(c);
 }
 
-/* "..." to its end, or to the end of all. */
-static void take_quoted(struct reader *r)
+/* Up to `close`, or to the end of all; a backslash there stands before nothing. */
+static void take_up_to(struct reader *r, char close)
 {
-	for (r->i++; r->i < r->text.n && r->text.p[r->i] != '"'; r->i++)
-		put(r, escaped(r));
+	for (r->i++; r->i < r->text.n && r->text.p[r->i] != close; r->i++)
+		if (r->text.p[r->i] != '\\' || r->i + 1 < r->text.n)
+			put(r, escaped(r));
 }
 
 /* "[...]"; one that does not end is ended here. */
@@ -76,8 +79,7 @@ static void take_literal(struct reader *r)
 {
 	note(&r->literals, r->n);
 	put(r, '[');
-	for (r->i++; r->i < r->text.n && r->text.p[r->i] != ']'; r->i++)
-		put(r, escaped(r));
+	take_up_to(r, ']');
 	put(r, ']');
 }
 
@@ -104,7 +106,7 @@ static void take_delimited(struct reader *r, char c)
 	r->gap = true;
 	close_gap(r);
 	if (c == '"')
-		take_quoted(r);
+		take_up_to(r, '"');
 	else if (c == '[')
 		take_literal(r);
 	else
@@ -114,17 +116,19 @@ static void take_delimited(struct reader *r, char c)
 
 static void take_operator(struct reader *r, char c)
 {
+	bool behind = r->n > 0 || r->word; /* also behind a word of no bytes */
+
 	r->gap = false; /* no white space beside it, but after a comma and before what is in brackets */
 	r->word = false;
 	if (c == '@')
-		r->at = (ptrdiff_t)r->n;
+		r->at = r->sign = (ptrdiff_t)r->n;
 	else if (c == '%')
 		r->pct = (ptrdiff_t)r->n;
 	else if (c == '!' && r->bang < 0)
 		r->bang = (ptrdiff_t)r->n;
 	else if (c == '.')
 		note(&r->dots, r->n);
-	if (c == '<' && r->n > 0 && r->out[r->n - 1] != ' ')
+	if (c == '<' && behind && (r->n == 0 || r->out[r->n - 1] != ' '))
 		put(r, ' ');
 	put(r, c);
 	if (c == ',')
@@ -178,6 +182,7 @@ void address_read(struct span text, struct arena *a, struct address_loose *out)
 	if (r.at >= 0)
 		out->domain = span_make(r.out + local + 1, r.n - local - 1);
 	out->has_at = r.at >= 0;
+	out->at = r.sign;
 	out->doubtful = r.doubtful;
 	out->dots = r.dots;
 	out->literals = r.literals;

@@ -205,7 +205,8 @@ ODD = ['"plain"', '"\\e\\s\\c"@example.com', '"back\\slash"', "!def!xyz%abc", "%
        "test@example.com(a comment)", "(a comment) test@example.com", "a(b(c)d)e@example.com", "a(b@example.com", "test@(example.com", "test@example.com (x\\)",
        "a[b]@example.com", "[a@example.com", "a@far[b]", "a@[1]2]", "a,b@example.com", ",a@example.com", "a,@example.com", "a@example.com,", "a<b@example.com", "a@<example.com",
        "a<<b>@example.com", "a:b@example.com", "a;b@example.com", "a | b@example.com", "a ) b@example.com", "a ] b@example.com", "a@ex ample", "a@\"example.com", "a@example.com\"",
-       "@", "%", "!", "\"a\tb\"@example.com", "a@[1\t2]", " @a.test:b@example.com", "a%b(c@d.test", "far.test!a(b@c.test", "a@b(c.d)"]
+       "@", "%", "!", "\"a\tb\"@example.com", "a@[1\t2]", " @a.test:b@example.com", "a%b(c@d.test", "far.test!a(b@c.test", "a@b(c.d)", '"a\\', "a[b\\", '""<a@example.com', '@far.test"@mx.example.org', "@[1.2.3.4](-@far.test", "@[a@far.test",
+       "a@b.test\"@host", "a@b\"@far.test"]
 SYNTAX = ("plain", "no percent hack", "domains", "quoted routing")  # the others are about tables
 SAMPLES = ["user@example.com", "user", "user@valias.test", "user@vbox.test", "user@relay.test", "user@sub.relay.test", "user@[192.0.2.7]", "user+ext@example.org",
            "a@sub.test", "a@x.sub.test", "user@x.test", "user@y.test", "user+ext@z.test", "user+other@z.test", "who@moved.test", "localuser@example.org", "localuser+x@example.org"]
