@@ -100,7 +100,8 @@ static void split_fingerprints(struct span text, struct arena *a, struct tls_pol
 }
 
 struct attributes {
-	struct span match, protocols, ciphers, exclude, servername;
+	struct span match, protocols, ciphers, exclude, servername, policy_type, mx_pattern;
+	struct span told; /* policy_domain and other facts for reports */
 };
 
 /* What is wrong with the entry of a next hop; all such are warned of in the same form. */
@@ -116,10 +117,10 @@ static void complain(struct span nexthop, const char *fmt, ...)
 		    settings.lmtp ? "lmtp" : "smtp", SPAN_ARG(nexthop), text);
 }
 
-/* "match=a match=b" is "match=a:b"; of other attributes the last one counts. */
+/* "match=a match=b" is "match=a:b", and so with patterns; of other attributes the last one counts. */
 static void take(struct attributes *out, struct span *at, struct span value, struct arena *a)
 {
-	if (at == &out->match && at->n > 0)
+	if ((at == &out->match || at == &out->mx_pattern) && at->n > 0)
 		value = span_printf(a, SPAN_FMT "%s" SPAN_FMT, SPAN_ARG(*at), "|", SPAN_ARG(value));
 	*at = value;
 }
@@ -135,7 +136,13 @@ static bool read_attribute(struct span nexthop, struct span word, enum tls_level
 		      { "protocols", &out->protocols, TLS_MAY },
 		      { "ciphers", &out->ciphers, TLS_MAY },
 		      { "exclude", &out->exclude, TLS_MAY },
-		      { "servername", &out->servername, TLS_MAY } };
+		      { "servername", &out->servername, TLS_MAY },
+		      { "policy_type", &out->policy_type, TLS_MAY },
+		      { "mx_host_pattern", &out->mx_pattern, TLS_MAY },
+		      { "policy_domain", &out->told, TLS_MAY },
+		      { "policy_string", &out->told, TLS_MAY },
+		      { "policy_ttl", &out->told, TLS_MAY },
+		      { "policy_failure", &out->told, TLS_MAY } };
 	struct span value = word, name;
 	if (span_chr(word, '=') < 0) {
 		complain(nexthop,
@@ -144,6 +151,8 @@ static bool read_attribute(struct span nexthop, struct span word, enum tls_level
 		return false;
 	}
 	(void)span_next(&value, '=', &name);
+	name = span_trim(name);
+	value = span_trim(value);
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
 		if (!span_is_ci(name, known[i].name))
 			continue;
@@ -159,6 +168,20 @@ static bool read_attribute(struct span nexthop, struct span word, enum tls_level
 	return false;
 }
 
+/* A word, or what stands in { }, where blanks are of the value. False: none is left, or a brace is not closed. */
+static bool next_attribute(struct span *text, struct span *word)
+{
+	struct span at = *text;
+	while (at.n > 0 && span_chr(SPAN(", \t\r\n"), at.p[0]) >= 0)
+		at = span_skip(at, 1);
+	if (at.n == 0 || at.p[0] != '{')
+		return span_next_word(text, ", \t\r\n", word);
+	ptrdiff_t end = span_chr(at, '}');
+	*word = span_trim(span_head(span_skip(at, 1), end > 0 ? (size_t)end - 1 : at.n - 1));
+	*text = end > 0 ? span_skip(at, (size_t)end + 1) : SPAN_NONE;
+	return true;
+}
+
 static bool read_entry(struct span nexthop, struct span text, struct tls_policy *p, struct attributes *out,
 		       struct arena *a)
 {
@@ -171,7 +194,7 @@ static bool read_entry(struct span nexthop, struct span text, struct tls_policy 
 		complain(nexthop, "invalid security level \"" SPAN_FMT "\"", SPAN_ARG(word));
 		return false;
 	}
-	while (span_next_word(&text, ", \t\r\n", &word)) {
+	while (next_attribute(&text, &word)) {
 		if (p->level == TLS_NONE)
 			complain(nexthop, "ignoring attribute \"" SPAN_FMT "\" with TLS disabled",
 				 SPAN_ARG(word));
@@ -179,6 +202,39 @@ static bool read_entry(struct span nexthop, struct span text, struct tls_policy 
 			return false;
 	}
 	return true;
+}
+
+/* ---- MTA-STS ---- */
+
+/* RFC 8461 section 4.1: "*.example.com" is one label more; plug-ins write ".example.com", too. */
+static bool fits_pattern(struct span host, struct span pattern)
+{
+	if (pattern.n > 1 && pattern.p[0] == '*' && pattern.p[1] == '.')
+		pattern = span_skip(pattern, 1);
+	if (pattern.n == 0 || pattern.p[0] != '.')
+		return span_eq_ci(host, pattern);
+	ptrdiff_t dot = span_chr(host, '.');
+	return dot > 0 && span_eq_ci(span_skip(host, (size_t)dot), pattern);
+}
+
+/* What a plug-in says of a domain's policy (policy_type=sts) holds for the MX host: its name has to match a pattern, and the
+ * certificate has to be that host's own. False: no mail for this host. */
+static bool by_sts(const struct target *t, struct tls_policy *p, struct attributes *at, struct why *w)
+{
+	struct span rest = at->mx_pattern, pattern;
+	if (p->level != TLS_SECURE || !settings.tls_enforce_sts || !span_is_ci(at->policy_type, "sts") ||
+	    rest.n == 0)
+		return true;
+	at->match = SPAN("hostname");
+	while (span_next_word(&rest, "|", &pattern))
+		if (fits_pattern(t->host, pattern))
+			return true;
+	log_warning("MX host " SPAN_FMT " of " SPAN_FMT " matches no pattern of the domain's STS policy",
+		    SPAN_ARG(t->host), SPAN_ARG(t->site));
+	why_set(w, "4.7.5", "MX host " SPAN_FMT " does not match the STS policy of " SPAN_FMT,
+		SPAN_ARG(t->host), SPAN_ARG(t->site));
+	w->no_connection = true;
+	return false;
 }
 
 /* ---- smtp_tls_per_site, the older table ---- */
@@ -320,6 +376,8 @@ enum rc policy_find(struct span nexthop, const struct target *t, struct arena *a
 	bool good = decide(nexthop, t, a, p, &at);
 	if (good && p->level == TLS_DANE)
 		p->level = by_tlsa(t, a);
+	if (good && !by_sts(t, p, &at, w))
+		return RC_AGAIN;
 	if (good && p->level != TLS_NONE)
 		fill(p, &at, t, a);
 	if (good && p->level == TLS_FINGERPRINT && p->matches == 0) {
