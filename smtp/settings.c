@@ -185,6 +185,7 @@ static void read_tls(void)
 	struct tls_client_conf c = {
 		.ca_file = settings_str("tls_CAfile"),
 		.ca_path = settings_str("tls_CApath"),
+		.anchors = settings_str("tls_trust_anchor_file"),
 		.use_system = conf_bool(service_conf(), "tls_append_default_CA"),
 		.chain = has_certificate() ? (settings.lmtp ? "lmtp" : "smtp") : NULL,
 		.fingerprint_digest = settings_str("tls_fingerprint_digest"),

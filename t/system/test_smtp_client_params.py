@@ -4,13 +4,14 @@ import re
 import socket
 import ssl
 import struct
+import subprocess
 import time
 
 import pytest
 
 from fakemaster import Reader, span
 from fakesmtp import EHLO, Server, context
-from instance import until
+from instance import make_certificates, until
 from test_smtp_client import A, AAAA, BOUNCED, DEFERRED, EXPANDED, MX, RELAYED, SENT, at, client, dns, ip, mx  # noqa: F401
 
 MULTI = (b"From: a@example.org\nSubject: top\nX-Gone: 1\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
@@ -503,3 +504,21 @@ def test_level_dane(client, tmp_path, secure, tlsa, keywords, dsn):
     answers = dns({("a.test", A): [ip("127.0.0.1")], ("_%d._tcp.a.test" % s.port, 52): tlsa}, secure)
     c = client(peers=answers, main_cf="inet_protocols = ipv4\nsmtp_tls_security_level = dane\n")
     assert c.deliver("[a.test]:%d" % s.port)[0][1] == dsn, c.log()
+
+
+@pytest.mark.parametrize("trusted,verified", [("ca.pem", True), ("ca.pub", True), ("other/ca.pem other/ca.pub, ca.pub", True), ("other/ca.pem, other/ca.pub", False), ("", False)])
+def test_trust_anchor_file(client, tmp_path, trusted, verified):
+    """smtp_tls_trust_anchor_file: certificates and keys that the chain has to lead to; the authorities of smtp_tls_CAfile do not count then."""
+    made = {}
+    for where in ("", "other"):
+        made[where] = make_certificates(str(tmp_path / where))
+        key = subprocess.run(["openssl", "x509", "-in", made[where][0], "-noout", "-pubkey"], check=True, capture_output=True).stdout
+        (tmp_path / where / "ca.pub").write_bytes(key)
+    t = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    t.load_cert_chain(*made[""][1:])
+    s = Server(keywords=EHLO + ["STARTTLS"], tls=t)
+    files = re.sub(r"[\w/.]+", lambda m: f"{tmp_path}/{m[0]}", trusted)
+    c = client(main_cf="smtp_tls_security_level = secure\nsmtp_tls_secure_cert_match = mail.example.test\nsmtp_tls_CAfile = %s\n"
+               "smtp_tls_trust_anchor_file = %s\n" % (made["" if "other" in trusted else "other"][0], files))
+    r = c.deliver(at(s))
+    assert (r[0][0] == EXPANDED) == verified and ("Verified TLS connection" in c.log()) == verified, c.log()
