@@ -52,7 +52,7 @@ struct settings {
 	size_t owns;
 	struct own_domains *own_domains;
 	bool dns_defnames, dns_search; /* smtp_dns_resolver_options */
-	bool cname_names, quote_envelope, per_request, log_tls_status;
+	bool cname_names, quote_envelope, per_request, log_tls_status, tls_enforce_sts, tls_block_early;
 	int64_t min_rate;	 /* bytes a second */
 	unsigned notice_classes; /* smtp/transcript.h: sessions that the postmaster is told of */
 	struct maps *pix_maps;

@@ -99,7 +99,8 @@ static void split_fingerprints(struct span text, struct arena *a, struct tls_pol
 }
 
 struct attributes {
-	struct span match, protocols, ciphers, exclude, servername;
+	struct span match, protocols, ciphers, exclude, servername, policy_type, mx_pattern;
+	struct span told; /* policy_domain and other facts for reports */
 };
 
 /* What is wrong with the entry of a next hop; all such are warned of in the same form. */
@@ -115,25 +116,12 @@ static void complain(struct span nexthop, const char *fmt, ...)
 		    settings.lmtp ? "lmtp" : "smtp", SPAN_ARG(nexthop), text);
 }
 
-/* "match=a match=b" is "match=a:b"; of other attributes the last one counts. */
+/* "match=a match=b" is "match=a:b", and so with patterns; of other attributes the last one counts. */
 static void take(struct attributes *out, struct span *at, struct span value, struct arena *a)
 {
-	if (at == &out->match && at->n > 0)
+	if ((at == &out->match || at == &out->mx_pattern) && at->n > 0)
 		value = span_printf(a, SPAN_FMT "%s" SPAN_FMT, SPAN_ARG(*at), "|", SPAN_ARG(value));
 	*at = value;
-}
-
-/* Accepted and without effect: connections are kept by smtp_connection_cache_*, and what plug-ins for MTA-STS add is for reports,
- * which nobody asks for here. */
-static bool has_no_effect(struct span name)
-{
-	static const char *const names[] = { "connection_reuse", "enable_rpk",	   "mx_host_pattern",
-					     "policy_domain",	 "policy_failure", "policy_string",
-					     "policy_ttl",	 "policy_type" };
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (span_is_ci(name, names[i]))
-			return true;
-	return false;
 }
 
 static bool read_attribute(struct span nexthop, struct span word, enum tls_level level,
@@ -143,11 +131,22 @@ static bool read_attribute(struct span nexthop, struct span word, enum tls_level
 		const char *name;
 		struct span *to;
 		enum tls_level from;
-	} known[] = { { "match", &out->match, TLS_VERIFY },
-		      { "protocols", &out->protocols, TLS_MAY },
-		      { "ciphers", &out->ciphers, TLS_MAY },
-		      { "exclude", &out->exclude, TLS_MAY },
-		      { "servername", &out->servername, TLS_MAY } };
+	} known[] = {
+		{ "match", &out->match, TLS_VERIFY },
+		{ "protocols", &out->protocols, TLS_MAY },
+		{ "ciphers", &out->ciphers, TLS_MAY },
+		{ "exclude", &out->exclude, TLS_MAY },
+		{ "servername", &out->servername, TLS_MAY },
+		{ "policy_type", &out->policy_type, TLS_MAY },
+		{ "mx_host_pattern", &out->mx_pattern, TLS_MAY },
+		{ "policy_domain", &out->told, TLS_MAY },
+		{ "policy_string", &out->told, TLS_MAY },
+		{ "policy_ttl", &out->told, TLS_MAY },
+		{ "policy_failure", &out->told, TLS_MAY },
+		/* without effect: smtp_connection_cache_* keep connections, raw keys are not asked for */
+		{ "connection_reuse", &out->told, TLS_MAY },
+		{ "enable_rpk", &out->told, TLS_MAY }
+	};
 	struct span value = word, name;
 	if (span_chr(word, '=') < 0) {
 		complain(nexthop,
@@ -169,8 +168,6 @@ static bool read_attribute(struct span nexthop, struct span word, enum tls_level
 		take(out, known[i].to, value, a);
 		return true;
 	}
-	if (has_no_effect(name))
-		return true;
 	complain(nexthop, "invalid attribute name: \"" SPAN_FMT "\"", SPAN_ARG(name));
 	return false;
 }
@@ -201,6 +198,39 @@ static bool read_entry(struct span nexthop, struct span text, struct tls_policy 
 			return false;
 	}
 	return true;
+}
+
+/* ---- MTA-STS ---- */
+
+/* RFC 8461 section 4.1: "*.example.com" is one label more; plug-ins write ".example.com", too. */
+static bool fits_pattern(struct span host, struct span pattern)
+{
+	if (pattern.n > 1 && pattern.p[0] == '*' && pattern.p[1] == '.')
+		pattern = span_skip(pattern, 1);
+	if (pattern.n == 0 || pattern.p[0] != '.')
+		return span_eq_ci(host, pattern);
+	ptrdiff_t dot = span_chr(host, '.');
+	return dot > 0 && span_eq_ci(span_skip(host, (size_t)dot), pattern);
+}
+
+/* What a plug-in says of a domain's policy (policy_type=sts) holds for the MX host: its name has to match a pattern, and the
+ * certificate has to be that host's own. False: no mail for this host. */
+static bool by_sts(const struct target *t, struct tls_policy *p, struct attributes *at, struct why *w)
+{
+	struct span rest = at->mx_pattern, pattern;
+	if (p->level != TLS_SECURE || !settings.tls_enforce_sts || !span_is_ci(at->policy_type, "sts") ||
+	    rest.n == 0)
+		return true;
+	at->match = SPAN("hostname");
+	while (span_next_word(&rest, "|", &pattern))
+		if (fits_pattern(t->host, pattern))
+			return true;
+	log_warning("MX host " SPAN_FMT " of " SPAN_FMT " matches no pattern of the domain's STS policy",
+		    SPAN_ARG(t->host), SPAN_ARG(t->site));
+	why_set(w, "4.7.5", "MX host " SPAN_FMT " does not match the STS policy of " SPAN_FMT,
+		SPAN_ARG(t->host), SPAN_ARG(t->site));
+	w->no_connection = true;
+	return false;
 }
 
 /* ---- smtp_tls_per_site, the older table ---- */
@@ -344,6 +374,8 @@ enum rc policy_find(struct span nexthop, const struct target *t, struct arena *a
 	bool good = decide(nexthop, t, a, p, &at);
 	if (good && p->level == TLS_DANE)
 		p->level = by_tlsa(t, a);
+	if (good && !by_sts(t, p, &at, w))
+		return RC_AGAIN;
 	if (good && p->level != TLS_NONE)
 		fill(p, &at, t, a);
 	if (good && p->level == TLS_FINGERPRINT && p->matches == 0) {

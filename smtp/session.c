@@ -439,6 +439,18 @@ static enum rc greeting(struct session *s, struct why *w)
 	return rc;
 }
 
+/* smtp_tls_block_early_mail_reply: whoever had commands carried into the session before the handshake (CVE-2009-3555) has
+ * them answered behind it. */
+static enum rc refuse_early(struct session *s, struct why *w)
+{
+	if (!settings.tls_block_early || !stream_has_input(s->io))
+		return RC_OK;
+	log_warning("%s: replies under TLS to commands that were not sent", s->relay);
+	why_set(w, "4.7.0", "host %s replied under TLS to commands that were not sent", s->name_addr);
+	s->unusable = true;
+	return RC_DENIED;
+}
+
 /* TLS as the policy wants it, after the first EHLO. */
 static enum rc secure(struct session *s, const struct target *t, const struct tls_policy *p, struct arena *a,
 		      struct why *w)
@@ -450,7 +462,9 @@ static enum rc secure(struct session *s, const struct target *t, const struct tl
 	}
 	if ((s->features & FEAT_STARTTLS) != 0) {
 		enum rc rc = session_starttls(s, t, p, false, a, w);
-		return rc == RC_OK && s->tls ? session_hello(s, w) : rc;
+		if (rc == RC_OK && s->tls && (rc = session_hello(s, w)) == RC_OK)
+			rc = refuse_early(s, w);
+		return rc;
 	}
 	if (p->level == TLS_MAY)
 		return RC_OK;

@@ -178,12 +178,15 @@ static void read_tls(void)
 	settings.tls_level = read_level();
 	settings.wrapper = settings_bool("tls_wrappermode");
 	settings.tls_log = settings_str("tls_loglevel")[0] - '0'; /* 0 to 4 */
+	settings.tls_enforce_sts = settings_bool("tls_enforce_sts_mx_patterns");
+	settings.tls_block_early = settings_bool("tls_block_early_mail_reply");
 	settings.tls_note_offer = settings_bool("tls_note_starttls_offer");
 	settings.tls_policy = read_maps("tls_policy_maps", MAP_FOLD_KEY);
 	settings.tls_per_site = read_maps("tls_per_site", MAP_FOLD_KEY);
 	struct tls_client_conf c = {
 		.ca_file = settings_str("tls_CAfile"),
 		.ca_path = settings_str("tls_CApath"),
+		.anchors = settings_str("tls_trust_anchor_file"),
 		.use_system = conf_bool(service_conf(), "tls_append_default_CA"),
 		.chain = has_certificate() ? (settings.lmtp ? "lmtp" : "smtp") : NULL,
 		.fingerprint_digest = settings_str("tls_fingerprint_digest"),

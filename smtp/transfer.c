@@ -119,9 +119,11 @@ static void put_orcpt(struct transaction *t, struct buf *b, const struct rcpt *r
 	if (text.n > 0 && span_next(&text, ';', &type) && text.n > 0)
 		(void)buf_printf(b, " ORCPT=" SPAN_FMT ";" SPAN_FMT, SPAN_ARG(type),
 				 SPAN_ARG(xtext(t->dl->a, text)));
-	else
-		(void)buf_printf(b, " ORCPT=rfc822;" SPAN_FMT,
-				 SPAN_ARG(xtext(t->dl->a, r->r->orig.n > 0 ? r->r->orig : r->r->addr)));
+	else { /* beyond ASCII it is none of type rfc822, and servers refuse it (RFC 6533 section 3) */
+		struct span orig = r->r->orig.n > 0 ? r->r->orig : r->r->addr;
+		if (span_is_ascii(orig))
+			(void)buf_printf(b, " ORCPT=rfc822;" SPAN_FMT, SPAN_ARG(xtext(t->dl->a, orig)));
+	}
 }
 
 static void put_rcpt(struct transaction *t, const struct rcpt *r)

@@ -344,7 +344,7 @@ static void look_at_restrictions(const struct lint *l)
 		(void)walk_stage(l, stages[i]);
 	relay = walk_stage(l, "smtpd_relay_restrictions");
 	recipient = walk_stage(l, "smtpd_recipient_restrictions");
-	if (relay || recipient || lint_is_program(l, "lmtpd"))
+	if (relay || recipient || lint_is_program(l, "lmtpd") || l->start)
 		return;
 	(void)err_set(
 	    &e, RC_SYNTAX,

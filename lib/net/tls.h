@@ -67,14 +67,17 @@ MUST_CHECK enum rc tls_server_start(struct tls_server *t, struct stream *s, stru
 enum tls_level { TLS_NONE = 0, TLS_MAY, TLS_ENCRYPT, TLS_VERIFY, TLS_SECURE, TLS_FINGERPRINT, TLS_DANE };
 struct tls_client; /* one per process */
 struct tls_client_conf {
-	const char *ca_file, *ca_path;	/* NULL or "": none */
-	bool use_system;		/* the system's authorities, too */
+	const char *ca_file, *ca_path; /* NULL or "": none */
+	bool use_system;	       /* the system's authorities, too */
+	const char *
+	    anchors; /* files of certificates and public keys that alone are trusted at TLS_VERIFY and TLS_SECURE;
+					   NULL or "": the authorities are */
 	const char *chain;		/* own certificate asked of tlsmgr, or NULL */
 	const char *fingerprint_digest; /* "sha256"; NULL that */
 	int verify_depth;		/* 0: OpenSSL's */
 	int64_t sessions_s;		/* tlsmgr keeps sessions for so long; 0: none are resumed */
 };
-/* In prepare(): reads the files. */
+/* In prepare(): reads the files. errors   RC_SYS; RC_SYNTAX nothing to be trusted in a file of `anchors` */
 MUST_CHECK enum rc tls_client_new(const struct tls_client_conf *c, struct tls_client **out, struct err *e);
 /* `host`: SNI when it is a name. `where`: the server, for sessions to be resumed: whatever tells it from others. At TLS_VERIFY and TLS_SECURE the chain must be trusted and one of `names`
  * must match the certificate (".example.com" matches its subdomains); at TLS_FINGERPRINT `names` are

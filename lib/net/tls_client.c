@@ -11,6 +11,7 @@ struct tls_client {
 	struct tls_client_conf conf;
 	struct tls_certs certs;
 	X509_STORE *trusted;
+	struct tls_anchors *anchors; /* NULL: none */
 };
 
 static SSL_CTX *make_ctx(void *owner, struct err *e)
@@ -25,6 +26,11 @@ static SSL_CTX *make_ctx(void *owner, struct err *e)
 		SSL_CTX_set_verify_depth(ctx, t->conf.verify_depth);
 	if (t->conf.sessions_s > 0)
 		tls_session_enable(ctx);
+	if (t->anchors != NULL && SSL_CTX_dane_enable(ctx) != 1) {
+		SSL_CTX_free(ctx);
+		tls_story(e, RC_SYS, "TLS trust anchors");
+		return NULL;
+	}
 	return ctx;
 }
 
@@ -40,6 +46,8 @@ enum rc tls_client_new(const struct tls_client_conf *c, struct tls_client **out,
 	if (rc == RC_OK && c->use_system &&
 	    tls_load_ca(t->trusted, X509_get_default_cert_file(), NULL, NULL) != RC_OK)
 		rc = tls_load_ca(t->trusted, NULL, X509_get_default_cert_dir(), e);
+	if (rc == RC_OK)
+		rc = tls_anchors_load(c->anchors, &t->anchors, e);
 	if (rc != RC_OK) {
 		X509_STORE_free(t->trusted);
 		free(t);
@@ -164,11 +172,11 @@ static void offer_session(const struct tls_client *t, SSL *ssl, struct span host
 	const struct tls_client_conf *c = &t->conf;
 	struct buf b;
 	buf_init(&b, 65536);
-	(void)buf_printf(&b, SPAN_FMT "\n" SPAN_FMT "\n%d\n%s\n%s\n%s\n%s\n%d\n%s\n%d", SPAN_ARG(host),
-			 SPAN_ARG(where), (int)level, protocols != NULL ? protocols : "",
-			 ciphers != NULL ? ciphers : "", c->ca_file != NULL ? c->ca_file : "",
-			 c->ca_path != NULL ? c->ca_path : "", (int)c->use_system,
-			 c->chain != NULL ? c->chain : "", c->verify_depth);
+	(void)buf_printf(
+	    &b, SPAN_FMT "\n" SPAN_FMT "\n%d\n%s\n%s\n%s\n%s\n%d\n%s\n%d\n%s", SPAN_ARG(host),
+	    SPAN_ARG(where), (int)level, protocols != NULL ? protocols : "", ciphers != NULL ? ciphers : "",
+	    c->ca_file != NULL ? c->ca_file : "", c->ca_path != NULL ? c->ca_path : "", (int)c->use_system,
+	    c->chain != NULL ? c->chain : "", c->verify_depth, c->anchors != NULL ? c->anchors : "");
 	if (buf_ok(&b))
 		tls_session_offer(ssl, buf_span(&b), c->sessions_s);
 	buf_release(&b);
@@ -199,6 +207,11 @@ enum rc tls_client_start(struct tls_client *t, struct stream *s, struct span hos
 	}
 	SSL_set_connect_state(ssl);
 	set_sni(ssl, host);
+	if (t->anchors != NULL && (level == TLS_VERIFY || level == TLS_SECURE) &&
+	    (rc = tls_anchors_use(t->anchors, ssl, e)) != RC_OK) {
+		SSL_free(ssl);
+		return rc;
+	}
 	char key[TLS_SESSION_KEY_BYTES] = "";
 	if (t->conf.sessions_s > 0) {
 		offer_session(t, ssl, host, where, level, protocols, ciphers);

@@ -7,6 +7,14 @@
 
 #include <openssl/ssl.h>
 
+/* ---- tls_anchors.c ---- */
+/* Certificates and public keys that are trusted in the place of authorities, anywhere in a chain. Opaque; for the life of the process. */
+struct tls_anchors;
+/* `files`: names, separated by commas and blanks. *out NULL: there are none. errors   RC_SYS, RC_SYNTAX */
+MUST_CHECK enum rc tls_anchors_load(const char *files, struct tls_anchors **out, struct err *e);
+/* From now on the chain of `ssl`, whose context went through SSL_CTX_dane_enable(), has to lead to one of them. */
+MUST_CHECK enum rc tls_anchors_use(const struct tls_anchors *t, SSL *ssl, struct err *e);
+
 #define TLS_KEYS_MAX 4 /* certificates of different key types under one configuration name */
 
 /* ---- tls_setup.c: what holds for the whole process ---- */

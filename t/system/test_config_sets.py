@@ -6,7 +6,8 @@ set_backends.py), with the queries of the set; Modoboa's and Mail-in-a-Box's set
 are made by Debian's postmap, so ours reads what an installation has. Files that a set names and does not hold are made (FOR_PARAMETER). Policy
 servers say DUNNO. Listeners are on the loopback interface, Postfix is not chrooted (it would need files there; ours is as the set says), and every delivery agent is discard(8), which logs the nexthop
 that it was given (error(8) would as well, but Postfix's serves no service of another name than error and retry). Where master.cf has postscreen in
-front, ours runs that line and Postfix its smtpd. Left out are milters, DNS lists, SASL and TLS (they have tests of their own).
+front, ours runs that line and Postfix its smtpd. Left out are milters; DNS lists, SASL and TLS are
+in test_config_sets_secured.py.
 
 A few sets run by default, all of them (33 with VARIANTS) when POSTERN_ALL_SETS is set. What came of them: no set is answered or routed otherwise than by
 Postfix. TEMPLATES are two that both suites refuse; LOADS_OTHERWISE names two with a line that Postfix does not start with; SAID_OTHERWISE what the

@@ -21,7 +21,7 @@ import test_config_sets as sets
 from fakeauth import AuthServer
 from instance import Instance, until
 
-DEFAULT = {"mailinabox/rendered", "postfix-readme-examples/13-lmtp-dovecot-sasl"}
+DEFAULT = {"mailinabox/rendered"}
 USED = re.compile(r"rbl|rhsbl|dnswl|reject_unknown|sasl|tls|wrapper")
 KNOWN = [  # (sets, regular expression of a difference, why)
     ("", r" log - warning: dict_nis_init: ", "of the machine"),

@@ -249,7 +249,7 @@ def test_fair_among_destinations(make):
 
     def note(server, c, line):
         with lock:
-            order.append(line.decode().split("@")[1].rstrip(">"))
+            order.append(line.decode().split("@")[1].split(">")[0])
         return "250 2.1.5 ok"
     s = Server(RCPT=note, host="0.0.0.0")
     hosts = ["d%d.test" % i for i in range(100)]

@@ -321,8 +321,8 @@ def test_tls_secure(client, tmp_path):
     assert r[0][:3] == (DEFERRED, "4.7.5", "Server certificate not verified") and other.messages == []
 
 
-def dns(answers):
-    """answers: (name, type) -> list of rdata, "nx", "fail"."""
+def dns(answers, secure=False):
+    """answers: (name, type) -> list of rdata, "nx", "fail". secure: DNSSEC vouches for them."""
     def serve(kind, body):
         assert kind == DNS_QUERY
         r = Reader(body)
@@ -334,7 +334,7 @@ def dns(answers):
         m = struct.pack(">HHHHHH", 1, 0x8180, 1, len(a), 0, 0) + wire + struct.pack(">HH", qtype, 1)
         for x in a:
             m += b"\xc0\x0c" + struct.pack(">HHIH", qtype, 1, 60, len(x)) + x
-        return struct.pack("<HBI", 0, 0, 60) + span(m) + span("")
+        return struct.pack("<HBI", 0, secure, 60) + span(m) + span("")
     return {"resolver": serve}
 
 

@@ -373,6 +373,7 @@ class Place:
 def said(lines):
     """Without what differs between two mail systems of other names and message sizes."""
     out = [re.sub(r" SIZE=\d+", " SIZE=N", x) for x in lines]
+    out = [re.sub(r" ORCPT=rfc822;\S*\+[8-F]\S*", "", x) for x in out]  # beyond ASCII: refused by many
     return [re.sub(r"^(EHLO|HELO|LHLO) .*", r"\1 me", x) for x in out if x != "QUIT"]
 
 

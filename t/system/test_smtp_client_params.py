@@ -2,14 +2,16 @@
 import base64
 import re
 import socket
+import ssl
 import struct
+import subprocess
 import time
 
 import pytest
 
 from fakemaster import Reader, span
 from fakesmtp import EHLO, Server, context
-from instance import until
+from instance import make_certificates, until
 from test_smtp_client import A, AAAA, BOUNCED, DEFERRED, EXPANDED, MX, RELAYED, SENT, at, client, dns, ip, mx  # noqa: F401
 
 MULTI = (b"From: a@example.org\nSubject: top\nX-Gone: 1\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
@@ -449,3 +451,74 @@ def test_transcripts_of_the_asked_class_only(client):
     c = client(peers={"cleanup": cleanup}, main_cf="notify_classes = resource, software\n")
     c.deliver(at(s))
     assert "postmaster notification" not in c.log()
+
+
+@pytest.mark.parametrize("pattern,enforce,hosts", [
+    ("mx_host_pattern=*.other.test mx_host_pattern=Fake.example", "yes", ["fake.example"]), ("mx_host_pattern=.example", "yes", ["fake.example"]),
+    ("mx_host_pattern=*.mx.test", "yes", ["a.mx.test"]), ("mx_host_pattern=*.test mx_host_pattern=example", "yes", []),
+    ("mx_host_pattern=*.other.test", "no", ["a.mx.test", "fake.example"]), ("", "yes", ["a.mx.test", "fake.example"])])
+def test_sts_patterns(client, tmp_path, pattern, enforce, hosts):
+    """RFC 8461 section 5: with policy_type=sts no session with an MX host that fits no pattern, and a certificate of that host's own, not what match= says."""
+    tls, cert, _ = context(str(tmp_path))
+    a = Server(keywords=EHLO + ["STARTTLS"], tls=tls)
+    b = Server(keywords=EHLO + ["STARTTLS"], tls=tls, host="127.0.0.2", port=a.port)
+    answers = dns({("x.test", MX): [mx(10, "a.mx.test"), mx(20, "fake.example")], ("a.mx.test", A): [ip("127.0.0.1")], ("fake.example", A): [ip("127.0.0.2")]})
+    c = client(peers=answers, main_cf="inet_protocols = ipv4\nsmtp_tls_CAfile = %s\nsmtp_tls_enforce_sts_mx_patterns = %s\n" % (cert, enforce) +
+               "smtp_tls_policy_maps = inline:{ { x.test = secure match=x.test:mail.x.test servername=hostname policy_type=sts policy_domain=x.test "
+               "policy_ttl=60 { policy_string = version: STSv1 } { policy_string = mode: enforce } %s } }\n" % pattern)
+    r = c.deliver("x.test:%d" % a.port)
+    assert [n for n, s in (("a.mx.test", a), ("fake.example", b)) if s.sessions] == hosts, c.log()
+    if hosts == ["fake.example"]:  # though match= has other names
+        assert r[0][0] == EXPANDED and "Verified TLS connection" in c.log(), c.log()
+    else:
+        assert r[0][:2] == (DEFERRED, "4.7.5"), c.log()
+    assert ("matches no pattern of the domain's STS policy" in c.log()) == (len(hosts) < 2)
+
+
+@pytest.mark.parametrize("block", ["no", "yes"])
+def test_early_replies_under_tls(client, tmp_path, block):
+    """smtp_tls_block_early_mail_reply: what comes behind the reply to EHLO was asked for by somebody else (CVE-2009-3555)."""
+    tls, _, _ = context(str(tmp_path))
+
+    def ehlo(server, c, line):
+        if isinstance(c, ssl.SSLSocket):
+            return "250 fake.example\r\n250 2.1.0 sender\r\n250 2.1.5 recipient\r\n354 go"
+        return "250-fake.example\r\n250 STARTTLS"
+    s = Server(keywords=EHLO + ["STARTTLS"], tls=tls, EHLO=ehlo)
+    c = client(main_cf="smtp_tls_security_level = encrypt\nsmtp_tls_block_early_mail_reply = %s\n" % block)
+    r = c.deliver(at(s))
+    if block == "yes":
+        assert r[0][:2] == (DEFERRED, "4.7.0") and not any(l.startswith("MAIL") for l in s.lines), c.log()
+        assert "replies under TLS to commands that were not sent" in c.log()
+    else:
+        assert any(l.startswith("MAIL") for l in s.lines), c.log()
+
+
+@pytest.mark.parametrize("secure,tlsa,keywords,dsn", [
+    (False, [b"\x03\x01\x01" + bytes(32)], EHLO, "2.0.0"), (True, "nx", EHLO, "2.0.0"), (True, [b"\x03\x01\x01" + bytes(32)], EHLO, "4.7.4"),
+    (True, "fail", EHLO, "4.7.4"), (True, [b"\x03\x01\x01" + bytes(32)], EHLO + ["STARTTLS"], "2.0.0")])
+def test_level_dane(client, tmp_path, secure, tlsa, keywords, dsn):
+    """A host with TLSA records in a signed zone has to speak TLS; all others are as with "may"."""
+    tls, _, _ = context(str(tmp_path))
+    s = Server(keywords=keywords, tls=tls)
+    answers = dns({("a.test", A): [ip("127.0.0.1")], ("_%d._tcp.a.test" % s.port, 52): tlsa}, secure)
+    c = client(peers=answers, main_cf="inet_protocols = ipv4\nsmtp_tls_security_level = dane\n")
+    assert c.deliver("[a.test]:%d" % s.port)[0][1] == dsn, c.log()
+
+
+@pytest.mark.parametrize("trusted,verified", [("ca.pem", True), ("ca.pub", True), ("other/ca.pem other/ca.pub, ca.pub", True), ("other/ca.pem, other/ca.pub", False), ("", False)])
+def test_trust_anchor_file(client, tmp_path, trusted, verified):
+    """smtp_tls_trust_anchor_file: certificates and keys that the chain has to lead to; the authorities of smtp_tls_CAfile do not count then."""
+    made = {}
+    for where in ("", "other"):
+        made[where] = make_certificates(str(tmp_path / where))
+        key = subprocess.run(["openssl", "x509", "-in", made[where][0], "-noout", "-pubkey"], check=True, capture_output=True).stdout
+        (tmp_path / where / "ca.pub").write_bytes(key)
+    t = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    t.load_cert_chain(*made[""][1:])
+    s = Server(keywords=EHLO + ["STARTTLS"], tls=t)
+    files = re.sub(r"[\w/.]+", lambda m: f"{tmp_path}/{m[0]}", trusted)
+    c = client(main_cf="smtp_tls_security_level = secure\nsmtp_tls_secure_cert_match = mail.example.test\nsmtp_tls_CAfile = %s\n"
+               "smtp_tls_trust_anchor_file = %s\n" % (made["" if "other" in trusted else "other"][0], files))
+    r = c.deliver(at(s))
+    assert (r[0][0] == EXPANDED) == verified and ("Verified TLS connection" in c.log()) == verified, c.log()
