@@ -95,11 +95,11 @@ static void tell_old_defaults(const struct control *c)
 	arena_release(&a);
 }
 
-void check_configuration(const struct control *c)
+void check_configuration(const struct control *c, bool start)
 {
 	check_files(c);
 	tell_old_defaults(c);
 	check_users(c);
 	check_directories(c);
-	lint_refusals(c);
+	lint_refusals(c, start);
 }

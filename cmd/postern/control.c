@@ -85,7 +85,7 @@ static void order_queue(const struct control *c)
 int control_start(const struct control *c)
 {
 	must_not_run(c);
-	check_configuration(c);
+	check_configuration(c, true);
 	order_queue(c);
 	log_info("starting the Postfix mail system");
 	pid_t pid = fork();
@@ -101,7 +101,7 @@ int control_start(const struct control *c)
 int control_start_fg(const struct control *c)
 {
 	must_not_run(c);
-	check_configuration(c);
+	check_configuration(c, true);
 	order_queue(c);
 	log_info("starting the Postfix mail system");
 	exec_master(c, getpid() == 1 ? "-i" : "-s");
@@ -144,7 +144,7 @@ int control_abort(const struct control *c)
 int control_reload(const struct control *c)
 {
 	pid_t pid = must_run(c);
-	check_configuration(c);
+	check_configuration(c, false);
 	log_info("refreshing the Postfix mail system");
 	signal_master(pid, SIGHUP);
 	return 0;
@@ -172,7 +172,7 @@ int control_status(const struct control *c)
 
 int control_check(const struct control *c)
 {
-	check_configuration(c);
+	check_configuration(c, false);
 	lint_configuration(c);
 	return 0;
 }

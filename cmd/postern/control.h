@@ -32,7 +32,7 @@ int control_upgrade(const struct control *c);
 
 /* running.c: the process id of the master of this instance, 0 when none runs. */
 pid_t master_pid(const struct conf *c);
-/* check.c: die() when main.cf or master.cf is unusable; warns of the rest. */
-void check_configuration(const struct control *c);
+/* check.c: die() when main.cf or master.cf is unusable; warns of the rest. `start`: nothing runs that could go on instead. */
+void check_configuration(const struct control *c, bool start);
 
 #endif

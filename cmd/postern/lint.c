@@ -156,13 +156,13 @@ void lint_configuration(const struct control *c)
 	arena_release(&a);
 }
 
-void lint_refusals(const struct control *c)
+void lint_refusals(const struct control *c, bool start)
 {
 	struct arena a;
 	struct err e;
 	struct mastercf *services;
 	unsigned refused = 0;
-	struct lint l = { .dir = c->dir, .conf = c->conf, .a = &a, .refused = &refused };
+	struct lint l = { .dir = c->dir, .conf = c->conf, .a = &a, .refused = &refused, .start = start };
 
 	arena_init(&a);
 	if (mastercf_load(c->dir, c->conf, &services, &e) != RC_OK)

@@ -17,6 +17,8 @@ struct lint {
 	unsigned
 	    *refused; /* set: what would keep a daemon from working is looked for, and is an error each */
 	struct table *told; /* with it: what was said */
+	bool
+	    start; /* with it: mail that needs no smtpd has to flow as it did; that smtpd will not work is a warning */
 };
 
 /* Where the text of `name` stands: its line in main.cf, the line of the service, or no line for a default. */
@@ -40,6 +42,6 @@ void lint_choices(const struct lint *l); /* lint_names.c: values that are one of
 /* lint.c: all of them. */
 void lint_configuration(const struct control *c);
 /* What a daemon could not work with: an error each. Dies when there is one. */
-void lint_refusals(const struct control *c);
+void lint_refusals(const struct control *c, bool start);
 
 #endif

@@ -336,6 +336,7 @@ static void look_at_restrictions(const struct lint *l)
 	static const char *const stages[] = { "smtpd_client_restrictions",	"smtpd_helo_restrictions",
 					      "smtpd_sender_restrictions",	"smtpd_data_restrictions",
 					      "smtpd_end_of_data_restrictions", "smtpd_etrn_restrictions" };
+	struct lint told = *l;
 	bool relay, recipient;
 	struct err e;
 
@@ -344,13 +345,15 @@ static void look_at_restrictions(const struct lint *l)
 		(void)walk_stage(l, stages[i]);
 	relay = walk_stage(l, "smtpd_relay_restrictions");
 	recipient = walk_stage(l, "smtpd_recipient_restrictions");
-	if (relay || recipient || lint_is_program(l, "lmtpd") || l->start)
+	if (relay || recipient || lint_is_program(l, "lmtpd"))
 		return;
 	(void)err_set(
 	    &e, RC_SYNTAX,
 	    "nothing keeps strangers from relaying, and smtpd refuses to work so: end the list with "
 	    "reject_unauth_destination");
-	refuse(l,
+	if (l->start)
+		told.refused = NULL;
+	refuse(&told,
 	       lint_is_own(l, "smtpd_recipient_restrictions") ? "smtpd_recipient_restrictions"
 							      : "smtpd_relay_restrictions",
 	       SPAN("relay"), &e);

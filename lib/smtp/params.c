@@ -87,8 +87,8 @@ static struct span equals_coded(struct span in, struct arena *a)
 	return span_make(p, n);
 }
 
-/* xtext of at most `max` bytes that means printable ASCII (RFC 3461 section 4). */
-static bool xtext(struct span in, size_t max, struct arena *a, struct span *out)
+/* xtext of at most `max` bytes that means printable ASCII (RFC 3461 section 4), or with `utf8` also UTF-8. */
+static bool xtext(struct span in, size_t max, bool utf8, struct arena *a, struct span *out)
 {
 	struct buf b;
 	bool ok;
@@ -96,7 +96,8 @@ static bool xtext(struct span in, size_t max, struct arena *a, struct span *out)
 	buf_init(&b, max);
 	ok = in.n > 0 && in.n <= max && xtext_decode(&b, equals_coded(in, a)) == RC_OK;
 	for (size_t i = 0; ok && i < b.n; i++)
-		ok = ascii_isprint(b.p[i]);
+		ok = ascii_isprint(b.p[i]) || (utf8 && (unsigned char)b.p[i] >= 0x80);
+	ok = ok && utf8_valid(buf_span(&b));
 	if (ok)
 		*out = span_dup(a, buf_span(&b));
 	buf_release(&b);
@@ -133,13 +134,13 @@ static const char *mail_param(struct span word, unsigned ext, struct arena *a, s
 		return NULL;
 	}
 	if ((ext & EXT_DSN) && keyed(word, "ENVID", &v))
-		return out->envid.n > 0 || !xtext(v, ENVID_TEXT_MAX, a, &out->envid)
+		return out->envid.n > 0 || !xtext(v, ENVID_TEXT_MAX, false, a, &out->envid)
 			   ? "501 5.5.4 Bad ENVID parameter syntax"
 			   : NULL;
 	if (keyed(word, "AUTH", &v) && !(ext & EXT_AUTH)) /* says nothing to us */
 		return NULL;
 	if (keyed(word, "AUTH", &v)) /* RFC 4954 section 5 */
-		return xtext(v, 500, a, &out->auth) ? NULL : "501 5.5.4 Bad AUTH parameter syntax";
+		return xtext(v, 500, false, a, &out->auth) ? NULL : "501 5.5.4 Bad AUTH parameter syntax";
 	if ((ext & EXT_XVERP) && (span_is_ci(word, "XVERP") || keyed(word, "XVERP", &out->verp))) {
 		out->xverp = true;
 		out->own_verp = word.n > 5; /* with "=" */
@@ -198,7 +199,8 @@ static bool orcpt(struct span in, struct arena *a, struct span *out)
 		*out = span_dup(a, in);
 		return true;
 	}
-	if (!xtext(span_skip(in, (size_t)semi + 1), ORCPT_TEXT_MAX, a, &addr))
+	/* Postfix's client sends addresses beyond ASCII so, too */
+	if (!xtext(span_skip(in, (size_t)semi + 1), ORCPT_TEXT_MAX, true, a, &addr))
 		return false;
 	*out = span_printf(a, SPAN_FMT ";" SPAN_FMT, SPAN_ARG(type), SPAN_ARG(addr));
 	return true;

@@ -109,6 +109,8 @@ static void rcpt_parameters(void **state)
 	assert_null(params_rcpt(SPAN(" NOTIFY=success,FAILURE,DELAY ORCPT=rfc822;a+2Bb@c"), ALL, &a, &p));
 	assert_int_equal(p.notify, NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY);
 	assert_true(span_is(p.orcpt, "rfc822;a+b@c"));
+	assert_null(params_rcpt(SPAN("ORCPT=rfc822;j+C3+BCrgen@x"), ALL, &a, &p));
+	assert_true(span_is(p.orcpt, "rfc822;j\xc3\xbcrgen@x"));
 	assert_null(params_rcpt(SPAN("NOTIFY=NEVER"), ALL, &a, &p));
 	assert_int_equal(p.notify, NOTIFY_NEVER);
 	assert_null(params_rcpt(SPAN("NOTIFY=success,,delay, ORCPT=rfc822;SRS0=x+3Dy=z@c"), ALL, &a, &p));
@@ -139,6 +141,7 @@ static void rcpt_refusals(void **state)
 					      "ORCPT=rf c;x",
 					      "ORCPT=rfc822;a+0D+0Ab",
 					      "ORCPT=rfc822;a+",
+					      "ORCPT=rfc822;j+C3rgen@x",
 					      "ORCPT=r\x01;x",
 					      "ORCPT=rfc822;a ORCPT=rfc822;a" };
 	struct rcpt_params p;
