@@ -9,10 +9,6 @@
 
 #define WATCH_PAUSE_MS 100
 
-/* public sockets that every user may connect to; the others are for the group of postdrop(1) and
- * postqueue(1). */
-static const char *const for_everybody[] = { "pickup" };
-
 /* ---- the pool ---- */
 
 struct listener *listen_new(const char *key, const char *path, int fd)
@@ -95,11 +91,8 @@ static mode_t unix_mode(const struct service *s)
 	if (!s->entry->is_private &&
 	    strcmp(s->program, "postlogd") == 0) /* whatever postlog_service_name is */
 		return 0666;
-	if (!s->entry->is_private)
-		for (size_t i = 0; i < ARRAY_LEN(for_everybody); i++)
-			if (strcmp(s->name, for_everybody[i]) == 0)
-				return 0666;
-	return 0660;
+	/* the other public sockets are for the group of postdrop(1) and postqueue(1) */
+	return !s->entry->is_private && strcmp(s->program, "pickup") == 0 ? 0666 : 0660;
 }
 
 /* A socket that a former master left is removed; anything else at that name is a reason to stop. */

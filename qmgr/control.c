@@ -130,6 +130,18 @@ static uint32_t on_one(uint16_t op, uint16_t queues, const struct qid *id)
 	return 0;
 }
 
+void control_late(enum message_end end, bool expire, const struct qid *id)
+{
+	static const uint16_t op[] = {
+		[END_DELETE] = QOP_DELETE, [END_HOLD] = QOP_HOLD, [END_REQUEUE] = QOP_REQUEUE
+	};
+
+	if (expire)
+		(void)on_one(QOP_EXPIRE, 0, id);
+	if (end != END_NORMAL)
+		(void)on_one(op[end], 0, id);
+}
+
 struct ids {
 	struct qid *v;
 	size_t n, cap;

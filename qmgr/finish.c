@@ -513,6 +513,9 @@ static void tell_verify(const struct message *m)
 static void finish_task(void *arg)
 {
 	struct message *m = arg;
+	enum message_end end = m->end;
+	bool expire_now = m->order_expire;
+	struct qid id = m->id;
 
 	if (m->order_expire)
 		m->im.env.flags |= ENVF_EXPIRE;
@@ -538,7 +541,11 @@ static void finish_task(void *arg)
 		else
 			remove_message(m);
 	}
+	/* what was asked for meanwhile holds for what the message has become */
+	end = m->end != end ? m->end : END_NORMAL;
+	expire_now = m->order_expire && !expire_now;
 	message_free(m);
+	control_late(end, expire_now, &id);
 	incoming_refill();
 	service_unhold();
 }

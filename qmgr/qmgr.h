@@ -32,6 +32,7 @@ extern struct qmgr_conf qmgr_conf;
 extern struct queue *queue;
 
 /* ---- message.c ---- */
+enum message_end { END_NORMAL, END_DELETE, END_HOLD, END_REQUEUE };
 enum run_state { RUN_TODO = 0, RUN_QUEUED, RUN_DONE, RUN_DEFERRED, RUN_BOUNCED };
 struct message {
 	struct list link; /* in the active list */
@@ -51,7 +52,7 @@ struct message {
 	int64_t active_us;
 	bool order_expire; /* postsuper -e */
 	bool told;	   /* came in for an operator's order: nothing is delivered */
-	enum { END_NORMAL, END_DELETE, END_HOLD, END_REQUEUE } end; /* what an operator asked for meanwhile */
+	enum message_end end; /* what an operator asked for meanwhile */
 };
 extern struct list active_messages;
 extern size_t active_count;
@@ -147,6 +148,8 @@ void slots_start(void);
 
 /* ---- control.c ---- */
 void answer_control(struct ipc_call *call, const void *request);
+/* What was asked of a message while its end was being written already. */
+void control_late(enum message_end end, bool expire, const struct qid *id);
 void answer_active(struct ipc_call *call, const void *request);
 
 #endif

@@ -246,12 +246,13 @@ static struct qid store(struct envelope *env, const char *dir)
 static void wake_pickup(const char *queue_dir)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	const char *name = conf_str(conf, "pickup_service_name");
 	int s = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int n = snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/public/%s", queue_dir, name);
 
-	if (s >= 0 && strlen(queue_dir) + sizeof("/public/pickup") <= sizeof(sun.sun_path)) {
-		snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/public/pickup", queue_dir);
+	if (s >= 0 && n > 0 && (size_t)n < sizeof(sun.sun_path)) {
 		if (connect(s, (struct sockaddr *)&sun, sizeof(sun)) != 0)
-			log_warning("unable to look up public/pickup: %s", strerror(errno));
+			log_warning("unable to look up public/%s: %s", name, strerror(errno));
 		else if (send(s, "W", 1, MSG_NOSIGNAL) < 0)
 			log_debug("pickup: %s", strerror(errno));
 	}

@@ -22,12 +22,11 @@ static int connect_pickup(void)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	struct timeval tv = { .tv_sec = WAIT_S };
-	const char *dir = conf_str(config, "queue_directory");
-	int fd;
+	int fd, n = snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/public/%s",
+			     conf_str(config, "queue_directory"), conf_str(config, "pickup_service_name"));
 
-	if (strlen(dir) + sizeof("/public/pickup") > sizeof(sun.sun_path))
+	if (n <= 0 || (size_t)n >= sizeof(sun.sun_path))
 		return -1;
-	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/public/pickup", dir);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;

@@ -398,6 +398,41 @@ def test_postsuper_running(stuck):
     assert stuck.command("postqueue", "-p").stdout == b"Mail queue is empty\n"
 
 
+def started(inst, service):
+    """The process of a service of master.cf."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/stat" % pid, encoding="utf-8", errors="replace") as f, open("/proc/%s/cmdline" % pid, encoding="utf-8", errors="replace") as g:
+                if int(f.read().rsplit(")", 1)[1].split()[1]) == inst.proc.pid and "-n\0%s\0" % service in g.read():
+                    return int(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return None
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="postsuper is the superuser's")
+@pytest.mark.parametrize("option,left", [("-d", None), ("-h", "hold")])
+def test_postsuper_while_the_end_is_written(make, option, left):
+    """Whoever is told that a message was deleted or held finds it so, also when its warning of delay is on its way at that moment."""
+    inst = make({"transport_maps": transports(far_test="retry:4.7.1 not now"), "minimal_backoff_time": "3000s", "maximal_backoff_time": "3000s", "delay_warning_time": "1s"})
+    first, second = send(inst, "r1@far.test"), send(inst, "r2@far.test")
+    wait_state(inst, {first: "deferred", second: "deferred"})
+    time.sleep(1)  # old enough
+    assert inst.command("postqueue", "-i", first).returncode == 0
+    inst.wait_log("%s: sender delay notification" % first)
+    defer = started(inst, "defer")
+    os.kill(defer, signal.SIGSTOP)
+    try:
+        assert inst.command("postqueue", "-i", second).returncode == 0
+        inst.wait_log("%s: to=.*status=deferred" % second, count=2)
+        assert sup(inst, option, second).stderr.endswith(b": 1 message\n")
+    finally:
+        os.kill(defer, signal.SIGCONT)
+    settle(lambda: listing(inst).get(second, {}).get("queue_name") == left, what=lambda: listing(inst))
+    inst.wait_log("%s: sender delay notification" % second)
+    settle(lambda: listing(inst).get(second, {}).get("queue_name") == left, what=lambda: listing(inst))
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="postsuper is the superuser's")
 def test_postsuper_while_down_and_hold_survives(stuck):
     ids = [send(stuck, "r%d@far.test" % i) for i in range(4)]

@@ -464,8 +464,8 @@ def test_sts_patterns(client, tmp_path, pattern, enforce, hosts):
     b = Server(keywords=EHLO + ["STARTTLS"], tls=tls, host="127.0.0.2", port=a.port)
     answers = dns({("x.test", MX): [mx(10, "a.mx.test"), mx(20, "fake.example")], ("a.mx.test", A): [ip("127.0.0.1")], ("fake.example", A): [ip("127.0.0.2")]})
     c = client(peers=answers, main_cf="inet_protocols = ipv4\nsmtp_tls_CAfile = %s\nsmtp_tls_enforce_sts_mx_patterns = %s\n" % (cert, enforce) +
-               "smtp_tls_policy_maps = inline:{ { x.test = secure match=x.test:mail.x.test servername=hostname policy_type=sts policy_domain=x.test "
-               "policy_ttl=60 { policy_string = version: STSv1 } { policy_string = mode: enforce } %s } }\n" % pattern)
+               "smtp_tls_policy_maps = inline:{ { x.test:%d = secure match=x.test:mail.x.test servername=hostname policy_type=sts policy_domain=x.test "
+               "policy_ttl=60 { policy_string = version: STSv1 } { policy_string = mode: enforce } %s } }\n" % (a.port, pattern))
     r = c.deliver("x.test:%d" % a.port)
     assert [n for n, s in (("a.mx.test", a), ("fake.example", b)) if s.sessions] == hosts, c.log()
     if hosts == ["fake.example"]:  # though match= has other names
