@@ -211,17 +211,19 @@ static struct span double_bounce(struct arena *a)
 	return span_printf(a, "%s@%s", conf_str(c, "double_bounce_sender"), conf_str(c, "myorigin"));
 }
 
-/* A bounce that cannot be delivered goes to the postmaster when notify_classes says 2bounce, and nowhere
- * else: never back. */
+/* A bounce that cannot be delivered goes to the postmaster when notify_classes says 2bounce, or bounce, which
+ * implies it, and nowhere else: never back. */
 static struct notice to_sender(struct work *w)
 {
 	struct notice n = { .what = log_words[w->q->kind] };
 
 	if (w->env.sender.n) {
 		n.to = from_double_bounce(w->env.sender) ? SPAN_NONE : w->env.sender;
-	} else if (w->q->kind == BK_FAILURE && has_word("notify_classes", "2bounce")) {
+	} else if (w->q->kind == BK_FAILURE &&
+		   (has_word("notify_classes", "2bounce") || has_word("notify_classes", "bounce"))) {
+		n.copy = true;
 		n.from = double_bounce(w->a);
-		n.what = "postmaster notification";
+		n.what = "postmaster non-delivery notification";
 		n.to = span_str(conf_str(service_conf(), "2bounce_notice_recipient"));
 	}
 	return n;
@@ -289,7 +291,10 @@ static void answer_send(struct ipc_call *call, const void *request)
 		choose_recipients(&w);
 		sender = to_sender(&w);
 		postmaster = to_postmaster(&w);
-		if (w.rcpts > 0 && sender.to.n == 0)
+		if (w.rcpts > 0 && w.q->kind == BK_FAILURE && from_double_bounce(w.env.sender))
+			log_warning(SPAN_FMT ": undeliverable postmaster notification discarded",
+				    SPAN_ARG(w.env.qid));
+		else if (w.rcpts > 0 && sender.to.n == 0)
 			log_debug(SPAN_FMT ": undeliverable, and no sender to tell: discarded",
 				  SPAN_ARG(w.env.qid));
 		if (w.rcpts > 0)

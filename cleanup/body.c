@@ -17,7 +17,7 @@ struct boundary {
 };
 
 /* Content-Transfer-Encoding, as far as it decides what bytes a part may hold. */
-enum domain { DOMAIN_7BIT, DOMAIN_8BIT, DOMAIN_ENCODED };
+enum domain { DOMAIN_7BIT, DOMAIN_8BIT, DOMAIN_ENCODED, DOMAIN_UNKNOWN };
 
 struct scan {
 	struct job *j;
@@ -33,6 +33,8 @@ struct scan {
 	bool field_open;
 	struct content_type type;	 /* what this part's Content-Type said */
 	enum domain domain, part_domain; /* of the body at hand; of the header being read */
+	struct span encoding;		 /* the word that said so */
+	bool only_7bit;			 /* message/partial, message/external-body */
 };
 
 static void add_piece(struct job *j, struct piece pc)
@@ -88,9 +90,11 @@ static void take_encoding(struct scan *s, struct span body)
 
 	if (!span_next_word(&body, " \t\n;(", &w))
 		return;
-	s->part_domain = span_is_ci(w, "7bit")				    ? DOMAIN_7BIT
-			 : span_is_ci(w, "8bit") || span_is_ci(w, "binary") ? DOMAIN_8BIT
-									    : DOMAIN_ENCODED;
+	s->part_domain = span_is_ci(w, "7bit")						? DOMAIN_7BIT
+			 : span_is_ci(w, "8bit") || span_is_ci(w, "binary")		? DOMAIN_8BIT
+			 : span_is_ci(w, "base64") || span_is_ci(w, "quoted-printable") ? DOMAIN_ENCODED
+											: DOMAIN_UNKNOWN;
+	s->encoding = span_dup(&s->j->a, w);
 }
 
 static void take_field(struct scan *s, const struct header_field *f)
@@ -99,14 +103,30 @@ static void take_field(struct scan *s, const struct header_field *f)
 		return;
 	if (span_is_ci(f->name, "content-transfer-encoding"))
 		take_encoding(s, span_trim(f->body));
-	if (span_is_ci(f->name, "content-type"))
+	if (span_is_ci(f->name, "content-type")) {
+		struct span type = span_trim(f->body);
+
+		s->only_7bit = span_starts_ci(type, SPAN("message/partial")) ||
+			       span_starts_ci(type, SPAN("message/external-body"));
 		content_type_add(&s->type, f->body, &s->j->a);
+	}
 }
 
 static void forget_type(struct scan *s)
 {
 	s->type = (struct content_type){ 0 };
 	s->part_domain = DOMAIN_7BIT;
+	s->encoding = SPAN_NONE;
+	s->only_7bit = false;
+}
+
+/* RFC 2045 section 6.4 allows composite types no encoding but the identities, and RFC 2046 sections 5.2.2 and 5.2.3
+ * those of their pieces only 7bit. */
+static bool encoding_is_wrong(const struct scan *s)
+{
+	if (s->only_7bit)
+		return s->part_domain == DOMAIN_8BIT;
+	return (s->type.multipart || s->type.nested) && s->part_domain == DOMAIN_ENCODED;
 }
 
 static void push_boundary(struct scan *s, struct span text)
@@ -125,10 +145,8 @@ static void end_of_header(struct scan *s)
 {
 	for (size_t i = 0; i < s->type.boundaries; i++)
 		push_boundary(s, s->type.boundary[i]);
-	/* RFC 2045 6.4 allows no encoding but the identities */
-	if (settings.strict_domain && (s->type.multipart || s->type.message) &&
-	    s->part_domain == DOMAIN_ENCODED)
-		mime_refuse(s->j, "invalid message/* or multipart/* encoding domain", SPAN_NONE);
+	if (settings.strict_domain && encoding_is_wrong(s))
+		mime_refuse(s->j, "invalid message/* or multipart/* encoding domain", s->encoding);
 	s->domain = s->part_domain;
 	s->where = s->type.nested ? IN_NESTED_HEADER : IN_BODY;
 	s->segment = 0;
@@ -153,8 +171,6 @@ static void flush_field(struct scan *s)
 		mime_refuse(s->j, "improper use of 8-bit data in message header", text);
 	if (header_kind_of(f.name)->flags & HF_MIME)
 		table = settings.mime_header_checks;
-	else if (s->where == IN_MIME_HEADER) /* not a MIME field: no table is for it */
-		return;
 	apply(s, table, "header", span_dup(&s->j->a, text), s->field_off, s->field_end);
 }
 
@@ -234,7 +250,7 @@ static void one_line(struct scan *s, struct span line, uint64_t off, uint64_t en
 			s->kept_to = end;
 		}
 	}
-	if (s->segment < (uint64_t)settings.body_checks_limit)
+	if (settings.body_checks_limit == 0 || s->segment < (uint64_t)settings.body_checks_limit)
 		apply(s, settings.body_checks, "body", line, off, end);
 	s->segment += end - off;
 }

@@ -5,8 +5,8 @@
 
 struct verb {
 	struct job *j;
-	const char *class;
-	struct span shown; /* what matched, for the log */
+	const char *class, *map; /* "header" or "body"; the parameter that names the table */
+	struct span shown;	 /* what matched, for the log */
 	struct span arg;
 	struct span *text, *before;
 };
@@ -29,9 +29,9 @@ void check_log(struct job *j, const char *action, const char *class, struct span
 	(void)buf_printf(&b, " from=<" SPAN_FMT ">", SPAN_ARG(from));
 	if (j->recip_log.n > 0)
 		(void)buf_printf(&b, " to=<" SPAN_FMT ">", SPAN_ARG(to));
-	if (env->protocol.n > 0)
+	if (env->protocol.n > 0 && strcmp(class, "mime-error") != 0)
 		(void)buf_printf(&b, " proto=" SPAN_FMT, SPAN_ARG(env->protocol));
-	if (env->helo.n > 0)
+	if (env->helo.n > 0 && strcmp(class, "mime-error") != 0)
 		(void)buf_printf(&b, " helo=<" SPAN_FMT ">", SPAN_ARG(env->helo));
 	if (text.n > 0)
 		(void)buf_printf(&b, ": " SPAN_FMT, SPAN_ARG(text));
@@ -49,12 +49,13 @@ static void log_act(const struct verb *v, const char *action, struct span text)
 }
 
 /* A leading "5.7.1 " of the text becomes *dsn (RFC 3463 section 2). */
-static void split_dsn(struct span *text, char class, struct span *dsn)
+static void split_dsn(struct span *text, struct span *dsn)
 {
 	struct span rest = *text, w;
 	size_t dots = 0;
 
-	if (!span_next_word(&rest, " \t", &w) || w.n < 5 || w.n > 11 || w.p[0] != class || w.p[1] != '.')
+	if (!span_next_word(&rest, " \t", &w) || w.n < 5 || w.n > 11 || (w.p[0] != '4' && w.p[0] != '5') ||
+	    w.p[1] != '.')
 		return;
 	for (size_t i = 0; i < w.n; i++) {
 		if (w.p[i] == '.')
@@ -72,11 +73,11 @@ static enum check_act do_reject(const struct verb *v)
 {
 	struct span dsn = SPAN("5.7.1"), text = v->arg;
 
-	split_dsn(&text, '5', &dsn);
+	split_dsn(&text, &dsn);
 	if (text.n == 0)
 		text = SPAN("message content rejected");
 	log_act(v, "reject", span_printf(&v->j->a, SPAN_FMT " " SPAN_FMT, SPAN_ARG(dsn), SPAN_ARG(text)));
-	job_refuse_span(v->j, 550, dsn, text);
+	job_refuse_span(v->j, dsn.p[0] == '4' ? 451 : 550, dsn, text);
 	return CA_KEEP;
 }
 
@@ -94,8 +95,13 @@ static enum check_act do_info(const struct verb *v)
 
 static enum check_act do_filter(const struct verb *v)
 {
+	if (v->arg.n == 0) {
+		log_warning("missing FILTER command argument in %s map", v->map);
+		return CA_KEEP;
+	}
 	if (span_chr(v->arg, ':') < 0) {
-		log_warning("bad FILTER command: " SPAN_FMT " -- missing ':'", SPAN_ARG(v->arg));
+		log_warning("bad FILTER command " SPAN_FMT " in %s -- need transport:destination",
+			    SPAN_ARG(v->arg), v->map);
 		return CA_KEEP;
 	}
 	v->j->env.content_filter = v->arg;
@@ -130,11 +136,13 @@ static enum check_act do_hold(const struct verb *v)
 static enum check_act do_prepend(const struct verb *v)
 {
 	if (v->arg.n == 0) {
-		log_warning("PREPEND action without text in %s map", v->class);
+		log_warning("PREPEND action without text in %s map", v->map);
 		return CA_KEEP;
 	}
 	if (v->class[0] == 'h' && span_chr(v->arg, ':') < 1) {
-		log_warning("bad PREPEND header text \"" SPAN_FMT "\" in %s map", SPAN_ARG(v->arg), v->class);
+		log_warning("bad PREPEND header text \"" SPAN_FMT
+			    "\" in %s map -- need \"headername: headervalue\"",
+			    SPAN_ARG(v->arg), v->map);
 		return CA_KEEP;
 	}
 	log_act(v, "prepend", v->arg);
@@ -145,11 +153,13 @@ static enum check_act do_prepend(const struct verb *v)
 static enum check_act do_replace(const struct verb *v)
 {
 	if (v->arg.n == 0) {
-		log_warning("REPLACE action without text in %s map", v->class);
+		log_warning("REPLACE action without text in %s map", v->map);
 		return CA_KEEP;
 	}
 	if (v->class[0] == 'h' && span_chr(v->arg, ':') < 1) {
-		log_warning("bad REPLACE header text \"" SPAN_FMT "\" in %s map", SPAN_ARG(v->arg), v->class);
+		log_warning("bad REPLACE header text \"" SPAN_FMT
+			    "\" in %s map -- need \"headername: headervalue\"",
+			    SPAN_ARG(v->arg), v->map);
 		return CA_KEEP;
 	}
 	log_act(v, "replace", v->arg);
@@ -161,11 +171,12 @@ static enum check_act do_redirect(const struct verb *v)
 {
 	if (span_chr(v->arg, '@') < 0) {
 		log_warning("bad REDIRECT target \"" SPAN_FMT "\" in %s map -- need user@domain",
-			    SPAN_ARG(v->arg), v->class);
+			    SPAN_ARG(v->arg), v->map);
 		return CA_KEEP;
 	}
 	log_act(v, "redirect", v->arg);
 	v->j->redirect = v->arg;
+	v->j->checks = false; /* nobody is asked about mail that is on its way elsewhere */
 	return CA_KEEP;
 }
 
@@ -175,7 +186,7 @@ static enum check_act do_bcc(const struct verb *v)
 
 	if (span_chr(v->arg, '@') < 0) {
 		log_warning("bad BCC address \"" SPAN_FMT "\" in %s map -- need user@domain",
-			    SPAN_ARG(v->arg), v->class);
+			    SPAN_ARG(v->arg), v->map);
 		return CA_KEEP;
 	}
 	log_act(v, "bcc", v->arg);
@@ -215,13 +226,22 @@ static const struct {
 	{ "HOLD", do_hold },	     { "PREPEND", do_prepend }, { "REPLACE", do_replace },
 	{ "REDIRECT", do_redirect }, { "BCC", do_bcc },		{ "IGNORE", do_ignore },
 	{ "STRIP", do_strip },	     { "DUNNO", do_nothing },	{ "OK", do_nothing },
-	{ "ACCEPT", do_nothing },
 };
+
+static const char *name_of(const struct maps *table)
+{
+	return table == settings.body_checks		? "body_checks"
+	       : table == settings.mime_header_checks	? "mime_header_checks"
+	       : table == settings.nested_header_checks ? "nested_header_checks"
+							: "header_checks";
+}
 
 enum check_act check_text(struct job *j, struct maps *table, const char *class, struct span *text,
 			  struct span *before)
 {
-	struct verb v = { .j = j, .class = class, .shown = *text, .text = text, .before = before };
+	struct verb v = {
+		.j = j, .class = class, .map = name_of(table), .shown = *text, .text = text, .before = before
+	};
 	struct span value, word, rest;
 	struct err e;
 
@@ -243,6 +263,6 @@ enum check_act check_text(struct job *j, struct maps *table, const char *class, 
 	for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
 		if (span_is_ci(word, verbs[i].name))
 			return verbs[i].run(&v);
-	log_warning("unknown command in %s map: " SPAN_FMT, class, SPAN_ARG(value));
+	log_warning("unknown command in %s map: " SPAN_FMT, v.map, SPAN_ARG(value));
 	return CA_KEEP;
 }

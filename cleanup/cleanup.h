@@ -36,7 +36,7 @@ struct settings {
 	struct span reject_chars, strip_chars; /* message_reject_characters, message_strip_characters */
 	bool mappings;			       /* some table or masquerading may change an envelope address */
 	bool header_rewrite;		       /* ... or a header address that is complete already */
-	unsigned drop;			       /* bits of enum header_id: message_drop_headers */
+	struct span drop;		       /* message_drop_headers: names */
 	struct maps *header_checks, *mime_header_checks, *nested_header_checks, *body_checks;
 	struct own_domains *own;
 	struct maps *sender_bcc, *recipient_bcc;
@@ -124,7 +124,6 @@ enum header_id {
 	HID_MIME,
 	HID_SENDER_ADDR,
 	HID_RCPT_ADDR,
-	HID_APPARENTLY_TO,
 	HID_RESENT_OTHER,
 	HID_COUNT
 };
@@ -139,7 +138,6 @@ struct header_kind {
 	unsigned flags;
 };
 const struct header_kind *header_kind_of(struct span name); /* never NULL */
-enum header_id header_droppable(struct span name);	    /* HID_OTHER: cannot be dropped */
 
 struct out_field {
 	struct span text; /* whole field with its final LF */

@@ -4,7 +4,8 @@
 #include "log/event.h"
 #include <time.h>
 
-#define FIELDS_MAX 20000 /* far beyond what is mail; each costs a look-up or two */
+#define HEADER_PIECE 2048  /* of a long line */
+#define FIELDS_MAX   20000 /* far beyond what is mail; each costs a look-up or two */
 
 struct header_pass {
 	struct job *j;
@@ -64,6 +65,30 @@ static struct maps *table_for(const struct header_kind *kind)
 	return kind->flags & HF_MIME ? settings.mime_header_checks : settings.header_checks;
 }
 
+static bool is_dropped(struct span text)
+{
+	struct span name = span_trim(span_head(text, (size_t)span_chr(text, ':'))), rest = settings.drop, w;
+
+	while (span_next_word(&rest, ", \t\r\n", &w))
+		if (span_eq_ci(w, name))
+			return true;
+	return false;
+}
+
+/* How much of a field that is too long is looked at: up to the line, or the piece of a long one, that reaches the limit. */
+static size_t header_cut(struct span text, size_t limit)
+{
+	size_t end = 0;
+
+	while (end < text.n && end < limit) {
+		struct span line = span_head(span_skip(text, end), HEADER_PIECE);
+		ptrdiff_t lf = span_chr(line, '\n');
+
+		end += lf < 0 ? line.n : (size_t)lf + 1;
+	}
+	return end;
+}
+
 /* A field that passed the checks: counted, dropped, or kept. `text` ends with LF. */
 static void take_field(struct header_pass *p, struct span text, const struct header_kind *kind)
 {
@@ -73,7 +98,7 @@ static void take_field(struct header_pass *p, struct span text, const struct hea
 		note_id(p, kind, text);
 	p->seen |= HB(kind->id);
 	p->resent |= (kind->flags & HF_RESENT) != 0;
-	if (kind->id != HID_OTHER && (settings.drop & HB(kind->id))) {
+	if (is_dropped(text)) {
 		p->j->header_changed = true;
 		return;
 	}
@@ -96,10 +121,7 @@ static void one_field(struct header_pass *p, struct header_field *f)
 
 	if (text.n != f->all.n)
 		p->j->header_changed = true;
-	if (text.n > (size_t)settings.header_size_limit) { /* the excess goes, the field stays */
-		text = span_head(text, (size_t)settings.header_size_limit);
-		p->j->header_changed = true;
-	}
+	text = span_head(text, header_cut(text, (size_t)settings.header_size_limit));
 	if (chars_wanted(p->j)) {
 		struct span kept = chars_filter(p->j, text);
 
@@ -134,6 +156,10 @@ static void one_field(struct header_pass *p, struct header_field *f)
 			kind = header_kind_of(span_trim(span_head(bare, (size_t)colon)));
 			text = span_printf(&p->j->a, SPAN_FMT "\n", SPAN_ARG(bare));
 		}
+	}
+	if (text.n > (size_t)settings.header_size_limit) { /* the excess goes, the field stays */
+		text = span_head(text, (size_t)settings.header_size_limit);
+		p->j->header_changed = true;
 	}
 	take_field(p, with_lf(p, text), kind);
 }
@@ -249,8 +275,7 @@ static void add_from(struct header_pass *p, const char *resent)
 
 static void add_missing(struct header_pass *p)
 {
-	const unsigned visible = HB(HID_TO) | HB(HID_CC) | HB(HID_RESENT_TO) | HB(HID_RESENT_CC) |
-				 HB(HID_BCC) | HB(HID_RESENT_BCC) | HB(HID_APPARENTLY_TO);
+	const unsigned visible = HB(HID_TO) | HB(HID_CC) | HB(HID_RESENT_TO) | HB(HID_RESENT_CC);
 	const char *resent = p->resent ? "Resent-" : "";
 	bool add = (p->j->env.flags & ENVF_LOCAL) || settings.add_missing;
 
@@ -317,7 +342,8 @@ void job_header(struct job *j)
 	blank_line = rc == RC_SYNTAX ||
 		     (j->body_off > 0 && rc == RC_EOF && j->body_off <= all.n &&
 		      all.p[j->body_off - 1] == '\n' && (j->body_off == 1 || all.p[j->body_off - 2] == '\n'));
-	if (j->env.hops > settings.hopcount_limit) {
+	if (j->env.hops >= settings.hopcount_limit) { /* the field that this hop added is one of them */
+		log_warning("%s: message rejected: hopcount exceeded", j->qid.s);
 		job_refuse(j, 554, "5.4.0", "Error: too many hops");
 		return;
 	}

@@ -2,7 +2,7 @@
 #include "cleanup.h"
 
 static const struct header_kind kinds[] = {
-	{ "apparently-to", HID_APPARENTLY_TO, HF_RCPT },
+	{ "apparently-to", HID_OTHER, HF_RCPT },
 	{ "bcc", HID_BCC, HF_RCPT },
 	{ "cc", HID_CC, HF_RCPT },
 	{ "content-description", HID_MIME, HF_MIME },
@@ -28,7 +28,7 @@ static const struct header_kind kinds[] = {
 	{ "resent-reply-to", HID_RESENT_OTHER, HF_SENDER | HF_RESENT },
 	{ "resent-sender", HID_RESENT_OTHER, HF_SENDER | HF_RESENT },
 	{ "resent-to", HID_RESENT_TO, HF_RCPT | HF_RESENT },
-	{ "return-path", HID_RETURN_PATH, 0 },
+	{ "return-path", HID_RETURN_PATH, HF_SENDER },
 	{ "return-receipt-to", HID_SENDER_ADDR, HF_SENDER },
 	{ "sender", HID_SENDER_ADDR, HF_SENDER },
 	{ "to", HID_TO, HF_RCPT },
@@ -51,12 +51,4 @@ const struct header_kind *header_kind_of(struct span name)
 			lo = mid + 1;
 	}
 	return &other;
-}
-
-/* What message_drop_headers may name: fields with an identity of their own. */
-enum header_id header_droppable(struct span name)
-{
-	enum header_id id = header_kind_of(name)->id;
-
-	return id == HID_MIME || id == HID_SENDER_ADDR || id == HID_RESENT_OTHER ? HID_OTHER : id;
 }

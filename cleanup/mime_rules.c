@@ -16,6 +16,18 @@ static bool is_one_of(struct span set, char c)
 	return set.n > 0 && memchr(set.p, c, set.n) != NULL;
 }
 
+/* The line that holds the byte at `i`. */
+static struct span line_around(struct span text, size_t i)
+{
+	size_t from = i, to = i;
+
+	while (from > 0 && text.p[from - 1] != '\n')
+		from--;
+	while (to < text.n && text.p[to] != '\n')
+		to++;
+	return span_make(text.p + from, to - from);
+}
+
 struct span chars_filter(struct job *j, struct span text)
 {
 	size_t n = 0, bad = 0;
@@ -23,10 +35,8 @@ struct span chars_filter(struct job *j, struct span text)
 
 	for (size_t i = 0; i < text.n; i++) {
 		if (is_one_of(settings.reject_chars, text.p[i])) {
-			check_log(j, "reject", "content",
-				  span_printf(&j->a, "disallowed character 0x%02x",
-					      (unsigned)(unsigned char)text.p[i]),
-				  SPAN_NONE);
+			check_log(j, "reject", "content", line_around(text, i),
+				  SPAN("5.7.1 disallowed character"));
 			job_refuse(j, 550, "5.7.1", "disallowed character");
 			return text;
 		}

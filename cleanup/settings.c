@@ -49,22 +49,6 @@ static struct span characters(const char *param)
 	return span_make(out, n);
 }
 
-static unsigned drop_bits(void)
-{
-	struct span rest = span_str(conf_str(service_conf(), "message_drop_headers")), w;
-	unsigned bits = 0;
-
-	while (span_next_word(&rest, ", \t\r\n", &w)) {
-		enum header_id id = header_droppable(w);
-
-		if (id == HID_OTHER)
-			log_warning("message_drop_headers: cannot drop " SPAN_FMT, SPAN_ARG(w));
-		else
-			bits |= HB(id);
-	}
-	return bits;
-}
-
 static enum unended unended_action(void)
 {
 	static const struct {
@@ -90,6 +74,7 @@ void settings_load(void)
 		.myhostname = conf_str(c, "myhostname"),
 		.myorigin = conf_str(c, "myorigin"),
 		.always_bcc = conf_str(c, "always_bcc"),
+		.drop = span_str(conf_str(c, "message_drop_headers")),
 		.undisclosed = conf_str(c, "undisclosed_recipients_header"),
 		.content_delimiter = conf_str(c, "recipient_delimiter"),
 		.message_size_limit = conf_int(c, "message_size_limit"),
@@ -125,7 +110,6 @@ void settings_load(void)
 	settings.header_rewrite = is_set("canonical_maps") || is_set("sender_canonical_maps") ||
 				  is_set("recipient_canonical_maps") || is_set("masquerade_domains");
 	settings.mappings = settings.header_rewrite || is_set("virtual_alias_maps");
-	settings.drop = drop_bits();
 	settings.header_checks = open_maps("header_checks", 0);
 	settings.mime_header_checks = open_maps("mime_header_checks", 0);
 	settings.nested_header_checks = open_maps("nested_header_checks", 0);

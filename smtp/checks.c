@@ -46,6 +46,8 @@ void checks_read(void)
 	checks.nested = open_table("nested_header_checks");
 	checks.body = open_table("body_checks");
 	checks.body_limit = (uint64_t)conf_int(service_conf(), "body_checks_size_limit");
+	if (checks.body_limit == 0)
+		checks.body_limit = UINT64_MAX;
 }
 
 bool checks_of_header(void)

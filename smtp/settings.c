@@ -280,7 +280,7 @@ static void read_routing(void)
 	settings.pix_maps = read_maps("pix_workaround_maps", 0);
 	settings.pix_threshold_s = settings_int("pix_workaround_threshold_time");
 	settings.pix_delay_s = settings_int("pix_workaround_delay_time");
-	settings.notice_classes = transcript_classes(service_conf());
+	settings.notice_classes = transcript_classes(service_conf()) & ~NOTICE_BOUNCE;
 	settings.service = settings_str("tcp_port");
 	settings.use_srv = conf_str(service_conf(), "use_srv_lookup");
 	settings.srv_fallback = conf_bool(service_conf(), "allow_srv_lookup_fallback");

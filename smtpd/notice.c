@@ -30,14 +30,24 @@ static unsigned class_of(struct span line)
 	return NOTICE_POLICY;
 }
 
+/* Mail that would have bounced here is told of as bounces are. */
+static unsigned trouble_of(const struct session *s, struct span line)
+{
+	unsigned class = class_of(line);
+
+	if (!s->policy || line.p[0] < '4' || class == NOTICE_SOFTWARE)
+		return class;
+	return s->unlisted ? NOTICE_BOUNCE : NOTICE_POLICY;
+}
+
 void notice_out(struct session *s, struct span line)
 {
 	if (s->debug)
 		log_info("> %s: " SPAN_FMT, session_client(s), SPAN_ARG(line));
 	if (conf.notice_classes == 0)
 		return;
-	s->trouble |= s->policy && line.p[0] >= '4' && class_of(line) != NOTICE_SOFTWARE ? NOTICE_POLICY
-											 : class_of(line);
+	s->trouble |= trouble_of(s, line);
+	s->unlisted = false;
 	transcript_add(&s->said, "Out: ", line);
 }
 
@@ -46,6 +56,7 @@ void notice_end(struct session *s)
 	struct transcript_mail m = { .conf = service_conf(),
 				     .lane = service_lane(),
 				     .cleanup_service = conf.cleanup_service,
+				     .bounce = (s->trouble & NOTICE_BOUNCE) != 0,
 				     .role = conf.lmtp ? "LMTP server" : "SMTP server",
 				     .peer = session_client(s),
 				     .ended_by = s->ended_by };

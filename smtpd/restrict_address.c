@@ -307,6 +307,7 @@ static enum outcome say_unlisted(struct session *s, struct check *c, const struc
 	if (!conf.show_table && v->class != AC_VIRTUAL_ALIAS && span_starts(text, SPAN("User unknown in ")) &&
 	    (in = span_find(text, SPAN(" in "))) > 0)
 		text = span_head(text, (size_t)in);
+	s->unlisted = true;
 	return restrict_reject_bare(s, c, v->code, dsn,
 				    span_printf(c->a, "<" SPAN_FMT ">: %s address rejected: " SPAN_FMT,
 						SPAN_ARG(c->subject), who, SPAN_ARG(text)));

@@ -196,6 +196,7 @@ struct session {
 	bool debug;		      /* -v, or debug_peer_list: the dialogue is logged */
 	unsigned trouble;	      /* bits of smtp/transcript.h */
 	bool policy;		      /* the next reply is one of a restriction */
+	bool unlisted;		      /* ... that says that an address is not there */
 	const char *ended_by;	      /* NULL: QUIT */
 	unsigned done[24], tried[24]; /* per row of the command table; the last row is "unknown" */
 };

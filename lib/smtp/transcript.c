@@ -17,8 +17,8 @@ static const struct {
 	const char *name;
 	unsigned bit;
 } classes[] = {
-	{ "data", NOTICE_DATA },	 { "policy", NOTICE_POLICY },	  { "protocol", NOTICE_PROTOCOL },
-	{ "resource", NOTICE_RESOURCE }, { "software", NOTICE_SOFTWARE },
+	{ "bounce", NOTICE_BOUNCE },	 { "data", NOTICE_DATA },	  { "policy", NOTICE_POLICY },
+	{ "protocol", NOTICE_PROTOCOL }, { "resource", NOTICE_RESOURCE }, { "software", NOTICE_SOFTWARE },
 };
 
 static bool has_word(const struct conf *c, const char *param, const char *word)
@@ -168,7 +168,7 @@ static void submit(const struct transcript_mail *m, const struct qid *id, struct
 		env.flags |= ENVF_NO_HEADERBODY | ENVF_NO_MILTERS;
 	buf_init(&b, IPC_FRAME_MAX);
 	if (envelope_encode(&env, &b) != RC_OK)
-		log_warning("postmaster notification: bad error_notice_recipient");
+		log_warning("postmaster notification: bad address of its recipient");
 	else {
 		q.envelope = buf_span(&b);
 		if (ipc_ask(m->cleanup_service, false, IPC_CLEANUP_SUBMIT, &q, &r, a, deadline_s(SUBMIT_S),
@@ -182,7 +182,7 @@ static void submit(const struct transcript_mail *m, const struct qid *id, struct
 
 void transcript_send(const struct transcript *t, const struct transcript_mail *m)
 {
-	const char *to = conf_str(m->conf, "error_notice_recipient");
+	const char *to = conf_str(m->conf, m->bounce ? "bounce_notice_recipient" : "error_notice_recipient");
 	struct qid id = qid_new(m->lane);
 	struct arena a;
 	struct buf b;

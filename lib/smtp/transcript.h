@@ -1,5 +1,5 @@
-/* smtp/transcript.h - what was said in a session, and the mail that tells the postmaster of it (notify_classes: data,
- * policy, protocol, resource, software; error_notice_recipient). The server and the client of SMTP keep one a session; nothing is
+/* smtp/transcript.h - what was said in a session, and the mail that tells the postmaster of it (notify_classes: bounce, data,
+ * policy, protocol, resource, software; error_notice_recipient, for bounce bounce_notice_recipient). The server and the client of SMTP keep one a session; nothing is
  * remembered where no class is asked for. */
 #ifndef SMTP_TRANSCRIPT_H
 #define SMTP_TRANSCRIPT_H
@@ -12,6 +12,7 @@
 #define NOTICE_RESOURCE 4u
 #define NOTICE_SOFTWARE 8u
 #define NOTICE_DATA	16u
+#define NOTICE_BOUNCE	32u /* of the server: an address that is not there was refused */
 
 struct transcript { /* zeroed: empty */
 	struct buf said;
@@ -31,6 +32,7 @@ struct transcript_mail {
 	const struct conf *conf;
 	unsigned lane; /* for the queue id */
 	const char *cleanup_service;
+	bool bounce;	      /* to bounce_notice_recipient */
 	const char *role;     /* "SMTP server" */
 	const char *peer;     /* "host[address]" */
 	const char *first;    /* NULL, or a line before the transcript */

@@ -24,6 +24,9 @@ ENV = "env | grep -v -e ^_= -e ^PWD= -e ^SHLVL= -e ^OLDPWD= -e ^MAIL_CONFIG= -e 
 FROM_LINES = "From the start\n>From quoted\n\nFrom here\n.dot\nFrom\n"
 OLD = "From old@far.test  Sat Nov 28 10:00:00 2026\nSubject: old\n\nold\n\n"
 
+NO_PLUS = "1234567890!@%-_=:,./abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+OWNED = "inline:{ { no-{c} = w@far.test } { owner-no-{c} = boss@far.test } { no2-{c} = x@far.test } }"
+
 # case -> (settings of its service, [recipients; "{u}" the account, "{c}" the case], what else: files in the home (text, mode, owner or None), sender, body)
 LOCAL = {
     "spool": ({"mail_spool_directory": "{spool}"}, ["{u}+{c}"], {}),
@@ -95,6 +98,13 @@ LOCAL = {
     "nofiles": ({"forward_path": "$home/fwd6", "allow_mail_to_files": ""}, ["{u}+{c}"], {"files": {"fwd6": ("{home}/never\n", 0o644, None)}}),
     "forwardenv": ({"forward_path": "$home/fwd7"}, ["{u}+{c}"], {"files": {"fwd7": ("\"|" + ENV + "{home}/fwdenv; cat >{home}/fwdcmd\"\n", 0o644, None)}}),
     "forwardfile": ({"forward_path": "$home/fwd8"}, ["{u}+{c}"], {"files": {"fwd8": ("{home}/plainfile, {home}/dirfile/\n", 0o644, None)}, "body": FROM_LINES}),
+    "forwardfilter": ({"forward_path": "$home/fwd9.${extension}", "forward_expansion_filter": NO_PLUS, "home_mailbox": "inb9"}, ["{u}+{c}+x"],
+                      {"files": {"fwd9.forwardfilter_x": ("f9@far.test\n", 0o644, None)}}),
+    "execfilter": ({"mailbox_command": "cat >there", "command_execution_directory": "$home/${extension}", "execution_directory_expansion_filter": NO_PLUS}, ["{u}+{c}+x"], {}),
+    "owner": ({"alias_maps": OWNED}, ["no-{c}", "no-{c}+x"], {}),
+    "ownerexpand": ({"alias_maps": OWNED, "expand_owner_alias": "yes"}, ["no-{c}", "no-{c}+x", "no2-{c}"], {}),
+    "ownerreset": ({"alias_maps": OWNED, "reset_owner_alias": "yes"}, ["no-{c}"], {}),
+    "privs": ({"alias_maps": "inline:{ { no-privs = \"|id -un >{spool}/dirs/privs\" } { no2-privs = {spool}/dirs/privsfile } }", "default_privs": "{u}"}, ["no-{c}", "no2-{c}"], {}),
     "noownforward": ({"forward_path": ""}, ["{u}+{c}"], {"files": {}}),
     "homeless": ({"home_mailbox": "h", "require_home_directory": "yes"}, ["{u}+{c}"], {}),
     "seen": ({"home_mailbox": "seenbox"}, ["{u}+{c}"], {"head": "Delivered-To: {u}+seen@mail.example.test\n"}),
@@ -255,7 +265,7 @@ def results(system, sink, place):
         m = sender and re.search(rb"^Message-ID: <(.*)@case>\r$", text, re.M)
         if m:
             head = re.sub(r"^Received: .*\r\n([ \t].*\r\n)*", "", text.decode("utf-8", "replace").split("\r\n\r\n")[0], flags=re.M)
-            out.setdefault(m.group(1).decode(), set()).update(clean("copy " + r.decode("utf-8", "replace") + " " + head, place) for r in rcpts)
+            out.setdefault(m.group(1).decode(), set()).update(clean(f"copy {r.decode('utf-8', 'replace')} of {sender.decode('utf-8', 'replace')} {head}", place) for r in rcpts)
     return out, {k: v for d in ("home", "spool", "vmail") for k, v in {d + "/" + n: v for n, v in files(os.path.join(place, d)).items()}.items()}
 
 
@@ -301,6 +311,7 @@ DIFFERENT = {
     # texts that say more, or less of what goes on inside
     "noshell": "cannot execute /no/such/shell: No such file or directory", "nosuch": "cannot execute /no/such/program: No such file or directory",
     "execdirbad": "cannot change directory to PLACE/home/none: No such file or directory", "execdirshut": "cannot change directory to /root: Permission denied",
+    "execfilter": "cannot change directory to PLACE/home/execfilter_x: No such file or directory",
     "vuidone": "dsn=4.2.0, status=deferred (maildir delivery failed: mkdir PLACE/vmail/vuidone: Permission denied)",
     "vstrange": "destination PLACE/vmail/vstrange is not owned by recipient", "vnotmaildir": "maildir delivery failed: mkdir PLACE/vmail/vstrange/sub: Not a directory",
     # a path never leaves virtual_mailbox_base

@@ -126,7 +126,7 @@ def test_ret_hdrs_and_notify(make):
 
 
 def test_double_bounce_ends(make):
-    """RFC 5321 4.5.5, 6.1: a report never makes a report to its sender; with 2bounce the postmaster gets one, and that is the end."""
+    """RFC 5321 4.5.5, 6.1: a report never makes a report to its sender; with 2bounce, which bounce implies, the postmaster gets one, and that is the end."""
     post = Server()
     tm = {"transport_maps": transports(far_test="error:5.7.1 no", sender_test="error:5.1.1 no sender", pm_test="error:5.1.1 no postmaster")}
     inst = make(tm)
@@ -139,7 +139,9 @@ def test_double_bounce_ends(make):
     send(inst2, "r@far.test")
     report_of(post)
     assert "MAIL FROM:<double-bounce@" in " ".join(post.lines)
-    inst3 = make({**tm, "notify_classes": "2bounce", "2bounce_notice_recipient": "postmaster@pm.test"})
+    assert b"\r\nSubject: Postmaster Copy: Undelivered Mail\r\n" in post.messages[0] and b"\r\nAuto-Submitted: auto-generated\r\n" in post.messages[0]
+    inst2.wait_log("postmaster non-delivery notification: ")
+    inst3 = make({**tm, "notify_classes": "bounce", "2bounce_notice_recipient": "postmaster@pm.test"})
     send(inst3, "r@far.test")
     inst3.wait_log("status=bounced", count=3)
     inst3.wait_queue_empty()

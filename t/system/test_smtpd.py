@@ -70,7 +70,7 @@ def inst(scratch):
                       "broken unix - - n - - trivial-rewrite -o virtual_mailbox_domains=fail:down",
                       "back pass - - n - - smtpd -o content_filter=retry:[filter.test] -o cleanup_service_name=copier "
                       "-o receive_override_options=no_unknown_recipient_checks,no_address_mappings", "copier unix n - n - 0 cleanup -o always_bcc=copy@localhost",
-                      f"{i.host}:{i.port['watched']} inet n - n - - smtpd -o notify_classes=policy,protocol -o smtpd_history_flush_threshold=12"]
+                      f"{i.host}:{i.port['watched']} inet n - n - - smtpd -o notify_classes=bounce,policy,protocol -o bounce_notice_recipient=told@mail.example.test -o smtpd_history_flush_threshold=12"]
     os.makedirs(i.config, exist_ok=True)
     with open(users, "w", encoding="utf-8") as f:
         f.write(f"{USER}:{{PLAIN}}{PASSWORD}:{i.uid}:{i.gid}::{i.mail}/u1::\n")
@@ -804,7 +804,7 @@ def notices(inst, wanted):
         found = {}  # a message on its way from one place to another may be listed twice
         for line in inst.command("postqueue", "-j", text=True).stdout.splitlines():
             item = json.loads(line)
-            if any(r["address"].startswith("watch@") for r in item["recipients"]):
+            if any(r["address"].startswith(("watch@", "told@")) for r in item["recipients"]):
                 text = inst.command("postcat", "-q", item["queue_id"], text=True).stdout
                 if " In:  EHLO " in text:  # not those of other tests
                     found[item["queue_id"]] = (item, text)
@@ -823,10 +823,14 @@ def test_postmaster_reads_what_was_said(inst):
     talk("EHLO c", "MAIL FROM:<a@b.example>", "RCPT TO:<bob@mail.example.test>")  # nothing to tell
     talk("EHLO c", "MAIL FROM:<double-bounce@b.example>", "RCPT TO:<x@other.example>")  # a notice that came back
     talk("EHLO c", "MAIL FROM:<a@b.example>", "RCPT TO:<x@other.example>")
+    talk("EHLO gone", "MAIL FROM:<a@b.example>", "RCPT TO:<nobody@mail.example.test>")
     talk("EHLO c", "FOO\001", "AUTH PLAIN c2VjcmV0IHRleHQ=", quit_at_end=False)
     talk("EHLO long", *["BAR"] * 10, "RSET")
-    found = notices(inst, 3)
-    assert len(found) == 3
+    found = notices(inst, 4)
+    assert len(found) == 4
+    unknown = next(f for f in found if "EHLO gone" in f[1])
+    assert [r["address"] for r in unknown[0]["recipients"]] == ["told@mail.example.test"]
+    found.remove(unknown)
     long = next(text for _, text in found if "EHLO long" in text)
     assert long.count(" In:  BAR\n") == 10 and "RSET" not in long and "QUIT" not in long
     found = [f for f in found if f[1] != long]
