@@ -86,13 +86,12 @@ void listen_wanted(struct service *s)
 
 /* ---- opening ---- */
 
+/* Every user may submit and log; the other public sockets are for the group of postdrop(1) and postqueue(1). */
 static mode_t unix_mode(const struct service *s)
 {
-	if (!s->entry->is_private &&
-	    strcmp(s->program, "postlogd") == 0) /* whatever postlog_service_name is */
-		return 0666;
-	/* the other public sockets are for the group of postdrop(1) and postqueue(1) */
-	return !s->entry->is_private && strcmp(s->program, "pickup") == 0 ? 0666 : 0660;
+	bool everybody = strcmp(s->program, "pickup") == 0 || strcmp(s->program, "postlogd") == 0;
+
+	return everybody && !s->entry->is_private ? 0666 : 0660;
 }
 
 /* A socket that a former master left is removed; anything else at that name is a reason to stop. */

@@ -554,10 +554,11 @@ def test_smtputf8_is_detected_by_class(make):
         assert (b"SMTPUTF8" in said[-1]) == wanted, said
 
 
-def test_error_service_by_another_name(make):
-    """error_service_name: what no transport takes goes to the service of that name."""
-    inst = make({"error_service_name": "gone", "virtual_alias_domains": "alias.test", "virtual_alias_maps": "inline:{ one@alias.test=s@sender.test }"},
-                master=["gone unix - - n - - error"], drop=("error",))
+def test_services_by_other_names(make):
+    """pickup_service_name: sendmail finds it, as every user; error_service_name: what no transport takes goes to the service of that name."""
+    inst = make({"error_service_name": "gone", "pickup_service_name": "taker", "virtual_alias_domains": "alias.test", "virtual_alias_maps": "inline:{ one@alias.test=s@sender.test }"},
+                master=["gone unix - - n - - error", "taker unix n - n 60 1 pickup"], drop=("error", "pickup"))
+    assert os.stat(os.path.join(inst.queue, "public/taker")).st_mode & 0o777 == 0o666
     assert inst.command("sendmail", "-i", "-f", "<>", "nobody@alias.test", input=b"Subject: x\n\nx\n").returncode == 0
     inst.wait_log(r"to=<nobody@alias\.test>.*relay=none.*dsn=5\.1\.1, status=bounced \(User unknown in virtual alias table\)$")
     assert inst.command("postconf", "-h", "error_service_name").stdout == b"gone\n"
