@@ -1,15 +1,13 @@
 """The parameters of address rewriting, one by one: for each case an smtpd, a cleanup and a trivial-rewrite of its own in our suite and in Debian's Postfix.
 Replies, the envelope and the header that arrive, and what the log says of every recipient have to be the same."""
 import os
-import shutil
 import sys
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-import instance  # noqa: E402
 import peer  # noqa: E402
-from test_addresses_debian import Session, Sink, arrived, configure, outcome, quiet  # noqa: E402
+from test_addresses_debian import Session, arrived, beside, configure, outcome, quiet  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not peer.HAVE, reason="Debian's postfix is not installed, or not root")
 
@@ -139,27 +137,7 @@ def run(system, sink):
 
 @pytest.fixture(scope="module")
 def both():
-    base, result = instance.scratch("settings-"), []
-    try:
-        for name in ("ours", "theirs"):
-            ports = dict(zip(["smtp", "remote", *ALL], instance.free_ports(len(ALL) + 2)))
-            listen = {"smtp": ports["smtp"]}
-            system = instance.Instance(os.path.join(base, name), ports=listen) if name == "ours" else peer.Peer(os.path.join(base, name))
-            sink = Sink()
-            system.port = ports
-            prepare(system, sink)
-            system.port = listen if name == "ours" else {**listen, "last": ports[list(CASES)[-1]]}  # which start() waits for: of master.cf the last
-            try:
-                system.start()
-                system.port = ports
-                result.append(run(system, sink))
-            finally:
-                system.stop()
-                sink.listener.close()
-        yield result
-    finally:
-        if not os.environ.get("KEEP"):
-            shutil.rmtree(base, ignore_errors=True)
+    yield from beside("settings-", [*CLEANUP, *SMTPD, *CASES], prepare, run)
 
 
 @pytest.mark.parametrize("case", [f"{c}-{i}" for c, (_, addresses) in ALL.items() for i in range(len(addresses))])

@@ -521,21 +521,21 @@ def run(system, sink):
     return replies, arrived(sink), outcome(system.log()), counted(system.log(), sink)
 
 
-@pytest.fixture(scope="module")
-def both():
-    base, result = instance.scratch("addresses-"), []
+def beside(prefix, cases, prepare, run):
+    """[of ours, of Debian's]: what run(system, sink) gives of a suite that prepare(system, sink) has set up. system.port names a port for each case."""
+    base, result = instance.scratch(prefix), []
     try:
         for name in ("ours", "theirs"):
-            ports = dict(zip(("smtp", "remote"), instance.free_ports(2)))
-            if name == "ours":
-                system = instance.Instance(os.path.join(base, name), ports=ports)
-            else:
-                system = peer.Peer(os.path.join(base, name))
-                system.port = ports
+            ports = dict(zip(["smtp", "remote", *cases], instance.free_ports(len(cases) + 2)))
+            listen = {"smtp": ports["smtp"]}
+            system = instance.Instance(os.path.join(base, name), ports=listen) if name == "ours" else peer.Peer(os.path.join(base, name))
             sink = Sink()
-            configure(system, sink, {})
+            system.port = ports
+            prepare(system, sink)
+            system.port = listen if name == "ours" or not cases else {**listen, "last": ports[cases[-1]]}  # which start() waits for: of master.cf the last
             try:
                 system.start()
+                system.port = ports
                 result.append(run(system, sink))
             finally:
                 system.stop()
@@ -544,6 +544,11 @@ def both():
     finally:
         if not os.environ.get("KEEP"):
             shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def both():
+    yield from beside("addresses-", [], lambda system, sink: configure(system, sink, {}), run)
 
 
 @pytest.mark.parametrize("case", ["fold", "sendmail"])

@@ -2,15 +2,13 @@
 Replies, the messages that arrive, the envelopes and what cleanup logs have to be the same."""
 import os
 import re
-import shutil
 import sys
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-import instance  # noqa: E402
 import peer  # noqa: E402
-from test_addresses_debian import Session, Sink, configure, quiet  # noqa: E402
+from test_addresses_debian import Session, beside, configure, quiet  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not peer.HAVE, reason="Debian's postfix is not installed, or not root")
 
@@ -91,27 +89,7 @@ def run(system, sink):
 
 @pytest.fixture(scope="module")
 def both():
-    base, result = instance.scratch("content-"), []
-    try:
-        for name in ("ours", "theirs"):
-            ports = dict(zip(["smtp", "remote", *CONTENT], instance.free_ports(len(CONTENT) + 2)))
-            listen = {"smtp": ports["smtp"]}
-            system = instance.Instance(os.path.join(base, name), ports=listen) if name == "ours" else peer.Peer(os.path.join(base, name))
-            sink = Sink()
-            system.port = ports
-            prepare(system, sink)
-            system.port = listen if name == "ours" else {**listen, "last": ports[list(CONTENT)[-1]]}  # which start() waits for: of master.cf the last
-            try:
-                system.start()
-                system.port = ports
-                result.append(run(system, sink))
-            finally:
-                system.stop()
-                sink.listener.close()
-        yield result
-    finally:
-        if not os.environ.get("KEEP"):
-            shutil.rmtree(base, ignore_errors=True)
+    yield from beside("content-", list(CONTENT), prepare, run)
 
 
 # Ours looks for characters before it has read Message-ID, which the lines of the log are known by here.
