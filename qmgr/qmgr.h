@@ -50,8 +50,8 @@ struct message {
 	size_t counted;		/* its part of active_rcpts */
 	bool flushed;		/* an operator or a client asked for it: defer_transports does not count */
 	int64_t active_us;
-	bool order_expire; /* postsuper -e */
-	bool told;	   /* came in for an operator's order: nothing is delivered */
+	bool order_expire;    /* postsuper -e */
+	bool told;	      /* came in for an operator's order: nothing is delivered */
 	enum message_end end; /* what an operator asked for meanwhile */
 };
 extern struct list active_messages;
