@@ -532,10 +532,11 @@ def beside(prefix, cases, prepare, run):
             sink = Sink()
             system.port = ports
             prepare(system, sink)
-            system.port = listen if name == "ours" or not cases else {**listen, "last": ports[cases[-1]]}  # which start() waits for: of master.cf the last
+            system.port = listen
             try:
                 system.start()
                 system.port = ports
+                assert instance.until(lambda: {ports[c] for c in cases} <= instance.listening())
                 result.append(run(system, sink))
             finally:
                 system.stop()
