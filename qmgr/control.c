@@ -110,9 +110,20 @@ static bool on_active(uint16_t op, struct message *m)
 	case QOP_EXPIRE:
 		m->order_expire = true; /* its envelope may not be read yet */
 		return true;
+	case QOP_RELEASE: /* from the hold that it has not reached yet */
+		if (m->end != END_HOLD)
+			return false;
+		m->end = END_RELEASE;
+		return true;
 	default:
 		return false;
 	}
+}
+
+/* Whether what an operator says of these queues is said of an active message that lies in `where`. */
+static bool means_active(uint16_t op, uint16_t queues, enum queue_where where)
+{
+	return op == QOP_RELEASE ? wanted_queue(queues, QW_HOLD) : wanted_active(queues, where);
 }
 
 static uint32_t on_one(uint16_t op, uint16_t queues, const struct qid *id)
@@ -120,7 +131,7 @@ static uint32_t on_one(uint16_t op, uint16_t queues, const struct qid *id)
 	struct message *m = message_find(qid_span(id));
 
 	if (m)
-		return op != QOP_RELEASE && wanted_active(queues, m->where) && on_active(op, m);
+		return means_active(op, queues, m->where) && on_active(op, m);
 	if (op != QOP_RELEASE && wanted_active(queues, QW_ACTIVE) && (m = incoming_pull(qid_span(id))))
 		return on_active(op, m);
 	if (op != QOP_RELEASE && wanted_queue(queues, QW_DEFERRED) && on_file(op, id, QW_DEFERRED))
@@ -133,7 +144,10 @@ static uint32_t on_one(uint16_t op, uint16_t queues, const struct qid *id)
 void control_late(enum message_end end, bool expire, const struct qid *id)
 {
 	static const uint16_t op[] = {
-		[END_DELETE] = QOP_DELETE, [END_HOLD] = QOP_HOLD, [END_REQUEUE] = QOP_REQUEUE
+		[END_DELETE] = QOP_DELETE,
+		[END_HOLD] = QOP_HOLD,
+		[END_RELEASE] = QOP_RELEASE,
+		[END_REQUEUE] = QOP_REQUEUE,
 	};
 
 	if (expire)
@@ -197,7 +211,7 @@ static uint32_t on_all(uint16_t op, uint16_t queues)
 	{
 		struct message *m = LIST_ENTRY(it, struct message, link);
 
-		if (op != QOP_RELEASE && wanted_active(queues, m->where))
+		if (means_active(op, queues, m->where))
 			done += on_active(op, m);
 	}
 	done += on_waiting(op, queues);

@@ -471,6 +471,7 @@ static void operator_asked(struct message *m)
 {
 	switch (m->end) {
 	case END_NORMAL:
+	case END_RELEASE:
 		break;
 	case END_DELETE:
 		remove_message(m);
@@ -513,7 +514,7 @@ static void tell_verify(const struct message *m)
 static void finish_task(void *arg)
 {
 	struct message *m = arg;
-	enum message_end end = m->end;
+	enum message_end end = m->end = m->end == END_RELEASE ? END_NORMAL : m->end;
 	bool expire_now = m->order_expire;
 	struct qid id = m->id;
 

@@ -127,7 +127,7 @@ struct found {
 	uint32_t slot, generation;
 	struct qid id;
 	int64_t next_try_us;
-	bool damaged;
+	bool damaged, gone; /* gone: it went since, or its name is not in the directory of its id: postsuper -s */
 	char name[64];
 };
 struct scan {
@@ -190,10 +190,14 @@ static void scan_times(struct scan *s)
 	arena_init(&a);
 	for (size_t i = 0; i < s->n; i++) {
 		struct qimage im;
+		enum rc rc;
 		int fd;
 
-		if (s->v[i].damaged ||
-		    queue_file_open(queue, &s->v[i].id, s->where, false, &fd, &s->e) != RC_OK)
+		if (s->v[i].damaged)
+			continue;
+		rc = queue_file_open(queue, &s->v[i].id, s->where, false, &fd, &s->e);
+		s->v[i].gone = rc == RC_NOTFOUND;
+		if (rc != RC_OK)
 			continue;
 		if (qimage_read(fd, 0, UINT64_MAX, false, &a, &im, &s->e) == RC_OK)
 			s->v[i].next_try_us = im.next_try_us;
@@ -229,6 +233,8 @@ static void take(const struct found *f)
 			log_warning("%s: %s", f->name, e.text);
 		return;
 	}
+	if (f->gone)
+		return;
 	if (f->where != QW_DEFERRED) {
 		incoming_add(f->where, f->slot, f->generation, &f->id);
 		return;

@@ -32,7 +32,7 @@ extern struct qmgr_conf qmgr_conf;
 extern struct queue *queue;
 
 /* ---- message.c ---- */
-enum message_end { END_NORMAL, END_DELETE, END_HOLD, END_REQUEUE };
+enum message_end { END_NORMAL, END_DELETE, END_HOLD, END_RELEASE /* taken back: as END_NORMAL */, END_REQUEUE };
 enum run_state { RUN_TODO = 0, RUN_QUEUED, RUN_DONE, RUN_DEFERRED, RUN_BOUNCED };
 struct message {
 	struct list link; /* in the active list */

@@ -155,8 +155,6 @@ enum rc conf_load(const char *dir, struct conf **out, struct err *e)
 		rc = conf_parse(span_make(bytes, n), path, dir, out, e);
 	if (rc == RC_OK && !conf_is_set(*out, "mynetworks"))
 		conf_find_nets(*out); /* now: a sandbox may forbid it later */
-	if (rc == RC_OK && conf_raw(*out, "myorigin")[0] == '/')
-		(void)conf_str(*out, "myorigin");
 	free(bytes);
 	arena_release(&a);
 	return rc;
@@ -246,8 +244,8 @@ static const char *evaluate(const struct conf *c, const char *name, const char *
 	return "";
 }
 
-/* Debian: "myorigin = /etc/mailname" stands for the first line of that file. Read once, before a sandbox
- * hides it. */
+/* Debian: "myorigin = /etc/mailname" stands for the first line of that file. Read once: a daemon asks before its
+ * sandbox hides it. */
 static const char *origin(const struct conf *c, const char *path)
 {
 	struct conf_late *late = c->late;

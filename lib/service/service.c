@@ -37,6 +37,7 @@ static void load_configuration(struct span *overrides, size_t n)
 	if (!log_address_format(shown))
 		die("invalid setting: info_log_address_format = %s", shown);
 	frame.queue_prefix = conf_str(frame.conf, "queue_directory");
+	(void)conf_str(frame.conf, "myorigin"); /* now: it may be in a file that the sandbox hides */
 }
 
 static void open_log(void)

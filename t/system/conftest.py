@@ -3,7 +3,8 @@ import os
 
 import pytest
 
-from instance import STARTED
+import fakesmtp
+from instance import STARTED, make_users
 
 LINES = 30
 # Files that take long: with several at a time they begin first, so that no worker is left alone with one at the end.
@@ -28,8 +29,22 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: SLOW.index(item.path.name) if item.path.name in SLOW else len(SLOW))
 
 
+def pytest_configure(config):
+    """The system users are there before any worker starts: not every test has an instance that makes them."""
+    if not hasattr(config, "workerinput"):
+        make_users()
+
+
 def pytest_runtest_setup():
     STARTED[:] = [s for s in STARTED if at_work(s)]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """A worker runs many files: what one left open would count against the descriptors of the next."""
+    if nextitem is None or nextitem.path != item.path:
+        for server in list(fakesmtp.OPEN):
+            server.close()
 
 
 @pytest.hookimpl(hookwrapper=True)

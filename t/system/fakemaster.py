@@ -56,6 +56,13 @@ def record(kind, body, serial=1, reply=False):
     return struct.pack("<BBHI", 1, 1 if reply else 0, kind, serial) + body
 
 
+def received(s, size):
+    try:
+        return s.recv(size)
+    except OSError:
+        return b""
+
+
 class Daemon:
     """peers: name -> function(kind, body) -> reply body or None."""
 
@@ -99,13 +106,7 @@ class Daemon:
             return f.read()
 
     def serve_channel(self):
-        while True:
-            try:
-                data = self.channel.recv(200)
-            except OSError:
-                return
-            if not data:
-                return
+        while data := received(self.channel, 200):
             kind, serial, _, name = RECORD.unpack(data)
             if kind == MP_READY:
                 self.ready.set()
@@ -123,20 +124,15 @@ class Daemon:
 
     @staticmethod
     def serve_peer(s, fn):
-        while True:
-            try:
-                data = s.recv(200000)
-            except OSError:
-                return
-            if not data:
-                return
-            _, _, kind, serial = struct.unpack_from("<BBHI", data)
-            answer = fn(kind, data[8:])
-            try:
-                if answer is not None:
-                    s.send(record(kind, answer, serial, True))
-            except OSError:
-                return
+        with s:
+            while data := received(s, 200000):
+                _, _, kind, serial = struct.unpack_from("<BBHI", data)
+                answer = fn(kind, data[8:])
+                try:
+                    if answer is not None:
+                        s.send(record(kind, answer, serial, True))
+                except OSError:
+                    return
 
     def connect(self, program="smtpd", service=None):
         s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -152,6 +148,7 @@ class Daemon:
     def kill(self):
         self.proc.kill()
         self.proc.wait()
+        self.listener.close()
 
     def end(self):
         self.tell(MP_DRAIN)

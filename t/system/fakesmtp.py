@@ -3,11 +3,21 @@ import os
 import socket
 import ssl
 import threading
+import weakref
 
 EHLO = ["PIPELINING", "SIZE 10000000", "8BITMIME", "DSN", "ENHANCEDSTATUSCODES", "SMTPUTF8"]
 
 
 HANG = object()
+OPEN = []  # servers that may hold sockets; whoever runs the tests ends them with the file that made them
+
+
+def hang_up(s):
+    """Whoever waits for it in another thread wakes up, which close() alone does not do."""
+    try:
+        s.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
 
 
 class Gone(Exception):
@@ -27,7 +37,7 @@ class Server:
         self.lines, self.messages, self.sessions, self.segments = [], [], 0, []
         self.transactions = []  # [number of RCPT] for each MAIL, whatever other sessions say meanwhile
         self.wrapped, self.names = wrapped, []  # wrapped: TLS from the start. names: what clients asked for (SNI)
-        self.host = host
+        self.host, self.clients = host, weakref.WeakSet()
         if path:  # a UNIX socket that anybody may connect to
             self.listener, self.port = socket.socket(socket.AF_UNIX), None
             self.listener.bind(path)
@@ -36,6 +46,7 @@ class Server:
         else:
             self.listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
             self.port = self.listener.getsockname()[1]
+        OPEN.append(self)
         threading.Thread(target=self.accept, daemon=True).start()
 
     def refuse(self):
@@ -48,11 +59,20 @@ class Server:
 
     def end(self):
         """Nobody listens any more."""
+        if self not in OPEN:
+            return
+        OPEN.remove(self)
         path = self.listener.getsockname() if self.listener.family == socket.AF_UNIX else None
-        self.listener.shutdown(socket.SHUT_RDWR)
+        hang_up(self.listener)
         self.listener.close()
         if path:
             os.unlink(path)
+
+    def close(self):
+        """No socket is left."""
+        self.end()
+        for c in list(self.clients):
+            hang_up(c)
 
     def accept(self):
         listener = self.listener
@@ -66,6 +86,7 @@ class Server:
 
     def guard(self, c):
         buf = bytearray()
+        self.clients.add(c)
         try:
             self.session(c, buf)
         except Gone as e:
@@ -90,6 +111,7 @@ class Server:
 
     def start_tls(self, c):
         c = self.tls.wrap_socket(c, server_side=True)
+        self.clients.add(c)
         self.names.append(getattr(c, "server_name", None))
         return c
 

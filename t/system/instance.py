@@ -6,6 +6,7 @@ import os
 import pwd
 import random
 import re
+import select
 import shutil
 import signal
 import socket
@@ -19,6 +20,13 @@ SBIN = os.path.join(BUILD, "sbin")
 BIN = os.path.join(BUILD, "bin")
 USERS = ("postern", "posternnet", "posternaux", "posternkey")
 VMAIL_UID = 5000  # owner of virtual mailboxes in private instances; needs no passwd entry
+
+
+def readable(what, seconds):
+    """Whether there is something to read within `seconds`; any number of a descriptor will do, which select(2) cannot say of itself."""
+    p = select.poll()
+    p.register(what, select.POLLIN)
+    return bool(p.poll(seconds * 1000))
 
 
 def make_users(say=lambda s: None):

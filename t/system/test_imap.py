@@ -2,7 +2,6 @@
 import imaplib
 import os
 import re
-import select
 import shutil
 import socket
 import ssl
@@ -10,7 +9,7 @@ import subprocess
 
 import pytest
 
-from instance import PATIENCE, Instance, scratch, until
+from instance import PATIENCE, Instance, readable, scratch, until
 
 USER, PASSWORD = "u1@example.test", "pa ss\"1"
 OTHER, OTHERPASS = "u2@example.test", "secret2"
@@ -169,12 +168,12 @@ def test_idle_hears_of_a_delivery_and_of_another_session(inst):
         f.write(MESSAGE.replace(b"\r\n", b"\n"))
     os.chown(tmp, inst.uid, inst.gid)
     os.rename(tmp, os.path.join(maildir(inst), "new/1.x.h"))
-    assert select.select([m.sock], [], [], PATIENCE)[0]
+    assert readable(m.sock, PATIENCE)
     assert m.readline() == b"* 1 EXISTS\r\n"
     assert m.readline() == b"* 1 RECENT\r\n"
     other.select("INBOX")
     other.store("1", "+FLAGS", "\\Flagged")
-    assert select.select([m.sock], [], [], PATIENCE)[0]
+    assert readable(m.sock, PATIENCE)
     assert b"\\Flagged" in m.readline()
     m.send(b"DONE\r\n")
     assert m.readline().startswith(b"i OK")

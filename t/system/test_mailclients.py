@@ -8,7 +8,6 @@ import os
 import poplib
 import pty
 import re
-import select
 import shutil
 import signal
 import smtplib
@@ -21,7 +20,7 @@ import time
 
 import pytest
 
-from instance import BIN, mailbox_instance, make_certificates, scratch
+from instance import BIN, mailbox_instance, make_certificates, readable, scratch
 
 DOMAIN = "example.test"
 PASSWORDS = {u: f"pw-{u} \"x" if u == "py" else f"pw-{u}" for u in ("curl", "mutt", "isync", "fetch", "bird", "py", "peer")}
@@ -258,7 +257,7 @@ def screen(house, *cmd):
     drawn, end = b"", time.monotonic() + LIMIT
     try:
         while time.monotonic() < end:
-            if select.select([fd], [], [], 1)[0]:
+            if readable(fd, 1):
                 try:
                     got = os.read(fd, 65536)
                 except OSError:

@@ -413,9 +413,9 @@ def started(inst, service):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="postsuper is the superuser's")
-@pytest.mark.parametrize("option,left", [("-d", None), ("-h", "hold")])
-def test_postsuper_while_the_end_is_written(make, option, left):
-    """Whoever is told that a message was deleted or held finds it so, also when its warning of delay is on its way at that moment."""
+@pytest.mark.parametrize("options,left", [(["-d"], None), (["-h"], "hold"), (["-h", "-H"], "deferred")], ids=str)
+def test_postsuper_while_the_end_is_written(make, options, left):
+    """Whoever is told that a message was deleted, held or released finds it so, also when its warning of delay is on its way at that moment."""
     inst = make({"transport_maps": transports(far_test="retry:4.7.1 not now"), "minimal_backoff_time": "3000s", "maximal_backoff_time": "3000s", "delay_warning_time": "1s"})
     first, second = send(inst, "r1@far.test"), send(inst, "r2@far.test")
     wait_state(inst, {first: "deferred", second: "deferred"})
@@ -427,7 +427,7 @@ def test_postsuper_while_the_end_is_written(make, option, left):
     try:
         assert inst.command("postqueue", "-i", second).returncode == 0
         inst.wait_log("%s: to=.*status=deferred" % second, count=2)
-        assert sup(inst, option, second).stderr.endswith(b": 1 message\n")
+        assert all(sup(inst, o, second).stderr.endswith(b": 1 message\n") for o in options)
     finally:
         os.kill(defer, signal.SIGCONT)
     settle(lambda: listing(inst).get(second, {}).get("queue_name") == left, what=lambda: listing(inst))
