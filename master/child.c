@@ -157,6 +157,10 @@ static void record(struct child *c, const struct mp_record *r)
 		if (printable(r->name))
 			broker_connect(c, r->serial, r->name);
 		break;
+	case MP_LOST_SYSLOG:
+		pace(c);
+		log_reconnect_syslog(); /* one socket for all */
+		break;
 	default:
 		log_warning("process %s pid %ld: nonsense record %u", c->service->path, (long)c->pid,
 			    (unsigned)r->type);

@@ -41,7 +41,8 @@ static struct {
 	struct sink syslog, file, err;
 	int relay;		   /* -1, or a socket to postlogd(8) */
 	int64_t relay_patience_ms; /* of this process, for all its lines together */
-	bool reconnect_denied;	   /* the sandbox said no: do not ask again */
+	bool foreign;		   /* the socket to syslog is another's, who connects it again */
+	void (*ask)(void);	   /* him to do so */
 	mono_t reconnect_at;
 } self = { .syslog = { .fd = -1 },
 	   .file = { .fd = -1 },
@@ -154,9 +155,18 @@ static bool syslog_connect(void)
 		}
 	}
 	memcpy(un.sun_path, self.syslog_path, sizeof(un.sun_path));
-	if (connect(self.syslog.fd, (struct sockaddr *)&un, sizeof(un)) == 0)
+	return connect(self.syslog.fd, (struct sockaddr *)&un, sizeof(un)) == 0;
+}
+
+/* The syslog daemon went away; perhaps there is a new one. */
+static bool syslog_again(void)
+{
+	if (mono_diff_ms(mono_now(), self.reconnect_at) < 0)
+		return false;
+	if (!self.foreign && syslog_connect())
 		return true;
-	self.reconnect_denied = errno == EPERM;
+	if (self.foreign && self.ask)
+		self.ask();
 	self.reconnect_at = mono_after(mono_now(), RECONNECT_MS);
 	return false;
 }
@@ -168,9 +178,7 @@ static bool syslog_send(const char *line, size_t n)
 			return true;
 		if (self.syslog.fd >= 0 && (errno == EAGAIN || errno == ENOBUFS || errno == EINTR))
 			return false;
-		/* The syslog daemon went away; perhaps there is a new one. */
-		if (!again || self.reconnect_denied || mono_diff_ms(mono_now(), self.reconnect_at) < 0 ||
-		    !syslog_connect())
+		if (!again || !syslog_again())
 			return false;
 	}
 }
@@ -269,23 +277,28 @@ static bool to_relay(enum log_level level, struct span text)
 /* One system call a process instead of one a line. */
 static long own_pid;
 
-static void forget_pid(void)
+static void after_fork(void)
 {
 	own_pid = 0;
+	self.ask = NULL; /* the way to master is not the child's */
+}
+
+static bool fork_watched(void)
+{
+	static bool hooked;
+
+	if (!hooked)
+		hooked = pthread_atfork(NULL, NULL, after_fork) == 0;
+	return hooked;
 }
 
 static long pid_of_line(void)
 {
-	static bool hooked;
-
-	if (own_pid == 0) {
-		if (!hooked)
-			hooked = pthread_atfork(NULL, NULL, forget_pid) == 0;
-		if (!hooked)
-			return (long)getpid();
-		own_pid = (long)getpid();
-	}
-	return own_pid;
+	if (own_pid != 0)
+		return own_pid;
+	if (!fork_watched())
+		return (long)getpid();
+	return own_pid = (long)getpid();
 }
 
 static void log_vline(enum log_level level, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
@@ -363,6 +376,22 @@ void log_set_file(int fd)
 	self.file.may_block = fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode));
 }
 
+int log_syslog_fd(void)
+{
+	return self.to_syslog ? self.syslog.fd : -1;
+}
+
+void log_on_lost_syslog(void (*ask)(void))
+{
+	self.ask = fork_watched() ? ask : NULL;
+}
+
+void log_reconnect_syslog(void)
+{
+	if (self.to_syslog)
+		(void)syslog_connect();
+}
+
 static bool addresses_internal;
 
 bool log_address_format(const char *name)
@@ -378,6 +407,13 @@ bool log_address_format(const char *name)
 bool log_addresses_internal(void)
 {
 	return addresses_internal;
+}
+
+static bool is_socket(int fd)
+{
+	struct stat st;
+
+	return fd > STDERR_FILENO && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
 void log_init(const struct log_conf *c)
@@ -405,12 +441,15 @@ void log_init(const struct log_conf *c)
 		close(self.relay);
 	self.relay = c->relay_fd > STDERR_FILENO ? c->relay_fd : -1;
 	self.to_syslog = c->to_syslog;
-	if (self.syslog.fd >= 0 && (!c->to_syslog || strcmp(path, self.syslog_path) != 0)) {
+	if (self.syslog.fd >= 0 && !self.foreign && (!c->to_syslog || strcmp(path, self.syslog_path) != 0)) {
 		close(self.syslog.fd);
 		self.syslog.fd = -1;
 	}
 	snprintf(self.syslog_path, sizeof(self.syslog_path), "%s", path);
-	if (c->to_syslog && self.syslog.fd < 0)
+	self.foreign = c->to_syslog && is_socket(c->syslog_fd);
+	if (self.foreign)
+		self.syslog.fd = c->syslog_fd;
+	else if (c->to_syslog && self.syslog.fd < 0)
 		syslog_connect();
 }
 

@@ -2,7 +2,7 @@
  * being syslog_name (default "postfix"), exactly as Postfix writes it, so that the tools that read such logs
  * go on working.
  *
- * Where lines go: syslog (/dev/log, or syslog_socket_path), the file that maillog_file names, or stderr;
+ * Where lines go: syslog (/dev/log), the file that maillog_file names, or stderr;
  * several at once. A command that may open none of them gives its lines to postlogd(8) (log/relay.h). The log never
  * blocks (but for a command that waits a moment for postlogd): a full socket drops the line and counts it ("N log lines
  * dropped" follows when it drains). Every byte of the text outside printable ASCII and valid UTF-8 is written as '?',
@@ -30,7 +30,9 @@ struct log_conf {
 	const char *host;	 /* in lines of a file, up to its first dot; NULL: this host's name */
 	int facility;		 /* LOG_MAIL ... of syslog(3); 0 means LOG_MAIL */
 	bool to_syslog;		 /* connect to /dev/log now (kept open across chroot) */
-	const char *syslog_path; /* syslog_socket_path; NULL or "": /dev/log */
+	const char *syslog_path; /* NULL or "": /dev/log */
+	int syslog_fd; /* 0 or -1, or a socket to syslog that another process holds, too, and connects again when the syslog daemon was
+			* started anew */
 	int file_fd; /* -1, or a descriptor opened O_APPEND: lines carry date and host as syslogd writes them
 		      */
 	int relay_fd; /* 0 or -1, or a socket connected to postlogd(8), which the log takes over: lines that it does not take
@@ -46,6 +48,11 @@ void log_init(const struct log_conf *c);
 bool log_address_format(const char *name);
 bool log_addresses_internal(void);
 void log_set_file(int fd); /* a new descriptor after rotation: takes it over, closes the former */
+/* Who gives others its socket to syslog (-1: it has none), and what they call when it leads nowhere any more, at most once a second, but not
+ * in processes forked off from them. */
+int log_syslog_fd(void);
+void log_reconnect_syslog(void);
+void log_on_lost_syslog(void (*ask)(void));
 const char *log_service(void);
 unsigned log_verbose(void);
 

@@ -136,8 +136,16 @@ static void reader(void *arg)
 	life_end(true); /* finish what runs; what would need another daemon can no longer be done here */
 }
 
+static void lost_syslog(void)
+{
+	struct mp_record r = { .type = MP_LOST_SYSLOG };
+
+	(void)send(MP_FD_MASTER, &r, sizeof r, MSG_DONTWAIT | MSG_NOSIGNAL); /* or the next line asks */
+}
+
 void channel_start(void)
 {
+	log_on_lost_syslog(lost_syslog);
 	task_spawn(reader, NULL);
 }
 

@@ -4,7 +4,7 @@
  *   0          /dev/null       (stdin_fd of the client never lands here)
  *   1, 2       as master's
  *   3          channel to master: SOCK_SEQPACKET
- *   4          the file of maillog_file, O_APPEND, or /dev/null when there is none
+ *   4          the file of maillog_file, O_APPEND; without one master's socket to syslog, or /dev/null
  *   5          the file of event_log, O_APPEND, or /dev/null when there is none
  *   6 ...      the listeners, as many as -S says
  *   after them, for a service of which there may be one process only: its lock, to be kept open as long as the process lives
@@ -38,6 +38,7 @@ enum mp_type {
 			the text as it stands there (net/endpoint.h); the descriptor is still connecting then */
 	MP_SESSIONS, /* value: sessions now open (sent at most once a second, for the limit maxproc and
 			postern status) */
+	MP_LOST_SYSLOG, /* the socket to syslog leads nowhere: connect it again */
 	/* master -> child */
 	MP_CONNECTED = 64, /* answer to MP_CONNECT, same serial; carries a descriptor when value is 0, else
 			      value is an errno */

@@ -49,6 +49,7 @@ static void open_log(void)
 		.host = conf_str(frame.conf, "myhostname"),
 		.facility = logsetup_facility(conf_str(frame.conf, "syslog_facility")),
 		.to_syslog = file[0] == '\0',
+		.syslog_fd = MP_FD_LOG,
 		.file_fd = file[0] == '\0' ? -1 : MP_FD_LOG,
 		.verbose = frame.verbose,
 	};
