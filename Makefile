@@ -210,7 +210,11 @@ help:
 # ---- helpers of the tests -----------------------------------------------------------------------------------------
 HELPERS := $(patsubst t/helper/%.c,$(B)/t/%,$(wildcard t/helper/*.c))
 .PHONY: helpers
-helpers: $(HELPERS)
+helpers: $(HELPERS) $(B)/t/quick.so
+$(B)/t/quick.so: t/preload/quick.c
+	@mkdir -p $(@D)
+	@echo "  LD   $@"
+	@$(CC) -O1 -fPIC -shared -o $@ $<
 $(B)/t/%: $(B)/o/t/helper/%.o $(LIB_A)
 	@mkdir -p $(@D)
 	@echo "  LD   $@"

@@ -73,8 +73,9 @@ _postern_postmulti() {
 _postern_postmap() {
 	local cur prev config type
 	_postern_begin || return
-	case $cur in
-	-*) _postern_words "-b -c -d -f -F -h -i -m -n -N -o -p -q -r -s -u -U -v -w" ;;
+	case ${COMP_WORDS[0]##*/}$cur in
+	postalias-*) _postern_words "-c -d -f -i -j -n -N -o -p -q -r -s -u -v -w" ;;
+	*map-*) _postern_words "-b -c -d -f -F -h -i -j -m -n -N -o -p -q -r -s -u -U -v -w" ;;
 	*) # bash takes TYPE:FILE apart at the colon
 		if [ "$prev" = : ] || [ "$cur" = : ]; then
 			[ "$cur" = : ] && cur=
@@ -212,6 +213,6 @@ complete -W "-c -r -s -v --help --version" fsstone
 complete -F _postern_qshape qshape
 complete -F _postern_posttls_finger posttls-finger
 complete -W "-c -r -v --help --version" postdrop
-complete -W "-A -B -C -F -G -L -N -O -R -V -XV -bd -bi -bm -bp -bs -bv -f -i -oi -q -qI -qR -t -v --help --version" sendmail
+complete -W "-A -B -C -F -G -I -L -N -O -R -U -V -XV -bd -bh -bH -bi -bl -bm -bp -bs -bv -c -e -f -h -i -m -o -oi -p -q -qI -qR -r -t -v -x --help --version" sendmail
 complete -W "-C -v --help --version" mailq newaliases
-complete -W "--help --version" rmail
+complete -W "-D -T --help --version" rmail

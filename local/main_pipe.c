@@ -1,21 +1,56 @@
 /* local/main_pipe.c - pipe(8): delivery by a command that stands in master.cf. The command is started
  * directly; addresses are single arguments. */
 #include "command.h"
+#include "asuser/pipe_macro.h"
 #include "log/log.h"
-#include "pipe.h"
 #include "service/service.h"
 #include "setup.h"
+#include "workers.h"
 
-static struct pipe_service self;
+static struct attributes self;
+static struct asuser_id who = { .tag = "pipe" };
 static struct arena forever;
 static int64_t time_limit_s;
 static const char *delimiters;
+
+/* What the letters of flags= ask for. */
+static unsigned head;	   /* HEAD_ bits */
+static unsigned run_flags; /* USER_RUN_ bits */
+static unsigned fold;	   /* PIPE_ bits */
+static bool final;	   /* delivered, not relayed */
+
+static void take_flags(void)
+{
+	static const struct {
+		char letter;
+		unsigned head, run, fold;
+		bool final;
+	} letters[] = {
+		{ 'B', 0, USER_RUN_BLANK, 0, false },	{ 'D', HEAD_DELIVERED, 0, 0, false },
+		{ 'F', HEAD_FROM, 0, 0, false },	{ 'O', HEAD_ORIGINAL, 0, 0, false },
+		{ 'R', HEAD_RETURN, 0, 0, false },	{ 'X', 0, 0, 0, true },
+		{ 'h', 0, 0, PIPE_FOLD_DOMAIN, false }, { 'q', 0, 0, PIPE_QUOTE, false },
+		{ 'u', 0, 0, PIPE_FOLD_LOCAL, false },	{ '.', 0, USER_RUN_DOT, 0, false },
+		{ '>', 0, USER_RUN_QUOTE, 0, false },
+	};
+
+	_Static_assert(ARRAY_LEN(letters) == sizeof(ATTRIBUTE_FLAGS) - 1, "a letter has no meaning");
+	for (size_t k = 0; k < ARRAY_LEN(letters); k++) {
+		if (span_chr(self.flags, letters[k].letter) < 0)
+			continue;
+		head |= letters[k].head;
+		run_flags |= letters[k].run;
+		fold |= letters[k].fold;
+		final = final || letters[k].final;
+	}
+}
 
 static void prepare(void)
 {
 	const struct conf *c = service_conf();
 
-	pipe_read_args(&self, false, &forever);
+	setup_command(false, &forever, &self, &who);
+	take_flags();
 	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
 	time_limit_s = conf_transport_int(c, service_name(), "_time_limit", "command_time_limit");
 	delimiters = conf_str(c, "recipient_delimiter");
@@ -49,7 +84,7 @@ static enum rc add_argument(struct agent *m, struct span arg, const struct pipe_
 	for (size_t i = 0; i < times && rc == RC_OK; i++) {
 		struct pipe_value values[PIPE_RCPT_VALUES];
 		const struct deliver_rcpt *r = agent_rcpt(m, i);
-		pipe_rcpt_values(r->addr, r->orig, self.fold, delimiters, m->a, values);
+		pipe_rcpt_values(r->addr, r->orig, fold, delimiters, m->a, values);
 		if ((rc = pipe_expand(arg, common, n, values, PIPE_RCPT_VALUES, m->a, &out, e)) == RC_OK)
 			add(m->a, to, out);
 	}
@@ -58,14 +93,14 @@ static enum rc add_argument(struct agent *m, struct span arg, const struct pipe_
 
 static struct span sender_argument(struct agent *m)
 {
-	return m->env.sender.n ? pipe_address(m->env.sender, self.fold, m->a) : self.null_sender;
+	return m->env.sender.n ? pipe_address(m->env.sender, fold, m->a) : self.null_sender;
 }
 
 static struct span nexthop_argument(struct agent *m)
 {
 	char *p = arena_cstr(m->a, m->d->nexthop);
 
-	for (char *c = p; (self.fold & PIPE_FOLD_DOMAIN) && *c != '\0'; c++)
+	for (char *c = p; (fold & PIPE_FOLD_DOMAIN) && *c != '\0'; c++)
 		*c = ascii_lower(*c);
 	return span_str(p);
 }
@@ -83,24 +118,26 @@ static uint64_t content_size(const struct agent *m)
 static enum rc make_arguments(struct agent *m, struct ipc_list *out, struct err *e)
 {
 	const struct envelope *v = &m->env;
-	const struct pipe_value common[] = {
-		{ "sender", sender_argument(m) },
-		{ "nexthop", nexthop_argument(m) },
-		{ "queue_id", v->qid },
-		{ "size", span_printf(m->a, "%llu", (unsigned long long)content_size(m)) },
-		{ "client_address", v->client_addr },
-		{ "client_hostname", v->client_name },
-		{ "client_helo", v->helo },
-		{ "client_port", v->client_port },
-		{ "client_protocol", v->protocol },
-		{ "sasl_method", v->sasl_method },
-		{ "sasl_sender", v->sasl_sender },
-		{ "sasl_username", v->sasl_username },
-		{ "envid", v->envid },
+	const struct span values[PIPE_COMMON_VALUES] = {
+		sender_argument(m),
+		nexthop_argument(m),
+		v->qid,
+		span_printf(m->a, "%llu", (unsigned long long)content_size(m)),
+		v->client_addr,
+		v->client_name,
+		v->helo,
+		v->client_port,
+		v->protocol,
+		v->sasl_method,
+		v->sasl_sender,
+		v->sasl_username,
+		v->envid,
 	};
+	struct pipe_value common[PIPE_COMMON_VALUES];
 	struct arguments args = { .n = 0 };
 	enum rc rc = RC_OK;
 
+	pipe_common_values(values, common);
 	for (size_t i = 0; i < self.argc && rc == RC_OK; i++)
 		rc = add_argument(m, self.argv[i], common, ARRAY_LEN(common), &args, e);
 	*out = (struct ipc_list){ args.v, args.n };
@@ -113,7 +150,7 @@ static bool looping(struct agent *m, struct outcome *o)
 	struct span header = SPAN_NONE;
 	struct err e = { .text = "" };
 
-	if (!(self.head & HEAD_DELIVERED))
+	if (!(head & HEAD_DELIVERED))
 		return false;
 	if (agent_header(m, &header, &e) != RC_OK) {
 		outcome_set(o, DS_DEFERRED, "4.3.0", m->a, "message content cannot be read");
@@ -134,7 +171,7 @@ static void run(struct agent *m, struct outcome *o)
 	struct err e = { .text = "" };
 	struct user_run q = { .cwd = span_str(self.directory),
 			      .time_limit_s = time_limit_s,
-			      .flags = (uint16_t)self.run,
+			      .flags = (uint16_t)run_flags,
 			      .eol = self.eol,
 			      .content = m->d->content,
 			      .fd = m->d->fd,
@@ -149,8 +186,8 @@ static void run(struct agent *m, struct outcome *o)
 	}
 	command_env_start(&env, m->a, NULL);
 	q.env = (struct ipc_list){ env.v, env.n };
-	q.head = agent_head(m, self.head, m->env.sender, r->orig.n ? r->orig : r->addr, r->addr);
-	rc = worker_run_alone(&self.id, IPC_USER_RUN, &q, &reply, m->a, time_limit_s + 60, &e);
+	q.head = agent_head(m, head, m->env.sender, r->orig.n ? r->orig : r->addr, r->addr);
+	rc = worker_run_alone(&who, IPC_USER_RUN, &q, &reply, m->a, time_limit_s + 60, &e);
 	if (rc == RC_OK) {
 		command_outcome(&reply, shown, arena_printf(m->a, "delivered via %s service", service_name()),
 				m->a, o);
@@ -160,7 +197,7 @@ static void run(struct agent *m, struct outcome *o)
 			service_retire();
 		outcome_set(o, DS_DEFERRED, "4.3.0", m->a, "cannot run the command: %s", e.text);
 	}
-	if (o->status == DS_SENT && !self.final)
+	if (o->status == DS_SENT && !final)
 		o->status = DS_RELAYED;
 }
 
@@ -168,7 +205,7 @@ static void deliver_all(struct agent *m, struct outcome *o)
 {
 	uint64_t size = content_size(m);
 
-	if ((self.head & (HEAD_DELIVERED | HEAD_ORIGINAL)) && m->d->rcpts.n > 1) {
+	if ((head & (HEAD_DELIVERED | HEAD_ORIGINAL)) && m->d->rcpts.n > 1) {
 		log_warning("flags D and O need %s_destination_recipient_limit = 1", service_name());
 		outcome_set(o, DS_DEFERRED, "4.3.5", m->a, "mail system configuration error");
 	} else if (self.size_limit != 0 && size > self.size_limit) {

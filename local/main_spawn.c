@@ -3,8 +3,8 @@
  * watches the time limit; nothing of what is said passes through here. */
 #include "command.h"
 #include "log/log.h"
-#include "pipe.h"
 #include "service/service.h"
+#include "setup.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,7 +16,8 @@
 #define TICK_MS	     1000 /* a child's end interrupts the wait; this is for one that came just before it */
 #define FRONT_WAIT_S 60	  /* beyond the time limit, for the child to end */
 
-static struct pipe_service self;
+static struct attributes self;
+static struct asuser_id who = { .tag = "spawn" };
 static struct arena forever;
 static int64_t time_limit_s;
 static char **argv_of_command,
@@ -146,7 +147,7 @@ static void serve(struct service_conn *c)
 {
 	int child = -1;
 	struct err e = { .text = "" };
-	enum rc rc = asuser_run(&self.id, &child, &e);
+	enum rc rc = asuser_run(&who, &child, &e);
 
 	if (rc == RC_GONE)
 		service_retire();
@@ -196,7 +197,7 @@ static void prepare(void)
 	static struct asuser_conf c; /* the monitor keeps it */
 	struct err e;
 
-	pipe_read_args(&self, true, &forever);
+	setup_command(true, &forever, &self, &who);
 	argv_of_command = strings(self.argv, self.argc);
 	read_environment();
 	time_limit_s =

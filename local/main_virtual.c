@@ -20,17 +20,14 @@ static struct {
 static void prepare(void)
 {
 	const struct conf *c = service_conf();
-	uint64_t message = (uint64_t)conf_int(c, "message_size_limit");
 
 	conf.base = conf_str(c, "virtual_mailbox_base");
 	conf.delimiter = conf_str(c, "recipient_delimiter");
 	address_owner_requests(conf_bool(c, "owner_request_special"));
-	conf.limit = (uint64_t)conf_int(c, "virtual_mailbox_limit");
+	conf.limit = setup_limit("virtual_mailbox_limit");
 	conf.min_uid = (uint64_t)conf_int(c, "virtual_minimum_uid");
 	if (conf.base[0] != '\0' && conf.base[0] != '/')
 		die("do not specify relative pathname: virtual_mailbox_base = %s", conf.base);
-	if (conf.limit != 0 && (message == 0 || conf.limit < message))
-		die("configuration error: virtual_mailbox_limit is smaller than message_size_limit");
 	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
 	setup_lock("virtual_mailbox_lock", &conf.lock);
 	map_set_remote(true);
@@ -67,7 +64,6 @@ static bool find_id(struct job *j, struct maps *maps, const char *param, const c
 		    uint32_t *id)
 {
 	struct span value, ext, addr = agent_rcpt(j->m, j->i)->addr;
-	uint64_t n = 0;
 	struct err e = { .text = "" };
 	enum rc rc =
 	    maps_find_addr(maps, addr, FORMS, conf.delimiter, false, false, j->m->a, &value, &ext, &e);
@@ -76,13 +72,12 @@ static bool find_id(struct job *j, struct maps *maps, const char *param, const c
 		not_found_or_later(j, rc, param, &e);
 		return false;
 	}
-	if (span_to_u64(span_trim(value), UINT32_MAX - 1, &n) != RC_OK || n < least) {
+	if (account_id_parse(value, least, id) != RC_OK) {
 		log_warning("recipient " SPAN_FMT ": bad %s " SPAN_FMT " in %s", SPAN_ARG(addr), what,
 			    SPAN_ARG(value), param);
 		outcome_set(&j->o, DS_DEFERRED, "4.3.5", j->m->a, "mail system configuration error");
 		return false;
 	}
-	*id = (uint32_t)n;
 	return true;
 }
 

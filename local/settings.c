@@ -3,7 +3,6 @@
 #include "log/log.h"
 #include "mime/address.h"
 #include "service/service.h"
-#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,18 +23,17 @@ static unsigned words_to_bits(const char *param, const char *const *names, size_
 static void read_default_privs(void)
 {
 	const char *name = conf_str(service_conf(), "default_privs");
-	const struct passwd *pw = getpwnam(name);
+	struct asuser_id *id = &local_conf.nobody;
+	struct err e;
 
-	if (pw == NULL)
-		die("default_privs: unknown user %s", name);
-	if (pw->pw_uid == 0)
-		die("default_privs: %s is privileged", name);
-	local_conf.nobody = (struct asuser_id){ .uid = pw->pw_uid, .gid = pw->pw_gid, .tag = "local" };
+	*id = (struct asuser_id){ .tag = "local" };
+	if (account_may_work(service_conf(), name, "", service_one_uid(), &id->uid, &id->gid, &e) != RC_OK)
+		die("default_privs = %s: %s", name, e.text);
 	if (service_one_uid()) { /* nobody else can be had */
-		local_conf.nobody.uid = geteuid();
-		local_conf.nobody.gid = getegid();
+		id->uid = geteuid();
+		id->gid = getegid();
 	}
-	if (!worker_text(local_conf.nobody.user, sizeof local_conf.nobody.user, span_str(name)))
+	if (!worker_text(id->user, sizeof(id->user), span_str(name)))
 		die("default_privs: name too long");
 }
 
@@ -75,15 +73,12 @@ void local_conf_read(void)
 	static const char *const origins[] = { "alias", "forward", "include" };
 	static const char *const headers[] = { "command", "file", "forward" };
 	const struct conf *c = service_conf();
-	uint64_t message = (uint64_t)conf_int(c, "message_size_limit");
 
 	local_conf.frozen_delivered = conf_bool(c, "frozen_delivered_to");
 	local_conf.duplicates = (size_t)conf_int(c, "duplicate_filter_limit");
 	local_conf.delimiter = conf_str(c, "recipient_delimiter");
 	address_owner_requests(conf_bool(c, "owner_request_special"));
-	local_conf.limit = (uint64_t)conf_int(c, "mailbox_size_limit");
-	if (local_conf.limit != 0 && (message == 0 || local_conf.limit < message))
-		die("configuration error: mailbox_size_limit is smaller than message_size_limit");
+	local_conf.limit = setup_limit("mailbox_size_limit");
 	setup_lock("mailbox_delivery_lock", &local_conf.lock);
 	local_conf.commands_from = words_to_bits("allow_mail_to_commands", origins, ARRAY_LEN(origins));
 	local_conf.files_from = words_to_bits("allow_mail_to_files", origins, ARRAY_LEN(origins));

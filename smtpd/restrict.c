@@ -79,14 +79,14 @@ enum outcome rules_run_text(struct session *s, struct check *c, struct span text
 
 	while (o == DUNNO && span_next_word(&text, ", \t", &word)) {
 		struct rule r;
-		struct rule_list one = { &r, 1, 1 };
+		struct rule_list one = { .rule = &r, .n = 1, .cap = 1 };
 
 		c->subject = subject;
 		if (span_is_ci(word, "warn_if_reject")) {
 			warn = true;
 			continue;
 		}
-		if (rule_from_result(word, &text, c->depth, table, &r) != RC_OK)
+		if (rule_from_result(word, &text, table, &r) != RC_OK)
 			return restrict_config_error(c);
 		r.warn = warn;
 		warn = false;

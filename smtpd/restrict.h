@@ -43,6 +43,7 @@ struct rule {
 struct rule_list {
 	struct rule *rule;
 	size_t n, cap;
+	bool judged, guards; /* rules_guard() */
 };
 extern const struct restriction restrictions[]; /* ends with .name == NULL */
 enum restriction_arg arg_of(const struct restriction *r);
@@ -51,14 +52,14 @@ enum restriction_arg arg_of(const struct restriction *r);
 /* ---- restrict_read.c ---- */
 
 /* Reads a list; what cannot be understood answers 451 when it is reached, and a warning says so now. */
-struct rule_list *rules_read(const char *param, struct span text, unsigned depth);
-/* Those of smtpd_restriction_classes: a result may name one that no list names, and no table is opened in the sandbox. */
+struct rule_list *rules_read(const char *param, struct span text);
+/* Those of smtpd_restriction_classes, before any list: a result may name one that no list names, and no table is opened in the sandbox.
+ * Classes that name each other are read once each; rules_run() ends the loop. */
 void rules_read_classes(void);
-bool rules_guard(const struct rule_list *l); /* holds one that keeps strangers from relaying */
+bool rules_guard(struct rule_list *l); /* holds one that keeps strangers from relaying */
 /* The rule that `word` of an access result names; its argument is taken off *rest.
  * errors   RC_SYNTAX: what was said in the log; a mistake of configuration */
-MUST_CHECK enum rc rule_from_result(struct span word, struct span *rest, unsigned depth, const char *table,
-				    struct rule *out);
+MUST_CHECK enum rc rule_from_result(struct span word, struct span *rest, const char *table, struct rule *out);
 
 /* ---- restrict.c ---- */
 enum outcome rules_run(struct session *s, struct check *c, const struct rule_list *l);

@@ -6,7 +6,7 @@
 #define TEXT_RULES_MAX 1000 /* restrictions with arguments in results of tables */
 
 static struct arena forever;
-static struct table *classes; /* name -> struct rule_list, while and after it is read */
+static struct table *classes; /* name -> struct rule_list; NULL: there are none */
 
 static const struct restriction class_rule = { "(class)", run_class, 0 };
 static const struct restriction unknown_rule = { "(unknown)", run_unknown_name, 0 };
@@ -38,14 +38,17 @@ enum restriction_arg arg_of(const struct restriction *r)
 	return arg;
 }
 
-static bool is_class(struct span name)
+static struct rule_list *class_of(struct span name)
 {
-	struct span rest = span_str(conf_str(service_conf(), "smtpd_restriction_classes")), word;
+	return classes != NULL ? table_get(classes, name) : NULL;
+}
 
-	while (span_next_word(&rest, ", \t\r\n", &word))
-		if (span_eq(word, name))
-			return true;
-	return false;
+static struct rule_list *new_list(void)
+{
+	struct rule_list *l = arena_alloc(&forever, sizeof(*l));
+
+	*l = (struct rule_list){ 0 };
+	return l;
 }
 
 static struct rule *add(struct rule_list *l)
@@ -57,45 +60,44 @@ static struct rule *add(struct rule_list *l)
 }
 
 /* Answers 451: mail can come later, when the list is repaired. */
-static struct rule_list *unusable(const char *param, const char *why)
+static void make_unusable(struct rule_list *l, const char *param, const char *why)
 {
-	struct rule_list *l = arena_alloc(&forever, sizeof(*l));
-
 	log_warning("%s: %s", param, why);
-	*l = (struct rule_list){ 0 };
 	add(l)->def = &unknown_rule;
-	return l;
 }
 
+static void read_list(struct rule_list *l, const char *param, struct span text);
+
 /* A class is a parameter of its own, whose name the table of parameters does not know. */
-static struct rule_list *read_class(struct span name, unsigned depth)
+static void read_class(struct rule_list *l, struct span name)
 {
-	struct rule_list *l = classes != NULL ? table_get(classes, name) : NULL;
+	const char *param = arena_cstr(&forever, name), *raw = conf_raw(service_conf(), param);
 	struct span text;
-	char *param = arena_cstr(&forever, name);
 	struct err e;
 
-	if (l != NULL)
-		return l;
-	if (classes == NULL)
-		classes = table_new();
-	if (conf_raw(service_conf(), param) == NULL)
-		return unusable("smtpd_restriction_classes",
-				arena_printf(&forever, "restriction class %s needs a definition", param));
-	if (conf_expand(service_conf(), span_str(conf_raw(service_conf(), param)), &forever, &text, &e) !=
-	    RC_OK)
-		return unusable(param, e.text);
-	l = rules_read(param, text, depth + 1);
-	table_set(classes, name, l);
-	return l;
+	if (raw == NULL)
+		make_unusable(l, "smtpd_restriction_classes",
+			      arena_printf(&forever, "restriction class %s needs a definition", param));
+	else if (conf_expand(service_conf(), span_str(raw), &forever, &text, &e) != RC_OK)
+		make_unusable(l, param, e.text);
+	else
+		read_list(l, param, text);
 }
 
 void rules_read_classes(void)
 {
-	struct span rest = span_str(conf_str(service_conf(), "smtpd_restriction_classes")), word;
+	struct span names = span_str(conf_str(service_conf(), "smtpd_restriction_classes")), rest = names,
+		    word;
 
-	while (span_next_word(&rest, ", \t\r\n", &word))
-		(void)read_class(word, 0);
+	while (span_next_word(&rest, ", \t\r\n", &word)) { /* all of them first: they may name each other */
+		if (classes == NULL)
+			classes = table_new();
+		if (class_of(word) == NULL)
+			(void)table_set(classes, word, new_list());
+	}
+	for (rest = names; span_next_word(&rest, ", \t\r\n", &word);)
+		if (class_of(word)->n == 0)
+			read_class(class_of(word), word);
 }
 
 /* "search_order = cert_fingerprint, pubkey_fingerprint" */
@@ -192,27 +194,26 @@ static void take_argument(const char *param, struct rule *r, const struct span *
 }
 
 /* reject_maps_rbl, the older name: reject_rbl_client for each of maps_rbl_domains. */
-static struct rule_list *read_maps_rbl(unsigned depth)
+static struct rule_list *read_maps_rbl(void)
 {
 	struct span rest = span_str(conf_str(service_conf(), "maps_rbl_domains")), domain, text = SPAN_NONE;
 
 	while (span_next_word(&rest, ", \t\n", &domain))
 		text = span_printf(&forever, SPAN_FMT " reject_rbl_client " SPAN_FMT, SPAN_ARG(text),
 				   SPAN_ARG(domain));
-	return rules_read("maps_rbl_domains", text, depth);
+	return rules_read("maps_rbl_domains", text);
 }
 
-static void read_name(const char *param, struct rule *r, struct span word, unsigned depth)
+static void read_name(const char *param, struct rule *r, struct span word)
 {
 	r->arg = span_dup(&forever, word);
 	if ((r->def = find(word)) != NULL)
 		return;
 	if (span_is_ci(word, "reject_maps_rbl")) {
 		r->def = &class_rule;
-		r->list = read_maps_rbl(depth);
-	} else if (is_class(word) && depth < DEPTH_MAX) {
+		r->list = read_maps_rbl();
+	} else if ((r->list = class_of(word)) != NULL) {
 		r->def = &class_rule;
-		r->list = read_class(word, depth);
 	} else if (span_chr(word, ':') > 0) {
 		r->def = &implicit_table;
 		open_table(param, r);
@@ -222,16 +223,17 @@ static void read_name(const char *param, struct rule *r, struct span word, unsig
 	}
 }
 
-struct rule_list *rules_read(const char *param, struct span text, unsigned depth)
+static void read_list(struct rule_list *l, const char *param, struct span text)
 {
-	struct rule_list *l = arena_alloc(&forever, sizeof(*l));
 	struct span *v;
 	size_t n;
 	struct err e;
 	bool warn = false;
 
-	if (conf_words(text, false, &forever, &v, &n, &e) != RC_OK)
-		return unusable(param, e.text);
+	if (conf_words(text, false, &forever, &v, &n, &e) != RC_OK) {
+		make_unusable(l, param, e.text);
+		return;
+	}
 	for (size_t i = 0; i < n; i++) {
 		struct rule *r;
 
@@ -242,28 +244,48 @@ struct rule_list *rules_read(const char *param, struct span text, unsigned depth
 		r = add(l);
 		r->warn = warn;
 		warn = false;
-		read_name(param, r, v[i], depth);
+		read_name(param, r, v[i]);
 		if (r->def != &implicit_table)
 			take_argument(param, r, v, n, &i);
 	}
+}
+
+struct rule_list *rules_read(const char *param, struct span text)
+{
+	struct rule_list *l = new_list();
+
+	read_list(l, param, text);
 	return l;
 }
 
-bool rules_guard(const struct rule_list *l)
+static bool is_guard(const struct rule *r)
 {
 	static const char *const guards[] = {
 		"reject_unauth_destination", "defer_unauth_destination", "reject", "defer",
 		"defer_if_permit",	     "check_relay_domains"
 	};
 
-	for (size_t i = 0; i < l->n; i++) {
-		if (l->rule[i].list != NULL && rules_guard(l->rule[i].list))
+	for (size_t k = 0; k < ARRAY_LEN(guards) && !r->warn; k++)
+		if (strcmp(r->def->name, guards[k]) == 0)
 			return true;
-		for (size_t k = 0; k < ARRAY_LEN(guards) && !l->rule[i].warn; k++)
-			if (strcmp(l->rule[i].def->name, guards[k]) == 0)
-				return true;
-	}
 	return false;
+}
+
+/* Each list is judged once. What is nested too deeply would not be run either. */
+static bool judge(struct rule_list *l, unsigned depth)
+{
+	if (l->judged || depth > DEPTH_MAX)
+		return l->guards;
+	l->judged = true; /* one that leads to itself says no more */
+	for (size_t i = 0; i < l->n && !l->guards; i++)
+		l->guards =
+		    (l->rule[i].list != NULL && judge(l->rule[i].list, depth + 1)) || is_guard(&l->rule[i]);
+	return l->guards;
+}
+
+bool rules_guard(struct rule_list *l)
+{
+	return judge(l, 1);
 }
 
 /* ---- in results ---- */
@@ -292,17 +314,15 @@ static const struct rule *rule_of_text(const struct restriction *def, struct spa
 	return r;
 }
 
-enum rc rule_from_result(struct span word, struct span *rest, unsigned depth, const char *table,
-			 struct rule *out)
+enum rc rule_from_result(struct span word, struct span *rest, const char *table, struct rule *out)
 {
 	const struct restriction *def = find(word);
 	const struct rule *known;
 	struct span arg;
 
 	*out = (struct rule){ .def = def, .arg = word };
-	if (def == NULL && is_class(word)) {
+	if (def == NULL && (out->list = class_of(word)) != NULL) {
 		out->def = &class_rule;
-		out->list = read_class(word, depth < DEPTH_MAX ? depth : DEPTH_MAX);
 		return RC_OK;
 	}
 	if (def == NULL) {

@@ -543,7 +543,7 @@ static void load_restrictions(void)
 	conf.relay_first = yes("smtpd_relay_before_recipient_restrictions");
 	rules_read_classes();
 	for (size_t i = 0; i < STAGES; i++)
-		conf.restrict_at[i] = rules_read(names[i], span_str(str(names[i])), 0);
+		conf.restrict_at[i] = rules_read(names[i], span_str(str(names[i])));
 	/* Never an open relay. */
 	if (!conf.lmtp && !rules_guard(conf.restrict_at[AT_RELAY]) &&
 	    !rules_guard(conf.restrict_at[AT_RECIPIENT]))

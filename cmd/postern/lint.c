@@ -68,6 +68,21 @@ void lint_say(const struct lint *l, const char *name, const char *fmt, ...)
 		(*l->refused)++;
 }
 
+void lint_say_service(const struct lint *l, const char *fmt, ...)
+{
+	char text[800];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	(l->refused != NULL ? log_error : log_warning)("%s/master.cf line %u: service " SPAN_FMT ": %s",
+						       l->dir, l->service->line, SPAN_ARG(l->service->name),
+						       text);
+	if (l->refused != NULL)
+		(*l->refused)++;
+}
+
 struct span lint_value(const struct lint *l, const char *name)
 {
 	const char *raw = conf_raw(l->conf, name);
@@ -102,7 +117,9 @@ static void look_at_service(const struct lint *base, const struct master_entry *
 	}
 	if (l.refused != NULL) {
 		lint_refuse(&l);
+		lint_agents(&l);
 	} else {
+		lint_commands(&l);
 		lint_files(&l);
 		lint_choices(&l);
 		if (span_is(en->argv[0], "smtpd") || span_is(en->argv[0], "postscreen"))

@@ -23,6 +23,8 @@ struct lint {
 
 /* Where the text of `name` stands: its line in main.cf, the line of the service, or no line for a default. */
 void lint_say(const struct lint *l, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Of the service itself, and none of its settings. */
+void lint_say_service(const struct lint *l, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The value, expanded; "" when it cannot be. */
 struct span lint_value(const struct lint *l, const char *name);
 size_t lint_words(const struct lint *l, const char *name, struct span **words);
@@ -33,11 +35,14 @@ bool lint_is_set(const struct lint *l, const char *name);
 /* Set here: in main.cf, or, of a service, by its own -o (what it inherits was looked at with main.cf). */
 bool lint_is_own(const struct lint *l, const char *name);
 
-void lint_refuse(const struct lint *l);	 /* lint_refuse.c */
-void lint_files(const struct lint *l);	 /* lint_files.c: tables, certificates */
-void lint_domains(const struct lint *l); /* lint_mail.c */
-void lint_smtpd(const struct lint *l);	 /* lint_mail.c: once for every smtpd of master.cf */
-void lint_choices(const struct lint *l); /* lint_names.c: values that are one of a few words */
+void lint_refuse(const struct lint *l); /* lint_refuse.c */
+void lint_agents(
+    const struct lint *l); /* lint_agents.c: what local, virtual, pipe and spawn could not begin with */
+void lint_commands(const struct lint *l); /* lint_agents.c: users of pipe and spawn that are missing */
+void lint_files(const struct lint *l);	  /* lint_files.c: tables, certificates */
+void lint_domains(const struct lint *l);  /* lint_mail.c */
+void lint_smtpd(const struct lint *l);	  /* lint_mail.c: once for every smtpd of master.cf */
+void lint_choices(const struct lint *l);  /* lint_names.c: values that are one of a few words */
 
 /* lint.c: all of them. */
 void lint_configuration(const struct control *c);

@@ -9,7 +9,7 @@
 #include "smtp/restriction.h"
 #include <unistd.h>
 
-#define CLASSES_DEPTH_MAX 20 /* smtpd(8) */
+#define CLASSES_DEPTH_MAX 20 /* smtpd(8): restrictions within each other */
 
 /* The same mistake of main.cf is seen by many services. */
 static bool told_before(const struct lint *l, const char *param, struct span wrong)
@@ -148,11 +148,20 @@ static void look_at_list(const struct lint *l, const struct param *p)
 
 /* ---- restrictions ---- */
 
+/* A restriction class: looked at once, wherever it is named. */
+struct class
+{
+	enum { FRESH, OPEN, DONE } state;
+	unsigned height; /* classes within each other, with it */
+	bool guarded;
+};
+
 struct walk {
 	const struct lint *l;
-	const char *param; /* whose text it is: a list, or a class in it */
-	unsigned depth;
-	bool guarded; /* something keeps strangers from relaying */
+	struct table *classes;	/* name -> struct class */
+	const char *param;	/* whose text it is: a list, or a class in it */
+	unsigned depth, height; /* classes around it; within each other in it */
+	bool guarded;		/* something keeps strangers from relaying */
 };
 
 static void wrong_rule(const struct walk *w, struct span wrong, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -216,30 +225,46 @@ static void look_at_argument(const struct walk *w, struct span name, enum restri
 	}
 }
 
-static bool is_class(const struct lint *l, struct span name)
-{
-	struct span *word;
-	size_t n = lint_words(l, "smtpd_restriction_classes", &word);
-
-	for (size_t i = 0; i < n; i++)
-		if (span_eq(word[i], name))
-			return true;
-	return false;
-}
-
 static void walk_list(struct walk *w);
 
-static void walk_class(struct walk *w, struct span name)
+static void too_deep(const struct walk *w, struct span name)
 {
-	struct walk in = { .l = w->l, .param = arena_cstr(w->l->a, name), .depth = w->depth + 1 };
+	wrong_rule(w, name,
+		   "restriction classes are nested more than %d deep at " SPAN_FMT ": write some of them out",
+		   CLASSES_DEPTH_MAX, SPAN_ARG(name));
+}
 
-	if (in.depth > CLASSES_DEPTH_MAX) {
-		wrong_rule(w, name, "restriction class " SPAN_FMT " contains itself", SPAN_ARG(name));
-		return;
-	}
+static void walk_class_once(struct walk *w, struct span name, struct class *c)
+{
+	struct walk in = *w;
+
+	in.param = arena_cstr(w->l->a, name);
+	in.depth++;
+	in.height = 0;
+	in.guarded = false;
+	c->state = OPEN;
 	if (conf_raw(w->l->conf, in.param) != NULL)
 		walk_list(&in);
-	w->guarded |= in.guarded;
+	c->height = in.height + 1;
+	c->guarded = in.guarded;
+	c->state = DONE;
+}
+
+static void walk_class(struct walk *w, struct span name, struct class *c)
+{
+	if (c->state == OPEN) {
+		wrong_rule(w, name,
+			   "restriction class " SPAN_FMT " contains itself: take it out of what it leads to",
+			   SPAN_ARG(name));
+		return;
+	}
+	if (c->state == FRESH && w->depth < CLASSES_DEPTH_MAX)
+		walk_class_once(w, name, c);
+	if (c->state == FRESH || w->depth + c->height > CLASSES_DEPTH_MAX)
+		too_deep(w, name);
+	if (w->height < c->height)
+		w->height = c->height;
+	w->guarded |= c->guarded;
 }
 
 static void unknown(const struct walk *w, struct span name)
@@ -269,6 +294,7 @@ static bool walk_rule(struct walk *w, const struct span *v, size_t n, size_t *i,
 {
 	struct span name = v[*i];
 	enum restriction_arg kind;
+	struct class *class;
 
 	if (restriction_find(name, &kind)) {
 		w->guarded |= !warn && is_guard(name);
@@ -278,8 +304,8 @@ static bool walk_rule(struct walk *w, const struct span *v, size_t n, size_t *i,
 			wrong_rule(w, name, SPAN_FMT " needs an argument", SPAN_ARG(name));
 		return warn || !restriction_is_final(name);
 	}
-	if (is_class(w->l, name))
-		walk_class(w, name);
+	if ((class = table_get(w->classes, name)) != NULL)
+		walk_class(w, name, class);
 	else if (span_chr(name, ':') > 0)
 		look_at_argument(w, name, ARG_TABLE, name);
 	else if (reached)
@@ -309,26 +335,30 @@ static void walk_list(struct walk *w)
 	}
 }
 
-static bool walk_stage(const struct lint *l, const char *param)
+static bool walk_stage(const struct lint *l, struct table *classes, const char *param)
 {
-	struct walk w = { .l = l, .param = param };
+	struct walk w = { .l = l, .classes = classes, .param = param };
 
 	walk_list(&w);
 	return w.guarded;
 }
 
-static void look_at_classes(const struct lint *l)
+static void look_at_classes(const struct lint *l, struct table *classes)
 {
 	struct span *word;
 	struct err e;
 	size_t n = lint_words(l, "smtpd_restriction_classes", &word);
+	struct class *class = arena_array(l->a, n + 1, sizeof(*class));
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		class[i] = (struct class){ FRESH, 0, false };
+		(void)table_set(classes, word[i], &class[i]);
 		if (conf_raw(l->conf, arena_cstr(l->a, word[i])) == NULL) {
 			(void)err_set(&e, RC_SYNTAX, "restriction class " SPAN_FMT " needs a definition",
 				      SPAN_ARG(word[i]));
 			refuse(l, "smtpd_restriction_classes", word[i], &e);
 		}
+	}
 }
 
 static void look_at_restrictions(const struct lint *l)
@@ -337,14 +367,16 @@ static void look_at_restrictions(const struct lint *l)
 					      "smtpd_sender_restrictions",	"smtpd_data_restrictions",
 					      "smtpd_end_of_data_restrictions", "smtpd_etrn_restrictions" };
 	struct lint told = *l;
+	struct table *classes = table_new();
 	bool relay, recipient;
 	struct err e;
 
-	look_at_classes(l);
+	look_at_classes(l, classes);
 	for (size_t i = 0; i < ARRAY_LEN(stages); i++)
-		(void)walk_stage(l, stages[i]);
-	relay = walk_stage(l, "smtpd_relay_restrictions");
-	recipient = walk_stage(l, "smtpd_recipient_restrictions");
+		(void)walk_stage(l, classes, stages[i]);
+	relay = walk_stage(l, classes, "smtpd_relay_restrictions");
+	recipient = walk_stage(l, classes, "smtpd_recipient_restrictions");
+	table_free(&classes, NULL);
 	if (relay || recipient || lint_is_program(l, "lmtpd"))
 		return;
 	(void)err_set(

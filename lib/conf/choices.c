@@ -4,6 +4,7 @@
 #define LEVELS	 "none may encrypt dane dane-only fingerprint verify secure"
 #define SECURITY "noplaintext noactive nodictionary noanonymous forward_secrecy mutual_auth"
 #define LOCKS	 "fcntl flock dotlock"
+#define ORIGINS	 "alias forward include"
 #define GRADES	 "export low medium high null"
 
 /* `fatal`: another word would keep a process from starting, or turn protection off unseen. */
@@ -12,6 +13,8 @@ static const struct {
 	const char *words;
 	bool list, fatal;
 } choices[] = {
+	{ "allow_mail_to_commands", ORIGINS, true, true },
+	{ "allow_mail_to_files", ORIGINS, true, true },
 	{ "info_log_address_format", "internal external", false, true },
 	{ "inet_protocols", "all ipv4 ipv6", true, true },
 	{ "internal_mail_filter_classes", "bounce notify", true, true },
@@ -26,6 +29,8 @@ static const struct {
 	{ "mynetworks_style", "host subnet class", false, true },
 	{ "non_empty_end_of_header_action", "fix_quietly add_header reject", false, true },
 	{ "notify_classes", "2bounce bounce data delay policy protocol resource software", true, true },
+	{ "prepend_delivered_header", "command file forward", true, true },
+	{ "propagate_unmatched_extensions", "canonical virtual alias forward include generic", true, true },
 	{ "receive_override_options",
 	  "no_unknown_recipient_checks no_address_mappings no_header_body_checks no_milters", true, true },
 	{ "smtp_address_preference", "any ipv4 ipv6", false, true },

@@ -340,3 +340,13 @@ bool mastercf_next_setting(const struct master_entry *en, size_t *pos, struct sp
 	}
 	return false;
 }
+
+size_t mastercf_arguments(const struct master_entry *en)
+{
+	struct span name, value;
+	size_t pos = 1;
+
+	while (mastercf_next_setting(en, &pos, &name, &value))
+		;
+	return pos;
+}

@@ -35,5 +35,7 @@ void mastercf_free(struct mastercf **m);
 /* The name=value arguments that follow -o; *pos starts at 1. What stands behind the first argument without '-'
  * belongs to another program. */
 bool mastercf_next_setting(const struct master_entry *en, size_t *pos, struct span *name, struct span *value);
+/* Where in argv the arguments stand that are no options: behind them. */
+size_t mastercf_arguments(const struct master_entry *en);
 
 #endif

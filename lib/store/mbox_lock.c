@@ -20,11 +20,11 @@ enum rc store_lock_parse(struct span words, struct store_lock *out)
 	*out = store_lock_default;
 	out->fcntl = out->flock = out->dotlock = false;
 	while (span_next_word(&words, ", \t\r\n", &w)) {
-		if (span_is(w, "fcntl"))
+		if (span_is_ci(w, "fcntl"))
 			out->fcntl = true;
-		else if (span_is(w, "flock"))
+		else if (span_is_ci(w, "flock"))
 			out->flock = true;
-		else if (span_is(w, "dotlock"))
+		else if (span_is_ci(w, "dotlock"))
 			out->dotlock = true;
 		else
 			return RC_SYNTAX;

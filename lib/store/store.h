@@ -60,6 +60,11 @@ struct store_lock { /* mailbox_delivery_lock; only mbox is locked */
 extern const struct store_lock store_lock_default; /* fcntl, dotlock, 20 attempts, 1 s, 500 s */
 /* "fcntl, dotlock" -> fields; RC_SYNTAX for other words. */
 MUST_CHECK enum rc store_lock_parse(struct span words, struct store_lock *out);
+/* A mailbox of at most `mailbox` bytes has room for a message of `message` bytes; 0: any number. */
+static inline bool store_limit_takes(uint64_t mailbox, uint64_t message)
+{
+	return mailbox == 0 || (message != 0 && message <= mailbox);
+}
 
 /* The dotlock of `path` alone, for somebody else who delivers with how->dotlock off. Waits. `dot` gets the name
  * to unlink; "": it cannot be made there, and another lock of `how` has to do.

@@ -1,7 +1,7 @@
 /* t/fuzz/alias_value.c - alias values, .forward and :include: files, and the macros of pipe(8), against any
  * bytes. What is accepted holds no control bytes and stays within the input. Byte 0 chooses. */
 #include "../../local/dest_list.c"
-#include "../../local/pipe_macro.c"
+#include "../../lib/asuser/pipe_macro.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

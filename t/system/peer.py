@@ -9,12 +9,19 @@ import socket
 import subprocess
 import time
 
-from instance import STARTED, free_ports
+from instance import BUILD, STARTED, free_ports
 
 DAEMONS = "/usr/lib/postfix/sbin"
 COMMANDS = "/usr/sbin"
 STOCK = "/usr/share/postfix/master.cf.dist"
+QUICK = {"LD_PRELOAD": os.path.join(BUILD, "t", "quick.so")}  # for the environment of its commands, which sleep before they end with an error
 HAVE = os.getuid() == 0 and os.path.exists(os.path.join(DAEMONS, "master")) and os.path.exists(STOCK)
+
+
+def settle(path):
+    """Postfix reads main.cf again and again, with pauses, until its last change lies some seconds back: let it be so."""
+    then = time.time() - 60
+    os.utime(path, (then, then))
 
 
 class Peer:
@@ -53,6 +60,7 @@ class Peer:
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
         os.chmod(path, mode)
+        settle(path)
         return path
 
     def write_config(self):

@@ -51,7 +51,7 @@ class Pair:
         path = THEIRS.get(name) if theirs else os.path.join(BIN, name)
         p = subprocess.run([name, *args], executable=path, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=90, user=user,
                            group=user and "nogroup", extra_groups=[] if user else None, cwd="/",
-                           env={"PATH": os.environ["PATH"], "MAIL_CONFIG": self.etc if theirs else self.ours.config})
+                           env={"PATH": os.environ["PATH"], "MAIL_CONFIG": self.etc if theirs else self.ours.config, **(peer.QUICK if theirs else {})})
         return p.returncode, p.stdout.decode(), shape(p.stderr.decode())
 
 
@@ -257,11 +257,12 @@ def test_postlog_lines(pair, args, env):
             os.makedirs(os.path.join(base, d), exist_ok=True)
         with open(os.path.join(base, "etc/main.cf"), "w", encoding="ascii") as f:
             f.write(f"compatibility_level = 3.6\nqueue_directory = {base}/q\ndata_directory = {base}\nmaillog_file = {base}/log\nmaillog_file_prefixes = {pair.base}\n")
+        peer.settle(os.path.join(base, "etc/main.cf"))
         open(os.path.join(base, "log"), "wb").close()
         os.chmod(os.path.join(base, "log"), 0o644)
         screen, terminal = pty.openpty()
         p = subprocess.run([THEIRS["postlog"] if theirs else os.path.join(BIN, "postlog"), *args], input=b"one\ntwo \\\n  three  \n\n\tx\x01y\xff\xc3\xa4\nlast", stdout=subprocess.PIPE,
-                           stderr=terminal, env={"PATH": os.environ["PATH"], "MAIL_CONFIG": base + "/etc", **env}, check=False)
+                           stderr=terminal, env={"PATH": os.environ["PATH"], "MAIL_CONFIG": base + "/etc", **(peer.QUICK if theirs else {}), **env}, check=False)
         os.close(terminal)
         shown = [l[:1900] for l in drawn(screen).splitlines()]
         with open(os.path.join(base, "log"), "rb") as f:
@@ -295,8 +296,9 @@ def test_sendmail_bs(pair, lines):
             shutil.copytree(pair.etc if theirs else pair.ours.config, etc)
             with open(os.path.join(etc, "main.cf"), "a", encoding="ascii") as f:  # theirs would ask proxymap, and slow down errors
                 f.write("local_recipient_maps =\nsmtpd_error_sleep_time = 0\nsmtpd_junk_command_limit = 1000\n")
+            peer.settle(os.path.join(etc, "main.cf"))
         path = THEIRS["sendmail"] if theirs else os.path.join(BIN, "sendmail")
         p = subprocess.run(["sendmail", "-bs"], executable=path, input="".join(l + "\r\n" for l in lines).encode(), capture_output=True, timeout=60, check=False,
-                           env={"PATH": os.environ["PATH"], "MAIL_CONFIG": etc})
+                           env={"PATH": os.environ["PATH"], "MAIL_CONFIG": etc, **(peer.QUICK if theirs else {})})
         out.append((p.returncode, re.sub(r"queued as \w+", "queued as ID", p.stdout.decode()).replace("Postern", "Postfix").split("\r\n")))
     assert out[0] == out[1]

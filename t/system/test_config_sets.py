@@ -148,6 +148,7 @@ class Copy:
         os.makedirs(directory)
         with open(os.path.join(directory, "main.cf"), "w", encoding="utf-8") as f:  # of postmap alone
             f.write("compatibility_level = 3.6\n")
+        peer.settle(os.path.join(directory, "main.cf"))
         self.main, self.inet, self.front, self.chroot, self.named = {}, {}, set(), {}, set()
         main = {**settings(read(self.folder, "main.cf")), **(settings(read(replaced)) if isinstance(replaced, str) else replaced)}
         for key, value in main.items():

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
+import peer  # noqa: E402
 from instance import BIN, BUILD, ROOT, SBIN, make_users  # noqa: E402
 
 TOOL = os.path.join(ROOT, "t/tool/install")
@@ -130,7 +131,7 @@ def test_files_of_packages_are_diverted_and_come_back(tmp_path):
     for name in ("systemctl", "systemd-tmpfiles"):
         (stubs / name).write_text("#!/bin/sh\n")
         (stubs / name).chmod(0o755)
-    env = dict(os.environ, DPKG_ADMINDIR=str(admin), PATH=f"{stubs}:{os.environ['PATH']}")
+    env = dict(os.environ, DPKG_ADMINDIR=str(admin), PATH=f"{stubs}:{os.environ['PATH']}", **peer.QUICK)
 
     def tool(*args):
         return subprocess.run([TOOL, *map(str, args)], capture_output=True, text=True, check=True, env=env).stdout

@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+import peer
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("POSTERN_BUILD", ROOT / "build"))
 OURS = {name: str(BUILD / "bin" / name) for name in ("postmap", "postalias")}
@@ -72,13 +74,14 @@ endif
 @pytest.fixture
 def place(tmp_path):
     (tmp_path / "main.cf").write_text("compatibility_level = 3.6\nmyhostname = host.example\n")
+    peer.settle(tmp_path / "main.cf")
     for name, text in (("src", SOURCE), ("al", ALIASES), ("re", REGEXP), ("ci", CIDR)):
         (tmp_path / name).write_text(text)
     return tmp_path
 
 
 def run(programs, place, *args, stdin=""):
-    env = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "MAIL_CONFIG": str(place)}
+    env = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "MAIL_CONFIG": str(place), **(peer.QUICK if programs is THEIRS else {})}
     p = subprocess.run([programs[args[0]], *args[1:]], cwd=place, input=stdin, capture_output=True, text=True, env=env, timeout=60,
                        errors="surrogateescape")
     return p.returncode, p.stdout, [line.split(": ", 1)[-1] for line in p.stderr.splitlines()]

@@ -107,6 +107,28 @@ MISTAKES = [
 ]
 # Lists, tables and values that postern(1) looks at for the services that read them: these could not begin, or would answer everybody with an
 # error. master(8) knows nothing of them.
+def chain(n):
+    """c1 to cN, each with nothing in it but the next, twice."""
+    return ("smtpd_helo_restrictions = c1\nsmtpd_restriction_classes = " + " ".join(f"c{i}" for i in range(1, n + 1)) +
+            "".join(f"\nc{i} = c{i + 1} c{i + 1}" for i in range(1, n)) + f"\nc{n} = permit_mynetworks")
+
+
+def local(settings, said):
+    return master("loc unix - - n - - local\n  -o local_transport=loc:x -o mydestination=$myhostname " + settings, r"master.cf line {line}: service loc: " + said)
+
+
+def virtual(settings, said):
+    return master("virt unix - - n - - virtual\n  -o virtual_transport=virt -o virtual_mailbox_domains=v.test " + settings, r"master.cf line {line}: service virt: " + said)
+
+
+def pipe(attributes, said):
+    return master("p unix - n n - - pipe\n  " + attributes, r"master.cf line {line}: service p: " + said)
+
+
+def spawn(attributes, said):
+    return master("p unix - n n - - spawn -v\n  -o command_time_limit=5 " + attributes, r"master.cf line {line}: service p: " + said)
+
+
 LISTS = [
     main("smtpd_recipient_restrictions = permit_mynetworks, check_client_access {{inline:{{x=y}}", r"main.cf line {line}: smtpd_recipient_restrictions: missing '}}' in \"{{inline"),
     main("smtpd_client_restrictions = check_client_access inline:{{x}}", r"main.cf line {line}: smtpd_client_restrictions: inline map: .*missing '='"),
@@ -125,7 +147,9 @@ LISTS = [
     main("smtpd_client_restrictions = reject_rbl_client list.test=127.0.0.[2", r'main.cf line {line}: smtpd_client_restrictions: reject_rbl_client .*bad filter behind "="'),
     main("smtpd_restriction_classes = kind", r"main.cf line {line}: smtpd_restriction_classes: restriction class kind needs a definition"),
     main("smtpd_restriction_classes = kind\nkind = reject_nobody\nsmtpd_helo_restrictions = kind", r'main.cf line {line2}: kind: unknown restriction "reject_nobody"'),
-    main("smtpd_restriction_classes = kind sort\nkind = sort\nsort = kind\nsmtpd_helo_restrictions = kind", r"main.cf line {line2}: kind: restriction class sort contains itself|restriction class kind contains itself"),
+    main("smtpd_restriction_classes = kind sort\nkind = sort\nsort = kind\nsmtpd_helo_restrictions = kind", r"main.cf line {line3}: sort: restriction class kind contains itself: take it out of"),
+    main("smtpd_restriction_classes = kind\nkind = permit_mynetworks kind\nsmtpd_helo_restrictions = kind", r"main.cf line {line2}: kind: restriction class kind contains itself"),
+    main(chain(21), r"main.cf line \d+: c20: restriction classes are nested more than 20 deep at c21"),
     main("smtpd_relay_restrictions = permit_mynetworks", r"main.cf line {line}: smtpd_relay_restrictions: nothing keeps strangers from relaying"),
     main("mynetworks = 127.0.0.0/8, 10.0.0.1/8", r"main.cf line {line}: mynetworks: non-null host address bits"),
     main("mynetworks = 127.0.0.0/33", r'main.cf line {line}: mynetworks: bad mask length in "127.0.0.0/33"'),
@@ -143,7 +167,44 @@ LISTS = [
     master("{spare} inet n - n - - smtpd\n  -o smtpd_relay_restrictions= -o smtpd_recipient_restrictions=permit", r"master.cf line {line}: service {spare}: smtpd_recipient_restrictions: nothing keeps strangers"),
     master("a unix - - n - - smtp -o smtp_bind_address=here", r'master.cf line {line}: service a: smtp_bind_address: an IPv4 address expected, not "here"'),
     master("a unix - - n - - smtp -o smtp_tcp_port=no-such", r'master.cf line {line}: service a: smtp_tcp_port: unknown port "no-such"'),
+    # agents
+    main("allow_mail_to_files = alias, forwards", r'main.cf line {line}: allow_mail_to_files: "forwards" is none of its words: alias forward include'),
+    main("allow_mail_to_commands = all", r'main.cf line {line}: allow_mail_to_commands: "all" is none of its words: alias forward include'),
+    main("prepend_delivered_header = mailbox", r'main.cf line {line}: prepend_delivered_header: "mailbox" is none of its words: command file forward'),
+    main("propagate_unmatched_extensions = all", r'main.cf line {line}: propagate_unmatched_extensions: "all" is none of its words'),
+    local("-o mailbox_size_limit=1000", r"mailbox_size_limit: 1000 is less than message_size_limit: 10240000 or more, or 0 for no limit"),
+    local("-o message_size_limit=60000000", r"mailbox_size_limit: 51200000 is less than message_size_limit: 60000000 or more"),
+    local("-o message_size_limit=0", r"mailbox_size_limit: 51200000, while message_size_limit is 0, which is no limit: 0 here, too"),
+    local("-o default_privs=no-such-user", r'default_privs: no-such-user: unknown user name: "no-such-user": the name of a user without rights expected, as nobody'),
+    local("-o default_privs=root", r"default_privs: root: root privileges: the name of a user without rights"),
+    virtual("-o virtual_mailbox_limit=1000", r"virtual_mailbox_limit: 1000 is less than message_size_limit: 10240000 or more"),
+    virtual("-o virtual_mailbox_base=mail", r"virtual_mailbox_base: mail: an absolute path expected"),
+    virtual("-o virtual_uid_maps=static:vmail", r"virtual_uid_maps: bad uid in static:vmail: a number expected, 100 or more"),
+    virtual("-o virtual_uid_maps=static:99", r"virtual_uid_maps: bad uid in static:99: a number expected, 100 or more"),
+    virtual("-o virtual_gid_maps=static:0", r"virtual_gid_maps: bad gid in static:0: a number expected, 1 or more"),
+    pipe("argv=/bin/true", r"missing user= command-line attribute"),
+    pipe("user=nobody", r"missing argv= command-line attribute"),
+    pipe("user=nobody argv=", r"argv=: no command: argv=/path/of/command expected"),
+    pipe("user=nobody flags=DRZ argv=/bin/true", r"unknown flag: Z \(flags= has the letters BDFORXhqu.>"),
+    pipe("user=nobody frob=x argv=/bin/true", r"unknown attribute name: frob=x \(flags= user= directory= chroot= eol= null_sender= size= argv= expected"),
+    pipe("user=nobody size=1k argv=/bin/true", r"size=1k: a number of bytes expected"),
+    pipe("user=nobody chroot=jail argv=/bin/true", r"chroot=jail: an absolute path expected"),
+    pipe("user=nobody argv=/bin/true ${{rcpt}}", r'unknown macro name: "rcpt"'),
+    pipe("user=root argv=/bin/true", r"user= command-line attribute specifies root privileges"),
+    spawn("user=nobody flags=R argv=/bin/true", r"unknown attribute name: flags=R \(user= directory= argv= expected"),
+    spawn("user=nobody", r"missing argv= command-line attribute"),
+    spawn("argv=/bin/true", r"missing user= command-line attribute"),
+    spawn("user=root argv=/bin/true", r"user= command-line attribute specifies root privileges"),
 ]
+if os.getuid() == 0:
+    LISTS += [
+        pipe("user=postern argv=/bin/true", r"user= command-line attribute specifies mail system owner postern"),
+        pipe("user=posternnet argv=/bin/true", r"user= command-line attribute specifies mail system owner posternnet \(net_owner\)"),
+        pipe("user=nobody:root argv=/bin/true", r"user= command-line attribute specifies privileged group id 0"),
+        pipe("user=nobody:postdrop argv=/bin/true", r"user= command-line attribute specifies mail system postdrop group id"),
+        spawn("user=nobody:postern argv=/bin/true", r"user= command-line attribute specifies mail system owner postern group id"),
+        local("-o default_privs=postern", r"default_privs: postern: mail system owner postern \(mail_owner\)"),
+    ]
 BY_POSTERN_ONLY = "unknown table type"  # master knows nothing of tables
 BY_MASTER_ONLY = ("service ", "queue_directory", "bad service name")
 
@@ -198,7 +259,7 @@ def test_what_no_daemon_could_use_is_refused(running, file, text, said):
     with open(path, encoding="ascii") as f:
         good = f.read()
     line = good.count("\n") + 1
-    fill = {"line": line, "line2": line + 1, "spare": s.spare}
+    fill = {"line": line, "line2": line + 1, "line3": line + 2, "spare": s.spare}
     try:
         with open(path, "w", encoding="ascii") as f:
             f.write(good + text.format(**fill) + "\n# after it\n")
@@ -219,6 +280,8 @@ USABLE = [
     "smtpd_recipient_restrictions = permit_mynetworks, warn_if_reject reject_unauth_destination, inline:{{x=reject}}",
     "alias_maps = hash:/no/such/file, nis:mail.aliases\nmydestination = /no/such/file",
     "lmtp_bind_address = here\nimapd_tls_chain_files = {{x",
+    chain(20),
+    "mailbox_size_limit = 1000\nvirtual_mailbox_limit = 1000\ndefault_privs = root\nvirtual_mailbox_base = x",  # no service has use for it
     "smtpd_tls_security_level = may\nsmtpd_tls_protocols = !SSLv9\nsmtpd_tls_CAfile = /no/such/file",
 ]
 
@@ -234,6 +297,23 @@ def test_what_postfix_runs_well_with_is_taken(running):
                 f.write(good + text.format() + "\n")
             r = s.postern("check")
             assert r.returncode == 0 and "error: " not in r.stderr, (text, r.stderr)
+    finally:
+        with open(path, "w", encoding="ascii") as f:
+            f.write(good)
+
+
+def test_accounts_of_other_packages(running):
+    """The master.cf that everybody has names commands of packages that few have; of one that mail goes to there is a warning."""
+    s = running
+    path = os.path.join(s.etc, "master.cf")
+    with open(path, encoding="ascii") as f:
+        good = f.read()
+    try:
+        for settings, warned in (("", False), ("\n  -o default_transport=list", True), ("\n  -o content_filter=list:x", True)):
+            with open(path, "w", encoding="ascii") as f:
+                f.write(good + f"list unix - n n - - pipe{settings}\n  user=no-such-user flags=FRX argv=/usr/lib/x ${{nexthop}} ${{user}}\n")
+            r = s.postern("check")
+            assert r.returncode == 0 and ('service list: user= command-line attribute: unknown user name: "no-such-user": make' in r.stderr) == warned, r.stderr
     finally:
         with open(path, "w", encoding="ascii") as f:
             f.write(good)

@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import signal
+import smtplib
 import socket
 import ssl
 import subprocess
@@ -350,6 +351,28 @@ def test_open_relay_does_not_start(scratch):
         i.start(wait=False)
         until(lambda: listens(i.host, i.port["smtp"]) and "specify at least one working instance" in i.log(), every=0.1)
         i.wait_log(r"fatal: in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one working")
+    finally:
+        i.stop()
+
+
+def test_classes_that_name_each_other(scratch):
+    """Nobody but smtpd sees it after a bare SIGHUP: they are read once each, and who meets them hears 451; Postfix's smtpd would crash."""
+    i = Instance(os.path.join(scratch, "knot"), main={"smtpd_delay_reject": "no"})
+    try:
+        i.start()
+        with smtplib.SMTP(i.host, i.port["smtp"], timeout=60) as before:
+            assert before.ehlo("h")[0] == 250
+        names = " ".join(f"c{n}" for n in range(200))
+        i.main.update({"smtpd_restriction_classes": names, "smtpd_helo_restrictions": "c1", **{f"c{n}": "permit_sasl_authenticated " + names for n in range(200)}})
+        i.write_config()
+        i.proc.send_signal(signal.SIGHUP)
+
+        def answer():
+            with smtplib.SMTP(i.host, i.port["smtp"], timeout=60) as s:
+                return s.ehlo("h")[0]
+        assert until(lambda: answer() == 451)
+        i.wait_log("smtpd.*warning: restrictions nested too deeply")
+        assert "killed by signal" not in i.log()
     finally:
         i.stop()
 

@@ -56,6 +56,7 @@ class Place:
         self.base, self.kind, self.db, self.files = scratch(f"postern-results-{kind}-"), kind, None, 0
         with open(f"{self.base}/main.cf", "w", encoding="ascii") as f:
             f.write(MAIN)
+        peer.settle(f"{self.base}/main.cf")
         os.chmod(self.base, 0o755)
 
     def settings_file(self, settings):
@@ -73,7 +74,8 @@ class Place:
                 f.write("".join(k + "\n" for k in keys).encode())
                 f.seek(0)
                 procs.append(subprocess.Popen([program, "-q", "-", table], stdin=f, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                              env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "MAIL_CONFIG": config or self.base}))
+                                              env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "MAIL_CONFIG": config or self.base,
+                                                   **(peer.QUICK if program == THEIRS else {})}))
         out = [p.communicate(timeout=120) for p in procs]
         return [((p.returncode, o.decode("utf-8", "replace").splitlines()), e.decode("utf-8", "replace")) for p, (o, e) in zip(procs, out)]
 
@@ -97,6 +99,7 @@ class Place:
         os.makedirs(f"{self.base}/legacy", exist_ok=True)
         with open(f"{self.base}/legacy/main.cf", "w", encoding="utf-8") as f:
             f.write(MAIN + "".join(f"legacy_{k} = {v}\n" for k, v in {**self.settings, **settings}.items()))
+        peer.settle(f"{self.base}/legacy/main.cf")
         (ours, said), (theirs, _) = self.ask([OURS, THEIRS], f"{self.kind}:legacy", keys, f"{self.base}/legacy")
         assert ours == theirs and ours[0] == 0, said
 

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 import fakeservers
+import peer
 from fakeservers import netstring
 from instance import BUILD, Instance, free_ports, scratch, until
 
@@ -25,7 +26,8 @@ def place(tmp_path):
 
 
 def postmap(place, *args, program=OURS, stdin=""):
-    env = dict(os.environ, MAIL_CONFIG=str(place), LC_ALL="C")
+    env = dict(os.environ, MAIL_CONFIG=str(place), LC_ALL="C", **(peer.QUICK if program == THEIRS else {}))
+    peer.settle(place / "main.cf")
     p = subprocess.run([program, *args], cwd=place, input=stdin, capture_output=True, text=True, env=env, timeout=60)
     return p.returncode, p.stdout, p.stderr
 

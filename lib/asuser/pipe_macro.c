@@ -1,11 +1,16 @@
-/* local/pipe_macro.c - one pass over an argument; values are put in as they are and not looked at again. */
-#include "pipe_macro.h"
+/* asuser/pipe_macro.c - one pass over an argument; values are put in as they are and not looked at again. */
+#include "asuser/pipe_macro.h"
 #include "mime/address.h"
 
 #define ARGUMENT_MAX 8000
 
-static const char *const rcpt_names[] = { "recipient", "user",	 "extension",
-					  "mailbox",   "domain", "original_recipient" };
+static const char *const common_names[PIPE_COMMON_VALUES] = {
+	"sender",      "nexthop",     "queue_id",	 "size",	"client_address", "client_hostname",
+	"client_helo", "client_port", "client_protocol", "sasl_method", "sasl_sender",	  "sasl_username",
+	"envid"
+};
+static const char *const rcpt_names[PIPE_RCPT_VALUES] = { "recipient", "user",	 "extension",
+							  "mailbox",   "domain", "original_recipient" };
 
 static struct span lower(struct arena *a, struct span s)
 {
@@ -50,6 +55,12 @@ void pipe_rcpt_values(struct span addr, struct span orig, unsigned flags, const 
 		out[i] = (struct pipe_value){ rcpt_names[i], v[i] };
 }
 
+void pipe_common_values(const struct span v[PIPE_COMMON_VALUES], struct pipe_value out[PIPE_COMMON_VALUES])
+{
+	for (size_t i = 0; i < PIPE_COMMON_VALUES; i++)
+		out[i] = (struct pipe_value){ common_names[i], v[i] };
+}
+
 static bool name_char(char c)
 {
 	return ascii_isalnum(c) || c == '_';
@@ -83,6 +94,47 @@ static enum rc take_name(struct span *rest, struct span *name, char *mark, struc
 	return RC_OK;
 }
 
+static bool is_one_of(struct span name, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (span_is(name, names[i]))
+			return true;
+	return false;
+}
+
+static enum rc unknown(struct span name, struct err *e)
+{
+	return err_set(e, RC_NOTFOUND, "unknown macro name: \"" SPAN_FMT "\"",
+		       SPAN_ARG(span_head(name, 100)));
+}
+
+/* The next reference in `arg`, which is left behind it. RC_EOF: there is none. */
+static enum rc next_reference(struct span *arg, struct span *name, struct err *e)
+{
+	struct span text;
+	char mark;
+
+	for (ptrdiff_t at; (at = span_chr(*arg, '$')) >= 0;) {
+		*arg = span_skip(*arg, (size_t)at + 1);
+		if (arg->n == 0 || arg->p[0] != '$')
+			return take_name(arg, name, &mark, &text, e);
+		*arg = span_skip(*arg, 1);
+	}
+	return RC_EOF;
+}
+
+enum rc pipe_check(struct span arg, struct err *e)
+{
+	struct span name;
+	enum rc rc;
+
+	while ((rc = next_reference(&arg, &name, e)) == RC_OK)
+		if (!is_one_of(name, common_names, PIPE_COMMON_VALUES) &&
+		    !is_one_of(name, rcpt_names, PIPE_RCPT_VALUES))
+			return unknown(name, e);
+	return rc == RC_EOF ? RC_OK : rc;
+}
+
 static const struct pipe_value *find(const struct pipe_value *v, size_t n, struct span name)
 {
 	for (size_t i = 0; i < n; i++)
@@ -93,21 +145,12 @@ static const struct pipe_value *find(const struct pipe_value *v, size_t n, struc
 
 bool pipe_is_per_rcpt(struct span arg)
 {
-	struct span name, text;
-	char mark;
+	struct span name;
+	enum rc rc;
 
-	for (ptrdiff_t at; (at = span_chr(arg, '$')) >= 0;) {
-		arg = span_skip(arg, (size_t)at + 1);
-		if (arg.n > 0 && arg.p[0] == '$') {
-			arg = span_skip(arg, 1);
-			continue;
-		}
-		if (take_name(&arg, &name, &mark, &text, NULL) != RC_OK)
-			continue;
-		for (size_t i = 0; i < ARRAY_LEN(rcpt_names); i++)
-			if (span_is(name, rcpt_names[i]))
-				return true;
-	}
+	while ((rc = next_reference(&arg, &name, NULL)) != RC_EOF)
+		if (rc == RC_OK && is_one_of(name, rcpt_names, PIPE_RCPT_VALUES))
+			return true;
 	return false;
 }
 
@@ -137,7 +180,7 @@ enum rc pipe_expand(struct span arg, const struct pipe_value *common, size_t n, 
 		if (v == NULL)
 			v = find(rcpt, m, name);
 		if (v == NULL)
-			rc = err_set(e, RC_NOTFOUND, "unknown macro name \"" SPAN_FMT "\"", SPAN_ARG(name));
+			rc = unknown(name, e);
 		else if (mark == 0)
 			(void)buf_append(&b, v->value);
 		else if ((mark == '?') == (v->value.n > 0))

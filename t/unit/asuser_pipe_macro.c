@@ -1,6 +1,6 @@
-/* t/unit/local_pipe_macro.c - macros of pipe(8) arguments: values stay one argument and are not expanded
+/* t/unit/asuser_pipe_macro.c - macros of pipe(8) arguments: values stay one argument and are not expanded
  * again; recipients are repeated; folding and quoting as the flags h, u, q say. */
-#include "../../local/pipe_macro.c"
+#include "../../lib/asuser/pipe_macro.c"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>

@@ -1,7 +1,7 @@
-/* local/pipe_macro.h - $name in the arguments of a pipe(8) command. Pure. An argument is one argument
+/* asuser/pipe_macro.h - $name in the arguments of a pipe(8) command. Pure. An argument is one argument
  * whatever its values hold: no shell sees it. */
-#ifndef LOCAL_PIPE_MACRO_H
-#define LOCAL_PIPE_MACRO_H
+#ifndef ASUSER_PIPE_MACRO_H
+#define ASUSER_PIPE_MACRO_H
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -15,6 +15,10 @@ struct pipe_value {
 	const char *name;
 	struct span value;
 };
+/* The values that all recipients have in common, in this order: sender nexthop queue_id size client_address client_hostname
+ * client_helo client_port client_protocol sasl_method sasl_sender sasl_username envid. */
+#define PIPE_COMMON_VALUES 13
+void pipe_common_values(const struct span v[PIPE_COMMON_VALUES], struct pipe_value out[PIPE_COMMON_VALUES]);
 /* The values that differ between recipients, of one address in external form: recipient user extension
  * mailbox domain. */
 #define PIPE_RCPT_VALUES 6
@@ -24,6 +28,8 @@ void pipe_rcpt_values(struct span addr, struct span orig, unsigned flags, const 
 struct span pipe_address(struct span addr, unsigned flags, struct arena *a);
 /* True when the argument has a name of the recipient in it: it is repeated for each. */
 bool pipe_is_per_rcpt(struct span arg);
+/* Whether it could be expanded. RC_NOTFOUND: unknown name (story); RC_SYNTAX. */
+MUST_CHECK enum rc pipe_check(struct span arg, struct err *e);
 /* $name ${name} $(name) ${name?text} ${name:text} $$. RC_NOTFOUND: unknown name (story); RC_SYNTAX; RC_LIMIT:
  * longer than 8000 bytes. */
 MUST_CHECK enum rc pipe_expand(struct span arg, const struct pipe_value *common, size_t n,
