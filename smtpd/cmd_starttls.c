@@ -75,7 +75,7 @@ bool cmd_starttls(struct session *s, struct span arg)
 	}
 	struct err e;
 
-	if (conf.tls_server == NULL) {
+	if (conf.tls_server == NULL || tls_server_ready(conf.tls_server, session_deadline(), &e) != RC_OK) {
 		reply(s, "454 4.7.0 TLS not available due to local problem");
 		return false;
 	}

@@ -9,12 +9,13 @@
 
 struct tls_server; /* a context: one per service; opaque */
 struct tls_server_conf {
-	const char *chain;	    /* certificate configuration asked of tlsmgr: "smtpd", "imapd", "pop3d" */
+	const char *chain;	    /* certificate configuration asked of tlsmgr: "smtpd", "imapd", "pop3d"; NULL: anonymous */
 	const char *ticket_service; /* session tickets are bound to it */
 	const char *protocols;	    /* "!SSLv2, !SSLv3", ">=TLSv1.2": smtpd_tls_protocols syntax */
 	const char *ciphers;	    /* OpenSSL list or grade: "medium", "high" */
 	bool ask_ccert, require_ccert;
 	const char *ca_file, *ca_path;	/* loaded in prepare(), before the sandbox; NULL none */
+	bool use_system;		/* the system's authorities, too, when there are any of the above */
 	int verify_depth;		/* 0: OpenSSL's */
 	const char *fingerprint_digest; /* NULL: sha256 */
 	bool preempt;			/* the server's order of ciphers decides */
@@ -25,7 +26,7 @@ struct tls_server_conf {
 			     no_application_protocol (ALPACA); no offer passes */
 };
 /* Call in prepare(), before tls_server_new() and tls_client_new(): loads OpenSSL's files and error strings while they can
- * be opened, and reads what holds for all TLS of a process: tls_config_file, tls_config_name, tls_ssl_options,
+ * be opened, and reads what holds for all TLS of a process: tls_config_file, tls_config_name, tls_ssl_options, tls_disable_workarounds,
  * tls_eecdh_auto_curves, tls_ffdhe_auto_groups, tls_session_ticket_cipher, tls_wildcard_matches_multiple_labels. `c` NULL:
  * OpenSSL's defaults. errors   RC_SYNTAX a configuration file that was asked for cannot be loaded */
 struct conf;
@@ -40,6 +41,8 @@ bool tls_protocols_ok(const char *list);
  * context. */
 MUST_CHECK enum rc tls_server_new(const struct tls_server_conf *c, struct tls_server **out, struct err *e);
 
+/* Whether there is a certificate, if one is needed. Waits for tlsmgr. */
+MUST_CHECK enum rc tls_server_ready(struct tls_server *t, deadline_t d, struct err *e);
 /* How much the log tells of a session on top of what callers write: from level 2 on the steps of the handshake and the
  * certificates, 3 the bytes of the handshake, 4 those of the session. */
 struct tls_trace {
@@ -76,7 +79,7 @@ enum tls_level { TLS_NONE = 0, TLS_MAY, TLS_ENCRYPT, TLS_VERIFY, TLS_SECURE, TLS
 struct tls_client; /* one per process */
 struct tls_client_conf {
 	const char *ca_file, *ca_path; /* NULL or "": none */
-	bool use_system;	       /* the system's authorities, too */
+	bool use_system;	       /* the system's authorities, too, when there are any of the above */
 	const char *chain;		/* own certificate asked of tlsmgr, or NULL */
 	const char *fingerprint_digest; /* "sha256"; NULL that */
 	int verify_depth;		/* 0: OpenSSL's */

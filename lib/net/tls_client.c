@@ -66,10 +66,7 @@ enum rc tls_client_new(const struct tls_client_conf *c, struct tls_client **out,
 	if (fault_index < 0)
 		fault_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
 	tls_certs_init(&t->certs, c->chain, make_ctx, t);
-	enum rc rc = tls_load_ca(t->trusted, c->ca_file, c->ca_path, e);
-	if (rc == RC_OK && c->use_system &&
-	    tls_load_ca(t->trusted, X509_get_default_cert_file(), NULL, NULL) != RC_OK)
-		rc = tls_load_ca(t->trusted, NULL, X509_get_default_cert_dir(), e);
+	enum rc rc = tls_load_trust(t->trusted, c->ca_file, c->ca_path, c->use_system, e);
 	if (rc != RC_OK) {
 		X509_STORE_free(t->trusted);
 		free(t);

@@ -459,3 +459,20 @@ enum rc tls_load_ca(X509_STORE *store, const char *file, const char *path, struc
 		return load_dir(store, path, e);
 	return RC_OK;
 }
+
+static const char *system_path(const char *env, const char *usual)
+{
+	const char *set = secure_getenv(env);
+	return set != NULL ? set : usual;
+}
+
+enum rc tls_load_trust(X509_STORE *store, const char *file, const char *path, bool use_system, struct err *e)
+{
+	bool given = (file != NULL && file[0] != '\0') || (path != NULL && path[0] != '\0');
+	enum rc rc = tls_load_ca(store, file, path, e);
+	if (rc != RC_OK || !use_system || !given)
+		return rc;
+	file = system_path(X509_get_default_cert_file_env(), X509_get_default_cert_file());
+	path = system_path(X509_get_default_cert_dir_env(), X509_get_default_cert_dir());
+	return tls_load_ca(store, file, NULL, NULL) == RC_OK ? RC_OK : tls_load_ca(store, NULL, path, e);
+}

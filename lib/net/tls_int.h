@@ -16,7 +16,7 @@ MUST_CHECK enum rc tls_anchors_use(const struct tls_anchors *t, SSL *ssl, struct
 
 /* ---- tls_setup.c: what holds for the whole process ---- */
 struct tls_setup {
-	uint64_t options;		 /* SSL_OP_... of tls_ssl_options */
+	uint64_t options;		 /* SSL_OP_...: those of tls_ssl_options, and workarounds that are not disabled */
 	char *groups;			 /* for key exchange, in OpenSSL's syntax; NULL: OpenSSL's own */
 	const EVP_CIPHER *ticket_cipher; /* NULL: no session tickets */
 	bool wildcards;			 /* "*" of a certificate stands for several labels */
@@ -81,5 +81,8 @@ bool tls_fingerprint(X509 *cert, const char *digest, bool of_key, char *out, siz
 bool tls_fingerprint_eq(const char *have, struct span want);
 /* All of a file, or of a directory made by c_rehash(1): read now, used later. */
 MUST_CHECK enum rc tls_load_ca(X509_STORE *store, const char *file, const char *path, struct err *e);
+/* And, when one of the two is given and `use_system`, those that OpenSSL comes with (tls_append_default_CA). */
+MUST_CHECK enum rc tls_load_trust(X509_STORE *store, const char *file, const char *path, bool use_system,
+				  struct err *e);
 
 #endif

@@ -262,7 +262,7 @@ enum rc tls_server_new(const struct tls_server_conf *c, struct tls_server **out,
 	if ((c->ca_file != NULL && c->ca_file[0] != '\0') || (c->ca_path != NULL && c->ca_path[0] != '\0')) {
 		t->trusted = X509_STORE_new();
 		/* What cannot be read is trusted less, and keeps nobody from TLS. */
-		if (tls_load_ca(t->trusted, c->ca_file, c->ca_path, e) != RC_OK)
+		if (tls_load_trust(t->trusted, c->ca_file, c->ca_path, c->use_system, e) != RC_OK)
 			log_warning("authorities for client certificates: %s", e->text);
 		if (c->ca_file != NULL && c->ca_file[0] != '\0')
 			t->ca_names = SSL_load_client_CA_file(c->ca_file);
@@ -283,6 +283,14 @@ enum rc tls_server_new(const struct tls_server_conf *c, struct tls_server **out,
 	}
 	*out = t;
 	return RC_OK;
+}
+
+enum rc tls_server_ready(struct tls_server *t, deadline_t d, struct err *e)
+{
+	SSL_CTX *ctx = NULL;
+	enum rc rc = tls_certs_get(&t->certs, &ctx, d, e);
+	SSL_CTX_free(ctx);
+	return rc;
 }
 
 enum rc tls_server_start(struct tls_server *t, struct stream *s, const struct tls_trace *trace,
