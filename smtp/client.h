@@ -68,6 +68,7 @@ struct settings {
 	const char *auth_security, *auth_security_tls, *auth_security_verified;
 	char auth_delimiter; /* between user and password */
 	struct tls_client *tls;
+	struct tls_anchors *tls_anchors; /* of smtp_tls_trust_anchor_file; NULL: none */
 	int tls_level; /* enum tls_level, the default */
 	int tls_log;
 	bool tls_note_offer;
@@ -117,6 +118,7 @@ struct tls_policy {
 	size_t matches;
 	const char *protocols, *sni; /* sni NULL: the host */
 	const char *grade, *ciphers; /* ciphers NULL: no such grade */
+	const struct tls_anchors *anchors; /* NULL: the authorities */
 };
 MUST_CHECK enum rc policy_find(struct span nexthop, const struct target *t, struct arena *a,
 			       struct tls_policy *p, struct why *w);
@@ -127,6 +129,12 @@ const char *policy_level_name(enum tls_level level);
  * "LEVEL:none" when nothing came of it. "": nothing to say. */
 void policy_status(const struct session *s, char *out, size_t size);
 size_t policy_names(const struct tls_policy *p, const struct target *t, struct arena *a, struct span **out);
+
+/* ---- tafile.c ---- */
+void tafiles_prepare(struct maps *tables); /* as root: reads the files of tafile= attributes */
+/* "a,b": one more file of the same entry. */
+struct span tafile_add(struct span files, struct span more, struct arena *a);
+const struct tls_anchors *tafile_find(struct span files); /* NULL: could not be read, or not in time */
 
 /* ---- session.c ---- */
 #define FEAT_PIPELINING	     (1u << 0)

@@ -99,7 +99,7 @@ static void split_fingerprints(struct span text, struct arena *a, struct tls_pol
 }
 
 struct attributes {
-	struct span match, protocols, ciphers, exclude, servername, policy_type, mx_pattern;
+	struct span match, protocols, ciphers, exclude, servername, tafile, policy_type, mx_pattern;
 	struct span told; /* policy_domain and other facts for reports */
 };
 
@@ -116,11 +116,13 @@ static void complain(struct span nexthop, const char *fmt, ...)
 		    settings.lmtp ? "lmtp" : "smtp", SPAN_ARG(nexthop), text);
 }
 
-/* "match=a match=b" is "match=a:b", and so with patterns; of other attributes the last one counts. */
+/* "match=a match=b" is "match=a:b", and so with patterns and files; of other attributes the last one counts. */
 static void take(struct attributes *out, struct span *at, struct span value, struct arena *a)
 {
 	if ((at == &out->match || at == &out->mx_pattern) && at->n > 0)
 		value = span_printf(a, SPAN_FMT "%s" SPAN_FMT, SPAN_ARG(*at), "|", SPAN_ARG(value));
+	else if (at == &out->tafile)
+		value = tafile_add(*at, value, a);
 	*at = value;
 }
 
@@ -130,22 +132,23 @@ static bool read_attribute(struct span nexthop, struct span word, enum tls_level
 	const struct {
 		const char *name;
 		struct span *to;
-		enum tls_level from;
+		enum tls_level from, to_level;
 	} known[] = {
-		{ "match", &out->match, TLS_VERIFY },
-		{ "protocols", &out->protocols, TLS_MAY },
-		{ "ciphers", &out->ciphers, TLS_MAY },
-		{ "exclude", &out->exclude, TLS_MAY },
-		{ "servername", &out->servername, TLS_MAY },
-		{ "policy_type", &out->policy_type, TLS_MAY },
-		{ "mx_host_pattern", &out->mx_pattern, TLS_MAY },
-		{ "policy_domain", &out->told, TLS_MAY },
-		{ "policy_string", &out->told, TLS_MAY },
-		{ "policy_ttl", &out->told, TLS_MAY },
-		{ "policy_failure", &out->told, TLS_MAY },
+		{ "match", &out->match, TLS_VERIFY, TLS_DANE },
+		{ "protocols", &out->protocols, TLS_MAY, TLS_DANE },
+		{ "ciphers", &out->ciphers, TLS_MAY, TLS_DANE },
+		{ "exclude", &out->exclude, TLS_MAY, TLS_DANE },
+		{ "servername", &out->servername, TLS_MAY, TLS_DANE },
+		{ "tafile", &out->tafile, TLS_VERIFY, TLS_SECURE },
+		{ "policy_type", &out->policy_type, TLS_MAY, TLS_DANE },
+		{ "mx_host_pattern", &out->mx_pattern, TLS_MAY, TLS_DANE },
+		{ "policy_domain", &out->told, TLS_MAY, TLS_DANE },
+		{ "policy_string", &out->told, TLS_MAY, TLS_DANE },
+		{ "policy_ttl", &out->told, TLS_MAY, TLS_DANE },
+		{ "policy_failure", &out->told, TLS_MAY, TLS_DANE },
 		/* without effect: smtp_connection_cache_* keep connections, raw keys are not asked for */
-		{ "connection_reuse", &out->told, TLS_MAY },
-		{ "enable_rpk", &out->told, TLS_MAY }
+		{ "connection_reuse", &out->told, TLS_MAY, TLS_DANE },
+		{ "enable_rpk", &out->told, TLS_MAY, TLS_DANE }
 	};
 	struct span value = word, name;
 	if (span_chr(word, '=') < 0) {
@@ -160,7 +163,7 @@ static bool read_attribute(struct span nexthop, struct span word, enum tls_level
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
 		if (!span_is_ci(name, known[i].name))
 			continue;
-		if (level < known[i].from) {
+		if (level < known[i].from || level > known[i].to_level) {
 			complain(nexthop, "attribute \"%s\" invalid at security level \"%s\"", known[i].name,
 				 policy_level_name(level));
 			return false;
@@ -322,6 +325,8 @@ static void fill(struct tls_policy *p, const struct attributes *at, const struct
 	struct span grade = at->ciphers.n > 0
 				? at->ciphers
 				: span_str(settings_str(mandatory ? "tls_mandatory_ciphers" : "tls_ciphers"));
+	if (p->level >= TLS_VERIFY) /* without a certificate there is nothing to look at */
+		exclude = span_printf(a, SPAN_FMT " aNULL", SPAN_ARG(exclude));
 	p->ciphers = cipher_list(a, grade, exclude);
 	p->grade = arena_cstr(a, grade);
 	p->protocols = at->protocols.n > 0
@@ -371,7 +376,10 @@ enum rc policy_find(struct span nexthop, const struct target *t, struct arena *a
 	*p = (struct tls_policy){ .level = (enum tls_level)settings.tls_level };
 	if (t->path != NULL)
 		p->level = TLS_NONE;
+	p->anchors = settings.tls_anchors;
 	bool good = decide(nexthop, t, a, p, &at);
+	if (good && at.tafile.n > 0)
+		good = (p->anchors = tafile_find(at.tafile)) != NULL;
 	if (good && p->level == TLS_DANE)
 		p->level = by_tlsa(t, a);
 	if (good && !by_sts(t, p, &at, w))

@@ -182,11 +182,11 @@ static void read_tls(void)
 	settings.tls_block_early = settings_bool("tls_block_early_mail_reply");
 	settings.tls_note_offer = settings_bool("tls_note_starttls_offer");
 	settings.tls_policy = read_maps("tls_policy_maps", MAP_FOLD_KEY);
+	tafiles_prepare(settings.tls_policy);
 	settings.tls_per_site = read_maps("tls_per_site", MAP_FOLD_KEY);
 	struct tls_client_conf c = {
 		.ca_file = settings_str("tls_CAfile"),
 		.ca_path = settings_str("tls_CApath"),
-		.anchors = settings_str("tls_trust_anchor_file"),
 		.use_system = conf_bool(service_conf(), "tls_append_default_CA"),
 		.chain = has_certificate() ? (settings.lmtp ? "lmtp" : "smtp") : NULL,
 		.fingerprint_digest = settings_str("tls_fingerprint_digest"),
@@ -195,8 +195,11 @@ static void read_tls(void)
 				  ? settings_int("tls_session_cache_timeout")
 				  : 0,
 	};
-	if (tls_prepare(service_conf(), &e) != RC_OK || tls_client_new(&c, &settings.tls, &e) != RC_OK)
+	if (tls_prepare(service_conf(), &e) != RC_OK || tls_client_new(&c, &settings.tls, &e) != RC_OK ||
+	    tls_anchors_load(settings_str("tls_trust_anchor_file"), &settings.tls_anchors, &e) != RC_OK)
 		die("%s", e.text);
+	if (settings.tls_log > 1)
+		log_info("initializing the client-side TLS engine");
 }
 
 static void read_limits(void)

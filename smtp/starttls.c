@@ -6,27 +6,23 @@
 static void log_tls(const struct session *s)
 {
 	const struct tls_info *i = &s->tls_info;
-	char more[300] = "";
-	size_t n = 0;
+	struct buf more;
 	EVENT("tls", EV_CSTR("side", "client"), EV_CSTR("relay", s->relay), EV_CSTR("protocol", i->protocol),
 	      EV_CSTR("cipher", i->cipher), EV_NUMBER("bits", i->bits), EV_CSTR("key_exchange", i->kex),
 	      EV_CSTR("subject", i->peer_subject), EV_FLAG("verified", i->peer_verified),
 	      EV_FLAG("reused", i->reused));
 	if (settings.tls_log < 1)
 		return;
-	if (i->kex[0] != '\0')
-		n += (size_t)snprintf(more, sizeof more, " key-exchange %s", i->kex);
-	if (i->sig[0] != '\0')
-		n += (size_t)snprintf(more + n, sizeof more - n, " server-signature %s", i->sig);
-	if (i->digest[0] != '\0')
-		snprintf(more + n, sizeof more - n, " server-digest %s", i->digest);
+	buf_init(&more, 1000);
+	tls_info_exchange(i, " ", &more);
 	log_info("%s TLS connection %s to %s: %s with cipher %s (%d/%d bits)%s",
 		 i->peer_fingerprint[0] == '\0' ? "Anonymous"
 		 : i->peer_verified		? "Verified"
 		 : i->peer_trusted		? "Trusted"
 						: "Untrusted",
 		 i->reused ? "reused" : "established", s->relay, i->protocol, i->cipher, i->bits, i->alg_bits,
-		 more);
+		 buf_cstr(&more));
+	buf_release(&more);
 }
 
 static enum rc failed(struct session *s, const struct tls_policy *p, enum rc rc, const struct err *e,
@@ -83,7 +79,13 @@ enum rc session_starttls(struct session *s, const struct target *t, const struct
 {
 	struct err e;
 	struct span *names, sni = p->sni != NULL ? span_str(p->sni) : t->host;
-	size_t n = policy_names(p, t, a, &names);
+	struct tls_demand want = { .level = p->level,
+				   .names_n = policy_names(p, t, a, &names),
+				   .protocols = p->protocols,
+				   .ciphers = p->ciphers,
+				   .anchors = p->anchors,
+				   .trace = { s->relay, settings.tls_log } };
+	want.names = names;
 	if (!wrapper) {
 		enum rc rc = ask(s, p, a, w);
 		if (rc == RC_NOTFOUND)
@@ -93,11 +95,8 @@ enum rc session_starttls(struct session *s, const struct target *t, const struct
 	}
 	if (!usable(s, p))
 		return failed(s, p, RC_LIMIT, NULL, w);
-	enum rc rc =
-	    tls_client_start(settings.tls, s->io, sni, span_str(s->relay), names, n, p->level, p->protocols,
-			     p->ciphers, &s->tls_info, deadline_s(settings.starttls_s), &e);
-	if (rc == RC_GONE)
-		tls_log_unverified(s->relay, &s->tls_info, &e);
+	enum rc rc = tls_client_start(settings.tls, s->io, sni, span_str(s->relay), &want, &s->tls_info,
+				      deadline_s(settings.starttls_s), &e);
 	if (rc == RC_OK || rc == RC_GONE)
 		log_tls(s);
 	if (rc != RC_OK)

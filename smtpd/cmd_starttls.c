@@ -3,18 +3,6 @@
 #include "restrict.h"
 #include "log/event.h"
 
-void tls_key_exchange(const struct tls_info *t, const char *before, struct buf *b)
-{
-	if (strcmp(t->protocol, "TLSv1.3") != 0) /* there the name of the cipher tells it */
-		return;
-	if (t->kex[0])
-		(void)buf_printf(b, "%skey-exchange %s", before, t->kex);
-	if (t->sig[0])
-		(void)buf_printf(b, " server-signature %s", t->sig);
-	if (t->digest[0])
-		(void)buf_printf(b, " server-digest %s", t->digest);
-}
-
 static void log_tls(const struct session *s)
 {
 	const struct tls_info *t = s->tls;
@@ -26,7 +14,7 @@ static void log_tls(const struct session *s)
 			 : t->peer_trusted		? "Trusted"
 							: "Untrusted",
 			 session_client(s), t->protocol, t->cipher, t->bits, t->alg_bits);
-	tls_key_exchange(t, " ", &b);
+	tls_info_exchange(t, " ", &b);
 	log_info("%s", buf_cstr(&b));
 	buf_release(&b);
 }
@@ -34,8 +22,10 @@ static void log_tls(const struct session *s)
 bool tls_start(struct session *s)
 {
 	struct tls_info *info = xcalloc(1, sizeof(*info));
+	struct tls_trace trace = { session_client(s), conf.tls_loglevel };
 	struct err e;
-	enum rc rc = tls_server_start(conf.tls_server, s->io, info, deadline_s(conf.starttls_timeout_s), &e);
+	enum rc rc =
+	    tls_server_start(conf.tls_server, s->io, &trace, info, deadline_s(conf.starttls_timeout_s), &e);
 
 	if (rc != RC_OK) {
 		tls_log_failure(true, session_client(s), rc, &e);
@@ -85,7 +75,7 @@ bool cmd_starttls(struct session *s, struct span arg)
 	}
 	struct err e;
 
-	if (conf.tls_server == NULL) {
+	if (conf.tls_server == NULL || tls_server_ready(conf.tls_server, session_deadline(), &e) != RC_OK) {
 		reply(s, "454 4.7.0 TLS not available due to local problem");
 		return false;
 	}

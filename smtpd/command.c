@@ -93,6 +93,8 @@ static bool forbidden(struct session *s, struct span verb, struct span line)
 
 static bool run_known(struct session *s, const struct command *c, struct span arg)
 {
+	const char *before = s->where;
+
 	s->where = c->verb;
 	/* RFC 2920 section 3.1: only a client that was told may pipeline, and nothing may follow some
 	 * commands. */
@@ -100,6 +102,7 @@ static bool run_known(struct session *s, const struct command *c, struct span ar
 		return false;
 	if (conf.tls == TLS_ENCRYPT && s->tls == NULL && !(c->flags & CLEAR)) {
 		reply(s, "530 5.7.0 Must issue a STARTTLS command first");
+		s->where = before; /* this was none */
 		return false;
 	}
 	if ((c->flags & JUNK) && s->junk++ > (unsigned)conf.junk_limit)

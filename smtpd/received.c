@@ -7,7 +7,7 @@ static void put_tls(struct session *s, struct buf *b)
 
 	(void)buf_printf(b, "\t(using %s with cipher %s (%d/%d bits)", t->protocol, t->cipher, t->bits,
 			 t->alg_bits);
-	tls_key_exchange(t, "\n\t ", b);
+	tls_info_exchange(t, "\n\t ", b);
 	(void)buf_puts(b, ")\n");
 	if (t->peer_fingerprint[0])
 		(void)buf_printf(b, "\t(Client CN \"%s\", Issuer \"%s\" (%s))\n", t->peer_subject,

@@ -436,25 +436,24 @@ static int level_of(const char *text)
 	return span_to_u64(span_str(text), 4, &v) == RC_OK ? (int)v : 0;
 }
 
-/* A grade and what is left out of it, in OpenSSL's words. */
+/* A grade and what is left out of it, in OpenSSL's words. A client that is asked for a certificate has to see one. */
 static const char *cipher_list(bool mandatory)
 {
+	static const char *const excluded[] = { "smtpd_tls_exclude_ciphers", "smtpd_tls_mandatory_exclude_ciphers" };
 	static struct arena a;
 	const char *param = mandatory ? "smtpd_tls_mandatory_ciphers" : "smtpd_tls_ciphers",
 		   *grade = tls_cipher_list(service_conf(), span_str(str(param)));
-	struct span *v;
-	size_t n = words("smtpd_tls_exclude_ciphers", &v);
-
 	if (grade == NULL)
 		die("%s: invalid cipher grade: \"%s\"", param, str(param));
-	char *list = arena_printf(&a, "%s:!aNULL", grade);
+	char *list = arena_strdup(&a, grade);
 
-	for (int round = 0; round < 1 + mandatory; round++) {
-		for (size_t i = 0; i < n; i++)
-			list = arena_printf(&a, "%s:!" SPAN_FMT, list, SPAN_ARG(v[i]));
-		n = words("smtpd_tls_mandatory_exclude_ciphers", &v);
+	for (int i = 0; i < 1 + mandatory; i++) {
+		struct span rest = span_str(str(excluded[i])), word;
+
+		while (span_next_word(&rest, ":, \t\r\n", &word))
+			list = arena_printf(&a, "%s:!" SPAN_FMT, list, SPAN_ARG(word));
 	}
-	return list;
+	return conf.tls_ask ? arena_printf(&a, "%s:!aNULL", list) : list;
 }
 
 /* smtpd_tls_security_level, and the older parameters that count when it is empty. */
@@ -481,6 +480,28 @@ static enum tls_level security_level(void)
 	die("%s: unknown level \"%s\"", param, word);
 }
 
+static bool names_file(const char *param)
+{
+	return str(param)[0] != '\0' && strcmp(str(param), "none") != 0;
+}
+
+/* Where there is none: "none" allows the ciphers that need none, which leaves nothing to ask clients for. */
+static bool certificates_fit(struct tls_server_conf *c)
+{
+	bool none = strcmp(str("smtpd_tls_cert_file"), "none") == 0;
+
+	if (str("smtpd_tls_chain_files")[0] != '\0' || names_file("smtpd_tls_eccert_file") ||
+	    names_file("smtpd_tls_cert_file"))
+		return true;
+	if (none && conf.tls_ask)
+		log_warning("Need a server cert to request client certs");
+	if (!none || conf.tls_ask)
+		log_warning("No server certs available. TLS won't be enabled");
+	c->chain = NULL;
+	c->sni = false;
+	return none && !conf.tls_ask;
+}
+
 static void load_tls(void)
 {
 	struct tls_server_conf c = { .chain = "smtpd", .ticket_service = service_name(), .alpn = "smtp" };
@@ -491,6 +512,8 @@ static void load_tls(void)
 	conf.auth_tls_only |= conf.tls == TLS_ENCRYPT;
 	conf.tls_req = conf.tls == TLS_ENCRYPT && yes("smtpd_tls_req_ccert");
 	conf.tls_ask = conf.tls_req || yes("smtpd_tls_ask_ccert");
+	if (yes("smtpd_tls_req_ccert") && conf.tls == TLS_MAY)
+		log_warning("Can't require client certs unless TLS is required");
 	conf.relay_certs = tables("relay_clientcerts", span_str(str("relay_clientcerts")));
 	conf.tls_header = yes("smtpd_tls_received_header");
 	conf.tls_loglevel = level_of(str("smtpd_tls_loglevel"));
@@ -504,12 +527,17 @@ static void load_tls(void)
 	c.verify_depth = (int)num("smtpd_tls_ccert_verifydepth");
 	c.fingerprint_digest = str("smtpd_tls_fingerprint_digest");
 	c.preempt = yes("tls_preempt_cipherlist");
+	c.any_strength = true;
+	c.use_system = yes("tls_append_default_CA");
 	c.sni = str("tls_server_sni_maps")[0] != '\0';
+	if (!certificates_fit(&c))
+		return;
 	if (tls_prepare(service_conf(), &e) != RC_OK || tls_server_new(&c, &conf.tls_server, &e) != RC_OK) {
 		log_warning("%s: disabling TLS support",
 			    e.text); /* mail without TLS goes on, where that is allowed */
 		conf.tls_server = NULL;
-	}
+	} else if (conf.tls_loglevel > 1)
+		log_info("initializing the server-side TLS engine");
 }
 
 /* ---- restrictions ---- */

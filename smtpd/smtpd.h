@@ -286,8 +286,6 @@ bool tls_start(struct session *s);
 /* The client has shown a certificate that an authority of ours vouches for; RC_OK one that relay_clientcerts lists (may wait). */
 bool client_certified(const struct session *s);
 enum rc client_cert_listed(const struct session *s, struct arena *a);
-/* " key-exchange X25519 server-signature ..." of TLS 1.3; `before` stands in front. */
-void tls_key_exchange(const struct tls_info *t, const char *before, struct buf *b);
 bool auth_offered(const struct session *s);
 /* " PLAIN LOGIN" of what is announced now; "" none. */
 void auth_mechs(struct session *s, struct buf *out);

@@ -3,6 +3,7 @@
  * A configuration is replaced only as a whole and only by one in which every key fits its certificate. The
  * former keys are kept for one more turn: handshakes that began with them may still ask. */
 #include "tlsmgr.h"
+#include "conf/mastercf.h"
 #include "log/log.h"
 
 #include <errno.h>
@@ -27,6 +28,7 @@ struct set {
 };
 struct certs {
 	const char *name, *programs; /* who may ask */
+	const char *service;	     /* that of master.cf with files of its own; NULL: all the others */
 	const char *chain;	     /* parameters: files with key and certificates in turn */
 	const char *cert[2][2];	     /* certificate and key */
 	unsigned file[FILES_MAX]; /* numbers of the monitor; certificate and key alternate unless `chained` */
@@ -58,6 +60,11 @@ static struct certs configs[] = {
 	{ .name = "pop3d", .programs = "pop3d", .cert = { { "pop3d_tls_cert_file", "pop3d_tls_key_file" } } },
 };
 
+/* Those of services with "-o smtpd_tls_cert_file=..." and its like in master.cf. */
+#define SERVICES_MAX 100
+static struct certs *services[SERVICES_MAX];
+static size_t services_n;
+
 /* Those of names in tls_server_sni_maps, made when they are first asked for; never freed: a key may be in use. */
 #define SNI_MAX 2000
 static struct certs *sni[SNI_MAX];
@@ -69,16 +76,15 @@ static struct arena names; /* for the life of the process */
 
 static void add_file(struct certs *c, const char *path)
 {
-	if (path[0] != '/') /* where Postfix's daemons are when they open it */
-		path = arena_printf(&names, "%s/%s", conf_str(service_conf(), "queue_directory"), path);
+	const char *queue = conf_str(service_conf(), "queue_directory"); /* where Postfix's daemons are when they open it */
+	path = path[0] == '/' ? arena_strdup(&names, path) : arena_printf(&names, "%s/%s", queue, path);
 	if (c->files == FILES_MAX)
 		die("%s: too many certificate files", c->name);
 	c->file[c->files++] = monitor_file(path);
 }
 
-static void find_names(struct certs *c)
+static void find_names(struct certs *c, const struct conf *conf)
 {
-	const struct conf *conf = service_conf();
 	struct span *words;
 	size_t n = 0;
 	struct err e;
@@ -105,13 +111,98 @@ static void find_names(struct certs *c)
 	}
 }
 
+/* ---- services ---- */
+
+/* Those with files of their own first. NULL: no more. */
+static struct certs *config_at(size_t i)
+{
+	if (i < services_n)
+		return services[i];
+	i -= services_n;
+	return i < ARRAY_LEN(configs) ? &configs[i] : NULL;
+}
+
+static bool may_use(const struct certs *c, const struct ipc_peer *who)
+{
+	struct span rest = span_str(c->programs), word;
+	if (c->service != NULL && strcmp(c->service, who->service) != 0)
+		return false;
+	while (span_next_word(&rest, " ", &word))
+		if (span_is(word, who->program))
+			return true;
+	return false;
+}
+
+static bool same_value(const struct conf *conf, const char *param)
+{
+	return param == NULL || strcmp(conf_str(conf, param), conf_str(service_conf(), param)) == 0;
+}
+
+static bool same_files(const struct certs *c, const struct conf *conf)
+{
+	bool same = same_value(conf, c->chain != NULL ? c->chain : "smtpd_tls_chain_files");
+	for (int i = 0; i < 2; i++)
+		same = same && same_value(conf, c->cert[i][0]) && same_value(conf, c->cert[i][1]);
+	return same;
+}
+
+static void add_service(const struct certs *base, const struct ipc_peer *who, const struct conf *conf)
+{
+	struct certs *c = xcalloc(1, sizeof *c);
+	if (services_n == SERVICES_MAX)
+		die("too many services with certificates of their own");
+	*c = (struct certs){ .name = base->name, .programs = base->programs, .chain = base->chain };
+	memcpy(c->cert, base->cert, sizeof c->cert);
+	c->service = arena_strdup(&names, who->service);
+	waitq_init(&c->checked_now);
+	find_names(c, conf);
+	services[services_n++] = c;
+}
+
+static void add_entry(const struct master_entry *en)
+{
+	struct span name, value, program = span_skip(en->argv[0], (size_t)(span_rchr(en->argv[0], '/') + 1));
+	struct ipc_peer who = { 0 };
+	struct conf *conf;
+	struct err e;
+	size_t pos = 1;
+	if (!mastercf_next_setting(en, &pos, &name, &value))
+		return;
+	if (conf_load(conf_dir(service_conf()), &conf, &e) != RC_OK)
+		die("%s", e.text);
+	conf_override(conf, SPAN("service_name"), en->name);
+	for (pos = 1; mastercf_next_setting(en, &pos, &name, &value);)
+		conf_override(conf, name, value);
+	snprintf(who.program, sizeof who.program, SPAN_FMT, SPAN_ARG(program));
+	snprintf(who.service, sizeof who.service, SPAN_FMT, SPAN_ARG(en->name));
+	for (size_t i = 0; i < ARRAY_LEN(configs); i++)
+		if (may_use(&configs[i], &who) && !same_files(&configs[i], conf))
+			add_service(&configs[i], &who, conf);
+	conf_free(&conf);
+}
+
+static void find_services(void)
+{
+	struct mastercf *m;
+	struct err e;
+	enum rc rc = mastercf_load(conf_dir(service_conf()), service_conf(), &m, &e);
+	if (rc == RC_NOTFOUND)
+		return;
+	if (rc != RC_OK) /* no service may show another's certificate meanwhile */
+		die("%s", e.text);
+	for (size_t i = 0; i < m->n; i++)
+		add_entry(&m->entry[i]);
+	mastercf_free(&m);
+}
+
 void certs_prepare(void)
 {
 	sni_prepare();
 	for (size_t i = 0; i < ARRAY_LEN(configs); i++) {
 		waitq_init(&configs[i].checked_now);
-		find_names(&configs[i]);
+		find_names(&configs[i], service_conf());
 	}
+	find_services();
 }
 
 /* ---- reading ---- */
@@ -319,13 +410,13 @@ static enum rc refresh(struct certs *c, struct err *e)
 		rc = read_all(c, fd, &d, e);
 	if (rc == RC_OK && changed) {
 		if (c->now.n > 0)
-			log_info("new certificate for %s", c->name);
+			log_info("new certificate for %s", c->service != NULL ? c->service : c->name);
 		set_free(&c->before);
 		c->before = c->now;
 		c->now = d.set;
 		d.set.n = 0;
 	} else if (rc != RC_OK && changed)
-		log_warning("certificate for %s: %s%s", c->name, e->text,
+		log_warning("certificate for %s: %s%s", c->service != NULL ? c->service : c->name, e->text,
 			    c->now.n > 0 ? "; the former one stays in use" : "");
 	set_free(&d.set);
 	X509_free(d.leaf);
@@ -398,28 +489,20 @@ static const struct pair *sni_find(struct span name, size_t i, struct err *e)
 
 /* ---- questions ---- */
 
-static bool may_use(const struct certs *c, const char *program)
+static struct certs *config_find(struct span name, const struct ipc_peer *who)
 {
-	struct span rest = span_str(c->programs), word;
-	while (span_next_word(&rest, " ", &word))
-		if (span_is(word, program))
-			return true;
-	return false;
-}
-
-static struct certs *config_find(struct span name)
-{
-	for (size_t i = 0; i < ARRAY_LEN(configs); i++)
-		if (span_is(name, configs[i].name))
-			return &configs[i];
+	struct certs *c;
+	for (size_t i = 0; (c = config_at(i)) != NULL; i++)
+		if (span_is(name, c->name) && may_use(c, who))
+			return c;
 	return NULL;
 }
 
-const struct pair *certs_find(struct span name, const char *program, size_t i, struct err *e)
+const struct pair *certs_find(struct span name, const struct ipc_peer *who, size_t i, struct err *e)
 {
 	ptrdiff_t slash = span_chr(name, '/');
-	struct certs *c = config_find(slash >= 0 ? span_head(name, (size_t)slash) : name);
-	if (c == NULL || !may_use(c, program)) {
+	struct certs *c = config_find(slash >= 0 ? span_head(name, (size_t)slash) : name, who);
+	if (c == NULL) {
 		err_set(e, RC_DENIED, "no such certificate");
 		return NULL;
 	}
@@ -451,49 +534,53 @@ const struct pair *certs_find(struct span name, const char *program, size_t i, s
 	return i < c->now.n ? &c->now.pair[i] : NULL;
 }
 
-static const struct pair *find_in(const struct certs *c, uint64_t generation, const char *program)
+static const struct pair *find_in(const struct certs *c, uint64_t generation, const struct ipc_peer *who)
 {
 	const struct set *sets[2] = { &c->now, &c->before };
-	for (int k = 0; k < 2 && may_use(c, program); k++)
+	for (int k = 0; k < 2 && may_use(c, who); k++)
 		for (size_t j = 0; j < sets[k]->n; j++)
 			if (sets[k]->pair[j].generation == generation)
 				return &sets[k]->pair[j];
 	return NULL;
 }
 
-static const struct pair *known(uint64_t generation, const char *program)
+static const struct pair *known(uint64_t generation, const struct ipc_peer *who)
 {
 	const struct pair *p = NULL;
-	for (size_t i = 0; i < ARRAY_LEN(configs) && p == NULL; i++)
-		p = find_in(&configs[i], generation, program);
+	const struct certs *c;
+	for (size_t i = 0; p == NULL && (c = config_at(i)) != NULL; i++)
+		p = find_in(c, generation, who);
 	for (size_t i = 0; i < sni_n && p == NULL; i++)
-		p = find_in(sni[i], generation, program);
+		p = find_in(sni[i], generation, who);
 	return p;
 }
 
 /* A process that has just taken over has read nothing yet, and is asked for keys that its predecessor told of. */
-static void load_all(const char *program)
+static void load_all(const struct ipc_peer *who)
 {
+	static bool names_loaded;
+	const struct certs *c;
 	struct arena a;
 	struct span key;
 	struct err e;
 	size_t at = 0;
-	for (size_t i = 0; i < ARRAY_LEN(configs); i++)
-		if (may_use(&configs[i], program) && configs[i].files > 0 && configs[i].now.n == 0)
-			(void)certs_find(span_str(configs[i].name), program, 0, &e);
+	for (size_t i = 0; (c = config_at(i)) != NULL; i++)
+		if (may_use(c, who) && c->files > 0 && c->now.n == 0)
+			(void)certs_find(span_str(c->name), who, 0, &e);
+	if (names_loaded)
+		return;
+	names_loaded = true;
 	arena_init(&a);
 	while (sni_configured() && sni_next(&at, &a, &key))
 		(void)sni_find(key, 0, &e);
 	arena_release(&a);
 }
 
-const struct pair *certs_by_generation(uint64_t generation, const char *program)
+const struct pair *certs_by_generation(uint64_t generation, const struct ipc_peer *who)
 {
-	static bool loaded;
-	const struct pair *p = known(generation, program);
-	if (p != NULL || loaded)
+	const struct pair *p = known(generation, who);
+	if (p != NULL)
 		return p;
-	loaded = true;
-	load_all(program);
-	return known(generation, program);
+	load_all(who);
+	return known(generation, who);
 }

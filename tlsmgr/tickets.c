@@ -17,7 +17,7 @@ static struct table *by_service;
 static int64_t life_ms(void)
 {
 	int64_t s = conf_int(service_conf(), "smtpd_tls_session_cache_timeout");
-	return (s < 60 ? 60 : s > 86400 ? 86400 : s) * 1000;
+	return (s < 120 ? 120 : s > 86400 ? 86400 : s) * 1000;
 }
 
 static void rotate(struct keys *k, int64_t late_ms)
@@ -34,6 +34,8 @@ void tickets_find(const char *program, struct span service, struct tls_ticket_ke
 	*out = (struct tls_ticket_keys_reply){ .valid_s = 3600 };
 	if (by_service == NULL)
 		by_service = table_new();
+	if (conf_int(service_conf(), "smtpd_tls_session_cache_timeout") <= 0)
+		return;
 	int n = snprintf(name, sizeof name, "%s/" SPAN_FMT, program, SPAN_ARG(service));
 	if (n < 0 || (size_t)n >= sizeof name)
 		return;

@@ -30,7 +30,7 @@ static void cert(struct ipc_call *call, const void *request)
 	struct err e;
 	struct span name = q->chain;
 	size_t number = key_number(&name);
-	const struct pair *p = certs_find(name, ipc_chan_peer(ipc_call_chan(call))->program, number, &e);
+	const struct pair *p = certs_find(name, ipc_chan_peer(ipc_call_chan(call)), number, &e);
 	if (p == NULL) {
 		r.code = CODE_NONE;
 		r.text = span_str(e.text);
@@ -45,10 +45,10 @@ static void sign(struct ipc_call *call, const void *request)
 {
 	const struct tls_sign *q = request;
 	struct tls_sign_reply r = { 0 };
-	const char *program = ipc_chan_peer(ipc_call_chan(call))->program;
-	const struct pair *p = certs_by_generation(q->generation, program);
+	const struct ipc_peer *who = ipc_chan_peer(ipc_call_chan(call));
+	const struct pair *p = certs_by_generation(q->generation, who);
 	if (p == NULL || !sign_raw(p, q, ipc_call_arena(call), &r.data)) {
-		log_warning("%s asks for an operation with a key that it has not", program);
+		log_warning("%s asks for an operation with a key that it has not", who->program);
 		r = (struct tls_sign_reply){ .code = CODE_NONE };
 	}
 	ipc_reply(call, &r);

@@ -33,9 +33,9 @@ struct pair { /* a key and its certificates */
 void certs_prepare(void); /* reads the parameters, tells the monitor the names */
 /* Key number `i` of configuration `name`, looked at again on disk at most once a second. NULL with the story:
  * none. */
-const struct pair *certs_find(struct span name, const char *program, size_t i, struct err *e);
-/* NULL: no such generation, or not for this program. */
-const struct pair *certs_by_generation(uint64_t generation, const char *program);
+const struct pair *certs_find(struct span name, const struct ipc_peer *who, size_t i, struct err *e);
+/* NULL: no such generation, or not for this one. */
+const struct pair *certs_by_generation(uint64_t generation, const struct ipc_peer *who);
 
 /* ---- sni.c: tls_server_sni_maps ---- */
 void sni_prepare(void); /* opens the tables, tells the monitor of files */
@@ -53,7 +53,8 @@ bool sni_next(size_t *at, struct arena *a, struct span *key);
 bool sign_raw(const struct pair *p, const struct tls_sign *q, struct arena *a, struct span *out);
 
 /* ---- tickets.c ---- */
-/* The keys of `service` of `program`, valid for *valid_s more seconds; "" when there are too many services.
+/* The keys of `service` of `program`, valid for *valid_s more seconds; "" when there are too many services, or
+ * nothing is to be resumed.
  */
 void tickets_find(const char *program, struct span service, struct tls_ticket_keys_reply *out);
 

@@ -45,6 +45,7 @@ void handshake_prepare(struct finger *f)
 
 	if (tls_prepare(f->conf, &e) != RC_OK || (f->ctx = tls_ctx_new(TLS_client_method(), &e)) == NULL)
 		die("%s", e.text);
+	SSL_CTX_set_security_level(f->ctx, f->level >= TLS_VERIFY ? 1 : 0); /* as smtp(8) */
 	SSL_CTX_set_verify(f->ctx, SSL_VERIFY_NONE, NULL); /* judged below: a bad certificate is shown, too */
 	SSL_CTX_clear_mode(f->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE);
 	SSL_CTX_set_mode(f->ctx, SSL_MODE_AUTO_RETRY);
@@ -125,8 +126,8 @@ static bool fingerprint_verified(const struct finger *f, const struct tls_info *
 		struct span want = f->match[i];
 		struct buf hex;
 
-		if (!span_eq_ci(want, span_str(info->peer_fingerprint)) &&
-		    !span_eq_ci(want, span_str(info->peer_key_fingerprint)))
+		if (!tls_fingerprint_eq(info->peer_fingerprint, want) &&
+		    !tls_fingerprint_eq(info->peer_key_fingerprint, want))
 			continue;
 		buf_init(&hex, 256);
 		for (size_t k = 0; k < want.n; k++)
@@ -199,14 +200,13 @@ static void print_chain(const struct finger *f)
 
 static void tell_summary(const struct finger *f, const char *status, const struct tls_info *i)
 {
-	char more[256] = "";
+	struct buf more;
 
-	if (i->kex[0] != '\0' && strcmp(i->protocol, "TLSv1.3") == 0)
-		snprintf(more, sizeof(more), " key-exchange %s%s%s%s%s", i->kex,
-			 i->sig[0] != '\0' ? " server-signature " : "", i->sig,
-			 i->digest[0] != '\0' ? " server-digest " : "", i->digest);
+	buf_init(&more, 1000);
+	tls_info_exchange(i, " ", &more);
 	log_info("%s TLS connection established to " SPAN_FMT ": %s with cipher %s (%d/%d bits)%s", status,
-		 SPAN_ARG(f->peer), i->protocol, i->cipher, i->bits, i->alg_bits, more);
+		 SPAN_ARG(f->peer), i->protocol, i->cipher, i->bits, i->alg_bits, buf_cstr(&more));
+	buf_release(&more);
 }
 
 static void tell(struct finger *f)

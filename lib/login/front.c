@@ -176,13 +176,14 @@ bool login_tls_offered(const struct login *l)
 
 enum rc login_start_tls(struct login *l, struct err *e)
 {
+	struct tls_trace quiet = { 0 };
 	struct tls_info *info;
 	enum rc rc;
 
 	if (stream_has_input(l->io)) /* RFC 2595 section 4: nothing sent in clear text counts as protected */
 		return err_set(e, RC_DENIED, "Data before the TLS handshake");
 	info = xcalloc(1, sizeof(*info));
-	rc = tls_server_start(login_set.tls, l->io, info, l->until, e);
+	rc = tls_server_start(login_set.tls, l->io, &quiet, info, l->until, e);
 	if (rc == RC_OK) {
 		l->tls = l->secured = true;
 		l->sni = info->sni[0] ? arena_strdup(&l->a, info->sni) : NULL;

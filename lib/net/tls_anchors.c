@@ -1,6 +1,6 @@
 /* net/tls_anchors.c - trust anchors of the configuration. OpenSSL trusts a bare key, or a certificate that is no root, only where
- * DANE says so: each becomes a TLSA record of usage DANE-TA(2) with the whole object in it (RFC 6698 section 2.1), and the
- * authorities count no more. */
+ * DANE says so: each becomes TLSA records of the usages DANE-TA(2) and, since an anchor may be the server's own, DANE-EE(3),
+ * with the whole object in it (RFC 6698 section 2.1), and the authorities count no more. */
 #include "net/tls_int.h"
 
 #include <openssl/err.h>
@@ -8,9 +8,10 @@
 #include <openssl/x509v3.h>
 
 #define ANCHORS_MAX 100
-enum { USAGE_TA = 2, WHOLE_CERTIFICATE = 0, PUBLIC_KEY = 1, AS_IT_IS = 0 };
+enum { USAGE_TA = 2, USAGE_EE = 3, WHOLE_CERTIFICATE = 0, PUBLIC_KEY = 1, AS_IT_IS = 0 };
 
 struct tls_anchors {
+	char *files;
 	size_t n;
 	struct {
 		uint8_t selector;
@@ -63,12 +64,17 @@ enum rc tls_anchors_load(const char *files, struct tls_anchors **out, struct err
 	while (rc == RC_OK && span_next_word(&rest, ", \t\r\n", &word)) {
 		char path[4096];
 		if (*out == NULL)
-			*out = xcalloc(1, sizeof **out);
+			(*out = xcalloc(1, sizeof **out))->files = xstrdup(files);
 		if ((rc = span_cstr(word, path, sizeof path)) != RC_OK)
 			return err_set(e, rc, "trust anchor file: bad name");
 		rc = load_file(*out, path, e);
 	}
 	return rc;
+}
+
+const char *tls_anchors_name(const struct tls_anchors *t)
+{
+	return t->files;
 }
 
 /* OpenSSL wants a name, and would check it: here names are looked at by others. */
@@ -82,8 +88,9 @@ enum rc tls_anchors_use(const struct tls_anchors *t, SSL *ssl, struct err *e)
 		return tls_story(e, RC_SYS, "TLS trust anchors");
 	X509_VERIFY_PARAM_set1_host(SSL_get0_param(ssl), NULL, 0);
 	for (size_t i = 0; i < t->n; i++)
-		if (SSL_dane_tlsa_add(ssl, USAGE_TA, t->v[i].selector, AS_IT_IS, t->v[i].der, t->v[i].len) !=
-		    1)
-			return tls_story(e, RC_SYNTAX, "TLS trust anchor");
+		for (uint8_t usage = USAGE_TA; usage <= USAGE_EE; usage++)
+			if (SSL_dane_tlsa_add(ssl, usage, t->v[i].selector, AS_IT_IS, t->v[i].der,
+					      t->v[i].len) != 1)
+				return tls_story(e, RC_SYNTAX, "TLS trust anchor");
 	return RC_OK;
 }

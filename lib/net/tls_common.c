@@ -15,7 +15,7 @@ enum rc tls_story(struct err *e, enum rc rc, const char *what)
 {
 	char text[256];
 	unsigned long code = ERR_get_error();
-	if (code == 0 || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+	if (code == 0)
 		err_set(e, rc, "%s: lost connection", what);
 	else {
 		ERR_error_string_n(code, text, sizeof text);
@@ -35,8 +35,9 @@ SSL_CTX *tls_ctx_new(const SSL_METHOD *method, struct err *e)
 	/* Idle connections hold no buffers; a write may be repeated from another place. */
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 				  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	/* A peer that leaves without close_notify has left all the same: mail protocols mark their ends. */
 	SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_SSLv3 |
-				     tls_setup.options);
+				     SSL_OP_IGNORE_UNEXPECTED_EOF | tls_setup.options);
 	if (tls_setup.groups != NULL)
 		(void)SSL_CTX_set1_groups_list(ctx, tls_setup.groups);
 	SSL_CTX_set_read_ahead(ctx, 1);
@@ -159,12 +160,9 @@ static ssize_t failed(SSL *ssl, int ret, int *want)
 		errno = sys != 0 ? sys : ECONNRESET;
 		return -1;
 	default:
-		/* A peer that leaves without close_notify has left all the same: mail protocols mark their
-		 * ends. */
-		sys = ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING ? 0 : EPROTO;
 		ERR_clear_error();
-		errno = sys;
-		return sys == 0 ? 0 : -1;
+		errno = EPROTO;
+		return -1;
 	}
 }
 
@@ -254,6 +252,8 @@ enum rc tls_handshake(SSL *ssl, struct stream *s, deadline_t d, struct err *e)
 		rc = err_set(e, RC_DENIED, "input before the TLS handshake");
 	else if (SSL_set_fd(ssl, fd) != 1)
 		rc = tls_story(e, RC_SYS, "TLS");
+	if (rc == RC_OK)
+		tls_trace_bytes(ssl);
 	while (rc == RC_OK) {
 		int want = 0;
 		errno = 0;
@@ -324,12 +324,21 @@ bool tls_fingerprint(X509 *cert, const char *digest, bool of_key, char *out, siz
 	return true;
 }
 
-/* "X25519", "ECDHE (P-256)", "RSA-PSS (2048 bits)", "ECDSA (prime256v1)": the words of Postfix's log, which has two names
- * for a curve. */
+bool tls_fingerprint_eq(const char *have, struct span want)
+{
+	size_t i = 0;
+	for (; *have != '\0'; have++)
+		if (i < want.n && ascii_upper(want.p[i]) == *have)
+			i++;
+		else if (*have != ':')
+			return false;
+	return i == want.n;
+}
+
+/* "X25519", "ECDHE (prime256v1)", "RSA-PSS (2048 bits)", "ECDSA (prime256v1)": the words of Postfix's log. */
 static void key_words(EVP_PKEY *key, const char *rsa, const char *ec, char *out, size_t size)
 {
 	char group[64] = "";
-	const char *nist = NULL;
 	switch (EVP_PKEY_get_base_id(key)) {
 	case EVP_PKEY_RSA:
 	case EVP_PKEY_RSA_PSS:
@@ -338,9 +347,8 @@ static void key_words(EVP_PKEY *key, const char *rsa, const char *ec, char *out,
 			 EVP_PKEY_get_bits(key));
 		break;
 	case EVP_PKEY_EC:
-		if (EVP_PKEY_get_group_name(key, group, sizeof group, NULL) == 1 && strcmp(ec, "ECDHE") == 0)
-			nist = EC_curve_nid2nist(OBJ_sn2nid(group));
-		snprintf(out, size, "%s (%s)", ec, nist != NULL ? nist : group);
+		(void)EVP_PKEY_get_group_name(key, group, sizeof group, NULL);
+		snprintf(out, size, "%s (%s)", ec, group);
 		break;
 	default:
 		snprintf(out, size, "%s", OBJ_nid2sn(EVP_PKEY_get_base_id(key)));
@@ -348,29 +356,52 @@ static void key_words(EVP_PKEY *key, const char *rsa, const char *ec, char *out,
 	}
 }
 
+/* What one of the two signed with. */
+static void fill_signature(SSL *ssl, X509 *cert, bool own, char *sig, size_t sig_size, char *digest,
+			   size_t digest_size)
+{
+	int kind = NID_undef, nid = NID_undef;
+	if ((own ? SSL_get_signature_type_nid(ssl, &kind) : SSL_get_peer_signature_type_nid(ssl, &kind)) == 1 &&
+	    cert != NULL && kind != NID_undef)
+		key_words(X509_get0_pubkey(cert), kind == EVP_PKEY_RSA_PSS ? "RSA-PSS" : "RSA", "ECDSA", sig,
+			  sig_size);
+	if ((own ? SSL_get_signature_nid(ssl, &nid) : SSL_get_peer_signature_nid(ssl, &nid)) == 1 &&
+	    nid != NID_undef)
+		snprintf(digest, digest_size, "%s", OBJ_nid2sn(nid));
+}
+
 /* Of TLS 1.3 only: before it the name of the cipher says this. */
 static void fill_exchange(SSL *ssl, bool server, struct tls_info *info)
 {
 	EVP_PKEY *peer = NULL;
-	int nid = NID_undef;
+	X509 *own = SSL_get_certificate(ssl), *other = SSL_get0_peer_certificate(ssl);
 	if (SSL_version(ssl) < TLS1_3_VERSION)
 		return;
 	if (SSL_get_peer_tmp_key(ssl, &peer) == 1 && peer != NULL) {
 		key_words(peer, "RSA", "ECDHE", info->kex, sizeof info->kex);
 		EVP_PKEY_free(peer);
 	}
-	X509 *cert = server ? SSL_get_certificate(ssl) : SSL_get0_peer_certificate(ssl);
-	int kind = NID_undef;
-	if (server ? SSL_get_signature_type_nid(ssl, &kind) != 1
-		   : SSL_get_peer_signature_type_nid(ssl, &kind) != 1)
-		kind = NID_undef;
-	if (cert != NULL && kind != NID_undef)
-		key_words(X509_get0_pubkey(cert), kind == EVP_PKEY_RSA_PSS ? "RSA-PSS" : "RSA", "ECDSA",
-			  info->sig, sizeof info->sig);
-	if ((server ? SSL_get_signature_nid(ssl, &nid) : SSL_get_peer_signature_nid(ssl, &nid)) == 1 &&
-	    nid != NID_undef)
-		snprintf(info->digest, sizeof info->digest, "%s", OBJ_nid2sn(nid));
+	fill_signature(ssl, server ? own : other, server, info->sig, sizeof info->sig, info->digest,
+		       sizeof info->digest);
+	if ((server ? other : own) != NULL)
+		fill_signature(ssl, server ? other : own, !server, info->client_sig, sizeof info->client_sig,
+			       info->client_digest, sizeof info->client_digest);
 	ERR_clear_error();
+}
+
+static void put(struct buf *b, const char *before, const char *word, const char *value)
+{
+	if (value[0] != '\0')
+		(void)buf_printf(b, "%s%s %s", before, word, value);
+}
+
+void tls_info_exchange(const struct tls_info *t, const char *before, struct buf *b)
+{
+	put(b, before, "key-exchange", t->kex);
+	put(b, " ", "server-signature", t->sig);
+	put(b, " ", "server-digest", t->digest);
+	put(b, before, "client-signature", t->client_sig);
+	put(b, " ", "client-digest", t->client_digest);
 }
 
 void tls_fill_info(SSL *ssl, bool server, const char *digest, struct tls_info *info)
@@ -427,4 +458,21 @@ enum rc tls_load_ca(X509_STORE *store, const char *file, const char *path, struc
 	if (path != NULL && path[0] != '\0')
 		return load_dir(store, path, e);
 	return RC_OK;
+}
+
+static const char *system_path(const char *env, const char *usual)
+{
+	const char *set = secure_getenv(env);
+	return set != NULL ? set : usual;
+}
+
+enum rc tls_load_trust(X509_STORE *store, const char *file, const char *path, bool use_system, struct err *e)
+{
+	bool given = (file != NULL && file[0] != '\0') || (path != NULL && path[0] != '\0');
+	enum rc rc = tls_load_ca(store, file, path, e);
+	if (rc != RC_OK || !use_system || !given)
+		return rc;
+	file = system_path(X509_get_default_cert_file_env(), X509_get_default_cert_file());
+	path = system_path(X509_get_default_cert_dir_env(), X509_get_default_cert_dir());
+	return tls_load_ca(store, file, NULL, NULL) == RC_OK ? RC_OK : tls_load_ca(store, NULL, path, e);
 }

@@ -8,10 +8,7 @@
 #include <openssl/ssl.h>
 
 /* ---- tls_anchors.c ---- */
-/* Certificates and public keys that are trusted in the place of authorities, anywhere in a chain. Opaque; for the life of the process. */
-struct tls_anchors;
-/* `files`: names, separated by commas and blanks. *out NULL: there are none. errors   RC_SYS, RC_SYNTAX */
-MUST_CHECK enum rc tls_anchors_load(const char *files, struct tls_anchors **out, struct err *e);
+const char *tls_anchors_name(const struct tls_anchors *t); /* the files */
 /* From now on the chain of `ssl`, whose context went through SSL_CTX_dane_enable(), has to lead to one of them. */
 MUST_CHECK enum rc tls_anchors_use(const struct tls_anchors *t, SSL *ssl, struct err *e);
 
@@ -19,7 +16,7 @@ MUST_CHECK enum rc tls_anchors_use(const struct tls_anchors *t, SSL *ssl, struct
 
 /* ---- tls_setup.c: what holds for the whole process ---- */
 struct tls_setup {
-	uint64_t options;		 /* SSL_OP_... of tls_ssl_options */
+	uint64_t options;		 /* SSL_OP_...: those of tls_ssl_options, and workarounds that are not disabled */
 	char *groups;			 /* for key exchange, in OpenSSL's syntax; NULL: OpenSSL's own */
 	const EVP_CIPHER *ticket_cipher; /* NULL: no session tickets */
 	bool wildcards;			 /* "*" of a certificate stands for several labels */
@@ -58,6 +55,15 @@ void tls_session_offer(SSL *ssl, struct span description, int64_t life_s);
 bool tls_session_key(const SSL *ssl, char out[TLS_SESSION_KEY_BYTES]);
 void tls_session_refused(const char key[TLS_SESSION_KEY_BYTES]);
 
+/* ---- tls_trace.c: each does nothing for a session that tls_trace_begin() was not called for, or with a low level ---- */
+void tls_trace_begin(SSL *ssl, bool server, const struct tls_trace *trace, const char *ciphers);
+void tls_trace_bytes(SSL *ssl); /* once its socket is known */
+int tls_trace_verify(int ok, X509_STORE_CTX *ctx); /* gives `ok` back */
+/* `until`: end of the key's life, in seconds of 1970. */
+void tls_trace_ticket(const SSL *ssl, const char *doing, int64_t until);
+void tls_trace_match(const SSL *ssl, const char *fmt, ...) PRINTF_LIKE(2, 3); /* the server is the right one, and why */
+void tls_trace_end(SSL *ssl, const struct tls_info *info); /* the handshake is over */
+
 /* ---- tls_common.c ---- */
 SSL_CTX *tls_ctx_new(const SSL_METHOD *method, struct err *e); /* options and modes that all contexts share */
 /* ">=TLSv1.2", "<=TLSv1.2", "!SSLv2, !SSLv3", "TLSv1.2 TLSv1.3" (postconf(5), smtpd_tls_protocols). */
@@ -71,7 +77,12 @@ MUST_CHECK enum rc tls_handshake(SSL *ssl, struct stream *s, deadline_t d, struc
 void tls_fill_info(SSL *ssl, bool server, const char *digest, struct tls_info *info);
 /* "AB:CD:..." of the certificate or its public key; false when the digest is not known. */
 bool tls_fingerprint(X509 *cert, const char *digest, bool of_key, char *out, size_t size);
+/* `want` may be written without colons. */
+bool tls_fingerprint_eq(const char *have, struct span want);
 /* All of a file, or of a directory made by c_rehash(1): read now, used later. */
 MUST_CHECK enum rc tls_load_ca(X509_STORE *store, const char *file, const char *path, struct err *e);
+/* And, when one of the two is given and `use_system`, those that OpenSSL comes with (tls_append_default_CA). */
+MUST_CHECK enum rc tls_load_trust(X509_STORE *store, const char *file, const char *path, bool use_system,
+				  struct err *e);
 
 #endif

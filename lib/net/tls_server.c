@@ -80,6 +80,12 @@ static int set_mac(EVP_MAC_CTX *mac, const unsigned char *key)
 	return EVP_MAC_CTX_set_params(mac, p);
 }
 
+/* In seconds of 1970; the former key is good for reading as long as the present one gives tickets. */
+static int64_t keys_end(const struct tls_server *t)
+{
+	return (int64_t)time(NULL) + mono_diff_ms(t->keys_until, mono_now()) / 1000;
+}
+
 /* 1: use it, 2: use it and give a new one, 0: no such key, -1: failure. */
 static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
 		      EVP_MAC_CTX *mac, int enc)
@@ -88,6 +94,7 @@ static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
 	if (enc) {
 		if (!t->have_current)
 			return 0;
+		tls_trace_ticket(ssl, "Issuing", keys_end(t));
 		memcpy(name, t->current, TICKET_NAME);
 		random_bytes(iv, 16);
 		return EVP_EncryptInit_ex(cipher, tls_setup.ticket_cipher, NULL, t->current + TICKET_NAME,
@@ -101,6 +108,7 @@ static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
 	const unsigned char *key = now ? t->current : t->previous;
 	if (!now && !before)
 		return 0;
+	tls_trace_ticket(ssl, "Decrypting", keys_end(t));
 	if (EVP_DecryptInit_ex(cipher, tls_setup.ticket_cipher, NULL, key + TICKET_NAME, iv) != 1 ||
 	    set_mac(mac, key + TICKET_NAME + TICKET_AES) != 1)
 		return -1;
@@ -186,7 +194,7 @@ static int choose_name(SSL *ssl, int *alert, void *arg)
 /* What the client's certificate is worth is told in tls_info; the caller decides. */
 static int accept_any(int ok, X509_STORE_CTX *ctx)
 {
-	(void)ok, (void)ctx;
+	(void)tls_trace_verify(ok, ctx);
 	return 1;
 }
 
@@ -207,6 +215,8 @@ static SSL_CTX *make_ctx(void *owner, struct err *e)
 	if (ctx == NULL)
 		return NULL;
 	SSL_CTX_set_app_data(ctx, t);
+	if (c->any_strength)
+		SSL_CTX_set_security_level(ctx, 0);
 	SSL_CTX_set_options(ctx, SSL_OP_SINGLE_ECDH_USE | SSL_OP_SINGLE_DH_USE);
 	SSL_CTX_set_num_tickets(ctx, 1);
 	if (c->ticket_service != NULL)
@@ -252,7 +262,7 @@ enum rc tls_server_new(const struct tls_server_conf *c, struct tls_server **out,
 	if ((c->ca_file != NULL && c->ca_file[0] != '\0') || (c->ca_path != NULL && c->ca_path[0] != '\0')) {
 		t->trusted = X509_STORE_new();
 		/* What cannot be read is trusted less, and keeps nobody from TLS. */
-		if (tls_load_ca(t->trusted, c->ca_file, c->ca_path, e) != RC_OK)
+		if (tls_load_trust(t->trusted, c->ca_file, c->ca_path, c->use_system, e) != RC_OK)
 			log_warning("authorities for client certificates: %s", e->text);
 		if (c->ca_file != NULL && c->ca_file[0] != '\0')
 			t->ca_names = SSL_load_client_CA_file(c->ca_file);
@@ -275,8 +285,16 @@ enum rc tls_server_new(const struct tls_server_conf *c, struct tls_server **out,
 	return RC_OK;
 }
 
-enum rc tls_server_start(struct tls_server *t, struct stream *s, struct tls_info *info, deadline_t d,
-			 struct err *e)
+enum rc tls_server_ready(struct tls_server *t, deadline_t d, struct err *e)
+{
+	SSL_CTX *ctx = NULL;
+	enum rc rc = tls_certs_get(&t->certs, &ctx, d, e);
+	SSL_CTX_free(ctx);
+	return rc;
+}
+
+enum rc tls_server_start(struct tls_server *t, struct stream *s, const struct tls_trace *trace,
+			 struct tls_info *info, deadline_t d, struct err *e)
 {
 	SSL_CTX *ctx;
 	const char *sni;
@@ -296,6 +314,7 @@ enum rc tls_server_start(struct tls_server *t, struct stream *s, struct tls_info
 		return rc;
 	}
 	SSL_set_accept_state(ssl);
+	tls_trace_begin(ssl, true, trace, cipher_list(t->conf.ciphers));
 	if (!t->have_current || t->conf.no_tickets) {
 		SSL_set_options(ssl, SSL_OP_NO_TICKET);
 		SSL_set_num_tickets(ssl, 0);
@@ -305,6 +324,7 @@ enum rc tls_server_start(struct tls_server *t, struct stream *s, struct tls_info
 	tls_fill_info(ssl, true, t->conf.fingerprint_digest != NULL ? t->conf.fingerprint_digest : "sha256",
 		      info);
 	info->peer_verified = info->peer_trusted;
+	tls_trace_end(ssl, info);
 	if ((sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) != NULL)
 		snprintf(info->sni, sizeof info->sni, "%s", sni);
 	return RC_OK;

@@ -12,10 +12,11 @@
 
 struct tls_setup tls_setup = { .wildcards = true };
 
-static const struct {
+struct option {
 	const char *name;
 	uint64_t bit;
-} options[] = {
+};
+static const struct option options[] = {
 	{ "ENABLE_MIDDLEBOX_COMPAT", SSL_OP_ENABLE_MIDDLEBOX_COMPAT },
 	{ "LEGACY_SERVER_CONNECT", SSL_OP_LEGACY_SERVER_CONNECT },
 	{ "NO_COMPRESSION", SSL_OP_NO_COMPRESSION },
@@ -23,6 +24,27 @@ static const struct {
 	{ "NO_SESSION_RESUMPTION_ON_RENEGOTIATION", SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION },
 	{ "NO_TICKET", SSL_OP_NO_TICKET },
 	{ "PRIORITIZE_CHACHA", SSL_OP_PRIORITIZE_CHACHA },
+	{ NULL, 0 },
+};
+/* What keeps old peers able to talk to us; 0: names of what OpenSSL has no more. */
+static const struct option workarounds[] = {
+	{ "CRYPTOPRO_TLSEXT_BUG", SSL_OP_CRYPTOPRO_TLSEXT_BUG },
+	{ "DONT_INSERT_EMPTY_FRAGMENTS", SSL_OP_DONT_INSERT_EMPTY_FRAGMENTS },
+	{ "LEGACY_SERVER_CONNECT", SSL_OP_LEGACY_SERVER_CONNECT },
+	{ "TLSEXT_PADDING", SSL_OP_TLSEXT_PADDING },
+	{ "MICROSOFT_BIG_SSLV3_BUFFER", 0 },
+	{ "CVE-2005-2969", 0 },
+	{ "MICROSOFT_SESS_ID_BUG", 0 },
+	{ "CVE-2010-4180", 0 },
+	{ "MSIE_SSLV2_RSA_PADDING", 0 },
+	{ "NETSCAPE_CHALLENGE_BUG", 0 },
+	{ "NETSCAPE_REUSE_CIPHER_CHANGE_BUG", 0 },
+	{ "SSLEAY_080_CLIENT_DH_BUG", 0 },
+	{ "SSLREF2_REUSE_CERT_TYPE_BUG", 0 },
+	{ "TLS_BLOCK_PADDING_BUG", 0 },
+	{ "TLS_D5_BUG", 0 },
+	{ "TLS_ROLLBACK_BUG", 0 },
+	{ NULL, 0 },
 };
 
 /* "0x1f": the bits themselves. */
@@ -40,19 +62,18 @@ static bool option_bits(struct span word, uint64_t *out)
 	return true;
 }
 
-static uint64_t read_options(const char *list)
+static uint64_t read_options(const struct conf *c, const char *param, const struct option *known)
 {
-	struct span rest = span_str(list), word;
-	uint64_t all = 0, bits;
+	struct span rest = span_str(conf_str(c, param)), word;
+	uint64_t all = 0, bits = 0;
 	while (span_next_word(&rest, ", \t\r\n", &word)) {
-		bool known = option_bits(word, &bits);
-		for (size_t i = 0; !known && i < ARRAY_LEN(options); i++)
-			if ((known = span_is_ci(word, options[i].name)))
-				bits = options[i].bit;
-		if (known)
-			all |= bits;
+		const struct option *o = known;
+		while (o->name != NULL && !span_is_ci(word, o->name))
+			o++;
+		if (o->name != NULL || option_bits(word, &bits))
+			all |= o->name != NULL ? o->bit : bits;
 		else
-			log_warning("tls_ssl_options: unknown option \"" SPAN_FMT "\"", SPAN_ARG(word));
+			log_warning("%s: unknown option \"" SPAN_FMT "\"", param, SPAN_ARG(word));
 	}
 	return all;
 }
@@ -150,7 +171,8 @@ enum rc tls_prepare(const struct conf *c, struct err *e)
 		return rc;
 	tls_setup.ticket_cipher = EVP_aes_256_cbc();
 	if (c != NULL) {
-		tls_setup.options = read_options(conf_str(c, "tls_ssl_options"));
+		tls_setup.options = (SSL_OP_ALL & ~read_options(c, "tls_disable_workarounds", workarounds)) |
+				    read_options(c, "tls_ssl_options", options);
 		tls_setup.wildcards = conf_bool(c, "tls_wildcard_matches_multiple_labels");
 		read_groups(c);
 		read_ticket_cipher(conf_str(c, "tls_session_ticket_cipher"));

@@ -338,13 +338,13 @@ CASES.update({
 class Place:
     """The servers of a case, started for one of the two systems."""
 
-    def __init__(self, name, tls):
-        self.case = CASES[name]
+    def __init__(self, name, case, tls):
+        self.case = case
         self.servers = []
         for s in self.case["servers"]:
             s = dict(s)
             closed = s.pop("closed", False)
-            if s.get("tls"):
+            if s.get("tls") is True:
                 s["tls"] = tls
             self.servers.append(Server(**s))
             if closed:
@@ -414,8 +414,8 @@ def tls(tmp_path_factory):
     return context(str(tmp_path_factory.mktemp("tls")))
 
 
-def run_theirs(tls):
-    places = {n: Place(n, tls[0]) for n in CASES}
+def run_theirs(tls, cases):
+    places = {n: Place(n, c, tls[0]) for n, c in cases.items()}
     master, routes = [], []
     for n, p in places.items():
         program = "lmtp" if p.case["lmtp"] else "smtp"
@@ -448,7 +448,7 @@ def run_theirs(tls):
 def theirs(tls):
     if not peer.HAVE:
         pytest.skip("Debian's postfix is not installed, or no root")
-    return run_theirs(tls)
+    return run_theirs(tls, CASES)
 
 
 def send_ours(c, place, qid):
@@ -463,9 +463,9 @@ def send_ours(c, place, qid):
     c.send(place.nexthop, case["text"], place.rcpts, case["sender"], qid=qid, **kw)
 
 
-def run_ours(tls, directory):
+def run_ours(tls, cases, directory):
     """One process for each set of parameters, not for each case."""
-    places, groups = {n: Place(n, tls[0]) for n in CASES}, {}
+    places, groups = {n: Place(n, c, tls[0]) for n, c in cases.items()}, {}
     for n, p in places.items():
         groups.setdefault((p.case["lmtp"], tuple(sorted(p.conf.items()))), []).append(n)
 
@@ -482,7 +482,7 @@ def run_ours(tls, directory):
         try:
             c.s.settimeout(120)
             for n in names:
-                send_ours(c, places[n], "%08X" % (0xABC00000 + list(CASES).index(n)))
+                send_ours(c, places[n], "%08X" % (0xABC00000 + list(cases).index(n)))
             for _ in names:
                 c.result()
         finally:
@@ -494,7 +494,7 @@ def run_ours(tls, directory):
 
 @pytest.fixture(scope="module")
 def ours(tls, tmp_path_factory):
-    return run_ours(tls, str(tmp_path_factory.mktemp("ours")))
+    return run_ours(tls, CASES, str(tmp_path_factory.mktemp("ours")))
 
 
 # On purpose: what is no reply is not shown as a part of one; a message that may have arrived is not sent to the next host at once.

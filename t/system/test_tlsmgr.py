@@ -28,7 +28,10 @@ def pair(directory, name, kind="rsa"):
 def tlsmgr(tmp_path):
     made = []
 
-    def make(main_cf):
+    def make(main_cf, master_cf=None):
+        if master_cf:
+            (tmp_path / "etc").mkdir()
+            (tmp_path / "etc" / "master.cf").write_text(master_cf)
         made.append(Daemon("tlsmgr", str(tmp_path), main_cf=main_cf))
         return made[-1]
     yield make
@@ -120,6 +123,26 @@ def test_renewal(tlsmgr, tmp_path):
     os.rename(k + ".away", k)
     time.sleep(1.1)
     assert cert(s)[2] == second[2]
+
+
+def test_certificates_of_a_service(tlsmgr, tmp_path):
+    """-o smtpd_tls_cert_file=... in master.cf counts for that service alone, whose key is nobody else's."""
+    c, k = pair(tmp_path, "one")
+    c2, k2 = pair(tmp_path, "two", "ec")
+    d = tlsmgr("smtpd_tls_cert_file = %s\nsmtpd_tls_key_file = %s\n" % (c, k), master_cf="smtp inet n - n - - smtpd -o smtpd_tls_security_level=may\n"
+               "submission inet n - n - - smtpd\n -o smtpd_tls_cert_file=%s -o smtpd_tls_key_file=%s\nsubs inet n - n - - smtpd -o smtpd_tls_chain_files=%s,%s\n" % (c2, k2, k2, c2))
+    for service, file in (("smtp", c), ("submission", c2), ("subs", c2), ("other", c)):
+        s = d.connect("smtpd", service)
+        assert cert(s)[2].decode() == open(file).read()
+    own = cert(d.connect("smtpd", "submission"))[1]
+    assert sign(d.connect("smtpd", "subs"), own, 3, 0, b"z" * 32)[0] == 0  # the same key
+    assert sign(d.connect("smtpd", "smtp"), own, 3, 0, b"z" * 32)[0] != 0
+
+
+def test_no_tickets(tlsmgr):
+    d = tlsmgr("smtpd_tls_session_cache_timeout = 0\n")
+    r = call(d.connect("smtpd"), TICKETS, span("smtp"))
+    assert r.span() == b"" and r.span() == b""
 
 
 @pytest.mark.parametrize("bad", ["", "garbage", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
