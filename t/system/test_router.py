@@ -72,8 +72,9 @@ class Router(Daemon):
     def expand(self, *rcpts, sender="s@elsewhere.test", no_mappings=False):
         r = self.ask(EXPAND, span(sender) + struct.pack("<BBI", no_mappings, 1, len(rcpts)) + b"".join(span(a) for a in rcpts))
         code, text, who = r.num("H"), r.span().decode(), r.span().decode()
-        out = [(r.span().decode(), r.num("I")) for _ in range(r.num("I"))]
-        return (code, text) if code else (who, out)
+        out = [(r.span().decode(), r.num("I"), r.num("B")) for _ in range(r.num("I"))]
+        self.aliases = [x[:2] for x in out if x[2]]
+        return (code, text) if code else (who, [x[:2] for x in out if not x[2]])
 
 
 class Postfix:
@@ -294,11 +295,13 @@ def test_virtual_alias_expansion(make):
     assert who == "s@elsewhere.test" and out == [("d@far.test", 0), ("c@far.test", 0)]
     assert r.expand("self@example.org")[1] == [("e@far.test", 0), ("self@example.org", 0)] or \
         sorted(r.expand("self@example.org")[1]) == [("e@far.test", 0), ("self@example.org", 0)]
+    assert r.aliases == [("self@example.org", 0)]
     assert r.expand("user@all.test")[1] == [("user@example.org", 0)]
     assert sorted(r.expand("list@x.test")[1]) == [("u1@example.org", 0), ("u2@example.org", 0)]
     assert r.expand("ext+more@x.test")[1] == [("real+more@y.test", 0)]
     assert r.expand('"quoted user"@x.test')[1] == [("q@y.test", 0)]
     assert r.expand("z@far.test", "a@example.org")[1][0] == ("z@far.test", 0)
+    assert r.aliases == [("a@example.org", 1)]
     assert r.expand("a@example.org", no_mappings=True)[1] == [("a@example.org", 0)]
     code, text = r.expand("loop1@x.test")
     assert code == 451 and "4." in text
