@@ -117,7 +117,8 @@ static void take_delimited(struct reader *r, char c)
 static void take_operator(struct reader *r, char c)
 {
 	bool behind = r->n > 0 || r->word; /* also behind a word of no bytes */
-	bool spaced = r->n > 0 && r->out[r->n - 1] == ' ' && !r->word; /* a blank of a word is none between words */
+	bool spaced =
+	    r->n > 0 && r->out[r->n - 1] == ' ' && !r->word; /* a blank of a word is none between words */
 
 	r->gap = false; /* no white space beside it, but after a comma and before what is in brackets */
 	r->word = false;
