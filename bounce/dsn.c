@@ -56,6 +56,7 @@ static const char *action_of(const struct dsn *d, const struct bounce_rcpt *r)
 	case DS_BOUNCED:
 		return "failed";
 	case DS_RELAYED:
+	case DS_PASSED:
 		return "relayed";
 	case DS_EXPANDED:
 		return "expanded";
@@ -157,7 +158,7 @@ static void put_recipient(const struct conf *c, const struct dsn *d, const struc
 		(void)buf_printf(b, "Diagnostic-Code: " SPAN_FMT "; ", SPAN_ARG(r->diag_type));
 		put_text(b, r->diag_text, 24);
 		(void)buf_putc(b, '\n');
-	} else if (r->reason.n && r->status != DS_SENT) {
+	} else if (r->reason.n) {
 		(void)buf_printf(b, "Diagnostic-Code: X-%s; ", conf_str(c, "mail_name"));
 		put_text(b, r->reason, 27);
 		(void)buf_putc(b, '\n');

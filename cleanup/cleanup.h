@@ -77,6 +77,8 @@ struct job {
 	/* bcc and redirect of checks */
 	struct span *add_rcpt;
 	size_t add_rcpts, add_cap;
+	struct env_rcpt *alias; /* NOTIFY_ALIAS */
+	size_t aliases, alias_cap;
 	struct span redirect;
 	/* refused: code != 0 */
 	struct verdict verdict;

@@ -71,6 +71,7 @@ static void add_rcpt(struct rcpt_list *l, struct env_rcpt r)
 	if (l->n == l->cap)
 		l->v = arena_grow(a, l->v, l->n, &l->cap, sizeof(*l->v));
 	r.state = RCPT_TODO;
+	r.notify &= (uint16_t)~NOTIFY_ALIAS;
 	l->v[l->n++] = r;
 }
 
@@ -86,6 +87,25 @@ static void add_expanded(struct rcpt_list *l, struct span addr, const struct env
 		r.orig = SPAN_NONE;
 	r.addr = addr;
 	add_rcpt(l, r);
+}
+
+/* The sender gets to know that `addr` stood for others; they are asked for no success (RFC 3461 section 5.2.7). */
+static void note_alias(struct job *j, struct span addr, struct env_rcpt *from)
+{
+	struct env_rcpt alias = { .addr = addr,
+				  .orig = from->orig,
+				  .orcpt = from->orcpt,
+				  .notify = NOTIFY_SUCCESS | NOTIFY_ALIAS,
+				  .state = RCPT_DONE };
+
+	if (alias.orig.n == 0 && !span_eq(addr, from->addr))
+		alias.orig = from->addr;
+	if (from->notify & NOTIFY_SUCCESS) {
+		if (j->aliases == j->alias_cap)
+			j->alias = arena_grow(&j->a, j->alias, j->aliases, &j->alias_cap, sizeof(*j->alias));
+		j->alias[j->aliases++] = alias;
+	}
+	from->notify = notify_expanded(from->notify);
 }
 
 static void router_failed(struct job *j, enum rc rc, const struct err *e, struct span text)
@@ -126,7 +146,11 @@ static void ask(struct rcpt_list *l, size_t from, size_t n, struct span sender)
 	for (size_t i = 0; i < r.rcpts.n; i++) {
 		const struct expanded_item *x = (const struct expanded_item *)r.rcpts.v + i;
 
-		if (x->from < n && x->addr.n > 0)
+		if (x->from >= n || x->addr.n == 0)
+			continue;
+		if (x->alias)
+			note_alias(j, x->addr, envelope_rcpt(&j->env, from + x->from));
+		else
 			add_expanded(l, x->addr, envelope_rcpt(&j->env, from + x->from));
 	}
 }
@@ -302,7 +326,7 @@ static void redirect(struct job *j)
 	j->env.rcpts = (struct ipc_list){ r, 1 };
 }
 
-void job_late_recipients(struct job *j)
+static void late_recipients(struct job *j)
 {
 	if (j->redirect.n > 0)
 		j->env.redirect = j->redirect;
@@ -312,4 +336,25 @@ void job_late_recipients(struct job *j)
 		return;
 	append_copies(j);
 	run(j);
+}
+
+/* Behind the recipients, as far as there is room: they are none. */
+static void append_aliases(struct job *j)
+{
+	size_t n = j->env.rcpts.n, more = j->aliases < ENV_RCPT_MAX - n ? j->aliases : ENV_RCPT_MAX - n;
+	struct env_rcpt *v;
+
+	if (more == 0)
+		return;
+	v = arena_array(&j->a, n + more, sizeof(*v));
+	if (n > 0)
+		memcpy(v, j->env.rcpts.v, n * sizeof(*v));
+	memcpy(v + n, j->alias, more * sizeof(*v));
+	j->env.rcpts = (struct ipc_list){ v, n + more };
+}
+
+void job_late_recipients(struct job *j)
+{
+	late_recipients(j);
+	append_aliases(j);
 }

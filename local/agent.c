@@ -97,7 +97,10 @@ void agent_result(struct agent *m, size_t i, const struct outcome *unfiltered)
 					     .status = (uint16_t)o->status,
 					     .dsn = line.dsn,
 					     .reason = line.reason,
-					     .relay = relay };
+					     .diag_type = o->unix.n ? SPAN("x-unix") : SPAN_NONE,
+					     .diag_text = span_head(o->unix, AGENT_REASON_MAX),
+					     .relay = relay,
+					     .expansion = o->expansion };
 	INVARIANT(m->open > 0);
 	if (--m->open == 0)
 		answer(m);

@@ -22,9 +22,12 @@ struct outcome {
 	enum deliver_status status;
 	const char *dsn; /* "2.0.0" */
 	struct span reason;
-	struct span relay; /* "" the service's name */
-	bool unlogged;	   /* somebody else has logged it, or will */
-	bool softened;	   /* soft_bounce made a bounce wait */
+	struct span relay;  /* "" the service's name */
+	bool unlogged;	    /* somebody else has logged it, or will */
+	bool softened;	    /* soft_bounce made a bounce wait */
+	uint16_t expansion; /* struct deliver_result */
+	struct span
+	    unix; /* what a command said, or its exit status means: the diagnostic of type x-unix; "" none */
 };
 
 /* RC_SYNTAX: the request was damaged, and has been answered already. */

@@ -126,8 +126,10 @@ static void expand(struct local *l, const struct place *p, struct span name, str
 		later(l, p, &e);
 		return;
 	}
-	if (usable(l, p, name, &list))
+	if (usable(l, p, name, &list)) {
+		local_expanded(l, q);
 		local_add_all(l, q, &list);
+	}
 }
 
 void local_add_all(struct local *l, const struct place *p, struct dest_list *list)

@@ -65,16 +65,19 @@ static void ended_badly(const struct user_run_reply *r, const char *shown, struc
 	if (r->exit_status != 0 && dsn_of_output(output, &dsn, &text)) {
 		const char *code = arena_cstr(a, dsn);
 		outcome_set(o, status_of(code), code, a, SPAN_FMT, SPAN_ARG(text));
+		o->unix = text;
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(exits); i++)
 		if (r->exit_status == exits[i].status) {
 			outcome_set(o, status_of(exits[i].dsn), exits[i].dsn, a, "%s%s" SPAN_FMT,
 				    exits[i].text, label, SPAN_ARG(output));
+			o->unix = output.n ? output : span_str(exits[i].text);
 			return;
 		}
 	outcome_set(o, DS_BOUNCED, "5.3.0", a, "Command died with status %u: \"%.300s\"%s" SPAN_FMT,
 		    r->exit_status, shown, label, SPAN_ARG(output));
+	o->unix = output.n ? output : span_printf(a, "unknown mail system error %u", r->exit_status);
 }
 
 void command_outcome(const struct user_run_reply *r, const char *shown, const char *done, struct arena *a,

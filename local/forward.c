@@ -53,18 +53,18 @@ static struct span head_of(struct local *l, const struct forward *f, const struc
 static enum rc make_envelope(struct local *l, const struct forward *f, size_t first, size_t n,
 			     const struct qid *id, struct span *out)
 {
-	const struct deliver_rcpt *was = agent_rcpt(l->m, l->i);
+	const struct deliver_rcpt *was = agent_rcpt(l->m, l->i), *from = &f->place->rcpt;
 	struct envelope env = l->m->env;
 	struct env_rcpt *v = arena_array(l->a, n, sizeof *v);
 	struct buf b;
 
 	for (size_t i = 0; i < n; i++)
 		v[i] = (struct env_rcpt){ .addr = f->addr[first + i],
-					  .orig = was->orig.n ? was->orig : was->addr,
-					  .orcpt = was->orcpt,
-					  .notify = was->notify == NOTIFY_NEVER
-							? NOTIFY_NEVER
-							: (was->notify & ~NOTIFY_SUCCESS) };
+					  .orig = f->place->owned ? SPAN_NONE
+						  : was->orig.n	  ? was->orig
+								  : was->addr,
+					  .orcpt = from->orcpt,
+					  .notify = from->notify };
 	env.qid = qid_span(id);
 	env.arrival_us = wall_now().us;
 	env.sender = f->sender;
@@ -180,18 +180,22 @@ static void send_one(struct local *l, const struct forward *f, size_t first, siz
 {
 	struct qid id;
 	struct err e = { .text = "" };
+	struct place top = *f->place; /* that many went on is news of the recipient that it began with */
 	struct outcome o;
 	enum rc rc = submit(l, f, first, n, &id, &e);
 
+	top.rcpt.addr = agent_rcpt(l->m, l->i)->addr;
+	top.rcpt.orig = agent_rcpt(l->m, l->i)->orig;
+
 	if (rc == RC_OK) {
-		outcome_set(&o, DS_EXPANDED, "2.0.0", l->a, "forwarded as %s", id.s); /* RFC 3461 5.2.7.2 */
+		outcome_set(&o, DS_SENT, "2.0.0", l->a, "forwarded as %s", id.s);
 	} else {
 		log_warning(SPAN_FMT ": forward: %s", SPAN_ARG(l->m->env.qid), e.text);
 		outcome_set(&o, rc == RC_DENIED ? DS_BOUNCED : DS_DEFERRED,
 			    rc == RC_DENIED ? "5.3.0" : "4.3.0", l->a, "unable to forward message: %s",
 			    e.text);
 	}
-	local_report(l, f->place, &o);
+	local_report(l, &top, &o);
 }
 
 /* cancel: something else of this recipient has to be tried again, and then the forwarding is done with it. */

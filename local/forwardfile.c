@@ -176,6 +176,7 @@ bool local_forward_file(struct local *l, const struct place *p, const struct acc
 	q->as = u;
 	if (p->ext.n && span_find(path, p->ext) >= 0)
 		q->ext_left = SPAN_NONE; /* it chose the file */
+	local_expanded(l, q);
 	local_add_all(l, q, &list);
 	return true;
 }

@@ -35,6 +35,15 @@ bool local_seen(struct local *l, const char *what, struct span text)
 	return false;
 }
 
+void local_expanded(struct local *l, struct place *p)
+{
+	if (p->rcpt.notify & NOTIFY_SUCCESS)
+		l->expansion = p->owned ? DS_SENT : DS_EXPANDED;
+	p->rcpt.notify = notify_expanded(p->rcpt.notify);
+	if (p->owned) /* its members are the list's: section 5.2.7.3 */
+		p->rcpt.orcpt = SPAN_NONE;
+}
+
 void local_add(struct local *l, const struct place *p, const struct dest *d)
 {
 	struct outcome o;
@@ -63,6 +72,7 @@ static unsigned rank(enum deliver_status s)
 	case DS_SENT:
 	case DS_RELAYED:
 	case DS_EXPANDED:
+	case DS_PASSED:
 		break;
 	}
 	return 1;
@@ -76,9 +86,12 @@ static bool bounce_to_owner(struct local *l, const struct place *p, const struct
 	struct bounce_rcpt r = { .addr = p->rcpt.addr,
 				 .orig = p->rcpt.orig,
 				 .orcpt = p->rcpt.orcpt,
+				 .notify = p->rcpt.notify,
 				 .status = DS_BOUNCED,
 				 .dsn = span_str(o->dsn),
-				 .reason = o->reason };
+				 .reason = o->reason,
+				 .diag_type = o->unix.n ? SPAN("x-unix") : SPAN_NONE,
+				 .diag_text = o->unix };
 	struct bounce_send q = { .kind = BK_FAILURE,
 				 .rcpts = { &r, 1 },
 				 .content = l->m->d->content,
@@ -89,6 +102,7 @@ static bool bounce_to_owner(struct local *l, const struct place *p, const struct
 	struct err e = { .text = "" };
 
 	env.sender = p->sender;
+	env.envid = SPAN_NONE; /* the list has sent it: RFC 3461 section 5.2.7.3 */
 	env.rcpts.n = 0;
 	buf_init(&b, IPC_FRAME_MAX);
 	enum rc rc = envelope_encode(&env, &b);
@@ -223,5 +237,6 @@ void local_deliver_recipient(struct agent *m, size_t i)
 		local_report(l, p, &o);
 	}
 	table_free(&l->seen, NULL);
+	l->worst.expansion = l->expansion;
 	agent_result(m, i, &l->worst);
 }

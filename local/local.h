@@ -69,6 +69,8 @@ struct local {
 	struct table *seen;
 	struct forward *forwards;
 	struct outcome worst;
+	uint16_t
+	    expansion; /* of an alias or .forward whose expansion the sender wants to hear of: struct deliver_result */
 	bool any;
 };
 
@@ -78,6 +80,8 @@ void local_deliver_recipient(struct agent *m, size_t i);
 void local_report(struct local *l, const struct place *p, const struct outcome *o);
 void local_add(struct local *l, const struct place *p, const struct dest *d);
 bool local_seen(struct local *l, const char *what, struct span text); /* marks it, too */
+/* The recipient at p stands for others, who are found there: what reports they are the reason of, RFC 3461 section 5.2.7. */
+void local_expanded(struct local *l, struct place *p);
 struct place *local_place(struct local *l, const struct place *up);
 struct span local_lower(struct arena *a, struct span s);
 /* recipient.c: a recipient of this host, found at p */

@@ -10,7 +10,7 @@ static bool pick(const struct local *l, const struct deliver_reply *r, struct ou
 {
 	const struct deliver_result *v = r->results.v;
 
-	if (r->results.n != 1 || v->status < DS_SENT || v->status > DS_SKIPPED)
+	if (r->results.n != 1 || v->status < DS_SENT || v->status > DS_PASSED)
 		return false;
 	*o = (struct outcome){ .status = (enum deliver_status)v->status,
 			       .dsn = arena_cstr(l->a, v->dsn),

@@ -156,10 +156,12 @@ static void settle_one(struct delivery *dl, uint32_t rcpt, const struct deliver_
 		rcpt, r->status, r->dsn, r->reason, r->diag_type, r->diag_text, r->remote_mta
 	};
 
+	message_note(m, rcpt, r);
 	switch ((enum deliver_status)r->status) {
 	case DS_SENT:
 	case DS_RELAYED:
 	case DS_EXPANDED:
+	case DS_PASSED:
 		/* A message whose last open recipient this is will be removed as a whole: no mark of its own.
 		 */
 		if (m->unsettled > 1 || m->im.env.rcpts.n > 1)

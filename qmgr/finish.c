@@ -164,11 +164,13 @@ static bool delay_cleared(const struct message *m, size_t i)
 
 static bool wants_success(const struct message *m, size_t i)
 {
-	if (m->run[i] != RUN_DONE || m->final[i] == 0)
+	bool asked = envelope_rcpt(&m->im.env, i)->notify & NOTIFY_SUCCESS;
+
+	if (m->run[i] != RUN_DONE)
 		return false;
-	if (delay_cleared(m, i))
+	if (m->ended[i].expansion != 0 && asked)
 		return true;
-	return (envelope_rcpt(&m->im.env, i)->notify & NOTIFY_SUCCESS) && m->final[i] != DS_EXPANDED;
+	return m->ended[i].status != 0 && (delay_cleared(m, i) || (asked && m->ended[i].status != DS_PASSED));
 }
 
 static bool wants_delay(const struct message *m, size_t i)
@@ -180,7 +182,7 @@ static bool wants_delay(const struct message *m, size_t i)
 
 static bool wants_trace(const struct message *m, size_t i)
 {
-	return m->final[i] != 0 || m->run[i] == RUN_DEFERRED || m->run[i] == RUN_BOUNCED;
+	return m->ended[i].status != 0 || m->run[i] == RUN_DEFERRED || m->run[i] == RUN_BOUNCED;
 }
 
 /* What one recipient takes in a report, about twice: once for people, once for programs. */
@@ -190,9 +192,39 @@ static size_t report_bytes(const struct bounce_rcpt *r)
 	       r->remote_mta.n;
 }
 
+/* What a report of success, or of a trace, says: who did it, too. */
+static struct span via(const struct message *m, size_t i, struct span reason, struct arena *a)
+{
+	struct span relay = m->ended[i].relay;
+
+	return relay.n == 0 || span_is(relay, "none") ? reason
+						      : span_printf(a, "delivery via " SPAN_FMT ": " SPAN_FMT,
+								    SPAN_ARG(relay), SPAN_ARG(reason));
+}
+
+/* The success of recipient i, in terms of RFC 3461 section 5.2. */
+static void of_success(const struct message *m, size_t i, struct bounce_rcpt *r)
+{
+	const struct ended *d = &m->ended[i];
+
+	r->status = d->status;
+	if (d->expansion != 0 && (r->notify & NOTIFY_SUCCESS)) {
+		r->status = d->expansion;
+		r->dsn = SPAN("2.0.0");
+		r->reason = SPAN("alias expanded");
+		r->diag_type = r->diag_text = r->remote_mta = SPAN_NONE;
+	} else if (delay_cleared(m, i)) {
+		r->notify |= NOTIFY_SUCCESS; /* bounce(8) goes by it */
+		if (r->status == DS_PASSED)
+			r->status = DS_RELAYED; /* the next host was not asked to tell */
+	}
+	if (r->dsn.n == 0)
+		r->dsn = SPAN("2.0.0");
+}
+
 /* Recipients from *next on, as many as one report holds. */
-static size_t collect(const struct message *m, wanted_fn *wanted, size_t max, size_t *next,
-		      struct bounce_rcpt *v)
+static size_t collect(const struct message *m, enum bounce_kind kind, wanted_fn *wanted, size_t max,
+		      size_t *next, struct bounce_rcpt *v, struct arena *a)
 {
 	size_t n = 0, bytes = 0;
 
@@ -205,15 +237,10 @@ static size_t collect(const struct message *m, wanted_fn *wanted, size_t max, si
 			continue;
 		v[n] = (struct bounce_rcpt){ r->addr, r->orig,	 r->orcpt,     r->notify,    s->status,
 					     s->dsn,  s->reason, s->diag_type, s->diag_text, s->remote_mta };
-		if (m->run[i] == RUN_DONE) {
-			if (delay_cleared(m, i))
-				v[n].notify |= NOTIFY_SUCCESS; /* bounce(8) goes by it */
-			v[n].status = m->final[i];
-			if (delay_cleared(m, i) && v[n].status == DS_EXPANDED)
-				v[n].status = DS_RELAYED; /* the next host was not asked to tell */
-			if (!v[n].dsn.n)
-				v[n].dsn = SPAN("2.0.0");
-		}
+		if (m->run[i] == RUN_DONE)
+			of_success(m, i, &v[n]);
+		if (kind == BK_SUCCESS || kind == BK_TRACE)
+			v[n].reason = via(m, i, v[n].reason, a);
 		bytes += report_bytes(&v[n]);
 		if (n > 0 && bytes > REPORT_BYTES)
 			break; /* the next report begins with it */
@@ -281,7 +308,8 @@ static bool report(struct message *m, enum bounce_kind kind, const char *service
 
 		if (!v)
 			v = xcalloc(REPORT_RCPTS, sizeof(*v));
-		q.rcpts = (struct ipc_list){ v, collect(m, wanted, verp ? 1 : REPORT_RCPTS, &next, v) };
+		q.rcpts =
+		    (struct ipc_list){ v, collect(m, kind, wanted, verp ? 1 : REPORT_RCPTS, &next, v, &a) };
 		if (q.rcpts.n > 0)
 			ok = send_report(m, verp ? report_sender(m, v, &a) : m->im.env.sender, &q,
 					 service_param);

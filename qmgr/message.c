@@ -207,11 +207,14 @@ static void route_recipient(struct message *m, uint32_t i)
 static void log_active(const struct message *m)
 {
 	struct span from = address_log(m->im.env.sender);
+	size_t n = 0;
 
+	for (size_t i = 0; i < m->im.env.rcpts.n; i++)
+		n += !(envelope_rcpt(&m->im.env, i)->notify & NOTIFY_ALIAS);
 	log_info("%s: from=<" SPAN_FMT ">, size=%llu, nrcpt=%zu (queue active)", m->id.s, SPAN_ARG(from),
-		 (unsigned long long)m->im.env.size, m->im.env.rcpts.n);
+		 (unsigned long long)m->im.env.size, n);
 	EVENT("queued", EV_TEXT("queue_id", qid_span(&m->id)), EV_TEXT("sender", m->im.env.sender),
-	      EV_NUMBER("size", m->im.env.size), EV_NUMBER("recipients", m->im.env.rcpts.n));
+	      EV_NUMBER("size", m->im.env.size), EV_NUMBER("recipients", n));
 }
 
 static void keep_status(struct message *m, uint32_t rcpt, const struct qstatus *why)
@@ -253,9 +256,14 @@ static void route_all(struct message *m)
 	m->run = arena_array(&m->arena, n + 1, 1);
 	m->passed = arena_array(&m->arena, n + 1, 1);
 	m->status = arena_array(&m->arena, n + 1, sizeof(*m->status));
-	m->final = arena_array(&m->arena, n + 1, sizeof(*m->final));
+	m->ended = arena_array(&m->arena, n + 1, sizeof(*m->ended));
 	for (size_t i = 0; i < n; i++) {
-		m->run[i] = envelope_rcpt(&m->im.env, i)->state == RCPT_DONE ? RUN_DONE : RUN_QUEUED;
+		const struct env_rcpt *r = envelope_rcpt(&m->im.env, i);
+
+		m->run[i] = r->state == RCPT_DONE ? RUN_DONE : RUN_QUEUED;
+		if ((r->notify & NOTIFY_ALIAS) &&
+		    m->im.attempts == 0) /* by cleanup(8); the first pass reports it */
+			m->ended[i].expansion = DS_EXPANDED;
 		todo += m->run[i] == RUN_QUEUED;
 	}
 	if (m->told) {
@@ -324,6 +332,13 @@ static bool reports_success(const struct message *m, uint32_t rcpt)
 	       (envelope_rcpt(&m->im.env, rcpt)->notify & NOTIFY_SUCCESS);
 }
 
+void message_note(struct message *m, uint32_t rcpt, const struct deliver_result *r)
+{
+	m->ended[rcpt].expansion = r->expansion;
+	if (reports_success(m, rcpt))
+		m->ended[rcpt].relay = span_dup(&m->arena, r->relay);
+}
+
 void message_settle(struct message *m, uint32_t rcpt, enum run_state state, const struct qstatus *why)
 {
 	INVARIANT(m->unsettled > 0);
@@ -331,7 +346,7 @@ void message_settle(struct message *m, uint32_t rcpt, enum run_state state, cons
 	if (why && (state != RUN_DONE || reports_success(m, rcpt)))
 		keep_status(m, rcpt, why);
 	if (why && state == RUN_DONE)
-		m->final[rcpt] = why->status;
+		m->ended[rcpt].status = why->status;
 	if (--m->unsettled == 0)
 		message_finish(m);
 }

@@ -33,6 +33,11 @@ extern struct queue *queue;
 
 /* ---- message.c ---- */
 enum message_end { END_NORMAL, END_DELETE, END_HOLD, END_RELEASE /* taken back: as END_NORMAL */, END_REQUEUE };
+struct ended {
+	uint16_t status;    /* enum deliver_status of one that is done; 0: not in this pass */
+	uint16_t expansion; /* of an alias: struct deliver_result */
+	struct span relay;  /* who was asked; "" nobody */
+};
 enum run_state { RUN_TODO = 0, RUN_QUEUED, RUN_DONE, RUN_DEFERRED, RUN_BOUNCED };
 struct message {
 	struct list link; /* in the active list */
@@ -44,7 +49,7 @@ struct message {
 	uint8_t *run;		/* enum run_state per recipient */
 	uint8_t *passed;	/* an agent gave the recipient to another transport: once in a pass */
 	struct qstatus *status; /* per recipient: why it is not done (text in arena) */
-	uint16_t *final;	/* enum deliver_status of those done: for success reports */
+	struct ended *ended;	/* per recipient: for reports of success */
 	size_t unsettled;	/* recipients in jobs or in flight */
 	bool routing;		/* more recipients may join its jobs */
 	size_t counted;		/* its part of active_rcpts */
@@ -65,6 +70,8 @@ struct message *message_start(enum queue_where where, uint32_t slot, uint32_t ge
 			      const struct qid *id);
 /* A recipient reached its result for this pass; settles the message when it was the last. */
 void message_settle(struct message *m, uint32_t rcpt, enum run_state state, const struct qstatus *why);
+/* Before that, what an agent answered besides: kept when a report will need it. */
+void message_note(struct message *m, uint32_t rcpt, const struct deliver_result *r);
 void message_free(struct message *m);
 struct message *message_find(struct span id); /* active ones */
 /* The sender that recipient `rcpt` sees when the message asks for VERP; memory from `a`. */

@@ -32,7 +32,14 @@ static void emit(struct expansion *x, struct span addr)
 	}
 	if (x->n == x->cap)
 		x->out = arena_grow(x->a, x->out, x->n, &x->cap, sizeof(*x->out));
-	x->out[x->n++] = (struct expanded_item){ addr, x->from };
+	x->out[x->n++] = (struct expanded_item){ .addr = addr, .from = x->from };
+}
+
+static void emit_alias(struct expansion *x, struct span addr)
+{
+	if (x->n == x->cap)
+		x->out = arena_grow(x->a, x->out, x->n, &x->cap, sizeof(*x->out));
+	x->out[x->n++] = (struct expanded_item){ .addr = addr, .from = x->from, .alias = true };
 }
 
 /* RC_OK with the right-hand side in *value; an address that maps to itself is final and counts as not found.
@@ -118,6 +125,8 @@ static void expand_one(struct expansion *x, struct span addr)
 			emit(x, p.addr);
 		} else {
 			push_targets(x, value, ext, &p, &stack, &n, &cap, &self);
+			if (p.depth == 0 && n > 0)
+				emit_alias(x, addr);
 			if (self)
 				emit(x, p.addr);
 		}

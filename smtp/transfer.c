@@ -52,14 +52,13 @@ static void rcpt_fail(struct transaction *t, struct rcpt *r, const char *command
 		rcpt_failed(dl, r, &w, diag);
 }
 
-/* A server with DSN reports success itself (RFC 3461 section 5.2.2): no report of ours, which is what
- * DS_EXPANDED says. */
+/* A server with DSN reports success itself (RFC 3461 section 5.2.2): no report of ours. */
 static void rcpt_sent(struct transaction *t, struct rcpt *r)
 {
 	const struct smtp_reply *p = &t->s->reply;
 	bool reports = (t->s->features & FEAT_DSN) != 0;
 	struct span text = session_said(t->s, t->dl->a);
-	enum deliver_status st = reports ? DS_EXPANDED : settings.assume_final ? DS_SENT : DS_RELAYED;
+	enum deliver_status st = reports ? DS_PASSED : settings.assume_final ? DS_SENT : DS_RELAYED;
 	rcpt_result(t->dl, r, st, p->dsn[0] != '\0' ? span_str(p->dsn) : SPAN("2.0.0"), text, text);
 }
 

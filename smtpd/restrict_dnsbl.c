@@ -105,18 +105,38 @@ static struct subject find_subject(struct session *s, struct check *c, int which
 	return x;
 }
 
+/* A list without an answer has none for the rest of the session: each of its messages would wait for it anew. */
+static bool failed_before(const struct session *s, struct span name)
+{
+	for (size_t i = 0; i < s->failed_lists; i++)
+		if (span_eq_ci(s->failed_list[i], name))
+			return true;
+	return false;
+}
+
+static void no_answer(struct session *s, struct span name, enum rc rc, const struct err *e)
+{
+	log_warning(SPAN_FMT ": RBL lookup error: %s name=" SPAN_FMT " type=A: %s", SPAN_ARG(name),
+		    rc == RC_DENIED ? "Error looking up"
+				    : "Host or domain name not found. Name service error for",
+		    SPAN_ARG(name), rc == RC_DENIED ? e->text : "Host not found, try again");
+	if (s->failed_lists < DNSBL_FAILED_MAX)
+		s->failed_list[s->failed_lists++] = span_dup(&s->arena, name);
+}
+
 /* RC_OK listed; *answer is the value that counts. */
-static enum rc listed(const struct dnsbl *d, struct span name, struct check *c, struct inet_addr *answer)
+static enum rc listed(struct session *s, const struct dnsbl *d, struct span name, struct check *c,
+		      struct inet_addr *answer)
 {
 	struct dns_answer ans;
 	struct err e;
-	enum rc rc = dns_query(name, DNS_A, c->a, &ans, deadline_s(WHERE_S), &e);
+	enum rc rc = RC_AGAIN;
 
+	if (failed_before(s, name))
+		return rc;
+	rc = dns_query(name, DNS_A, c->a, &ans, deadline_s(WHERE_S), &e);
 	if (rc != RC_OK && rc != RC_NOTFOUND)
-		log_warning(SPAN_FMT ": RBL lookup error: %s name=" SPAN_FMT " type=A: %s", SPAN_ARG(name),
-			    rc == RC_DENIED ? "Error looking up"
-					    : "Host or domain name not found. Name service error for",
-			    SPAN_ARG(name), rc == RC_DENIED ? e.text : "Host not found, try again");
+		no_answer(s, name, rc, &e);
 	if (rc != RC_OK)
 		return rc;
 	for (size_t i = 0; i < ans.n; i++)
@@ -206,7 +226,7 @@ enum outcome run_dnsbl(struct session *s, struct check *c, const struct rule *r)
 	if (d == NULL || d->broken)
 		return restrict_reject_bare(s, c, 451, SPAN("4.3.5"), SPAN("Server configuration error"));
 	name = span_printf(c->a, SPAN_FMT "." SPAN_FMT, SPAN_ARG(w.x.query), SPAN_ARG(d->domain));
-	switch (listed(d, name, c, &answer)) {
+	switch (listed(s, d, name, c, &answer)) {
 	case RC_OK:
 		break;
 	case RC_NOTFOUND:

@@ -159,6 +159,7 @@ struct client {
 	struct span sasl_method, sasl_user;
 };
 
+#define DNSBL_FAILED_MAX 50
 struct session {
 	struct list link; /* all sessions */
 	struct service_conn *conn;
@@ -191,6 +192,9 @@ struct session {
 	/* delayed verdicts of restrictions */
 	struct verdict defer_if_permit, defer_if_reject; /* code 0: none; of the check that runs */
 	struct verdict wish[3]; /* defer_if_permit of client, HELO, sender, when they are judged at once */
+	struct span
+	    failed_list[DNSBL_FAILED_MAX]; /* names of DNS lists that gave no answer: not asked again */
+	size_t failed_lists;
 	/* the transcript */
 	struct transcript said;
 	bool debug;		      /* -v, or debug_peer_list: the dialogue is logged */

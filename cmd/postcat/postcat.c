@@ -105,6 +105,8 @@ static void print_recipients(const struct shown *s)
 		const struct env_rcpt *r = envelope_rcpt(&s->im.env, i);
 		bool done = r->state != RCPT_TODO;
 
+		if (r->notify & NOTIFY_ALIAS)
+			continue;
 		print_number(s, "notify_flags", r->notify);
 		print_attribute(s, "dsn_orig_rcpt", r->orcpt);
 		print_span(s, REC_ORCP, "original_recipient", r->orig.n > 0 ? r->orig : r->addr);

@@ -155,6 +155,7 @@ static const struct field router_expand_fields[] = {
 static const struct field expanded_item_fields[] = {
 	FIELD_SPAN(struct expanded_item, addr, ADDR_MAX),
 	FIELD(F_U32, struct expanded_item, from),
+	FIELD(F_BOOL, struct expanded_item, alias),
 	FIELD_END,
 };
 static const struct field router_expand_reply_fields[] = {
@@ -191,6 +192,7 @@ static const struct field deliver_result_fields[] = {
 	FIELD_SPAN(struct deliver_result, diag_text, TEXT_MAX),
 	FIELD_SPAN(struct deliver_result, remote_mta, TEXT_MAX),
 	FIELD_SPAN(struct deliver_result, relay, TEXT_MAX),
+	FIELD(F_U16, struct deliver_result, expansion),
 	FIELD_END,
 };
 static const struct field deliver_reply_fields[] = {

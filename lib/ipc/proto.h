@@ -195,6 +195,8 @@ struct router_expand {
 struct expanded_item {
 	struct span addr;
 	uint32_t from; /* index into the request's recipients */
+	bool
+	    alias; /* none of the recipients: the address that virtual_alias_maps have expanded, before them */
 };
 struct router_expand_reply {
 	uint16_t code;
@@ -230,7 +232,8 @@ enum deliver_status {
 	DS_BOUNCED,
 	DS_RELAYED,
 	DS_EXPANDED,
-	DS_SKIPPED /* not tried: `relay` names the transport, or transport:nexthop, whose it is */
+	DS_SKIPPED, /* not tried: `relay` names the transport, or transport:nexthop, whose it is */
+	DS_PASSED   /* sent, to a host that reports success itself (RFC 3461 section 5.2.2) */
 };
 struct deliver_result {
 	uint32_t index;
@@ -240,6 +243,8 @@ struct deliver_result {
 	struct span diag_type, diag_text; /* RFC 3464 Diagnostic-Code: "smtp", "550 5.1.1 ..."; "" none */
 	struct span remote_mta;		  /* host name or "" */
 	struct span relay;		  /* relay= of the log */
+	uint16_t
+	    expansion; /* DS_EXPANDED, or DS_SENT to a list: what is reported of an alias as its success; 0: none */
 };
 struct deliver_reply {
 	struct ipc_list results; /* struct deliver_result; a missing recipient counts as deferred 4.3.0 */

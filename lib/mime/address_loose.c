@@ -117,6 +117,8 @@ static void take_delimited(struct reader *r, char c)
 static void take_operator(struct reader *r, char c)
 {
 	bool behind = r->n > 0 || r->word; /* also behind a word of no bytes */
+	bool spaced =
+	    r->n > 0 && r->out[r->n - 1] == ' ' && !r->word; /* a blank of a word is none between words */
 
 	r->gap = false; /* no white space beside it, but after a comma and before what is in brackets */
 	r->word = false;
@@ -128,7 +130,7 @@ static void take_operator(struct reader *r, char c)
 		r->bang = (ptrdiff_t)r->n;
 	else if (c == '.')
 		note(&r->dots, r->n);
-	if (c == '<' && behind && (r->n == 0 || r->out[r->n - 1] != ' '))
+	if (c == '<' && behind && !spaced)
 		put(r, ' ');
 	put(r, c);
 	if (c == ',')

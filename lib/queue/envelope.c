@@ -34,6 +34,11 @@ const char *notify_words(uint16_t bits, char out[NOTIFY_TEXT])
 	return out;
 }
 
+uint16_t notify_expanded(uint16_t bits)
+{
+	return bits == NOTIFY_SUCCESS ? NOTIFY_NEVER : (uint16_t)(bits & ~NOTIFY_SUCCESS);
+}
+
 const struct field env_rcpt_fields[] = {
 	FIELD_SPAN(struct env_rcpt, addr, ENV_ADDR_MAX),
 	FIELD_SPAN(struct env_rcpt, orig, ENV_ADDR_MAX),
@@ -103,7 +108,7 @@ static enum rc check_rcpts(const struct envelope *env, struct err *e)
 
 		if (!clean_addr(r->addr) || !clean_addr(r->orig) || !clean_addr(r->orcpt))
 			return err_set(e, RC_SYNTAX, "recipient %zu holds a control character", i);
-		if (r->notify > 15 || r->state > RCPT_BOUNCED)
+		if (r->notify > 31 || r->state > RCPT_BOUNCED)
 			return err_set(e, RC_SYNTAX, "recipient %zu: notify %u, state %u", i, r->notify,
 				       r->state);
 	}

@@ -16,12 +16,16 @@
 #define NOTIFY_SUCCESS 2
 #define NOTIFY_FAILURE 4
 #define NOTIFY_DELAY   8
-#define NOTIFY_TEXT    32 /* bytes of the longest list of words, and its NUL */
+#define NOTIFY_ALIAS                                                                                         \
+	16 /* no recipient, and done: an alias that was expanded, which a report of success names (RFC 3461 section 5.2.7) */
+#define NOTIFY_TEXT 32 /* bytes of the longest list of words, and its NUL */
 
 /* The bit of a word of NOTIFY (RFC 3461 section 4.1), in any case; 0: it is none. */
 uint16_t notify_bit(struct span word);
 /* The words of these bits, into `out`: "NEVER", "SUCCESS,DELAY"; "" for 0. */
 const char *notify_words(uint16_t bits, char out[NOTIFY_TEXT]);
+/* What those are asked for whom an alias stands for: all but the success, which is that it was expanded. */
+uint16_t notify_expanded(uint16_t bits);
 
 enum env_ret { RET_NONE = 0, RET_FULL = 1, RET_HDRS = 2 };
 enum env_body { BODY_7BIT = 0, BODY_8BITMIME = 1 };

@@ -20,6 +20,7 @@ const char *dlog_status(enum deliver_status status, bool probe)
 	case DS_SENT:
 	case DS_RELAYED:
 	case DS_EXPANDED:
+	case DS_PASSED:
 		return probe ? "deliverable" : "sent";
 	case DS_BOUNCED:
 		return probe ? "undeliverable" : "bounced";

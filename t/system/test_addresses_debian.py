@@ -320,6 +320,12 @@ ADDRESSES = [a.removeprefix("~ ") for a in TABLE]
 
 class Sink:
     """Takes everything and keeps (sender, recipients, message)."""
+    extensions = b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
+
+    @staticmethod
+    def envelope(line):
+        """What is kept of MAIL and RCPT."""
+        return re.search(rb":<(.*)>", line).group(1)
 
     def __init__(self):
         self.got = []
@@ -346,12 +352,12 @@ class Sink:
                 if not line:
                     return
                 if verb == b"EHLO":
-                    f.write(b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n")
+                    f.write(self.extensions)
                     continue
                 if verb == b"MAIL":
-                    sender, rcpts = re.search(rb"FROM:<(.*)>", line).group(1), []
+                    sender, rcpts = self.envelope(line), []
                 elif verb == b"RCPT":
-                    rcpts.append(re.search(rb"TO:<(.*)>", line).group(1))
+                    rcpts.append(self.envelope(line))
                 elif verb == b"DATA":
                     f.write(b"354 go\r\n")
                     f.flush()

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from fakesmtp import EHLO, HANG, Server, context
-from test_smtp_client import DEFERRED, EXPANDED, MX, RELAYED, REUSE, A, Client, at, dns, ip, mx  # noqa: F401
+from test_smtp_client import DEFERRED, PASSED, MX, RELAYED, REUSE, A, Client, at, dns, ip, mx  # noqa: F401
 
 TLS = EHLO + ["STARTTLS"]
 
@@ -51,7 +51,7 @@ def test_trust(client, tls, program, trust):
     base = {f"{program}_tls_policy_maps": policy(s), f"{program}_tls_loglevel": "1"}
     assert client(program, **base, **{f"{other}_tls_{trust}": value}).deliver(at(s))[0][:2] == (DEFERRED, "4.7.5")
     c = client(program, **base, **{f"{program}_tls_{trust}": value})
-    assert c.deliver(at(s))[0][0] == EXPANDED, c.log()
+    assert c.deliver(at(s))[0][0] == PASSED, c.log()
     assert "Verified TLS connection established" in c.log()
 
 
@@ -60,14 +60,14 @@ def test_trust(client, tls, program, trust):
 def test_protocols_of_lmtp(client, tls, level, name, version):
     s = Server(keywords=TLS, tls=tls[0], lmtp=True)
     c = client("lmtp", lmtp_tls_security_level=level, lmtp_tls_loglevel="1", smtp_tls_security_level="none", **{f"lmtp_tls_{name}": "<=TLSv1.2"})
-    assert c.deliver(at(s))[0][0] == EXPANDED, c.log()
+    assert c.deliver(at(s))[0][0] == PASSED, c.log()
     assert f": {version} with cipher " in c.log()
 
 
 def test_loglevel_of_lmtp(client, tls):
     s = Server(keywords=TLS, tls=tls[0], lmtp=True)
     c = client("lmtp", lmtp_tls_security_level="may")  # what Client sets is smtp_tls_loglevel
-    assert c.deliver(at(s))[0][0] == EXPANDED
+    assert c.deliver(at(s))[0][0] == PASSED
     assert "STARTTLS" in s.lines and "TLS connection established" not in c.log()
 
 
@@ -76,7 +76,7 @@ def test_offer_of_starttls_is_noted(client, program):
     s = Server(keywords=TLS, lmtp=program == "lmtp")
     for value in ("no", "yes"):
         c = client(program, **{f"{program}_tls_security_level": "none", f"{program}_tls_note_starttls_offer": value})
-        assert c.deliver(at(s))[0][0] == EXPANDED
+        assert c.deliver(at(s))[0][0] == PASSED
         assert ("Host offered STARTTLS: [127.0.0.1]" in c.log()) == (value == "yes")
 
 
@@ -90,7 +90,7 @@ def test_login_within_tls(client, tls, program):
     assert c.deliver(at(s))[0][0] == DEFERRED and not any(x.startswith("AUTH") for x in s.lines)
     base[f"{program}_sasl_security_options"] = "noplaintext, noanonymous"
     c = client(program, **base, **{f"{program}_sasl_tls_security_options": "noanonymous"})
-    assert c.deliver(at(s))[0][0] == EXPANDED, c.log()
+    assert c.deliver(at(s))[0][0] == PASSED, c.log()
     assert any(x.startswith("AUTH PLAIN ") for x in s.lines)
 
 
@@ -99,10 +99,10 @@ def test_xforward(client, program):
     """Sent when the parameter says so and as far as the server knows the attributes; addresses of IPv6 are marked."""
     s = Server(keywords=EHLO + ["XFORWARD NAME ADDR PROTO HELO"], lmtp=program == "lmtp")
     origin = {"client_name": "c.example", "client_addr": "2001:db8::7", "client_port": "77", "helo": "h.example", "protocol": "ESMTP"}
-    assert client(program).deliver(at(s), **origin)[0][0] == EXPANDED
+    assert client(program).deliver(at(s), **origin)[0][0] == PASSED
     assert not any(x.startswith("XFORWARD") for x in s.lines)
     c = client(program, **{f"{program}_send_xforward_command": "yes"})
-    assert c.deliver(at(s), **origin)[0][0] == EXPANDED
+    assert c.deliver(at(s), **origin)[0][0] == PASSED
     words = " ".join(x for x in s.lines if x.startswith("XFORWARD ")).split()
     assert [w for w in words if w != "XFORWARD"] == ["NAME=c.example", "ADDR=IPv6:2001:db8::7", "PROTO=ESMTP", "HELO=h.example"]
 
@@ -153,7 +153,7 @@ def test_where_names_are_looked_up(client, program, settings, found):
         return (known if body[-1] else unknown)(kind, body)  # the last field: hosts_first
     s = Server(lmtp=program == "lmtp")
     r = client(program, peers={"resolver": resolver}, inet_protocols="ipv4", **settings).deliver("s.test:%d" % s.port)
-    assert (r[0][0] == EXPANDED) == found, r
+    assert (r[0][0] == PASSED) == found, r
 
 
 @pytest.mark.parametrize("settings,sessions", [({}, 1), ({"lmtp_connection_cache_on_demand": "no"}, 2), ({"smtp_connection_cache_on_demand": "no"}, 1)])
@@ -161,7 +161,7 @@ def test_lmtp_connection_cache_on_demand(client, settings, sessions):
     s = Server(lmtp=True)
     c = client("lmtp", **settings)
     for _ in range(2):
-        assert c.deliver(at(s), flags=REUSE)[0][0] == EXPANDED
+        assert c.deliver(at(s), flags=REUSE)[0][0] == PASSED
     assert s.sessions == sessions
 
 
@@ -177,7 +177,7 @@ def test_mx_hosts_are_looked_up_where_the_parameter_says(client, lookup, deliver
     s = Server()
     peers = two_sources({("d.test", MX): [mx(10, "m.test")]}, {("m.test", A): [ip("127.0.0.1")]})
     r = client(peers=peers, inet_protocols="ipv4", smtp_host_lookup=lookup).deliver("d.test:%d" % s.port)
-    assert (r[0][0] == EXPANDED) == delivered, r
+    assert (r[0][0] == PASSED) == delivered, r
 
 
 def test_hosts_found_in_dns_are_not_looked_up_elsewhere(client):
@@ -187,7 +187,7 @@ def test_hosts_found_in_dns_are_not_looked_up_elsewhere(client):
     both = peers["resolver"]
     peers["resolver"] = lambda kind, body: (asked.append(body[-1]), both(kind, body))[1]
     r = client(peers=peers, inet_protocols="all", smtp_host_lookup="dns, native").deliver("[s.test]:%d" % s.port)
-    assert r[0][0] == EXPANDED and len(asked) == 2 and not any(asked)
+    assert r[0][0] == PASSED and len(asked) == 2 and not any(asked)
 
 
 def test_attributes_of_policies_that_are_for_reports(client, tls):
@@ -196,7 +196,7 @@ def test_attributes_of_policies_that_are_for_reports(client, tls):
     value = ("secure match=fake.example servername=hostname policy_type=sts policy_domain=d.test policy_ttl=9 mx_host_pattern=*.d.test enable_rpk=no "
              "{ policy_string = version: STSv1 } { policy_string = mode: enforce } policy_failure=sts-webpki-invalid")
     c = client(smtp_tls_CAfile=tls[1], smtp_tls_enforce_sts_mx_patterns="no", smtp_tls_policy_maps="inline:{ {[127.0.0.1]:%d = %s} }" % (s.port, value))
-    assert c.deliver(at(s))[0][0] == EXPANDED, c.log()
+    assert c.deliver(at(s))[0][0] == PASSED, c.log()
     assert "Verified TLS connection established" in c.log()
 
 
@@ -246,5 +246,5 @@ def test_grade_of_ciphers(client, tls, program, level, name, used):
     s = Server(keywords=TLS, tls=tls[0], lmtp=program == "lmtp")
     c = client(program, tls_high_cipherlist="ECDHE+AES128", **{f"{program}_tls_{k}": v for k, v in {
         "security_level": level, "protocols": "TLSv1.2", "mandatory_protocols": "TLSv1.2", "loglevel": "1", name: "high"}.items()})
-    assert c.deliver(at(s))[0][0] == EXPANDED, c.log()
+    assert c.deliver(at(s))[0][0] == PASSED, c.log()
     assert ("with cipher ECDHE-RSA-AES128" in c.log()) == used

@@ -119,7 +119,7 @@ def test_ret_hdrs_and_notify(make):
     r = report_of(back, 1)
     msg, rcpts = fields(r)
     assert rcpts[0]["Action"] == "delivered" and rcpts[0]["Status"].startswith("2.")
-    assert "Diagnostic-Code" not in rcpts[0]
+    assert rcpts[0]["Diagnostic-Code"] == "X-Postern; gone.test"
     inst.wait_log("%s: removed" % ok)
     time.sleep(0.5)
     assert len(back.messages) == 2

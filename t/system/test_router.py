@@ -3,6 +3,7 @@ ADDRESS_CLASS_README, transport(5), virtual(5), canonical(5), relocated(5)). Whe
 asked the same questions with the same main.cf; a table that fails means 451, never a wrong answer."""
 import os
 import pwd
+import random
 import re
 import socket
 import struct
@@ -12,7 +13,9 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
+import peer  # noqa: E402
 from fakemaster import Daemon, Reader, record, span  # noqa: E402
+from instance import scratch, until  # noqa: E402
 
 THEIRS = "/usr/lib/postfix/sbin/trivial-rewrite"
 REWRITE, RESOLVE, VALIDATE, EXPAND = 30, 31, 32, 33
@@ -72,8 +75,9 @@ class Router(Daemon):
     def expand(self, *rcpts, sender="s@elsewhere.test", no_mappings=False):
         r = self.ask(EXPAND, span(sender) + struct.pack("<BBI", no_mappings, 1, len(rcpts)) + b"".join(span(a) for a in rcpts))
         code, text, who = r.num("H"), r.span().decode(), r.span().decode()
-        out = [(r.span().decode(), r.num("I")) for _ in range(r.num("I"))]
-        return (code, text) if code else (who, out)
+        out = [(r.span().decode(), r.num("I"), r.num("B")) for _ in range(r.num("I"))]
+        self.aliases = [x[:2] for x in out if x[2]]
+        return (code, text) if code else (who, [x[:2] for x in out if not x[2]])
 
 
 class Postfix:
@@ -165,6 +169,85 @@ def test_rewriting_as_postfix(make, tmp_path):
     assert not diff, "\n".join("%s: ours %s, theirs %s" % d for d in diff)
 
 
+# Of such pieces, at random, no address is made; what becomes of them is still the same, or of a kind that trivial-rewrite(8), BUGS names.
+PIECES = ["a", "b", "far.test", "host", "@", "@", "%", "!", ".", "..", ",", ":", ";", "<", ">", "(", ")", "[", "]", "\"", "\\", " ", "\t", "\n", "\r", "x y", "\"q q\"", "\"\"",
+          "(c)", "[1.2.3.4]", "@b.test", "a@far.test", "|", "&", "+e", "\\@", "\\ "]
+KINDS = {  # of (what was written, what Postfix makes of it)
+    "a tab or line end in a comment": lambda s, theirs: "(" in s and re.search(r"[\t\r\n]", s),
+    "nothing before a ! or %": lambda s, theirs: re.match(r'(\s|""|\\@|\[\]|:)*[!%]', s),
+    "a route that leads to nobody": lambda s, theirs: re.match(r'(\s|""|\\ )*@[^:]*:', s),
+    "an @ that is quoted": lambda s, theirs: re.search(r'\\@|"[^"]*@|\([^)]*@|\[[^]]*@|@\\$', s),
+    "a backslash at the end of words": lambda s, theirs: re.search(r"\\\s*$", s),
+    "a domain of signs that no domain has": lambda s, theirs: re.search(r"[,;<>: ]", theirs.rpartition("@")[2]),
+    "a < where a part begins": lambda s, theirs: re.search(r"[!%@]\s*<", s),
+    "a domain that is an empty word": lambda s, theirs: re.search(r'[@%]\s*"[^"]*"?$', s),
+    "an escaped dot at the end of a domain": lambda s, theirs: s.endswith("\\."),
+}
+
+
+class Rewriter:
+    """The rewrite service of a running Postfix; a process of it ends when it has answered enough."""
+
+    def __init__(self, base):
+        settings = dict(re.split(r"\s*=\s*", line, maxsplit=1) for line in BASE.split("\n") if line)
+        self.system = peer.Peer(base, main={**settings, "myhostname": "mx.example.org"}, listen=()).start()
+        self.path, self.s = os.path.join(self.system.queue, "private/rewrite"), None
+        assert until(lambda: os.path.exists(self.path))
+
+    def read(self):
+        data = b""
+        while not data.endswith(b"\0\0"):
+            got = self.s.recv(65536)
+            if not got:
+                raise OSError("it has ended")
+            data += got
+        return data.split(b"\0")
+
+    def connect(self):
+        self.close()
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.settimeout(60)
+        self.s.connect(self.path)
+        self.read()  # the name of the protocol
+
+    def rewrite(self, address):
+        for _ in range(5):
+            try:
+                if self.s is None:
+                    self.connect()
+                self.s.sendall(b"request\0rewrite\0rule\0local\0address\0" + address.encode() + b"\0\0")
+                f = self.read()
+                return f[f.index(b"address") + 1].decode()
+            except OSError:
+                self.close()
+        return None
+
+    def close(self):
+        if self.s:
+            self.s.close()
+        self.s = None
+
+
+def rewritten_by_postfix(samples):
+    theirs = Rewriter(scratch("nonsense-"))
+    try:
+        return [theirs.rewrite(a) for a in samples]
+    finally:
+        theirs.close()
+        theirs.system.stop()
+
+
+@oracle
+def test_rewriting_of_nonsense_as_postfix(make):
+    ours, rnd = make(), random.Random(7)
+    samples = [s for s in dict.fromkeys("".join(rnd.choice(PIECES) for _ in range(rnd.randint(1, 7))) for _ in range(2500)) if s.strip()]
+    other = [(s, mine, his) for s, mine, his in zip(samples, map(ours.rewrite, samples), rewritten_by_postfix(samples)) if mine != his]
+    unnamed = [o for o in other if not any(k(o[0], o[2]) for k in KINDS.values())]
+    assert not unnamed, "\n".join("%r: ours %s, theirs %s" % o for o in unnamed)
+    assert len(samples) > 2000 and len(other) < 150
+    assert all(any(k(s, his) for s, _, his in other) for k in KINDS.values())
+
+
 @oracle
 def test_rewriting_of_strangers_as_postfix(make, tmp_path):
     conf = "remote_header_rewrite_domain = domain.invalid\n"
@@ -206,7 +289,7 @@ ODD = ['"plain"', '"\\e\\s\\c"@example.com', '"back\\slash"', "!def!xyz%abc", "%
        "a[b]@example.com", "[a@example.com", "a@far[b]", "a@[1]2]", "a,b@example.com", ",a@example.com", "a,@example.com", "a@example.com,", "a<b@example.com", "a@<example.com",
        "a<<b>@example.com", "a:b@example.com", "a;b@example.com", "a | b@example.com", "a ) b@example.com", "a ] b@example.com", "a@ex ample", "a@\"example.com", "a@example.com\"",
        "@", "%", "!", "\"a\tb\"@example.com", "a@[1\t2]", " @a.test:b@example.com", "a%b(c@d.test", "far.test!a(b@c.test", "a@b(c.d)", '"a\\', "a[b\\", '""<a@example.com', '@far.test"@mx.example.org', "@[1.2.3.4](-@far.test", "@[a@far.test",
-       "a@b.test\"@host", "a@b\"@far.test"]
+       "a@b.test\"@host", "a@b\"@far.test", "a\\ <b@far.test", "\\ <)["]
 SYNTAX = ("plain", "no percent hack", "domains", "quoted routing")  # the others are about tables
 SAMPLES = ["user@example.com", "user", "user@valias.test", "user@vbox.test", "user@relay.test", "user@sub.relay.test", "user@[192.0.2.7]", "user+ext@example.org",
            "a@sub.test", "a@x.sub.test", "user@x.test", "user@y.test", "user+ext@z.test", "user+other@z.test", "who@moved.test", "localuser@example.org", "localuser+x@example.org"]
@@ -294,11 +377,13 @@ def test_virtual_alias_expansion(make):
     assert who == "s@elsewhere.test" and out == [("d@far.test", 0), ("c@far.test", 0)]
     assert r.expand("self@example.org")[1] == [("e@far.test", 0), ("self@example.org", 0)] or \
         sorted(r.expand("self@example.org")[1]) == [("e@far.test", 0), ("self@example.org", 0)]
+    assert r.aliases == [("self@example.org", 0)]
     assert r.expand("user@all.test")[1] == [("user@example.org", 0)]
     assert sorted(r.expand("list@x.test")[1]) == [("u1@example.org", 0), ("u2@example.org", 0)]
     assert r.expand("ext+more@x.test")[1] == [("real+more@y.test", 0)]
     assert r.expand('"quoted user"@x.test')[1] == [("q@y.test", 0)]
     assert r.expand("z@far.test", "a@example.org")[1][0] == ("z@far.test", 0)
+    assert r.aliases == [("a@example.org", 1)]
     assert r.expand("a@example.org", no_mappings=True)[1] == [("a@example.org", 0)]
     code, text = r.expand("loop1@x.test")
     assert code == 451 and "4." in text

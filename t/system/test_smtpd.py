@@ -721,11 +721,11 @@ def test_policy_service_and_timeout(scratch):
 
 
 class Dns(threading.Thread):
-    """Answers A, PTR, MX and TXT from a table; the rest is NXDOMAIN."""
+    """Answers A, PTR, MX and TXT from a table; the rest is NXDOMAIN, or SERVFAIL below `broken`."""
 
-    def __init__(self, table):
+    def __init__(self, table, broken=None):
         super().__init__(daemon=True)
-        self.table = table
+        self.table, self.broken = table, broken
         self.s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.s.bind(("127.0.0.1", 0))
         self.port = self.s.getsockname()[1]
@@ -745,6 +745,9 @@ class Dns(threading.Thread):
             question = q[12:at + 5]
             kind = int.from_bytes(q[at + 1:at + 3], "big")
             name = ".".join(labels).lower()
+            if self.broken and name.endswith(self.broken):
+                self.s.sendto(q[:2] + b"\x81\x82" + b"\0\1" + bytes(6) + question, peer)
+                continue
             data = self.table.get((name, kind))
             known = any(n == name for n, _ in self.table)
             rdata = b"" if data is None else {1: lambda d: socket.inet_aton(d), 12: self.name, 16: lambda d: bytes([len(d)]) + d.encode(),
@@ -788,6 +791,30 @@ def test_names_and_block_lists(scratch):
         assert try_it("a@short") == "504 5.5.2 <a@short>: Sender address rejected: need fully-qualified address"
         assert try_it("a@spam.example").startswith("554 5.7.1 Service unavailable; Sender address [a@spam.example] blocked using rhs.example")
         assert try_it("") == "250 2.1.5 Ok"
+
+
+def test_block_list_without_answer(scratch):
+    """A DNS list that gives no answer lets mail pass, an allow list makes a refusal one for now; neither is asked again in the session."""
+    dns = Dns({}, broken=".dead.example")
+    with Instance(os.path.join(scratch, "rbldead"), main={
+            "resolver_nameservers": f"127.0.0.1:{dns.port}", "mynetworks": "203.0.113.0/24", "mydestination": "localhost", "smtpd_authorized_xclient_hosts": "127.0.0.9",
+            "smtpd_client_restrictions": "reject_rbl_client bl.dead.example", "smtpd_recipient_restrictions": "permit_dnswl_client wl.dead.example, check_recipient_access inline:{no@localhost=REJECT}"}) as i:
+        def session():
+            x = Client(i, source="127.0.0.9")
+            x.cmd("XCLIENT ADDR=192.0.2.9")
+            x.cmd("EHLO client.example.org")
+            replies = []
+            for _ in range(3):
+                x.cmd("MAIL FROM:<a@good.example>")
+                replies += [x.cmd("RCPT TO:<bob@localhost>"), x.cmd("RCPT TO:<no@localhost>")]
+                x.cmd("RSET")
+            x.cmd("QUIT")
+            return replies
+        assert session() == ["250 2.1.5 Ok", "450 4.7.1 Service unavailable; try again later"] * 3
+        assert len(re.findall(r"9\.2\.0\.192\.bl\.dead\.example: RBL lookup error: ", i.log())) == 1
+        assert len(re.findall(r"9\.2\.0\.192\.wl\.dead\.example: RBL lookup error: ", i.log())) == 1
+        session()  # a new one asks again
+        assert len(re.findall(r"9\.2\.0\.192\.bl\.dead\.example: RBL lookup error: ", i.log())) == 2
 
 
 def test_garbage_ends_no_process(inst):

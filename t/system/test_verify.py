@@ -1,6 +1,7 @@
 """verify(8): reject_unverified_recipient and _sender ask with probes that are never delivered (RFC 5321 3.6.2 and 4.2.2 for the replies,
 RFC 3463 for X.1.1 and X.1.7)."""
 import os
+import pwd
 import re
 import shutil
 import smtplib
@@ -188,6 +189,24 @@ def test_what_is_known_survives(make):
     assert rcpt(inst, "bad@far.test")[0] == 450
     assert asked(s, "bad@far.test") >= 2
     assert "results are kept in memory only" not in inst.log()
+
+
+@pytest.mark.parametrize("owner, mode", [("root", 0o755), ("postern", 0o700), ("nobody", 0o700)])
+@pytest.mark.parametrize("kind", ["btree", "lmdb"])
+def test_table_outside_of_data_directory(make, kind, owner, mode):
+    """address_verify_map may be anywhere, whoever the directory belongs to: proxywrite(8) opens it before it gives its rights up."""
+    if os.getuid() != 0:
+        pytest.skip("not root: directories of others")
+    s, base = Server(), scratch("verify-")
+    os.chmod(base, mode)
+    os.chown(base, pwd.getpwnam(owner).pw_uid, -1)
+    inst = make({"transport_maps": to(s), "address_verify_map": f"{kind}:{base}/verify"})
+    assert rcpt(inst, "good@far.test")[0] == 250
+    inst.wait_queue_empty()
+    inst.stop()
+    inst.start()
+    assert rcpt(inst, "good@far.test")[0] == 250 and asked(s, "good@far.test") == 1
+    assert os.listdir(base) == [{"btree": "verify.db", "lmdb": "verify.lmdb"}[kind]] and "results are kept in memory only" not in inst.log()
 
 
 def test_mailboxes_and_aliases(make):
