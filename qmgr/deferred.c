@@ -1,63 +1,29 @@
-/* qmgr/deferred.c - messages that wait for their next attempt: id and time in a heap, nothing else in memory.
- */
+/* qmgr/deferred.c - messages that wait for their next attempt: id and time in a heap, nothing else in memory. */
 #include "qmgr.h"
+#include "base/heap.h"
 #include "log/log.h"
 #include "service/service.h"
 
 struct later {
+	struct heap_item item;
 	struct qid id;
 	int64_t at_us;
-	size_t pos; /* in the heap */
 };
-static struct later **heap;
-static size_t heap_n, heap_cap;
+#define LATER_OF(i) LIST_ENTRY(i, struct later, item)
+
+static bool before(struct heap_item *a, struct heap_item *b)
+{
+	return LATER_OF(a)->at_us < LATER_OF(b)->at_us;
+}
+
+static struct heap heap = { .before = before };
 static struct table *by_id;
 static struct table *flushed; /* ids woken by somebody, until they are active */
 static struct waitq changed = { { &changed.waiters, &changed.waiters } };
 
-static void place(size_t i, struct later *l)
-{
-	heap[i] = l;
-	l->pos = i;
-}
-
-static void sift_up(size_t i)
-{
-	struct later *l = heap[i];
-
-	for (; i > 0 && heap[(i - 1) / 2]->at_us > l->at_us; i = (i - 1) / 2)
-		place(i, heap[(i - 1) / 2]);
-	place(i, l);
-}
-
-static void sift_down(size_t i)
-{
-	struct later *l = heap[i];
-
-	for (;;) {
-		size_t child = 2 * i + 1;
-
-		if (child >= heap_n)
-			break;
-		if (child + 1 < heap_n && heap[child + 1]->at_us < heap[child]->at_us)
-			child++;
-		if (heap[child]->at_us >= l->at_us)
-			break;
-		place(i, heap[child]);
-		i = child;
-	}
-	place(i, l);
-}
-
 static void take_out(struct later *l)
 {
-	size_t i = l->pos;
-
-	if (i != --heap_n) {
-		place(i, heap[heap_n]);
-		sift_down(i);
-		sift_up(heap[i]->pos == i ? i : heap[i]->pos);
-	}
+	heap_del(&heap, &l->item);
 	table_del(by_id, qid_span(&l->id));
 }
 
@@ -73,12 +39,7 @@ void deferred_add(const struct qid *id, int64_t next_try_us)
 		l = xcalloc(1, sizeof(*l));
 	l->id = *id;
 	l->at_us = next_try_us;
-	if (heap_n == heap_cap) {
-		heap_cap = heap_cap ? 2 * heap_cap : 1024;
-		heap = xrealloc(heap, heap_cap * sizeof(*heap));
-	}
-	place(heap_n++, l);
-	sift_up(heap_n - 1);
+	heap_add(&heap, &l->item);
 	table_set(by_id, qid_span(id), l);
 	waitq_wake_all(&changed);
 }
@@ -96,7 +57,7 @@ bool deferred_forget(struct span id)
 
 size_t deferred_count(void)
 {
-	return heap_n;
+	return heap.n;
 }
 
 static void wake(struct later *l)
@@ -132,8 +93,8 @@ uint32_t deferred_wake(struct span id)
 			wake_asked(l);
 		return l != NULL;
 	}
-	for (; heap_n > 0; n++)
-		wake_asked(heap[0]);
+	for (; heap.n > 0; n++)
+		wake_asked(LATER_OF(heap_first(&heap)));
 	return n;
 }
 
@@ -143,11 +104,12 @@ void deferred_run(void)
 {
 	while (!service_draining()) {
 		int64_t now = wall_now().us, wait_ms = qmgr_conf.queue_run_s * 1000;
+		struct heap_item *i;
 
-		while (heap_n > 0 && heap[0]->at_us <= now && active_has_room())
-			wake(heap[0]);
-		if (heap_n > 0 && heap[0]->at_us > now && (heap[0]->at_us - now) / 1000 < wait_ms)
-			wait_ms = (heap[0]->at_us - now) / 1000 + 1;
+		while ((i = heap_first(&heap)) != NULL && LATER_OF(i)->at_us <= now && active_has_room())
+			wake(LATER_OF(i));
+		if (i != NULL && LATER_OF(i)->at_us > now && (LATER_OF(i)->at_us - now) / 1000 < wait_ms)
+			wait_ms = (LATER_OF(i)->at_us - now) / 1000 + 1;
 		if (waitq_wait(&changed, deadline_ms(wait_ms)) == RC_OK)
 			task_yield();
 	}

@@ -269,6 +269,7 @@ static void route_all(struct message *m)
 		if (m->run[i] == RUN_QUEUED)
 			route_recipient(m, i);
 	m->routing = false;
+	schedule_routed(m);
 	dest_kick_all();
 	if (--m->unsettled == 0)
 		message_finish(m);
@@ -305,6 +306,7 @@ struct message *message_start(enum queue_where where, uint32_t slot, uint32_t ge
 	m->slot = slot;
 	m->generation = generation;
 	arena_init(&m->arena);
+	list_init(&m->jobs);
 	list_add_tail(&active_messages, &m->link);
 	active_count++;
 	if (!active)

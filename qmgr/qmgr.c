@@ -30,6 +30,7 @@ static void prepare(void)
 		.transport_retry_s = conf_int(c, "transport_retry_time"),
 		.daemon_timeout_s = conf_int(c, "daemon_timeout"),
 	};
+	carriers_prepare();
 	address_owner_requests(conf_bool(c, "owner_request_special"));
 	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
 }

@@ -39,6 +39,7 @@ struct message {
 	struct qid id;
 	enum queue_where where; /* QW_SLOT, QW_INCOMING, QW_DEFERRED */
 	uint32_t slot, generation;
+	struct list jobs;   /* one in each transport that its recipients wait for */
 	struct arena arena; /* everything below */
 	struct qimage im;
 	uint8_t *run;		/* enum run_state per recipient */
@@ -103,19 +104,18 @@ void deferred_run(void);  /* the task that wakes them in time */
 void deferred_kick(void); /* looks at the times now */
 size_t deferred_count(void);
 
-/* ---- dest.c: transports, destinations, concurrency ---- */
-struct carrier;
+/* ---- carrier.c: transports ---- */
+void carriers_prepare(void); /* as root: reads master.cf */
+
+/* ---- schedule.c ---- */
+/* All recipients of m are in their jobs (m->routing is over): what is there is all there is. */
+void schedule_routed(struct message *m);
+
+/* ---- dest.c: destinations, concurrency ---- */
 struct dest;
-struct job {
-	struct list link;
-	struct message *m;
-	uint32_t *rcpt;
-	size_t n, next;
-};
-/* Puts recipient `rcpt` of m into the job of (transport, nexthop); starts deliveries as limits allow
- * (dest_kick). */
+/* Puts recipient `rcpt` of m into the job of (transport, nexthop). */
 void dest_enqueue(struct message *m, uint32_t rcpt, struct span transport, struct span nexthop);
-void dest_kick_all(void);
+void dest_kick_all(void); /* starts deliveries as limits allow */
 /* Forgets which transports and destinations are taken for dead: a flush tries them all. */
 void dest_revive_all(void);
 /* The destination that most active recipients wait for, for a warning; NULL: nobody waits. */

@@ -3,24 +3,37 @@
 
 #define ROUNDING 1e-6 /* six times 1/6 is one */
 
+static bool number(struct span s, double *out)
+{
+	char text[32], *end = text;
+
+	if (s.n == 0 || span_cstr(s, text, sizeof text) != RC_OK)
+		return false;
+	*out = strtod(text, &end);
+	return *end == '\0';
+}
+
 bool feedback_parse(struct span s, struct feedback *out)
 {
 	ptrdiff_t slash = span_chr(s, '/');
 	struct span by = slash < 0 ? SPAN_NONE : span_trim(span_skip(s, (size_t)slash + 1));
-	struct span head = span_trim(slash < 0 ? s : span_head(s, (size_t)slash));
-	char number[32], *end = number;
+	double v, divisor = 1;
 
 	*out = (struct feedback){ 1, FEEDBACK_FIXED };
-	if (head.n == 0 || span_cstr(head, number, sizeof number) != RC_OK)
+	if (!number(span_trim(slash < 0 ? s : span_head(s, (size_t)slash)), &v))
 		return false;
-	double v = strtod(number, &end);
-	if (*end != '\0' || !(v >= 0 && v <= 1))
+	if (span_is(by, "concurrency"))
+		out->by = FEEDBACK_LINEAR;
+	else if (span_is(by, "sqrt_concurrency"))
+		out->by = FEEDBACK_ROOT;
+	else if (slash >= 0 && !number(by, &divisor))
 		return false;
-	if (slash >= 0 && !span_is(by, "concurrency") && !span_is(by, "sqrt_concurrency"))
+	v /= divisor;
+	if (!(v >= 0 && v <= 1)) {
+		out->by = FEEDBACK_FIXED;
 		return false;
+	}
 	out->number = v;
-	if (slash >= 0)
-		out->by = span_is(by, "concurrency") ? FEEDBACK_LINEAR : FEEDBACK_ROOT;
 	return true;
 }
 

@@ -5,12 +5,12 @@
 
 #include "base/span.h"
 
-/* "number", "number / concurrency", "number / sqrt_concurrency". */
+/* "number", "number / number", "number / concurrency", "number / sqrt_concurrency". */
 struct feedback {
 	double number; /* 0 to 1 */
 	enum { FEEDBACK_FIXED, FEEDBACK_LINEAR, FEEDBACK_ROOT } by;
 };
-/* False, and a feedback of 1, when it is none of the three. */
+/* False, and a feedback of 1, when it is none of the four. */
 bool feedback_parse(struct span s, struct feedback *out);
 double feedback_value(const struct feedback *f, int64_t concurrency);
 

@@ -87,9 +87,22 @@ static void test_dead_starts_anew(void **state)
 
 static void test_parse(void **state)
 {
-	static const char *const wrong[] = {
-		"", "/", "x", "1x", "2", "-1", "1/", "1/5", "1/window", "nan", "1/concurrency x"
-	};
+	static const char *const wrong[] = { "",
+					     "/",
+					     "x",
+					     "1x",
+					     "2",
+					     "-1",
+					     "1/",
+					     "2/1",
+					     "1/0",
+					     "0/0",
+					     "1/-5",
+					     "1/window",
+					     "nan",
+					     "1/concurrency x",
+					     "1/2/concurrency",
+					     "2/concurrency" };
 	struct feedback f;
 
 	(void)state;
@@ -98,6 +111,7 @@ static void test_parse(void **state)
 			fail_msg("\"%s\" is taken", wrong[i]);
 		assert_true(f.number >= 1 && f.by == FEEDBACK_FIXED);
 	}
+	assert_true(feedback_parse(SPAN("1 / 4"), &f) && f.by == FEEDBACK_FIXED && f.number == 0.25);
 	assert_true(feedback_parse(SPAN(" 0.25 / sqrt_concurrency "), &f));
 	assert_true(feedback_value(&f, 9) - 0.25 / 3 < ROUNDING &&
 		    feedback_value(&f, 9) - 0.25 / 3 > -ROUNDING);
