@@ -8,6 +8,7 @@ struct later {
 	struct heap_item item;
 	struct qid id;
 	int64_t at_us;
+	bool flushed; /* somebody asked for it */
 };
 #define LATER_OF(i) LIST_ENTRY(i, struct later, item)
 
@@ -18,7 +19,7 @@ static bool before(struct heap_item *a, struct heap_item *b)
 
 static struct heap heap = { .before = before };
 static struct table *by_id;
-static struct table *flushed; /* ids woken by somebody, until they are active */
+static bool starved; /* there was no room for what is due */
 static struct waitq changed = { { &changed.waiters, &changed.waiters } };
 
 static void take_out(struct later *l)
@@ -39,6 +40,7 @@ void deferred_add(const struct qid *id, int64_t next_try_us)
 		l = xcalloc(1, sizeof(*l));
 	l->id = *id;
 	l->at_us = next_try_us;
+	l->flushed = false;
 	heap_add(&heap, &l->item);
 	table_set(by_id, qid_span(id), l);
 	waitq_wake_all(&changed);
@@ -63,39 +65,44 @@ size_t deferred_count(void)
 static void wake(struct later *l)
 {
 	struct qid id = l->id;
+	bool flushed = l->flushed;
 
 	take_out(l);
 	free(l);
-	incoming_add(QW_DEFERRED, 0, 0, &id);
+	incoming_add(QW_DEFERRED, 0, 0, &id, flushed);
 }
 
-static void wake_asked(struct later *l)
+/* All of them are due, and come in as there is room: new mail does not stand behind them. */
+static uint32_t flush_all(void)
 {
-	if (!flushed)
-		flushed = table_new();
-	table_set(flushed, qid_span(&l->id), flushed);
-	wake(l);
-}
-
-bool deferred_was_flushed(struct span id)
-{
-	return flushed && table_del(flushed, id) != NULL;
+	for (size_t i = 0; i < heap.n; i++) {
+		LATER_OF(heap.v[i])->at_us = 0; /* all alike: in order */
+		LATER_OF(heap.v[i])->flushed = true;
+	}
+	deferred_kick();
+	return (uint32_t)heap.n;
 }
 
 uint32_t deferred_wake(struct span id)
 {
-	uint32_t n = 0;
 	struct later *l;
 
-	if (id.n) {
-		l = by_id ? table_get(by_id, id) : NULL;
-		if (l)
-			wake_asked(l);
-		return l != NULL;
-	}
-	for (; heap.n > 0; n++)
-		wake_asked(LATER_OF(heap_first(&heap)));
-	return n;
+	if (id.n == 0)
+		return flush_all();
+	l = by_id ? table_get(by_id, id) : NULL;
+	if (!l)
+		return 0;
+	l->flushed = true;
+	wake(l);
+	return 1;
+}
+
+void deferred_room(void)
+{
+	if (!starved)
+		return;
+	starved = false;
+	deferred_kick();
 }
 
 /* Wall-clock times on disk, monotonic waits here: a jump of the clock moves attempts, never loses or spins
@@ -108,6 +115,7 @@ void deferred_run(void)
 
 		while ((i = heap_first(&heap)) != NULL && LATER_OF(i)->at_us <= now && active_has_room())
 			wake(LATER_OF(i));
+		starved = i != NULL && LATER_OF(i)->at_us <= now;
 		if (i != NULL && LATER_OF(i)->at_us > now && (LATER_OF(i)->at_us - now) / 1000 < wait_ms)
 			wait_ms = (LATER_OF(i)->at_us - now) / 1000 + 1;
 		if (waitq_wait(&changed, deadline_ms(wait_ms)) == RC_OK)
