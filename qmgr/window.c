@@ -1,7 +1,7 @@
-/* qmgr/window.c - concurrency feedback. */
+/* qmgr/window.c - concurrency feedback. What is half a step away counts as there: six times 1/6 is one, and five times 1/6 and 1/5 is. */
 #include "window.h"
 
-#define ROUNDING 1e-6 /* six times 1/6 is one */
+#define ROUNDING 1e-6
 
 static bool number(struct span s, double *out)
 {
@@ -24,8 +24,6 @@ bool feedback_parse(struct span s, struct feedback *out)
 		return false;
 	if (span_is(by, "concurrency"))
 		out->by = FEEDBACK_LINEAR;
-	else if (span_is(by, "sqrt_concurrency"))
-		out->by = FEEDBACK_ROOT;
 	else if (slash >= 0 && !number(by, &divisor))
 		return false;
 	v /= divisor;
@@ -37,23 +35,9 @@ bool feedback_parse(struct span s, struct feedback *out)
 	return true;
 }
 
-/* Newton's method, so that no daemon needs libm. */
-static double root(double v)
-{
-	double x = v > 1 ? v / 2 : 1;
-
-	for (int i = 0; i < 20; i++)
-		x = (x + v / x) / 2;
-	return x;
-}
-
 double feedback_value(const struct feedback *f, int64_t concurrency)
 {
-	double n = concurrency < 1 ? 1 : (double)concurrency;
-
-	return f->by == FEEDBACK_FIXED	  ? f->number
-	       : f->by == FEEDBACK_LINEAR ? f->number / n
-					  : f->number / root(n);
+	return f->by == FEEDBACK_FIXED || concurrency < 1 ? f->number : f->number / (double)concurrency;
 }
 
 void window_init(struct window *w, const struct window_rules *r)
@@ -66,8 +50,9 @@ void window_succeeded(struct window *w, const struct window_rules *r, size_t bus
 	w->failed_cohorts = 0;
 	if ((r->limit > 0 && w->concurrency >= r->limit) || w->concurrency >= (int64_t)busy + r->initial)
 		return;
-	w->success += feedback_value(&r->positive, w->concurrency);
-	while (w->success >= 1 - ROUNDING) {
+	double step = feedback_value(&r->positive, w->concurrency);
+	w->success += step;
+	if (w->success + step / 2 >= 1) {
 		w->concurrency++;
 		w->success -= 1;
 		w->failure = 0;
@@ -84,8 +69,9 @@ bool window_failed(struct window *w, const struct window_rules *r)
 		window_init(w, r);
 		return true;
 	}
-	w->failure -= feedback_value(&r->negative, w->concurrency);
-	while (w->failure < -ROUNDING) {
+	double step = feedback_value(&r->negative, w->concurrency);
+	w->failure -= step;
+	if (step > 0 && w->failure - step / 2 < 0) {
 		w->concurrency--;
 		w->failure += 1;
 		w->success = 0;

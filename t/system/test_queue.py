@@ -597,6 +597,36 @@ def test_requeued_message_and_the_limit_of_today(make):
     inst.wait_queue_empty()
 
 
+def agents(inst, service):
+    """The processes of a service."""
+    for d in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/stat" % d, encoding="ascii") as stat, open("/proc/%s/cmdline" % d, "rb") as cmdline:
+                if stat.read().rsplit(")", 1)[1].split()[1] == str(inst.proc.pid) and b"-n\0%s\0" % service.encode() in cmdline.read():
+                    yield int(d)
+        except OSError:
+            pass
+
+
+def test_agent_that_dies(make):
+    """Killed at the end of the data whenever it is asked: asked once more (it may have been replaced), then its mail is deferred, and what comes
+    within transport_retry_time, too. Each time the server may have taken the message."""
+    server = Server()
+    inst = make({"transport_maps": "inline:{ {dies.test=dies:[127.0.0.1]:%d} }" % server.port, "minimal_backoff_time": "300s"},
+                master=["dies unix - - n - - smtp"])
+
+    def kill(*_):
+        for pid in agents(inst, "dies"):
+            os.kill(pid, signal.SIGKILL)
+    server.replies["BODY"] = kill
+    send(inst, "a@dies.test")
+    inst.wait_log(r"warning: transport private/dies: ")
+    inst.wait_log(r"to=<a@dies.test>, relay=none, .*dsn=4.3.0, status=deferred \(unknown mail transport error\)")
+    assert len(server.messages) == 2
+    send(inst, ["b@dies.test", "c@dies.test"])
+    inst.wait_log(r"to=<[bc]@dies.test>, relay=none, .*dsn=4.3.0, status=deferred \(mail transport unavailable\)", count=2)
+
+
 def test_smtputf8_is_detected_by_class(make):
     """smtputf8_autodetect_classes: sendmail(1) says nothing about it, so its mail is looked at; what an SMTP client did not ask for is not (SMTPUTF8_README)."""
     said = []
