@@ -20,7 +20,7 @@ enum unended { UNENDED_FIX, UNENDED_TELL, UNENDED_REFUSE };
 struct settings {
 	const char *myhostname, *myorigin, *always_bcc, *undisclosed, *content_delimiter;
 	int64_t message_size_limit, header_size_limit, hopcount_limit, body_checks_limit, nesting_limit,
-	    queue_minfree;
+	    queue_minfree, in_flow_delay_s;
 	int64_t boundary_limit, token_limit, duplicate_limit;
 	bool add_missing, original_recipient, long_ids, replace_cr, soft_bounce;
 	bool from_obsolete;	       /* header_from_format */
@@ -209,6 +209,9 @@ MUST_CHECK enum rc large_read(const struct large_file *f, uint64_t off, void *ds
 /* ---- notify.c: telling qmgr ---- */
 void notify_start(void);
 void notify_new(const struct job *j);
+
+/* ---- flow.c: in_flow_delay ---- */
+void flow_wait(void); /* before a message from outside is looked at */
 
 /* ---- bounce.c ---- */
 /* A message that a local user handed in and that must be refused comes back as a report. true: the report is

@@ -101,6 +101,7 @@ void settings_load(void)
 		.reject_chars = characters("message_reject_characters"),
 		.strip_chars = characters("message_strip_characters"),
 		.queue_minfree = conf_int(c, "queue_minfree"),
+		.in_flow_delay_s = conf_int(c, "in_flow_delay"),
 		.add_missing = conf_bool(c, "always_add_missing_headers"),
 		.long_ids = conf_bool(c, "enable_long_queue_ids"),
 		.original_recipient = conf_bool(c, "enable_original_recipient"),

@@ -302,6 +302,8 @@ void answer_control(struct ipc_call *call, const void *request)
 		r.count = flush_site(q->arg);
 	} else if (q->op == QOP_RESCAN) {
 		incoming_scan();
+	} else if (q->op == QOP_BEHIND) {
+		r.count = incoming_behind();
 	} else if (all && q->op != QOP_FLUSH_ID) {
 		r.count = on_all(q->op, q->queues);
 	} else if (!qid_parse(q->arg, &id)) {

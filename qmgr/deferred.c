@@ -1,63 +1,30 @@
-/* qmgr/deferred.c - messages that wait for their next attempt: id and time in a heap, nothing else in memory.
- */
+/* qmgr/deferred.c - messages that wait for their next attempt: id and time in a heap, nothing else in memory. */
 #include "qmgr.h"
+#include "base/heap.h"
 #include "log/log.h"
 #include "service/service.h"
 
 struct later {
+	struct heap_item item;
 	struct qid id;
 	int64_t at_us;
-	size_t pos; /* in the heap */
+	bool flushed; /* somebody asked for it */
 };
-static struct later **heap;
-static size_t heap_n, heap_cap;
+#define LATER_OF(i) LIST_ENTRY(i, struct later, item)
+
+static bool before(struct heap_item *a, struct heap_item *b)
+{
+	return LATER_OF(a)->at_us < LATER_OF(b)->at_us;
+}
+
+static struct heap heap = { .before = before };
 static struct table *by_id;
-static struct table *flushed; /* ids woken by somebody, until they are active */
+static bool starved; /* there was no room for what is due */
 static struct waitq changed = { { &changed.waiters, &changed.waiters } };
-
-static void place(size_t i, struct later *l)
-{
-	heap[i] = l;
-	l->pos = i;
-}
-
-static void sift_up(size_t i)
-{
-	struct later *l = heap[i];
-
-	for (; i > 0 && heap[(i - 1) / 2]->at_us > l->at_us; i = (i - 1) / 2)
-		place(i, heap[(i - 1) / 2]);
-	place(i, l);
-}
-
-static void sift_down(size_t i)
-{
-	struct later *l = heap[i];
-
-	for (;;) {
-		size_t child = 2 * i + 1;
-
-		if (child >= heap_n)
-			break;
-		if (child + 1 < heap_n && heap[child + 1]->at_us < heap[child]->at_us)
-			child++;
-		if (heap[child]->at_us >= l->at_us)
-			break;
-		place(i, heap[child]);
-		i = child;
-	}
-	place(i, l);
-}
 
 static void take_out(struct later *l)
 {
-	size_t i = l->pos;
-
-	if (i != --heap_n) {
-		place(i, heap[heap_n]);
-		sift_down(i);
-		sift_up(heap[i]->pos == i ? i : heap[i]->pos);
-	}
+	heap_del(&heap, &l->item);
 	table_del(by_id, qid_span(&l->id));
 }
 
@@ -73,12 +40,8 @@ void deferred_add(const struct qid *id, int64_t next_try_us)
 		l = xcalloc(1, sizeof(*l));
 	l->id = *id;
 	l->at_us = next_try_us;
-	if (heap_n == heap_cap) {
-		heap_cap = heap_cap ? 2 * heap_cap : 1024;
-		heap = xrealloc(heap, heap_cap * sizeof(*heap));
-	}
-	place(heap_n++, l);
-	sift_up(heap_n - 1);
+	l->flushed = false;
+	heap_add(&heap, &l->item);
 	table_set(by_id, qid_span(id), l);
 	waitq_wake_all(&changed);
 }
@@ -96,45 +59,50 @@ bool deferred_forget(struct span id)
 
 size_t deferred_count(void)
 {
-	return heap_n;
+	return heap.n;
 }
 
 static void wake(struct later *l)
 {
 	struct qid id = l->id;
+	bool flushed = l->flushed;
 
 	take_out(l);
 	free(l);
-	incoming_add(QW_DEFERRED, 0, 0, &id);
+	incoming_add(QW_DEFERRED, 0, 0, &id, flushed);
 }
 
-static void wake_asked(struct later *l)
+/* All of them are due, and come in as there is room: new mail does not stand behind them. */
+static uint32_t flush_all(void)
 {
-	if (!flushed)
-		flushed = table_new();
-	table_set(flushed, qid_span(&l->id), flushed);
-	wake(l);
-}
-
-bool deferred_was_flushed(struct span id)
-{
-	return flushed && table_del(flushed, id) != NULL;
+	for (size_t i = 0; i < heap.n; i++) {
+		LATER_OF(heap.v[i])->at_us = 0; /* all alike: in order */
+		LATER_OF(heap.v[i])->flushed = true;
+	}
+	deferred_kick();
+	return (uint32_t)heap.n;
 }
 
 uint32_t deferred_wake(struct span id)
 {
-	uint32_t n = 0;
 	struct later *l;
 
-	if (id.n) {
-		l = by_id ? table_get(by_id, id) : NULL;
-		if (l)
-			wake_asked(l);
-		return l != NULL;
-	}
-	for (; heap_n > 0; n++)
-		wake_asked(heap[0]);
-	return n;
+	if (id.n == 0)
+		return flush_all();
+	l = by_id ? table_get(by_id, id) : NULL;
+	if (!l)
+		return 0;
+	l->flushed = true;
+	wake(l);
+	return 1;
+}
+
+void deferred_room(void)
+{
+	if (!starved)
+		return;
+	starved = false;
+	deferred_kick();
 }
 
 /* Wall-clock times on disk, monotonic waits here: a jump of the clock moves attempts, never loses or spins
@@ -143,11 +111,13 @@ void deferred_run(void)
 {
 	while (!service_draining()) {
 		int64_t now = wall_now().us, wait_ms = qmgr_conf.queue_run_s * 1000;
+		struct heap_item *i;
 
-		while (heap_n > 0 && heap[0]->at_us <= now && active_has_room())
-			wake(heap[0]);
-		if (heap_n > 0 && heap[0]->at_us > now && (heap[0]->at_us - now) / 1000 < wait_ms)
-			wait_ms = (heap[0]->at_us - now) / 1000 + 1;
+		while ((i = heap_first(&heap)) != NULL && LATER_OF(i)->at_us <= now && active_has_room())
+			wake(LATER_OF(i));
+		starved = i != NULL && LATER_OF(i)->at_us <= now;
+		if (i != NULL && LATER_OF(i)->at_us > now && (LATER_OF(i)->at_us - now) / 1000 < wait_ms)
+			wait_ms = (LATER_OF(i)->at_us - now) / 1000 + 1;
 		if (waitq_wait(&changed, deadline_ms(wait_ms)) == RC_OK)
 			task_yield();
 	}

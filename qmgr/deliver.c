@@ -9,7 +9,8 @@
 #include <sys/sendfile.h>
 #include <unistd.h>
 
-#define AGENT_TRIES   5 /* an agent that ends under us is asked again so often, then the mail is deferred */
+#define AGENT_TRIES   5 /* an agent that is not there is asked so often, then the mail is deferred */
+#define AGENT_DEATHS  2 /* one that ends under us: it may have delivered, and not all see that they did */
 #define AGENT_WAIT_MS 300
 
 struct content_job {
@@ -221,12 +222,12 @@ static void defer_all(struct delivery *dl, const char *dsn, const char *reason)
 	}
 }
 
-/* Asks the agent; one that ended without an answer (killed, replaced) is asked again: delivery agents
- * recognise what they delivered. A service that master.cf does not have will not be there in a moment either. */
+/* Asks the agent; one that ended without an answer (killed, replaced) is asked again. A service that master.cf does not have will not be there in a moment either. */
 static enum rc ask_agent(struct delivery *dl, const struct deliver *d, struct deliver_reply *reply,
 			 struct arena *a, struct err *e)
 {
 	const char *service = dest_transport_name(dl->dest);
+	unsigned deaths = 0;
 	enum rc rc = RC_AGAIN;
 
 	for (unsigned i = 0; i < AGENT_TRIES; i++) {
@@ -234,6 +235,9 @@ static enum rc ask_agent(struct delivery *dl, const struct deliver *d, struct de
 				     deadline_s(qmgr_conf.daemon_timeout_s), e);
 		if ((rc != RC_EOF && rc != RC_AGAIN) || (rc == RC_AGAIN && e->sys == ENOENT) ||
 		    service_draining())
+			break;
+		deaths += rc == RC_EOF;
+		if (deaths == AGENT_DEATHS)
 			break;
 		if (i + 1 < AGENT_TRIES)
 			task_sleep_ms(AGENT_WAIT_MS << i);

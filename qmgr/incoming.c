@@ -10,8 +10,12 @@ struct waiting {
 	enum queue_where where;
 	uint32_t slot, generation;
 	struct qid id;
+	bool flushed;
 };
 static struct list waiting = { &waiting, &waiting };
+/* Those of which is known that they have many recipients: they need room below qmgr_message_recipient_limit. */
+static struct list large = { &large, &large };
+static bool large_started; /* one at a time, for how many there are is known when it is read */
 static size_t waiting_n;
 static struct table
     *ids; /* every id this process has met and not settled: a second notice of the same message is ignored */
@@ -41,27 +45,44 @@ static void warn_of_clog(void)
 		    dest_transport_name(d));
 }
 
-void incoming_add(enum queue_where where, uint32_t slot, uint32_t generation, const struct qid *id)
+static void wait_for_room(struct list *list, const struct waiting *what)
 {
-	struct waiting *w;
+	struct waiting *w = xcalloc(1, sizeof(*w));
 
-	if (message_find(qid_span(id)) || (ids && table_get(ids, qid_span(id))))
-		return;
-	if (active_has_room() && list_empty(&waiting)) {
-		message_start(where, slot, generation, id);
-		return;
-	}
-	w = xcalloc(1, sizeof(*w));
-	w->where = where;
-	w->slot = slot;
-	w->generation = generation;
-	w->id = *id;
-	list_add_tail(&waiting, &w->link);
+	*w = *what;
+	list_add_tail(list, &w->link);
 	waiting_n++;
 	if (!ids)
 		ids = table_new();
-	table_set(ids, qid_span(id), w);
+	table_set(ids, qid_span(&w->id), w);
 	warn_of_clog();
+}
+
+void incoming_add(enum queue_where where, uint32_t slot, uint32_t generation, const struct qid *id,
+		  bool flushed)
+{
+	struct waiting w = {
+		.where = where, .slot = slot, .generation = generation, .id = *id, .flushed = flushed
+	};
+
+	if (message_find(qid_span(id)) || (ids && table_get(ids, qid_span(id))))
+		return;
+	if (active_has_room() && list_empty(&waiting))
+		message_start(where, slot, generation, id)->flushed =
+		    flushed; /* its task runs only after this */
+	else
+		wait_for_room(&waiting, &w);
+}
+
+void incoming_postpone(const struct message *m)
+{
+	struct waiting w = { .where = m->where,
+			     .slot = m->slot,
+			     .generation = m->generation,
+			     .id = m->id,
+			     .flushed = m->flushed };
+
+	wait_for_room(&large, &w);
 }
 
 static struct message *start(struct waiting *w)
@@ -72,14 +93,35 @@ static struct message *start(struct waiting *w)
 	waiting_n--;
 	table_del(ids, qid_span(&w->id));
 	m = message_start(w->where, w->slot, w->generation, &w->id);
+	m->flushed = w->flushed;
 	free(w);
 	return m;
 }
 
 void incoming_refill(void)
 {
-	while (active_has_room() && !list_empty(&waiting))
-		start(LIST_ENTRY(list_first(&waiting), struct waiting, link));
+	while (active_has_room()) {
+		bool big = !list_empty(&large) && !large_started && active_has_room_for_many();
+		struct list *first = list_first(big ? &large : &waiting);
+
+		if (!first)
+			break;
+		large_started |= big;
+		start(LIST_ENTRY(first, struct waiting, link))->large = big;
+	}
+	if (active_has_room())
+		deferred_room();
+}
+
+void incoming_was_read(const struct message *m)
+{
+	if (m->large)
+		large_started = false;
+}
+
+bool incoming_behind(void)
+{
+	return !list_empty(&waiting);
 }
 
 struct message *incoming_pull(struct span id)
@@ -89,8 +131,8 @@ struct message *incoming_pull(struct span id)
 
 	if (id.n > 0)
 		w = ids ? table_get(ids, id) : NULL;
-	else if (!list_empty(&waiting))
-		w = LIST_ENTRY(list_first(&waiting), struct waiting, link);
+	else if (waiting_n > 0)
+		w = LIST_ENTRY(list_first(list_empty(&waiting) ? &large : &waiting), struct waiting, link);
 	if (!w)
 		return NULL;
 	m = start(w);
@@ -109,7 +151,7 @@ static void again_task(void *arg)
 	struct again *g = arg;
 
 	task_sleep_ms(1000 * qmgr_conf.minimal_backoff_s);
-	incoming_add(g->where, g->slot, g->generation, &g->id);
+	incoming_add(g->where, g->slot, g->generation, &g->id, false);
 	free(g);
 }
 
@@ -236,7 +278,7 @@ static void take(const struct found *f)
 	if (f->gone)
 		return;
 	if (f->where != QW_DEFERRED) {
-		incoming_add(f->where, f->slot, f->generation, &f->id);
+		incoming_add(f->where, f->slot, f->generation, &f->id, false);
 		return;
 	}
 	if (!message_find(qid_span(&f->id)))

@@ -14,6 +14,7 @@
 struct list active_messages = { &active_messages, &active_messages };
 size_t active_count;
 size_t active_rcpts;
+static size_t extra_rcpts;   /* of those that came in beyond the limit */
 static struct table *active; /* id -> struct message */
 
 struct message *message_find(struct span id)
@@ -53,11 +54,32 @@ bool message_is_probe(const struct message *m)
 	return m->im.env.flags & (ENVF_VERIFY_ONLY | ENVF_PROBE);
 }
 
-/* A single message may have more recipients than the limit: it gets its turn alone. */
+bool active_has_room_for_many(void)
+{
+	return (int64_t)active_rcpts < qmgr_conf.rcpt_max;
+}
+
 bool active_has_room(void)
 {
 	return (int64_t)active_count < qmgr_conf.active_max &&
-	       (active_count == 0 || (int64_t)active_rcpts < qmgr_conf.rcpt_max);
+	       (active_has_room_for_many() || (int64_t)extra_rcpts < qmgr_conf.rcpt_extra);
+}
+
+/* A single message may have more recipients than the limit. Beyond that a mailing list must not keep everybody waiting for as long as
+ * its deliveries take: what has few recipients still comes in. What is only told something delivers nothing. */
+static bool take_room(struct message *m)
+{
+	size_t n = m->im.env.rcpts.n;
+
+	m->part = &active_rcpts;
+	if (!active_has_room_for_many() && !m->told && m->end == END_NORMAL && !m->order_expire) {
+		if ((int64_t)n > qmgr_conf.rcpt_min || (int64_t)extra_rcpts >= qmgr_conf.rcpt_extra)
+			return false;
+		m->part = &extra_rcpts;
+	}
+	m->counted = n;
+	*m->part += n;
+	return true;
 }
 
 struct span message_verp_sender(const struct message *m, uint32_t rcpt, struct arena *a)
@@ -70,7 +92,8 @@ struct span message_verp_sender(const struct message *m, uint32_t rcpt, struct a
 
 void message_free(struct message *m)
 {
-	active_rcpts -= m->counted;
+	if (m->counted > 0)
+		*m->part -= m->counted;
 	list_del(&m->link);
 	table_del(active, qid_span(&m->id));
 	active_count--;
@@ -169,8 +192,29 @@ static void divert(const struct message *m, struct router_resolve_reply *to)
 	}
 }
 
-/* errors of router leave the recipient deferred, never lost */
-static void route_recipient(struct message *m, uint32_t i)
+static void defer_unresolved(struct message *m, uint32_t i, struct span reason)
+{
+	struct qstatus why = { .index = i, .status = DS_DEFERRED, .dsn = SPAN("4.3.0"), .reason = reason };
+
+	message_log_result(m, i, &why, NULL);
+	message_settle(m, i, RUN_DEFERRED, &why);
+}
+
+static void take_route(struct message *m, uint32_t i, struct router_resolve_reply *to)
+{
+	struct env_rcpt *r = envelope_rcpt(&m->im.env, i);
+
+	divert(m, to);
+	if (!span_eq(to->rcpt, r->addr)) {
+		if (r->orig.n == 0) /* the log and reports say what was asked for */
+			r->orig = r->addr;
+		r->addr = span_dup(&m->arena, to->rcpt);
+	}
+	dest_enqueue(m, i, to->transport, to->nexthop);
+}
+
+/* Errors of router leave the recipient deferred, never lost. False: it gave no answer within its time. */
+static bool route_recipient(struct message *m, uint32_t i)
 {
 	struct env_rcpt *r = envelope_rcpt(&m->im.env, i);
 	struct router_resolve q = { .sender = m->im.env.sender,
@@ -184,23 +228,28 @@ static void route_recipient(struct message *m, uint32_t i)
 	arena_init(&tmp);
 	if (!by_filter(m, r->addr, &a))
 		rc = service_request(conf_str(service_conf(), "rewrite_service_name"), true,
-				     IPC_ROUTER_RESOLVE, &q, &a, &tmp, deadline_s(60), &e);
-	if (rc != RC_OK || a.code != 0) {
-		struct qstatus why = { .index = i, .status = DS_DEFERRED, .dsn = SPAN("4.3.0") };
-
-		why.reason = rc == RC_OK ? a.text : SPAN("address resolver failure");
-		message_log_result(m, i, &why, NULL);
-		message_settle(m, i, RUN_DEFERRED, &why);
-	} else {
-		divert(m, &a);
-		if (!span_eq(a.rcpt, r->addr)) {
-			if (r->orig.n == 0) /* the log and reports say what was asked for */
-				r->orig = r->addr;
-			r->addr = span_dup(&m->arena, a.rcpt);
-		}
-		dest_enqueue(m, i, a.transport, a.nexthop);
-	}
+				     IPC_ROUTER_RESOLVE, &q, &a, &tmp, deadline_s(qmgr_conf.ipc_timeout_s),
+				     &e);
+	if (rc == RC_OK && a.code == 0)
+		take_route(m, i, &a);
+	else if (rc == RC_OK)
+		defer_unresolved(m, i, a.text);
 	arena_release(&tmp);
+	return rc == RC_OK;
+}
+
+/* When router does not answer for one, the others are not asked for: each would wait as long. */
+static void route_recipients(struct message *m)
+{
+	bool answers = true;
+
+	for (uint32_t i = 0; i < m->im.env.rcpts.n; i++) {
+		if (m->run[i] != RUN_QUEUED)
+			continue;
+		answers = answers && route_recipient(m, i);
+		if (!answers)
+			defer_unresolved(m, i, SPAN("address resolver failure"));
+	}
 }
 
 /* With all recipients that it ever had, as log readers know it. */
@@ -251,8 +300,6 @@ static void route_all(struct message *m)
 {
 	size_t n = m->im.env.rcpts.n, todo = 0;
 
-	m->counted = n;
-	active_rcpts += n;
 	m->run = arena_array(&m->arena, n + 1, 1);
 	m->passed = arena_array(&m->arena, n + 1, 1);
 	m->status = arena_array(&m->arena, n + 1, sizeof(*m->status));
@@ -273,10 +320,9 @@ static void route_all(struct message *m)
 	log_active(m);
 	m->unsettled = todo + 1; /* one more while we route: nothing finishes under our feet */
 	m->routing = true;
-	for (uint32_t i = 0; i < n; i++)
-		if (m->run[i] == RUN_QUEUED)
-			route_recipient(m, i);
+	route_recipients(m);
 	m->routing = false;
+	schedule_routed(m);
 	dest_kick_all();
 	if (--m->unsettled == 0)
 		message_finish(m);
@@ -293,13 +339,17 @@ static void message_task(void *arg)
 		task_offload(read_image, &j);
 	if (j.rc == RC_OK && m->where == QW_SLOT && !span_eq(qid_span(&m->im.qid), qid_span(&m->id)))
 		j.rc = RC_GONE; /* the slot was used again */
+	incoming_was_read(m);
 	if (j.rc != RC_OK) {
 		read_failed(m, &j);
-		service_unhold();
-		return;
+	} else if (!take_room(m)) {
+		incoming_postpone(m);
+		message_free(m);
+		incoming_refill();
+	} else {
+		m->active_us = wall_now().us;
+		route_all(m);
 	}
-	m->active_us = wall_now().us;
-	route_all(m);
 	service_unhold();
 }
 
@@ -313,12 +363,12 @@ struct message *message_start(enum queue_where where, uint32_t slot, uint32_t ge
 	m->slot = slot;
 	m->generation = generation;
 	arena_init(&m->arena);
+	list_init(&m->jobs);
 	list_add_tail(&active_messages, &m->link);
 	active_count++;
 	if (!active)
 		active = table_new();
 	table_set(active, qid_span(id), m);
-	m->flushed = deferred_was_flushed(qid_span(id));
 	service_hold();
 	task_spawn(message_task, m);
 	return m;

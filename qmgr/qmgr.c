@@ -16,6 +16,8 @@ static void prepare(void)
 	qmgr_conf = (struct qmgr_conf){
 		.active_max = conf_int(c, "qmgr_message_active_limit"),
 		.rcpt_max = conf_int(c, "qmgr_message_recipient_limit"),
+		.rcpt_min = conf_int(c, "qmgr_message_recipient_minimum"),
+		.rcpt_extra = conf_int(c, "default_extra_recipient_limit"),
 		.clog_warn_s = conf_int(c, "qmgr_clog_warn_time"),
 		.defer_transports = conf_str(c, "defer_transports"),
 		.filter_nexthop = conf_str(c, "default_filter_nexthop"),
@@ -29,7 +31,9 @@ static void prepare(void)
 		.queue_run_s = conf_int(c, "queue_run_delay"),
 		.transport_retry_s = conf_int(c, "transport_retry_time"),
 		.daemon_timeout_s = conf_int(c, "daemon_timeout"),
+		.ipc_timeout_s = conf_int(c, "qmgr_ipc_timeout"),
 	};
+	carriers_prepare();
 	address_owner_requests(conf_bool(c, "owner_request_special"));
 	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
 }
@@ -78,7 +82,7 @@ static void answer_new(struct ipc_call *call, const void *request)
 		if (q->where == QW_SLOT && q->slot >= queue_slots(queue) &&
 		    queue_pool_refresh(queue, &e) != RC_OK)
 			log_warning("%s", e.text);
-		incoming_add(q->where == QW_SLOT ? QW_SLOT : QW_INCOMING, q->slot, q->generation, &id);
+		incoming_add(q->where == QW_SLOT ? QW_SLOT : QW_INCOMING, q->slot, q->generation, &id, false);
 	}
 	ipc_done(call);
 }

@@ -20,13 +20,16 @@
 
 struct qmgr_conf {
 	int64_t active_max; /* qmgr_message_active_limit */
-	int64_t rcpt_max;   /* qmgr_message_recipient_limit */
+	int64_t rcpt_max;   /* qmgr_message_recipient_limit; a message of no more than ... */
+	int64_t
+	    rcpt_min; /* ... qmgr_message_recipient_minimum comes in beyond that, too, as long as these have ... */
+	int64_t rcpt_extra; /* ... default_extra_recipient_limit in all */
 	int64_t clog_warn_s;
 	const char *defer_transports, *filter_nexthop;
 	bool delay_cleared, min_user; /* confirm_delay_cleared, allow_min_user */
 	int64_t minimal_backoff_s, maximal_backoff_s, lifetime_s, bounce_lifetime_s, delay_warning_s,
 	    queue_run_s;
-	int64_t transport_retry_s, daemon_timeout_s;
+	int64_t transport_retry_s, daemon_timeout_s, ipc_timeout_s;
 };
 extern struct qmgr_conf qmgr_conf;
 extern struct queue *queue;
@@ -44,6 +47,7 @@ struct message {
 	struct qid id;
 	enum queue_where where; /* QW_SLOT, QW_INCOMING, QW_DEFERRED */
 	uint32_t slot, generation;
+	struct list jobs;   /* one in each transport that its recipients wait for */
 	struct arena arena; /* everything below */
 	struct qimage im;
 	uint8_t *run;		/* enum run_state per recipient */
@@ -52,8 +56,9 @@ struct message {
 	struct ended *ended;	/* per recipient: for reports of success */
 	size_t unsettled;	/* recipients in jobs or in flight */
 	bool routing;		/* more recipients may join its jobs */
-	size_t counted;		/* its part of active_rcpts */
+	size_t counted, *part;	/* its recipients; in which of the sums they are */
 	bool flushed;		/* an operator or a client asked for it: defer_transports does not count */
+	bool large;		/* it had to wait for room, because of its recipients */
 	int64_t active_us;
 	bool order_expire;    /* postsuper -e */
 	bool told;	      /* came in for an operator's order: nothing is delivered */
@@ -62,7 +67,8 @@ struct message {
 extern struct list active_messages;
 extern size_t active_count;
 extern size_t active_rcpts; /* of these messages: qmgr_message_recipient_limit */
-bool active_has_room(void);
+bool active_has_room(void); /* for a message; how many recipients it has is not known yet */
+bool active_has_room_for_many(void);
 
 /* From the envelope that cleanup sent, or from disk (envelope.n == 0). Starts the message; returns at once
  * when told, waits for the disk otherwise. A damaged one goes to corrupt/. */
@@ -86,7 +92,12 @@ void message_log_result(const struct message *m, uint32_t rcpt, const struct qst
 			const char *status);
 
 /* ---- incoming.c: what is known but not active yet ---- */
-void incoming_add(enum queue_where where, uint32_t slot, uint32_t generation, const struct qid *id);
+void incoming_add(enum queue_where where, uint32_t slot, uint32_t generation, const struct qid *id,
+		  bool flushed);
+/* m, which the caller frees, has more recipients than there is room for. Those with few may come in before it. */
+void incoming_postpone(const struct message *m);
+void incoming_was_read(const struct message *m); /* or could not be */
+bool incoming_behind(void);			 /* more comes in than can be worked on */
 /* After a while, from the same place: it could not be read or moved (disk full, no descriptors). */
 void incoming_again(enum queue_where where, uint32_t slot, uint32_t generation, const struct qid *id);
 void incoming_refill(void); /* there is room in the active set */
@@ -104,25 +115,23 @@ void deferred_add(const struct qid *id, int64_t next_try_us);
 bool deferred_forget(struct span id);
 /* An operator says so: "" all. Number of messages woken. */
 uint32_t deferred_wake(struct span id);
-/* Whether this message was woken so; true once. */
-bool deferred_was_flushed(struct span id);
+void deferred_room(void); /* there is room in the active set that nobody else wants */
 void deferred_run(void);  /* the task that wakes them in time */
 void deferred_kick(void); /* looks at the times now */
 size_t deferred_count(void);
 
-/* ---- dest.c: transports, destinations, concurrency ---- */
-struct carrier;
+/* ---- carrier.c: transports ---- */
+void carriers_prepare(void); /* as root: reads master.cf */
+
+/* ---- schedule.c ---- */
+/* All recipients of m are in their jobs (m->routing is over): what is there is all there is. */
+void schedule_routed(struct message *m);
+
+/* ---- dest.c: destinations, concurrency ---- */
 struct dest;
-struct job {
-	struct list link;
-	struct message *m;
-	uint32_t *rcpt;
-	size_t n, next;
-};
-/* Puts recipient `rcpt` of m into the job of (transport, nexthop); starts deliveries as limits allow
- * (dest_kick). */
+/* Puts recipient `rcpt` of m into the job of (transport, nexthop). */
 void dest_enqueue(struct message *m, uint32_t rcpt, struct span transport, struct span nexthop);
-void dest_kick_all(void);
+void dest_kick_all(void); /* starts deliveries as limits allow */
 /* Forgets which transports and destinations are taken for dead: a flush tries them all. */
 void dest_revive_all(void);
 /* The destination that most active recipients wait for, for a warning; NULL: nobody waits. */

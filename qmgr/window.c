@@ -1,46 +1,43 @@
-/* qmgr/window.c - concurrency feedback. */
+/* qmgr/window.c - concurrency feedback. What is half a step away counts as there: six times 1/6 is one, and five times 1/6 and 1/5 is. */
 #include "window.h"
 
-#define ROUNDING 1e-6 /* six times 1/6 is one */
+#define ROUNDING 1e-6
+
+static bool number(struct span s, double *out)
+{
+	char text[32], *end = text;
+
+	if (s.n == 0 || span_cstr(s, text, sizeof text) != RC_OK)
+		return false;
+	*out = strtod(text, &end);
+	return *end == '\0';
+}
 
 bool feedback_parse(struct span s, struct feedback *out)
 {
 	ptrdiff_t slash = span_chr(s, '/');
 	struct span by = slash < 0 ? SPAN_NONE : span_trim(span_skip(s, (size_t)slash + 1));
-	struct span head = span_trim(slash < 0 ? s : span_head(s, (size_t)slash));
-	char number[32], *end = number;
+	double v, divisor = 1;
 
 	*out = (struct feedback){ 1, FEEDBACK_FIXED };
-	if (head.n == 0 || span_cstr(head, number, sizeof number) != RC_OK)
+	if (!number(span_trim(slash < 0 ? s : span_head(s, (size_t)slash)), &v))
 		return false;
-	double v = strtod(number, &end);
-	if (*end != '\0' || !(v >= 0 && v <= 1))
+	if (span_is(by, "concurrency"))
+		out->by = FEEDBACK_LINEAR;
+	else if (slash >= 0 && !number(by, &divisor))
 		return false;
-	if (slash >= 0 && !span_is(by, "concurrency") && !span_is(by, "sqrt_concurrency"))
+	v /= divisor;
+	if (!(v >= 0 && v <= 1)) {
+		out->by = FEEDBACK_FIXED;
 		return false;
+	}
 	out->number = v;
-	if (slash >= 0)
-		out->by = span_is(by, "concurrency") ? FEEDBACK_LINEAR : FEEDBACK_ROOT;
 	return true;
-}
-
-/* Newton's method, so that no daemon needs libm. */
-static double root(double v)
-{
-	double x = v > 1 ? v / 2 : 1;
-
-	for (int i = 0; i < 20; i++)
-		x = (x + v / x) / 2;
-	return x;
 }
 
 double feedback_value(const struct feedback *f, int64_t concurrency)
 {
-	double n = concurrency < 1 ? 1 : (double)concurrency;
-
-	return f->by == FEEDBACK_FIXED	  ? f->number
-	       : f->by == FEEDBACK_LINEAR ? f->number / n
-					  : f->number / root(n);
+	return f->by == FEEDBACK_FIXED || concurrency < 1 ? f->number : f->number / (double)concurrency;
 }
 
 void window_init(struct window *w, const struct window_rules *r)
@@ -53,8 +50,9 @@ void window_succeeded(struct window *w, const struct window_rules *r, size_t bus
 	w->failed_cohorts = 0;
 	if ((r->limit > 0 && w->concurrency >= r->limit) || w->concurrency >= (int64_t)busy + r->initial)
 		return;
-	w->success += feedback_value(&r->positive, w->concurrency);
-	while (w->success >= 1 - ROUNDING) {
+	double step = feedback_value(&r->positive, w->concurrency);
+	w->success += step;
+	if (w->success + step / 2 >= 1) {
 		w->concurrency++;
 		w->success -= 1;
 		w->failure = 0;
@@ -71,8 +69,9 @@ bool window_failed(struct window *w, const struct window_rules *r)
 		window_init(w, r);
 		return true;
 	}
-	w->failure -= feedback_value(&r->negative, w->concurrency);
-	while (w->failure < -ROUNDING) {
+	double step = feedback_value(&r->negative, w->concurrency);
+	w->failure -= step;
+	if (step > 0 && w->failure - step / 2 < 0) {
 		w->concurrency--;
 		w->failure += 1;
 		w->success = 0;

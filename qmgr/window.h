@@ -5,10 +5,10 @@
 
 #include "base/span.h"
 
-/* "number", "number / concurrency", "number / sqrt_concurrency". */
+/* "number", "number / number", "number / concurrency". */
 struct feedback {
 	double number; /* 0 to 1 */
-	enum { FEEDBACK_FIXED, FEEDBACK_LINEAR, FEEDBACK_ROOT } by;
+	enum { FEEDBACK_FIXED, FEEDBACK_LINEAR } by;
 };
 /* False, and a feedback of 1, when it is none of the three. */
 bool feedback_parse(struct span s, struct feedback *out);

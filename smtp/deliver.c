@@ -16,7 +16,7 @@ struct course {
 	struct span last_diag;
 	char relay[360]; /* of the log: the last host */
 	char host[256];
-	bool reached; /* some server talked to us */
+	bool reached; /* a session was made with some server */
 	bool kept;    /* a kept session was used: its host is not tried again */
 	struct inet_addr kept_addr;
 };
@@ -164,7 +164,6 @@ static void try_target(struct course *c, struct span site, const struct target *
 	bool connected = s != NULL || !c->last.no_connection;
 	note_host(c, t, connected);
 	c->dl.times.connected_us = wall_now().us;
-	c->reached = c->reached || connected;
 	if (s != NULL)
 		++*sessions;
 	c->dl.final =

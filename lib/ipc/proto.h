@@ -119,6 +119,7 @@ enum qmgr_op {
 	QOP_REQUEUE,
 	QOP_EXPIRE, /* arg: queue id or "ALL"; queues: bits of 1 << queue_where, 0 all */
 	QOP_RESCAN, /* look at the directories again (files moved by hand, maildrop wake-up) */
+	QOP_BEHIND, /* count: 1 when more comes in than can be worked on */
 };
 struct qmgr_control {
 	uint16_t op;

@@ -191,7 +191,7 @@ static void trim_idle(void *arg)
 
 static void trim_soon(void)
 {
-	if (trim_timer.heap != 0)
+	if (heap_has(&trim_timer.heap))
 		return;
 	timer_init(&trim_timer, trim_idle, NULL);
 	timer_set(&trim_timer, deadline_ms(TRIM_AFTER_MS));

@@ -8,6 +8,7 @@
 #define TASK_TASK_H
 
 #include "base/clock.h"
+#include "base/heap.h"
 #include "base/list.h"
 #include "base/rc.h"
 #include <stdbool.h>
@@ -66,8 +67,8 @@ void waitq_wake_all(struct waitq *q);
 
 /* ---- timers that are not tasks ---- */
 struct timer {
-	struct list link; /* private */
-	size_t heap;	  /* private */
+	struct list link;      /* private */
+	struct heap_item heap; /* private */
 	mono_t at;
 	void (*fn)(void *arg);
 	void *arg;

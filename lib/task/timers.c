@@ -1,64 +1,16 @@
-/* task/timers.c - timers in a binary heap, and deadlines.
- * timer.heap is the place in the heap plus one, 0 when it is not there. `link` joins the timers that are due
- * in this turn: they leave the heap before the first is called, so that one that is set again for now waits a
- * turn. */
+/* task/timers.c - timers in a heap, and deadlines.
+ * `link` joins the timers that are due in this turn: they leave the heap before the first is called, so that one that is set again
+ * for now waits a turn. */
 #include "task/sched.h"
 
-static struct timer **heap;
-static size_t heap_n, heap_cap;
+#define TIMER_OF(i) LIST_ENTRY(i, struct timer, heap)
 
-static void place(struct timer *t, size_t i)
+static bool before(struct heap_item *a, struct heap_item *b)
 {
-	heap[i] = t;
-	t->heap = i + 1;
+	return TIMER_OF(a)->at.ms < TIMER_OF(b)->at.ms;
 }
 
-static void sift_up(struct timer *t, size_t i)
-{
-	while (i != 0 && heap[(i - 1) / 2]->at.ms > t->at.ms) {
-		place(heap[(i - 1) / 2], i);
-		i = (i - 1) / 2;
-	}
-	place(t, i);
-}
-
-static void sift_down(struct timer *t, size_t i)
-{
-	size_t child;
-
-	while ((child = 2 * i + 1) < heap_n) {
-		if (child + 1 < heap_n && heap[child + 1]->at.ms < heap[child]->at.ms)
-			child++;
-		if (heap[child]->at.ms >= t->at.ms)
-			break;
-		place(heap[child], i);
-		i = child;
-	}
-	place(t, i);
-}
-
-static void heap_add(struct timer *t)
-{
-	if (heap_n == heap_cap) {
-		heap_cap = heap_cap != 0 ? heap_cap * 2 : 64;
-		heap = xrealloc(heap, heap_cap * sizeof(struct timer *));
-	}
-	sift_up(t, heap_n++);
-}
-
-static void heap_remove(struct timer *t)
-{
-	size_t i = t->heap - 1;
-	struct timer *last = heap[--heap_n];
-
-	t->heap = 0;
-	if (last == t)
-		return;
-	if (i != 0 && heap[(i - 1) / 2]->at.ms > last->at.ms)
-		sift_up(last, i);
-	else
-		sift_down(last, i);
-}
+static struct heap heap = { .before = before };
 
 void timer_init(struct timer *t, void (*fn)(void *arg), void *arg)
 {
@@ -68,8 +20,8 @@ void timer_init(struct timer *t, void (*fn)(void *arg), void *arg)
 
 void timer_cancel(struct timer *t)
 {
-	if (t->heap != 0)
-		heap_remove(t);
+	if (heap_has(&t->heap))
+		heap_del(&heap, &t->heap);
 	else if (t->link.next != NULL) /* NULL: zeroed memory, never set */
 		list_del(&t->link);
 }
@@ -79,19 +31,18 @@ void timer_set(struct timer *t, deadline_t d)
 	timer_cancel(t);
 	t->at = d.at;
 	if (d.at.ms != DEADLINE_NEVER.at.ms)
-		heap_add(t);
+		heap_add(&heap, &t->heap);
 }
 
 void timers_fire(mono_t now)
 {
 	struct list due, *first;
+	struct heap_item *i;
 
 	list_init(&due);
-	while (heap_n != 0 && heap[0]->at.ms <= now.ms) {
-		struct timer *t = heap[0];
-
-		heap_remove(t);
-		list_add_tail(&due, &t->link);
+	while ((i = heap_first(&heap)) != NULL && TIMER_OF(i)->at.ms <= now.ms) {
+		heap_del(&heap, i);
+		list_add_tail(&due, &TIMER_OF(i)->link);
 	}
 	while ((first = list_first(&due)) != NULL) {
 		struct timer *t = LIST_ENTRY(first, struct timer, link);
@@ -103,20 +54,22 @@ void timers_fire(mono_t now)
 
 int64_t timers_next_ms(mono_t now)
 {
-	if (heap_n == 0)
+	struct heap_item *i = heap_first(&heap);
+
+	if (i == NULL)
 		return -1;
-	return heap[0]->at.ms > now.ms ? heap[0]->at.ms - now.ms : 0;
+	return TIMER_OF(i)->at.ms > now.ms ? TIMER_OF(i)->at.ms - now.ms : 0;
 }
 
 size_t timers_count(void)
 {
-	return heap_n;
+	return heap.n;
 }
 
 void timers_forget_all(void)
 {
-	while (heap_n != 0)
-		heap_remove(heap[heap_n - 1]);
+	while (heap.n != 0)
+		heap_del(&heap, heap.v[heap.n - 1]);
 }
 
 /* ---- deadlines ---- */

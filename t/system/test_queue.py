@@ -516,7 +516,7 @@ def test_recipient_limit_and_clog_warning(make):
     """qmgr_message_recipient_limit bounds what is worked on; a destination that takes all of it is named in the log (QSHAPE_README), and the rest comes after."""
     dead, good = socket.create_server(("127.0.0.1", 0), backlog=8), Server()  # takes connections, says nothing
     port = dead.getsockname()[1]
-    inst = make({"transport_maps": "inline:{ {dead.test=smtp:[127.0.0.1]:%d} {good.test=%s} }" % (port, to_server(good)), "qmgr_message_recipient_limit": "3",
+    inst = make({"transport_maps": "inline:{ {dead.test=smtp:[127.0.0.1]:%d} {good.test=%s} }" % (port, to_server(good)), "qmgr_message_recipient_limit": "3", "default_extra_recipient_limit": "0",
                  "smtp_helo_timeout": "6s", "smtp_destination_concurrency_limit": "1", "minimal_backoff_time": "300s", "maximal_backoff_time": "300s"})
     for who in "abc":
         send(inst, who + "@dead.test")
@@ -532,6 +532,99 @@ def test_recipient_limit_and_clog_warning(make):
     assert log.index("to=<a@dead.test>") < log.index("to=<r@good.test>")
     first.close()
     dead.close()
+
+
+def test_few_recipients_pass_what_fills_the_active_queue(make):
+    """qmgr_message_recipient_minimum, default_extra_recipient_limit: a list that takes all room keeps nobody waiting but the next list."""
+    dead, good = socket.create_server(("127.0.0.1", 0), backlog=8), Server()  # takes connections, says nothing
+    routes = "inline:{ {dead.test=smtp:[127.0.0.1]:%d} {good.test=%s} }" % (dead.getsockname()[1], to_server(good))
+    inst = make({"transport_maps": routes, "qmgr_message_recipient_limit": "3", "qmgr_message_recipient_minimum": "2", "minimal_backoff_time": "300s"})
+    send(inst, ["u%d@dead.test" % i for i in range(5)])
+    first = dead.accept()[0]
+    listed = send(inst, ["u%d@good.test" % i for i in range(3)])
+    few = [send(inst, ["a@good.test", "b@good.test"]) for _ in range(3)]
+    for qid in few:
+        inst.wait_log("%s: removed" % qid)
+    assert len(good.messages) == 3
+    assert not re.search(r"%s: .*\(queue active\)" % listed, inst.log())
+    first.close()
+    dead.close()
+    inst.wait_log("%s: removed" % listed)
+    assert len(good.messages) == 4
+
+
+def test_mail_is_slowed_down_when_more_comes_than_is_delivered(make):
+    """in_flow_delay: a pause before each message while there are some for which the active queue has no room; reports have none."""
+    dead = socket.create_server(("127.0.0.1", 0), backlog=8)
+    inst = make({"transport_maps": "inline:{ {dead.test=smtp:[127.0.0.1]:%d} }" % dead.getsockname()[1], "qmgr_message_active_limit": "1",
+                 "in_flow_delay": "2s", "smtp_helo_timeout": "100s"})
+    send(inst, "a@dead.test")
+    first = dead.accept()[0]
+
+    def slow():
+        start = time.monotonic()
+        send(inst, "b@dead.test")
+        return time.monotonic() - start >= 2
+    assert any(slow() for _ in range(200))
+    first.close()
+    dead.close()
+
+
+def test_no_answer_where_a_recipient_goes(make):
+    """qmgr_ipc_timeout: trivial-rewrite cannot start, its table is gone; the mail is deferred with a line for each recipient, after one wait."""
+    inst = make({"transport_maps": "inline:{ {far.test=retry:not yet} }", "daemon_table_open_error_is_fatal": "yes", "qmgr_ipc_timeout": "2s"})
+    qid = send(inst, ["r%d@far.test" % i for i in range(40)])
+    wait_state(inst, {qid: "deferred"})
+    inst.stop()
+    inst.main["transport_maps"] = "hash:%s/nosuch" % inst.config
+    inst.start(wait=False)
+    settle(lambda: inst.command("postqueue", "-f").returncode == 0)
+    inst.wait_log(r"%s: to=<r\d+@far.test>, relay=none, .*dsn=4.3.0, status=deferred \(address resolver failure\)" % qid, count=40)
+
+
+def test_requeued_message_and_the_limit_of_today(make):
+    """message_size_limit is for what comes in: postsuper -r of a message that was let in when there was another limit sends it on its way."""
+    good = Server(RCPT="451 4.2.0 later")
+    inst = make({"transport_maps": "inline:{ {good.test=%s} }" % to_server(good)})
+    qid = send(inst, "r@good.test", text=MSG + "x" * 70 + "\r\n" + "y\r\n" * 2000)
+    wait_state(inst, {qid: "deferred"})
+    inst.stop()
+    inst.main["message_size_limit"] = "2000"
+    inst.start()
+    good.replies["RCPT"] = "250 2.1.5 ok"
+    assert sup(inst, "-r", qid).returncode == 0
+    settle(lambda: len(good.messages) == 1, what=inst.log)
+    inst.wait_queue_empty()
+
+
+def agents(inst, service):
+    """The processes of a service."""
+    for d in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/stat" % d, encoding="ascii") as stat, open("/proc/%s/cmdline" % d, "rb") as cmdline:
+                if stat.read().rsplit(")", 1)[1].split()[1] == str(inst.proc.pid) and b"-n\0%s\0" % service.encode() in cmdline.read():
+                    yield int(d)
+        except OSError:
+            pass
+
+
+def test_agent_that_dies(make):
+    """Killed at the end of the data whenever it is asked: asked once more (it may have been replaced), then its mail is deferred, and what comes
+    within transport_retry_time, too. Each time the server may have taken the message."""
+    server = Server()
+    inst = make({"transport_maps": "inline:{ {dies.test=dies:[127.0.0.1]:%d} }" % server.port, "minimal_backoff_time": "300s"},
+                master=["dies unix - - n - - smtp"])
+
+    def kill(*_):
+        for pid in agents(inst, "dies"):
+            os.kill(pid, signal.SIGKILL)
+    server.replies["BODY"] = kill
+    send(inst, "a@dies.test")
+    inst.wait_log(r"warning: transport private/dies: ")
+    inst.wait_log(r"to=<a@dies.test>, relay=none, .*dsn=4.3.0, status=deferred \(unknown mail transport error\)")
+    assert len(server.messages) == 2
+    send(inst, ["b@dies.test", "c@dies.test"])
+    inst.wait_log(r"to=<[bc]@dies.test>, relay=none, .*dsn=4.3.0, status=deferred \(mail transport unavailable\)", count=2)
 
 
 def test_smtputf8_is_detected_by_class(make):

@@ -30,8 +30,48 @@ TRANSPORTS = {
     "mailbox": {"destination_recipient_limit": "1", "destination_concurrency_limit": "1"},
     "never": {"destination_concurrency_failed_cohort_limit": "0"},
     "late": {},
+    "narrow": {},
+    "list": {"destination_recipient_limit": "1"},
+    "strict": {"destination_recipient_limit": "1", "delivery_slot_cost": "0"},
+    "eager": {"destination_recipient_limit": "1", "delivery_slot_cost": "2", "delivery_slot_loan": "0", "delivery_slot_discount": "0"},
+    "short": {"destination_recipient_limit": "1", "minimum_delivery_slots": "20"},
+    "slow": {"transport_rate_delay": "1s"},
+    "double": {"initial_destination_concurrency": "2"},
+    "cohort": {"initial_destination_concurrency": "2", "destination_concurrency_positive_feedback": "1 / concurrency"},
+    "part": {"initial_destination_concurrency": "2", "destination_concurrency_positive_feedback": "0.3"},
+    "quarter": {"initial_destination_concurrency": "2", "destination_concurrency_positive_feedback": "1/4"},
+    "wrong": {"initial_destination_concurrency": "2", "destination_concurrency_positive_feedback": "3"},
+    "loses": {"initial_destination_concurrency": "6", "destination_concurrency_failed_cohort_limit": "0"},
+    "yields": {"initial_destination_concurrency": "6", "destination_concurrency_failed_cohort_limit": "0",
+               "destination_concurrency_negative_feedback": "1 / concurrency"},
+    "halves": {"initial_destination_concurrency": "6", "destination_concurrency_failed_cohort_limit": "0",
+               "destination_concurrency_negative_feedback": "0.5"},
+    "dies": {"initial_destination_concurrency": "4", "destination_concurrency_failed_cohort_limit": "2",
+             "destination_concurrency_negative_feedback": "1 / concurrency"},
 }
-HELD = ("limit", "initial", "one", "mailbox")
+MAXPROC = {"narrow": "2", "list": "1", "strict": "1", "eager": "1", "short": "1"}
+LISTS = ("list", "strict", "eager", "short")
+HELD = ("limit", "initial", "one", "mailbox", "narrow", "slow")
+GROW, SHRINK = ("double", "cohort", "part", "quarter", "wrong"), ("loses", "yields", "halves", "dies")  # what deliveries end in
+
+
+class Turnstile:
+    """Deliveries wait until they are let through, some at a time."""
+
+    def __init__(self, reply):
+        self.reply, self.now, self.passes, self.changed, self.cond = reply, 0, 0, 0, threading.Condition()
+
+    def __call__(self, server, conn, line):
+        with self.cond:
+            self.now, self.changed = self.now + 1, time.monotonic()
+            self.cond.wait_for(lambda: self.passes > 0, 60)
+            self.now, self.passes, self.changed = self.now - 1, self.passes - 1, time.monotonic()
+        return self.reply
+
+    def let(self, n):
+        with self.cond:
+            self.passes += n
+            self.cond.notify_all()
 
 
 class Gate:
@@ -86,6 +126,8 @@ def play(mta, servers, gates):
         send(mta, n + ".test", rcpts=3 if n == "mailbox" else 1, count=6)
     for n in HELD:
         out[n] = gates[n].settle()
+    for n in LISTS:
+        out[n] = overtake(mta, n, servers[n], gates[n])
     for n in ("chunk", "single", "whole"):
         send(mta, n + ".test", rcpts=5)
         wait(mta, r"to=<u\d@%s\.test>.*status=sent" % n, 5)
@@ -102,6 +144,35 @@ def play(mta, servers, gates):
         wait(mta, r"to=<u0@never.test>", k + 1)
     for n in ("dead", "waits", "nosuch", "never"):
         out[n] = reasons(mta, n + ".test")
+    return out
+
+
+def overtake(mta, name, server, gate):
+    """One delivery at a time: a list with 60 recipients, then small messages while its first delivery goes on. Where the small ones come."""
+    send(mta, name + ".test", rcpts=60)
+    assert until(lambda: gate.now == 1)
+    for k, rcpts in enumerate((1, 1, 1, 1, 1, 2)):
+        with smtplib.SMTP("127.0.0.1", mta.port["smtp"], timeout=60) as s:
+            s.sendmail("small%d@example.org" % k, ["small%d%d@%s.test" % (k, i, name) for i in range(rcpts)], TEXT)
+        wait(mta, r"from=<small%d@example.org>.*queue active" % k, LISTS.index(name) + 1)
+    gate.open.set()
+    wait(mta, r"to=<\w+@%s\.test>.*status=sent" % name, 67)
+    order = [l[len("RCPT TO:<"):].split("@")[0] for l in server.lines if l.startswith("RCPT")]
+    return [(i, who) for i, who in enumerate(order) if who.startswith("small")]
+
+
+def feedback(mta, stiles):
+    """How many deliveries there are at a time at first, after one has ended, and another ... of mail that is there already."""
+    out = {n: [] for n in stiles}
+    for n in stiles:
+        send(mta, n + ".test", count=30 if n in GROW else 20)
+    for _ in range(10):
+        assert until(lambda: all(s.passes == 0 and time.monotonic() - s.changed > 1 for s in stiles.values()))
+        for n, s in stiles.items():
+            out[n].append(s.now)
+            s.let(min(1, s.now))
+    for s in stiles.values():
+        s.let(1000)
     return out
 
 
@@ -244,12 +315,15 @@ def mta_of(make, base, name, servers):
             "delay_warning_time": "1s", "confirm_delay_cleared": "yes", "notify_classes": ""}
     main.update({"%s_%s" % (n, k): v for n, c in TRANSPORTS.items() for k, v in c.items()})
     main["virtual_alias_maps"] = "hash:%s" % os.path.join(base, name, "etc/virtual")
-    return make(os.path.join(base, name), main=main, master=["%s unix - - n - - smtp" % n for n in [*TRANSPORTS, "later"]])
+    return make(os.path.join(base, name), main=main, master=["%s unix - - n - %s smtp" % (n, MAXPROC.get(n, "-")) for n in [*TRANSPORTS, "later"]])
 
 
 def one_side(make, base, name):
-    gates = {n: Gate() for n in HELD}
-    servers = {n: Server(BODY=gates[n]) if n in HELD else Server() for n in [*TRANSPORTS, "sink"]}
+    gates = {n: Gate() for n in (*HELD, *LISTS)}
+    stiles = {n: Turnstile("250 2.0.0 ok") for n in GROW} | {n: Turnstile("421 4.3.2 no") for n in SHRINK}
+    servers = {n: Server(BODY=gates[n]) if n in gates else Server() for n in [*TRANSPORTS, "sink"]}
+    for n, stile in stiles.items():
+        servers[n].replies["BODY" if n in GROW else "GREETING"] = stile
     servers["late"].replies["RCPT"] = "451 4.2.0 later"
     for n in ("dead", "never"):
         servers[n].refuse()
@@ -258,11 +332,14 @@ def one_side(make, base, name):
     try:
         mta.start()
         out = play(mta, servers, gates)
+        out.update(feedback(mta, stiles))
         out.update(times(mta, servers))
         return out
     finally:
         for g in gates.values():
             g.open.set()
+        for s in stiles.values():
+            s.let(1000)
         mta.stop()
 
 
@@ -276,11 +353,23 @@ def both():
         shutil.rmtree(base, ignore_errors=True)
 
 
-@pytest.mark.parametrize("name,most", [("limit", 2), ("initial", 3), ("one", 1), ("mailbox", 3)])
+@pytest.mark.parametrize("name,most", [("limit", 2), ("initial", 3), ("one", 1), ("mailbox", 3), ("narrow", 2), ("slow", 1)])
 def test_deliveries_at_a_time(both, name, most):
-    """TRANSPORT_destination_concurrency_limit, _initial_destination_concurrency, _destination_rate_delay; with _destination_recipient_limit = 1 they
-    are those of each recipient."""
+    """TRANSPORT_destination_concurrency_limit, _initial_destination_concurrency, _destination_rate_delay, maxproc of master.cf; with
+    _destination_recipient_limit = 1 they are those of each recipient."""
     assert both[1][name] == both[0][name] == most
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_small_messages_overtake_a_list(both, name):
+    """TRANSPORT_delivery_slot_cost, _loan, _discount, _minimum_delivery_slots (SCHEDULER_README)."""
+    assert both[1][name] == both[0][name]
+
+
+@pytest.mark.parametrize("name", [*GROW, *SHRINK])
+def test_feedback(both, name):
+    """TRANSPORT_destination_concurrency_positive_feedback, _negative_feedback, _failed_cohort_limit: deliveries at a time, as one by one ends."""
+    assert both[1][name] == both[0][name]
 
 
 @pytest.mark.parametrize("name,sizes", [("chunk", [1, 2, 2]), ("single", [1] * 5), ("whole", [5])])

@@ -26,8 +26,6 @@ static const struct {
 	{ 5, 7, 1, "1", "1", "++++", { 6, 7, 7, 7 } },
 	{ 2, 0, 1, "1/concurrency", "1", "+++++++++", { 2, 3, 3, 3, 4, 4, 4, 4, 5 } },
 	{ 6, 0, 1, "1 / concurrency", "1", "+++++++", { 6, 6, 6, 6, 6, 7, 7 } },
-	{ 4, 0, 1, "1 / sqrt_concurrency", "1", "+++++", { 4, 5, 5, 5, 6 } },
-	{ 16, 0, 1, "1/sqrt_concurrency", "1", "+++++", { 16, 16, 16, 17, 17 } },
 	{ 5, 0, 1, "0.5", "1", "+++", { 5, 6, 6 } },
 	{ 5, 0, 1, "0", "0", "++--", { 5, 5, 5, 5 } },
 	/* one in flight: no growth beyond what is in use and the initial concurrency */
@@ -41,8 +39,8 @@ static const struct {
 	{ 6, 20, 1, "1", "0", "------", { 6, 6, 6, 6, 6, 0 } },
 	{ 3, 20, 0, "1", "1", "-----", { 2, 1, 1, 1, 1 } },
 	/* the first failure of a series takes one off, and then every 1/f(N)th */
-	{ 4, 20, 0, "1", "0.5", "-----", { 3, 3, 2, 2, 1 } },
-	{ 10, 20, 9, "1", "1/concurrency", "-----------", { 9, 9, 9, 9, 9, 9, 9, 9, 9, 8, 8 } },
+	{ 4, 20, 0, "1", "0.5", "-----", { 3, 2, 2, 1, 1 } },
+	{ 10, 20, 9, "1", "1/concurrency", "-----------", { 9, 9, 9, 9, 9, 9, 9, 9, 8, 8, 8 } },
 	/* a step in one direction forgets what was gathered in the other */
 	{ 2, 20, 9, "0.5", "1", "+-++", { 2, 1, 1, 2 } },
 	{ 4, 20, 9, "1", "0.5", "-+-", { 3, 4, 3 } },
@@ -87,9 +85,23 @@ static void test_dead_starts_anew(void **state)
 
 static void test_parse(void **state)
 {
-	static const char *const wrong[] = {
-		"", "/", "x", "1x", "2", "-1", "1/", "1/5", "1/window", "nan", "1/concurrency x"
-	};
+	static const char *const wrong[] = { "",
+					     "/",
+					     "x",
+					     "1x",
+					     "2",
+					     "-1",
+					     "1/",
+					     "2/1",
+					     "1/0",
+					     "0/0",
+					     "1/-5",
+					     "1/window",
+					     "nan",
+					     "1/concurrency x",
+					     "1/2/concurrency",
+					     "2/concurrency",
+					     "1/sqrt_concurrency" };
 	struct feedback f;
 
 	(void)state;
@@ -98,9 +110,9 @@ static void test_parse(void **state)
 			fail_msg("\"%s\" is taken", wrong[i]);
 		assert_true(f.number >= 1 && f.by == FEEDBACK_FIXED);
 	}
-	assert_true(feedback_parse(SPAN(" 0.25 / sqrt_concurrency "), &f));
-	assert_true(feedback_value(&f, 9) - 0.25 / 3 < ROUNDING &&
-		    feedback_value(&f, 9) - 0.25 / 3 > -ROUNDING);
+	assert_true(feedback_parse(SPAN("1 / 4"), &f) && f.by == FEEDBACK_FIXED && f.number == 0.25);
+	assert_true(feedback_parse(SPAN(" 0.5 / concurrency "), &f) && f.by == FEEDBACK_LINEAR);
+	assert_true(feedback_value(&f, 2) == 0.25);
 }
 
 int main(void)
