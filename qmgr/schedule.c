@@ -244,10 +244,18 @@ static void to_front(struct job *j)
 	}
 }
 
+static struct job *first_job(const struct carrier *t)
+{
+	const struct peer *first = DEST_OF(heap_first(&t->ready))->first;
+
+	INVARIANT(first != NULL);
+	return first->job;
+}
+
 /* Before a delivery of the first job: another may have earned its place. */
 static void preempt(struct carrier *t)
 {
-	struct job *current = DEST_OF(heap_first(&t->ready))->first->job, *j;
+	struct job *current = first_job(t), *j;
 	int64_t most = preempt_most(&t->slots, &current->slots);
 
 	if (most == 0 || !preempt_now(&t->slots, &current->slots, 1))

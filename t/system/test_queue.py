@@ -20,7 +20,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from fakesmtp import Server  # noqa: E402
-from instance import PATIENCE, Instance, scratch, until  # noqa: E402
+from instance import PATIENCE, Instance, free_ports, scratch, until  # noqa: E402
 
 MSG = "Subject: hello\r\nFrom: s@example.test\r\nTo: r@far.test\r\n\r\nbody\r\n"
 THEIRS = "/usr/sbin/postqueue"
@@ -595,6 +595,27 @@ def test_requeued_message_and_the_limit_of_today(make):
     assert sup(inst, "-r", qid).returncode == 0
     settle(lambda: len(good.messages) == 1, what=inst.log)
     inst.wait_queue_empty()
+
+
+def test_long_queue_ids(make):
+    """enable_long_queue_ids: of mail from outside, of local mail, of reports; the setting is that of the cleanup service that gets the message."""
+    port = free_ports(1)[0]
+    inst = make({"transport_maps": "inline:{ {no.test=error:no such user} {sender.test=discard:} }"},
+                master=["long unix n - n - 0 cleanup -o enable_long_queue_ids=yes", "127.0.0.1:%d inet n - n - - smtpd -o cleanup_service_name=long" % port])
+    short, long = r"[0-9A-F]{14}", r"(?=\w*[a-z])[0-9A-Zb-df-hj-np-tv-z]{10,}z\w+"
+    assert re.fullmatch(short, send(inst, "r@no.test"))
+    inst.wait_log(r"sender non-delivery notification: %s$" % short)
+    first = dict(inst.port)
+    inst.port["smtp"] = port
+    assert re.fullmatch(long, send(inst, "r@no.test"))
+    inst.port = first
+    inst.stop()
+    inst.main["enable_long_queue_ids"] = "yes"
+    inst.start()
+    assert re.fullmatch(long, send(inst, "r@no.test"))
+    inst.wait_log(r"sender non-delivery notification: %s$" % long)
+    assert inst.command("sendmail", "-f", "s@sender.test", "r@sender.test", input=b"Subject: x\n\nx\n").returncode == 0
+    inst.wait_log(r"pickup\[\d+\]: %s: uid=" % long)
 
 
 def agents(inst, service):
