@@ -213,7 +213,7 @@ def story(mta, qid):
             l = re.sub(r"^.* postfix/(\w+)\[\d+\]: ", r"\1: ", l)
             l = re.sub(r"\b(?=\w*\d)[0-9A-F]{10,}\b", "ID", plain(l))
             l = re.sub(r"delay=[\d.]+, delays=[\d./]+, |@mail.example.test>|message-id=<[\w.]+|\bsize=\d+, |uid=\d+ ", "", l)
-            out.add(re.sub(r"^(?:error|retry|qmgr): (ID: to=)", r"\1", l))  # who says so of mail that is not tried is no matter
+            out.add(re.sub(r"^(?:error|retry|qmgr|smtp): (ID: to=.*relay=none)", r"\1", l))  # who says so, and whether it was tried, is no matter
     return sorted(out)
 
 
