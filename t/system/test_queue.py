@@ -516,8 +516,8 @@ def test_recipient_limit_and_clog_warning(make):
     """qmgr_message_recipient_limit bounds what is worked on; a destination that takes all of it is named in the log (QSHAPE_README), and the rest comes after."""
     dead, good = socket.create_server(("127.0.0.1", 0), backlog=8), Server()  # takes connections, says nothing
     port = dead.getsockname()[1]
-    inst = make({"transport_maps": "inline:{ {dead.test=smtp:[127.0.0.1]:%d} {good.test=%s} }" % (port, to_server(good)), "qmgr_message_recipient_limit": "3", "default_extra_recipient_limit": "0",
-                 "smtp_helo_timeout": "6s", "smtp_destination_concurrency_limit": "1", "minimal_backoff_time": "300s", "maximal_backoff_time": "300s"})
+    inst = make({"transport_maps": "inline:{ {dead.test=smtp:[127.0.0.1]:%d} {good.test=%s} }" % (port, to_server(good)), "qmgr_message_recipient_limit": "3",
+                 "default_extra_recipient_limit": "0", "smtp_helo_timeout": "6s", "smtp_destination_concurrency_limit": "1", "minimal_backoff_time": "300s", "maximal_backoff_time": "300s"})
     for who in "abc":
         send(inst, who + "@dead.test")
     inst.wait_log(r"\(queue active\)", count=3)
