@@ -321,6 +321,7 @@ static void prepare(void)
 	struct err e;
 	enum rc rc;
 
+	qid_configure(service_conf());
 	arena_init(&a);
 	memcpy(templates, bounce_templates, sizeof(templates));
 	if (path[0] == '\0')

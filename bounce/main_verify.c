@@ -316,7 +316,7 @@ static void prepare(void)
 	bad_life = conf_int(c, "address_verify_negative_expire_time");
 	bad_refresh = conf_int(c, "address_verify_negative_refresh_time");
 	probes_max = conf_int(c, "address_verify_pending_request_limit");
-	qid_set_long(conf_bool(c, "enable_long_queue_ids"));
+	qid_configure(c);
 	by_addr = table_new();
 	verify_cache_prepare();
 }

@@ -5,7 +5,6 @@ static void prepare(void)
 {
 	map_set_remote(true);
 	settings_load();
-	qid_set_long(conf_bool(service_conf(), "enable_long_queue_ids"));
 }
 
 static void start(void)

@@ -30,7 +30,7 @@ static void prepare(void)
 	size_t n = forward_dirs(extra, ARRAY_LEN(extra));
 
 	dlog_set_digits((unsigned)conf_int(service_conf(), "delay_logging_resolution_limit"));
-	qid_set_long(conf_bool(service_conf(), "enable_long_queue_ids"));
+	qid_configure(service_conf());
 	local_conf_read();
 	workers_prepare("local", 1, extra, n, root_prepare());
 	(void)getpwnam("no such user"); /* loads what the user database needs, while that is allowed */

@@ -44,7 +44,7 @@ void submit_prepare(void)
 	mail_name = conf_str(service_conf(), "mail_name");
 	content_filter = conf_str(service_conf(), "content_filter");
 	override_flags = overrides();
-	qid_set_long(conf_bool(service_conf(), "enable_long_queue_ids"));
+	qid_configure(service_conf());
 }
 
 /* What a user may not say is forgotten: where the message came from, how far it got, where it shall go

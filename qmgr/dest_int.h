@@ -25,9 +25,11 @@ struct carrier { /* a transport */
 	struct list jobs;  /* in the order of arrival */
 	int64_t front, back;
 	uint64_t turns;
-	const struct job *current; /* whose delivery was started last */
-	struct job *candidate;	   /* to go before `current`, found by the last search */
-	bool news;		   /* since then a job came up that could be a better one */
+	const struct job *current; /* the first, when it was looked who should go before it; found: */
+	struct job *candidate;	   /* NULL also when it is gone since */
+	bool nobody;
+	mono_t searched;
+	bool news; /* since then a job came up that could be a better one */
 };
 
 struct dest {

@@ -33,6 +33,11 @@ static void prepare(void)
 		.daemon_timeout_s = conf_int(c, "daemon_timeout"),
 		.ipc_timeout_s = conf_int(c, "qmgr_ipc_timeout"),
 	};
+	if (qmgr_conf.bounce_lifetime_s > qmgr_conf.lifetime_s) {
+		log_warning("bounce_queue_lifetime is larger than maximal_queue_lifetime - adjusting "
+			    "bounce_queue_lifetime");
+		qmgr_conf.bounce_lifetime_s = qmgr_conf.lifetime_s;
+	}
 	carriers_prepare();
 	address_owner_requests(conf_bool(c, "owner_request_special"));
 	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));

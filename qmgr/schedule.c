@@ -6,6 +6,7 @@
 #include "dest_int.h"
 #include "service/service.h"
 
+#define SEARCH_MS  100
 #define DEST_OF(i) LIST_ENTRY(i, struct dest, ready)
 
 static bool before(struct heap_item *a, struct heap_item *b)
@@ -217,12 +218,26 @@ static struct job *search(const struct carrier *t, const struct job *current, in
 	return best;
 }
 
+/* What the last search found still holds. One that found nobody, which is the longest, is not repeated at once either: the active queue
+ * may be full of mail that is blocked. */
+static bool known(const struct carrier *t, const struct job *current, int64_t most)
+{
+	const struct job *j = t->candidate;
+
+	if (t->current != current)
+		return false;
+	if (t->nobody)
+		return !t->news || mono_diff_ms(loop_now(), t->searched) < SEARCH_MS;
+	return !t->news && j && j->slots.left <= most && !blocked(j);
+}
+
 static struct job *candidate(struct carrier *t, const struct job *current, int64_t most)
 {
-	if (t->current != current || t->news ||
-	    (t->candidate && (t->candidate->slots.left > most || blocked(t->candidate)))) {
+	if (!known(t, current, most)) {
 		t->candidate = search(t, current, most);
 		t->current = current;
+		t->nobody = t->candidate == NULL;
+		t->searched = loop_now();
 		t->news = false;
 	}
 	return t->candidate;
@@ -244,10 +259,18 @@ static void to_front(struct job *j)
 	}
 }
 
+static struct job *first_job(const struct carrier *t)
+{
+	const struct peer *first = DEST_OF(heap_first(&t->ready))->first;
+
+	INVARIANT(first != NULL);
+	return first->job;
+}
+
 /* Before a delivery of the first job: another may have earned its place. */
 static void preempt(struct carrier *t)
 {
-	struct job *current = DEST_OF(heap_first(&t->ready))->first->job, *j;
+	struct job *current = first_job(t), *j;
 	int64_t most = preempt_most(&t->slots, &current->slots);
 
 	if (most == 0 || !preempt_now(&t->slots, &current->slots, 1))

@@ -4,6 +4,7 @@
 #include "log/log.h"
 #include "map/dns_filter.h"
 #include "net/interfaces.h"
+#include "queue/qid.h"
 
 struct settings settings;
 static struct arena arena;
@@ -283,6 +284,7 @@ static void read_routing(void)
 	settings.pix_maps = read_maps("pix_workaround_maps", 0);
 	settings.pix_threshold_s = settings_int("pix_workaround_threshold_time");
 	settings.pix_delay_s = settings_int("pix_workaround_delay_time");
+	qid_configure(service_conf()); /* of these notices */
 	settings.notice_classes = transcript_classes(service_conf()) & ~NOTICE_BOUNCE;
 	settings.service = settings_str("tcp_port");
 	settings.use_srv = conf_str(service_conf(), "use_srv_lookup");

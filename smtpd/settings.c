@@ -278,7 +278,7 @@ static void load_protocol(void)
 	else if (str("smtpd_upstream_proxy_protocol")[0] != '\0')
 		die("smtpd_upstream_proxy_protocol: unknown protocol \"%s\"",
 		    str("smtpd_upstream_proxy_protocol"));
-	qid_set_long(yes("enable_long_queue_ids"));
+	qid_configure(service_conf());
 }
 
 static void load_content(void)

@@ -6,13 +6,16 @@
 
 #include "base/clock.h"
 #include "base/span.h"
+#include "conf/conf.h"
 
 #define QID_MAX 23
 struct qid {
 	char s[QID_MAX + 1]; /* NUL-terminated; "" is none */
 };
-struct qid qid_new(unsigned lane);		/* never the same twice in this process */
-void qid_set_long(bool on);			/* enable_long_queue_ids: from now on the long form */
+struct qid qid_new(unsigned lane); /* never the same twice in this process */
+void qid_set_long(bool on);	   /* from now on the long form */
+void qid_configure(
+    const struct conf *c); /* as enable_long_queue_ids of the cleanup service says; reads master.cf */
 bool qid_parse(struct span s, struct qid *out); /* ASCII letters and digits, 6 to QID_MAX */
 /* When qid_new() made it, wall clock; `now_us` is not before that. 0: not one of these (Postfix's short ids hold no seconds). */
 int64_t qid_made_us(const struct qid *id, int64_t now_us);

@@ -20,7 +20,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from fakesmtp import Server  # noqa: E402
-from instance import PATIENCE, Instance, scratch, until  # noqa: E402
+from instance import PATIENCE, Instance, free_ports, scratch, until  # noqa: E402
 
 MSG = "Subject: hello\r\nFrom: s@example.test\r\nTo: r@far.test\r\n\r\nbody\r\n"
 THEIRS = "/usr/sbin/postqueue"
@@ -516,8 +516,8 @@ def test_recipient_limit_and_clog_warning(make):
     """qmgr_message_recipient_limit bounds what is worked on; a destination that takes all of it is named in the log (QSHAPE_README), and the rest comes after."""
     dead, good = socket.create_server(("127.0.0.1", 0), backlog=8), Server()  # takes connections, says nothing
     port = dead.getsockname()[1]
-    inst = make({"transport_maps": "inline:{ {dead.test=smtp:[127.0.0.1]:%d} {good.test=%s} }" % (port, to_server(good)), "qmgr_message_recipient_limit": "3", "default_extra_recipient_limit": "0",
-                 "smtp_helo_timeout": "6s", "smtp_destination_concurrency_limit": "1", "minimal_backoff_time": "300s", "maximal_backoff_time": "300s"})
+    inst = make({"transport_maps": "inline:{ {dead.test=smtp:[127.0.0.1]:%d} {good.test=%s} }" % (port, to_server(good)), "qmgr_message_recipient_limit": "3",
+                 "default_extra_recipient_limit": "0", "smtp_helo_timeout": "6s", "smtp_destination_concurrency_limit": "1", "minimal_backoff_time": "300s", "maximal_backoff_time": "300s"})
     for who in "abc":
         send(inst, who + "@dead.test")
     inst.wait_log(r"\(queue active\)", count=3)
@@ -565,7 +565,7 @@ def test_mail_is_slowed_down_when_more_comes_than_is_delivered(make):
         start = time.monotonic()
         send(inst, "b@dead.test")
         return time.monotonic() - start >= 2
-    assert any(slow() for _ in range(200))
+    settle(slow)
     first.close()
     dead.close()
 
@@ -595,6 +595,35 @@ def test_requeued_message_and_the_limit_of_today(make):
     assert sup(inst, "-r", qid).returncode == 0
     settle(lambda: len(good.messages) == 1, what=inst.log)
     inst.wait_queue_empty()
+
+
+def test_reports_do_not_outlive_mail(make):
+    """bounce_queue_lifetime is not more than maximal_queue_lifetime: a report that cannot be delivered is over at once, too."""
+    inst = make({"transport_maps": "inline:{ {far.test=retry:4.2.0 not yet} }", "bounce_queue_lifetime": "5d", "maximal_queue_lifetime": "0"})
+    inst.wait_log(r"qmgr\[\d+\]: warning: bounce_queue_lifetime is larger than maximal_queue_lifetime - adjusting bounce_queue_lifetime$")
+    qid = send(inst, "r@far.test", sender="")
+    inst.wait_log(r"%s: from=<>, status=expired, returned to sender" % qid)
+
+
+def test_long_queue_ids(make):
+    """enable_long_queue_ids: of mail from outside, of local mail, of reports; the setting is that of the cleanup service that gets the message."""
+    port = free_ports(1)[0]
+    inst = make({"transport_maps": "inline:{ {no.test=error:no such user} {sender.test=discard:} }"},
+                master=["long unix n - n - 0 cleanup -o enable_long_queue_ids=yes", "127.0.0.1:%d inet n - n - - smtpd -o cleanup_service_name=long" % port])
+    short, long = r"[0-9A-F]{14}", r"(?=\w*[a-z])[0-9A-Zb-df-hj-np-tv-z]{10,}z\w+"
+    assert re.fullmatch(short, send(inst, "r@no.test"))
+    inst.wait_log(r"sender non-delivery notification: %s$" % short)
+    first = dict(inst.port)
+    inst.port["smtp"] = port
+    assert re.fullmatch(long, send(inst, "r@no.test"))
+    inst.port = first
+    inst.stop()
+    inst.main["enable_long_queue_ids"] = "yes"
+    inst.start()
+    assert re.fullmatch(long, send(inst, "r@no.test"))
+    inst.wait_log(r"sender non-delivery notification: %s$" % long)
+    assert inst.command("sendmail", "-f", "s@sender.test", "r@sender.test", input=b"Subject: x\n\nx\n").returncode == 0
+    inst.wait_log(r"pickup\[\d+\]: %s: uid=" % long)
 
 
 def agents(inst, service):

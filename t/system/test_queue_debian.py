@@ -176,6 +176,21 @@ def feedback(mta, stiles):
     return out
 
 
+def verp(mta, server):
+    """What is said to a sender who asks for VERP, with which delimiters, and the senders that a server sees."""
+    said = []
+    with smtplib.SMTP("127.0.0.1", mta.port["smtp"], timeout=60) as s:
+        s.ehlo("x.test")
+        for o in ("XVERP", "XVERP=+=", "XVERP=#=", "XVERP=+", "XVERP=+=-", "XVERP=ab", "XVERP="):
+            said.append((o, s.docmd("MAIL", "FROM:<list@example.org> " + o)))
+            s.rset()
+    for o in ("-XV", "-XV#=", "-XVab", "-XV+"):
+        p = mta.command("sendmail", "-f", "list@example.org", o, "verp@whole.test", input=TEXT)
+        said.append((o, p.returncode, p.stderr))
+    wait(mta, r"to=<verp@whole\.test>.*status=sent", 2)
+    return said, sorted(l.split(" SIZE")[0] for l in server.lines if l.startswith("MAIL FROM:<list"))
+
+
 def reload(mta, **main):
     """qmgr may still be the old one for a moment: who flushes afterwards does so until it works."""
     n = len(re.findall(r"/master\[\d+\]: reload", mta.log()))
@@ -213,7 +228,7 @@ def story(mta, qid):
             l = re.sub(r"^.* postfix/(\w+)\[\d+\]: ", r"\1: ", l)
             l = re.sub(r"\b(?=\w*\d)[0-9A-F]{10,}\b", "ID", plain(l))
             l = re.sub(r"delay=[\d.]+, delays=[\d./]+, |@mail.example.test>|message-id=<[\w.]+|\bsize=\d+, |uid=\d+ ", "", l)
-            out.add(re.sub(r"^(?:error|retry|qmgr): (ID: to=)", r"\1", l))  # who says so of mail that is not tried is no matter
+            out.add(re.sub(r"^(?:error|retry|qmgr|smtp): (ID: to=.*relay=none)", r"\1", l))  # who says so, and whether it was tried, is no matter
     return sorted(out)
 
 
@@ -312,7 +327,8 @@ def mta_of(make, base, name, servers):
     main = {"transport_maps": "inline:{%s}" % " ".join(routes), "defer_transports": "later", "smtpd_recipient_restrictions":
             "permit_mynetworks, reject", "queue_run_delay": "300s", "minimal_backoff_time": "300s", "smtp_tls_security_level": "",
             "smtp_connection_cache_on_demand": "no", "smtp_log_tls_feature_status": "no", "maillog_file_prefixes": base, "bounce_queue_lifetime": "0",
-            "delay_warning_time": "1s", "confirm_delay_cleared": "yes", "notify_classes": ""}
+            "delay_warning_time": "1s", "confirm_delay_cleared": "yes", "notify_classes": "",
+            "smtpd_authorized_verp_clients": "127.0.0.1", "default_verp_delimiters": "-=", "verp_delimiter_filter": "-=+#"}
     main.update({"%s_%s" % (n, k): v for n, c in TRANSPORTS.items() for k, v in c.items()})
     main["virtual_alias_maps"] = "hash:%s" % os.path.join(base, name, "etc/virtual")
     return make(os.path.join(base, name), main=main, master=["%s unix - - n - %s smtp" % (n, MAXPROC.get(n, "-")) for n in [*TRANSPORTS, "later"]])
@@ -332,7 +348,7 @@ def one_side(make, base, name):
     try:
         mta.start()
         out = play(mta, servers, gates)
-        out.update(feedback(mta, stiles))
+        out.update(feedback(mta, stiles), verp=verp(mta, servers["whole"]))
         out.update(times(mta, servers))
         return out
     finally:
@@ -364,6 +380,12 @@ def test_deliveries_at_a_time(both, name, most):
 def test_small_messages_overtake_a_list(both, name):
     """TRANSPORT_delivery_slot_cost, _loan, _discount, _minimum_delivery_slots (SCHEDULER_README)."""
     assert both[1][name] == both[0][name]
+
+
+def test_verp_delimiters(both):
+    """default_verp_delimiters, verp_delimiter_filter."""
+    assert both[1]["verp"] == both[0]["verp"]
+    assert both[1]["verp"][1] == ["MAIL FROM:<list#verp=whole.test@example.org>", "MAIL FROM:<list-verp=whole.test@example.org>"]
 
 
 @pytest.mark.parametrize("name", [*GROW, *SHRINK])
