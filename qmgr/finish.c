@@ -513,7 +513,7 @@ static void operator_asked(struct message *m)
 	}
 }
 
-/* An address that stands for several is good when one of them is. */
+/* With all recipients alike (stands_for_several() in message.c), or one. */
 static void tell_verify(const struct message *m)
 {
 	static const uint8_t order[] = { RUN_DONE, RUN_BOUNCED, RUN_DEFERRED };

@@ -296,6 +296,24 @@ static void told_all(struct message *m)
 	message_finish(m);
 }
 
+/* A probe of an address that stands for several finds it deliverable: each of them is probed by who asks for it. */
+static void stands_for_several(struct message *m)
+{
+	struct env_rcpt *r = envelope_rcpt(&m->im.env, 0);
+	const struct qstatus why = { .status = DS_SENT,
+				     .dsn = SPAN("2.0.0"),
+				     .reason = SPAN("aliased to multiple recipients") };
+
+	if (r->orig.n > 0)
+		r->addr = r->orig;
+	r->orig = SPAN_NONE;
+	message_log_result(m, 0, &why, NULL);
+	for (size_t i = 0; i < m->im.env.rcpts.n; i++)
+		m->run[i] = RUN_DONE;
+	m->unsettled = 1;
+	message_settle(m, 0, RUN_DONE, &why);
+}
+
 static void route_all(struct message *m)
 {
 	size_t n = m->im.env.rcpts.n, todo = 0;
@@ -318,6 +336,10 @@ static void route_all(struct message *m)
 		return;
 	}
 	log_active(m);
+	if ((m->im.env.flags & ENVF_PROBE) && n > 1) {
+		stands_for_several(m);
+		return;
+	}
 	m->unsettled = todo + 1; /* one more while we route: nothing finishes under our feet */
 	m->routing = true;
 	route_recipients(m);

@@ -53,12 +53,12 @@ static enum rc strip_local_routing(struct span *addr, bool *routed, struct arena
 	for (int hops = 0; hops < STRIP_MAX; hops++) {
 		struct address parts = address_split(*addr);
 		struct span local = routing_part(parts.local, a);
-		bool hop = (router.percent_hack && span_chr(local, '%') >= 0) ||
-			   (router.swap_bangpath && span_chr(local, '!') >= 0) || span_chr(local, '@') >= 0;
+		bool percent = span_chr(local, '%') >= 0, bang = span_chr(local, '!') >= 0,
+		     at = span_chr(local, '@') >= 0;
 		enum rc rc;
 
-		*routed = hop;
-		if (!hop)
+		*routed = percent || bang || at; /* also what we do not follow: the next host may */
+		if (!at && !(percent && router.percent_hack) && !(bang && router.swap_bangpath))
 			return RC_OK;
 		rc = own_is_local(&router.own, parts.domain, e);
 		if (rc == RC_AGAIN)

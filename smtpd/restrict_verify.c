@@ -28,6 +28,12 @@ static void ask_verify(struct session *s, struct check *c, struct verify_reply *
 	}
 }
 
+/* A code of success, which these parameters may have, lets pass what was found. */
+static bool accepted_anyway(bool rcpt, uint16_t status)
+{
+	return (status == UNDELIVERABLE ? conf.unverified[rcpt].reject : conf.unverified[rcpt].defer) < 400;
+}
+
 enum outcome run_unverified(struct session *s, struct check *c, const struct rule *r)
 {
 	bool rcpt = r->def->which == 1, first = s->defer_if_permit.code == 0;
@@ -41,7 +47,7 @@ enum outcome run_unverified(struct session *s, struct check *c, const struct rul
 	if (c->subject.n == 0 || probe_sender_is(service_conf(), c->subject, wall_s(wall_now())))
 		return DUNNO;
 	ask_verify(s, c, &v);
-	if (v.status == DELIVERABLE)
+	if (v.status == DELIVERABLE || accepted_anyway(rcpt, v.status))
 		return DUNNO;
 	text = conf.unverified[rcpt].reason;
 	text = arena_printf(c->a, "un%s address: " SPAN_FMT,

@@ -21,6 +21,10 @@ LIMITS = ["one@valias.test", "two@valias.test", "five@valias.test", "deep@valias
 UNICODE = ["b\u00fcro@far.test", "user@b\u00fccher.test", "user@xn--bcher-kva.test", "kurt@b\u00fccher.test", "kurt@xn--bcher-kva.test", "kurt+x@b\u00fccher.test", "m\u00fcller@b\u00fccher.test",
            "any@stra\u00dfe.test", "any@xn--strae-oqa.test"]
 OWN = ["old@[127.0.0.1]", "bcc@[127.0.0.1]", "bcc@[192.0.2.7]", "a%far.test@[192.0.2.7]", "bcc@[192.0.2.8]"]
+ROUTED = ["user%far.test@mail.example.test", "user%relay.test@mail.example.test", "\"user@far.test\"@mail.example.test", "\"user@far.test\"@relay.test", "far.test!user@mail.example.test", "user%far.test@relay.test",
+          "user@far.test@relay.test", "user%far.test", "far.test!user", "\"user%far.test\"", "user@relay.test", "user@far.test", "user%far.test@valias.test", "a!b@relay.test", "@relay.test:user@far.test",
+          "user@", "user@1.2.3.4", "user@[1.2.3.4]", "user@[127.0.0.1]", "user@127.0.0.1", "user%here.test@here.test", "-user@far.test", "-user@here.test"]
+STRANGER = {"mynetworks": "192.0.2.0/24", "smtpd_relay_restrictions": "check_recipient_access inline:{ sink@far.test=OK }, reject_unauth_destination", "smtpd_recipient_restrictions": "permit"}
 CASES = {  # name -> (settings, addresses)
     "plain": ({}, FORMS),
     "noorigin": ({"append_at_myorigin": "no"}, FORMS),
@@ -51,6 +55,12 @@ CASES = {  # name -> (settings, addresses)
     "expansion": ({"virtual_alias_expansion_limit": "4"}, LIMITS),
     "length": ({"virtual_alias_address_length_limit": "40"}, LIMITS),
     "unicode": ({}, UNICODE),
+    "stranger": (STRANGER, ROUTED),
+    "trusting": ({**STRANGER, "allow_untrusted_routing": "yes"}, ROUTED),
+    "permitauth": ({**STRANGER, "smtpd_relay_restrictions": "check_recipient_access inline:{ sink@far.test=OK }, permit_auth_destination, reject"}, ROUTED),
+    "numeric": ({**STRANGER, "resolve_numeric_domain": "yes"}, ROUTED),
+    "nopercent": ({**STRANGER, "allow_percent_hack": "no", "swap_bangpath": "no"}, ROUTED),
+    "minuser": ({"allow_min_user": "yes"}, ROUTED[-2:]),
 }
 # Settings of one cleanup service alone, as content filters have it: smtpd and trivial-rewrite go by main.cf.
 CLEANUP = {
