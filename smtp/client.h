@@ -72,6 +72,7 @@ struct settings {
 	int tls_level; /* enum tls_level, the default */
 	int tls_log;
 	bool tls_note_offer;
+	bool tls_old_digest; /* compatibility_level leaves it at md5 */
 	bool smtputf8;
 };
 extern struct settings settings;

@@ -336,6 +336,9 @@ static void fill(struct tls_policy *p, const struct attributes *at, const struct
 	if (span_is_ci(sni, "nexthop"))
 		sni = t->site;
 	p->sni = sni.n > 0 && !span_is_ci(sni, "hostname") ? arena_cstr(a, sni) : NULL;
+	if (p->level == TLS_FINGERPRINT && settings.tls_old_digest)
+		log_info(OLD_DEFAULT "%s_tls_fingerprint_digest=md5 to compute certificate fingerprints",
+			 settings.lmtp ? "lmtp" : "smtp");
 	if (p->level == TLS_FINGERPRINT)
 		split_fingerprints(
 		    at->match.n > 0 ? at->match : span_str(settings_str("tls_fingerprint_cert_match")), a, p);

@@ -180,6 +180,8 @@ static void read_tls(void)
 	settings.tls_log = settings_str("tls_loglevel")[0] - '0'; /* 0 to 4 */
 	settings.tls_enforce_sts = settings_bool("tls_enforce_sts_mx_patterns");
 	settings.tls_block_early = settings_bool("tls_block_early_mail_reply");
+	settings.tls_old_digest =
+	    conf_is_old_default(service_conf(), full("tls_fingerprint_digest"), "md5");
 	settings.tls_note_offer = settings_bool("tls_note_starttls_offer");
 	settings.tls_policy = read_maps("tls_policy_maps", MAP_FOLD_KEY);
 	tafiles_prepare(settings.tls_policy);

@@ -589,6 +589,8 @@ static void load_old_defaults(void)
 	conf.old_networks =
 	    !conf_is_set(c, "mynetworks") && conf_is_old_default(c, "mynetworks_style", "subnet");
 	conf.old_relay = conf_is_old_default(c, "relay_domains", NULL);
+	conf.old_no_relay_list = conf_is_old_default(c, "smtpd_relay_restrictions", "");
+	conf.old_digest = conf_is_old_default(c, "smtpd_tls_fingerprint_digest", "md5");
 	conf.old_order = conf_is_old_default(c, "smtpd_relay_before_recipient_restrictions", "no");
 }
 

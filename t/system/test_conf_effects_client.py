@@ -64,6 +64,16 @@ def test_protocols_of_lmtp(client, tls, level, name, version):
     assert f": {version} with cipher " in c.log()
 
 
+@pytest.mark.parametrize("program", ["smtp", "lmtp"])
+@pytest.mark.parametrize("level, digest, said", [("3.5", None, True), ("3.5", "md5", False), ("3.6", None, False)])
+def test_old_digest_is_told(client, tls, program, level, digest, said):
+    s = Server(keywords=TLS, tls=tls[0], lmtp=program == "lmtp")
+    more = {f"{program}_tls_fingerprint_digest": digest} if digest else {}
+    c = client(program, compatibility_level=level, **{f"{program}_tls_policy_maps": "inline:{{ [127.0.0.1]:%d=fingerprint match=11:22 }}" % s.port}, **more)
+    assert c.deliver(at(s))[0][:2] == (DEFERRED, "4.7.5")
+    assert (f": using backwards-compatible default setting {program}_tls_fingerprint_digest=md5 to compute certificate fingerprints\n" in c.log()) == said
+
+
 def test_loglevel_of_lmtp(client, tls):
     s = Server(keywords=TLS, tls=tls[0], lmtp=True)
     c = client("lmtp", lmtp_tls_security_level="may")  # what Client sets is smtp_tls_loglevel
