@@ -395,6 +395,11 @@ enum rc policy_find(struct span nexthop, const struct target *t, struct arena *a
 			    SPAN_ARG(nexthop));
 		good = false;
 	}
+	if (good && settings.wrapper && p->level < TLS_ENCRYPT && t->path == NULL) {
+		log_warning("%s_tls_wrappermode requires level encrypt or a stronger one, not \"%s\"",
+			    settings.lmtp ? "lmtp" : "smtp", policy_level_name(p->level));
+		good = false;
+	}
 	if (good)
 		return RC_OK;
 	log_warning("TLS policy lookup for " SPAN_FMT "/" SPAN_FMT ": client TLS configuration problem",

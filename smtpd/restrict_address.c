@@ -76,8 +76,9 @@ void restrict_tell_relay(struct session *s, struct check *c)
 		return;
 	v = restrict_validated(s, c);
 	if (!router_failed(v) && !relay_allowed(v))
-		log_info(OLD_DEFAULT "\"smtpd_relay_restrictions = (empty)\" to avoid \"Relay access denied\" "
-				     "error for recipient \"" SPAN_FMT "\" from client \"%s\"",
+		log_info(OLD_DEFAULT
+			 "\"smtpd_relay_restrictions = (empty)\" to avoid \"Relay access denied\" "
+			 "error for recipient \"" SPAN_FMT "\" from client \"%s\"",
 			 SPAN_ARG(c->rcpt), session_client(s));
 }
 

@@ -439,7 +439,8 @@ static int level_of(const char *text)
 /* A grade and what is left out of it, in OpenSSL's words. A client that is asked for a certificate has to see one. */
 static const char *cipher_list(bool mandatory)
 {
-	static const char *const excluded[] = { "smtpd_tls_exclude_ciphers", "smtpd_tls_mandatory_exclude_ciphers" };
+	static const char *const excluded[] = { "smtpd_tls_exclude_ciphers",
+						"smtpd_tls_mandatory_exclude_ciphers" };
 	static struct arena a;
 	const char *param = mandatory ? "smtpd_tls_mandatory_ciphers" : "smtpd_tls_ciphers",
 		   *grade = tls_cipher_list(service_conf(), span_str(str(param)));

@@ -273,7 +273,9 @@ static int enable_client(struct tls *t)
 {
 	const char *cache = conf_str(t->c->conf, "default_cache_db_type");
 	char *settings[] = { "smtp_tls_security_level=may", "smtp_tls_loglevel=1",
-			     arena_printf(&t->a, "smtp_tls_session_cache_database=%s:${data_directory}/smtp_scache", cache),
+			     arena_printf(&t->a,
+					  "smtp_tls_session_cache_database=%s:${data_directory}/smtp_scache",
+					  cache),
 			     NULL };
 	size_t n = 3;
 

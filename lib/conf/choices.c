@@ -78,7 +78,8 @@ static bool is_number(struct span w)
 	if (span_starts_ci(w, SPAN("0x")))
 		w = span_skip(w, 2);
 	for (; digits < w.n; digits++)
-		if (!ascii_isdigit(w.p[digits]) && (ascii_lower(w.p[digits]) < 'a' || ascii_lower(w.p[digits]) > 'f'))
+		if (!ascii_isdigit(w.p[digits]) &&
+		    (ascii_lower(w.p[digits]) < 'a' || ascii_lower(w.p[digits]) > 'f'))
 			return false;
 	return digits > 0 && digits <= 4;
 }
@@ -109,7 +110,8 @@ bool conf_choice(const char *name, struct span value, struct conf_choice *out)
 		bool protocols = strcmp(out->words, VERSIONS) == 0;
 
 		while (span_next_word(&rest, protocols ? ":, \t\r\n" : ", \t\r\n", &out->wrong))
-			if (protocols ? !is_protocol(out->words, out->wrong) : !is_one_of(out->words, out->wrong))
+			if (protocols ? !is_protocol(out->words, out->wrong)
+				      : !is_one_of(out->words, out->wrong))
 				return false;
 		return true;
 	}
