@@ -242,6 +242,13 @@ static void report(void *arg, bool error, const char *text)
 		log_error("%s", text);
 }
 
+/* Nobody said so, but compatibility_level does. */
+static void tell_old_chroot(const char *dir, const struct master_entry *en)
+{
+	if (en->chroot && span_is(en->column[4], "-"))
+		log_info("%s/master.cf: line %u: " OLD_DEFAULT "chroot=y", dir, en->line);
+}
+
 static enum rc load(struct running *r, const char *dir, struct err *e)
 {
 	struct finding f = { e, false };
@@ -252,6 +259,8 @@ static enum rc load(struct running *r, const char *dir, struct err *e)
 		err_prefix(e, "%s/main.cf", dir);
 	if (rc == RC_OK)
 		rc = mastercf_load(dir, r->conf, &r->cf, e);
+	for (size_t i = 0; rc == RC_OK && i < r->cf->n; i++)
+		tell_old_chroot(dir, &r->cf->entry[i]);
 	for (size_t i = 0; rc == RC_OK && i < r->cf->n; i++)
 		rc = replaced(r, i) ? RC_OK : add_entry(r, &r->cf->entry[i], e);
 	return rc == RC_OK ? add_builtin(r, e) : rc;

@@ -84,8 +84,11 @@ struct span rewrite_address(bool local, struct span addr, struct arena *a)
 		struct span domain = complete_domain(l.domain, complete, parent, a);
 		if (local && router.old_append && domain.n > l.domain.n)
 			log_info(OLD_DEFAULT "append_dot_mydomain=yes to rewrite \"" SPAN_FMT
-					     "\" to \"" SPAN_FMT "\"",
-				 SPAN_ARG(l.domain), SPAN_ARG(domain));
+					     "\" to \"" SPAN_FMT "\"%s",
+				 SPAN_ARG(l.domain), SPAN_ARG(domain),
+				 span_is_ci(l.domain, "localhost")
+				     ? "; please add \"localhost\" to mydestination or other address class"
+				     : "");
 		return address_join(a, l.local, domain);
 	}
 	return *origin ? address_join(a, l.local, span_str(origin)) : address_quote_local(a, l.local);

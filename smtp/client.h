@@ -69,9 +69,10 @@ struct settings {
 	char auth_delimiter; /* between user and password */
 	struct tls_client *tls;
 	struct tls_anchors *tls_anchors; /* of smtp_tls_trust_anchor_file; NULL: none */
-	int tls_level; /* enum tls_level, the default */
+	int tls_level;			 /* enum tls_level, the default */
 	int tls_log;
 	bool tls_note_offer;
+	bool tls_old_digest; /* compatibility_level leaves it at md5 */
 	bool smtputf8;
 };
 extern struct settings settings;
@@ -116,8 +117,8 @@ struct tls_policy {
 	enum tls_level level;
 	const struct span *match; /* words of match=, before expansion; see policy_names() */
 	size_t matches;
-	const char *protocols, *sni; /* sni NULL: the host */
-	const char *grade, *ciphers; /* ciphers NULL: no such grade */
+	const char *protocols, *sni;	   /* sni NULL: the host */
+	const char *grade, *ciphers;	   /* ciphers NULL: no such grade */
 	const struct tls_anchors *anchors; /* NULL: the authorities */
 };
 MUST_CHECK enum rc policy_find(struct span nexthop, const struct target *t, struct arena *a,

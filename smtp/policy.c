@@ -336,6 +336,9 @@ static void fill(struct tls_policy *p, const struct attributes *at, const struct
 	if (span_is_ci(sni, "nexthop"))
 		sni = t->site;
 	p->sni = sni.n > 0 && !span_is_ci(sni, "hostname") ? arena_cstr(a, sni) : NULL;
+	if (p->level == TLS_FINGERPRINT && settings.tls_old_digest)
+		log_info(OLD_DEFAULT "%s_tls_fingerprint_digest=md5 to compute certificate fingerprints",
+			 settings.lmtp ? "lmtp" : "smtp");
 	if (p->level == TLS_FINGERPRINT)
 		split_fingerprints(
 		    at->match.n > 0 ? at->match : span_str(settings_str("tls_fingerprint_cert_match")), a, p);
@@ -390,6 +393,11 @@ enum rc policy_find(struct span nexthop, const struct target *t, struct arena *a
 		log_warning("nexthop domain " SPAN_FMT
 			    ": configured at fingerprint security level, but with no fingerprints to match.",
 			    SPAN_ARG(nexthop));
+		good = false;
+	}
+	if (good && settings.wrapper && p->level < TLS_ENCRYPT && t->path == NULL) {
+		log_warning("%s_tls_wrappermode requires level encrypt or a stronger one, not \"%s\"",
+			    settings.lmtp ? "lmtp" : "smtp", policy_level_name(p->level));
 		good = false;
 	}
 	if (good)

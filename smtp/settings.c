@@ -181,6 +181,7 @@ static void read_tls(void)
 	settings.tls_log = settings_str("tls_loglevel")[0] - '0'; /* 0 to 4 */
 	settings.tls_enforce_sts = settings_bool("tls_enforce_sts_mx_patterns");
 	settings.tls_block_early = settings_bool("tls_block_early_mail_reply");
+	settings.tls_old_digest = conf_is_old_default(service_conf(), full("tls_fingerprint_digest"), "md5");
 	settings.tls_note_offer = settings_bool("tls_note_starttls_offer");
 	settings.tls_policy = read_maps("tls_policy_maps", MAP_FOLD_KEY);
 	tafiles_prepare(settings.tls_policy);
@@ -196,9 +197,10 @@ static void read_tls(void)
 				  ? settings_int("tls_session_cache_timeout")
 				  : 0,
 	};
-	if (tls_prepare(service_conf(), &e) != RC_OK || tls_client_new(&c, &settings.tls, &e) != RC_OK ||
+	if (tls_prepare(service_conf(), &e) != RC_OK ||
 	    tls_anchors_load(settings_str("tls_trust_anchor_file"), &settings.tls_anchors, &e) != RC_OK)
 		die("%s", e.text);
+	settings.tls = tls_client_new(&c);
 	if (settings.tls_log > 1)
 		log_info("initializing the client-side TLS engine");
 }

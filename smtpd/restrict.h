@@ -83,6 +83,10 @@ enum outcome restrict_defer_if_permit(struct session *s, struct check *c, const 
 enum outcome restrict_config_error(struct check *c);
 /* Such a mistake in a table that was asked about c->subject. */
 enum outcome restrict_table_error(struct check *c, const char *class);
+/* What the log says of defaults of an older compatibility_level: that an empty smtpd_relay_restrictions let a recipient pass; that
+ * fingerprints are made with md5, once in a process. */
+void restrict_tell_relay(struct session *s, struct check *c);
+void restrict_tell_digest(void);
 const struct router_validate_reply *restrict_validated(struct session *s, struct check *c);
 /* The address as routing sees it: with a domain, without %, ! or source route. */
 struct span restrict_canonical(struct session *s, struct check *c, struct span addr);

@@ -381,6 +381,7 @@ static bool ask_ccert(struct query *q, int64_t order)
 
 	if (t == NULL || t->peer_fingerprint[0] == '\0')
 		return false;
+	restrict_tell_digest();
 	for (order = order != 0 ? order : CCERT_CERT | CCERT_KEY << 2; order != 0; order >>= 2)
 		if (ask(q,
 			span_str((order & 3) == CCERT_CERT ? t->peer_fingerprint : t->peer_key_fingerprint),

@@ -61,9 +61,30 @@ static enum outcome cannot_say(struct session *s, struct check *c)
 }
 
 /* The recipient may be relayed to, or is here. */
+static bool relay_allowed(const struct router_validate_reply *v)
+{
+	return v->authorized && (!v->routed || conf.untrusted_routing);
+}
+
+void restrict_tell_relay(struct session *s, struct check *c)
+{
+	const struct router_validate_reply *v;
+	struct err e;
+
+	if (!conf.old_no_relay_list || !use_rcpt(c) || run_sasl(s, c, NULL) == PERMIT ||
+	    match_host(conf.mynetworks, s->client.name, s->client.addr, &e) == RC_OK)
+		return;
+	v = restrict_validated(s, c);
+	if (!router_failed(v) && !relay_allowed(v))
+		log_info(OLD_DEFAULT
+			 "\"smtpd_relay_restrictions = (empty)\" to avoid \"Relay access denied\" "
+			 "error for recipient \"" SPAN_FMT "\" from client \"%s\"",
+			 SPAN_ARG(c->rcpt), session_client(s));
+}
+
 static bool destination_ok(const struct check *c, const struct router_validate_reply *v)
 {
-	if (!v->authorized || (v->routed && !conf.untrusted_routing))
+	if (!relay_allowed(v))
 		return false;
 	if (conf.old_relay && v->class == AC_RELAY)
 		log_info(OLD_DEFAULT "relay_domains=$mydestination to accept mail for domain \"" SPAN_FMT

@@ -89,6 +89,13 @@ bool client_certified(const struct session *s)
 	return s->tls != NULL && s->tls->peer_fingerprint[0] != '\0' && s->tls->peer_trusted;
 }
 
+void restrict_tell_digest(void)
+{
+	if (conf.old_digest)
+		log_info(OLD_DEFAULT "smtpd_tls_fingerprint_digest=md5 to compute certificate fingerprints");
+	conf.old_digest = false; /* once in a process */
+}
+
 enum rc client_cert_listed(const struct session *s, struct arena *a)
 {
 	const struct tls_info *t = s->tls;
@@ -98,6 +105,7 @@ enum rc client_cert_listed(const struct session *s, struct arena *a)
 
 	if (t == NULL || t->peer_fingerprint[0] == '\0')
 		return RC_NOTFOUND;
+	restrict_tell_digest();
 	rc = maps_lookup(conf.relay_certs, span_str(t->peer_fingerprint), a, &value, &e);
 	if (rc == RC_NOTFOUND)
 		rc = maps_lookup(conf.relay_certs, span_str(t->peer_key_fingerprint), a, &value, &e);

@@ -106,6 +106,8 @@ static void put_security(struct buf *b, const struct session *s)
 	    s->tx != NULL && !span_is(s->tx->mail.auth, "<>") ? s->tx->mail.auth : SPAN_NONE);
 	put(b, "ccert_subject", s->tls != NULL ? span_str(s->tls->peer_subject) : SPAN_NONE);
 	put(b, "ccert_issuer", s->tls != NULL ? span_str(s->tls->peer_issuer) : SPAN_NONE);
+	if (s->tls != NULL && s->tls->peer_fingerprint[0] != '\0')
+		restrict_tell_digest();
 	put(b, "ccert_fingerprint", s->tls != NULL ? span_str(s->tls->peer_fingerprint) : SPAN_NONE);
 	put(b, "ccert_pubkey_fingerprint",
 	    s->tls != NULL ? span_str(s->tls->peer_key_fingerprint) : SPAN_NONE);

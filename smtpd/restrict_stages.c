@@ -169,6 +169,8 @@ bool check_rcpt(struct session *s, struct span rcpt, const char *where)
 	}
 	if (o == REJECT)
 		ok = refuse(s, &c);
+	else if (!span_is_ci(rcpt, "postmaster"))
+		restrict_tell_relay(s, &c);
 	if (c.before_relay)
 		log_info(OLD_DEFAULT
 			 "smtpd_relay_before_recipient_restrictions=no to reject recipient \"" SPAN_FMT

@@ -466,7 +466,8 @@ void session_serve(struct service_conn *c)
 	session_identify(s);
 	s->may_xforward = session_in_list(s, conf.xforward);
 	if (conf.tls_wrapper && conf.tls_server == NULL)
-		log_warning("Wrapper-mode request dropped from %s for service %s: there is no TLS, as was told when the process started",
+		log_warning("Wrapper-mode request dropped from %s for service %s: there is no TLS, as was "
+			    "told when the process started",
 			    session_client(s), service_name());
 	if (!s->hangup && (!conf.tls_wrapper || (conf.tls_server != NULL && tls_start(s)))) {
 		greet(s);

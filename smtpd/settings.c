@@ -439,7 +439,8 @@ static int level_of(const char *text)
 /* A grade and what is left out of it, in OpenSSL's words. A client that is asked for a certificate has to see one. */
 static const char *cipher_list(bool mandatory)
 {
-	static const char *const excluded[] = { "smtpd_tls_exclude_ciphers", "smtpd_tls_mandatory_exclude_ciphers" };
+	static const char *const excluded[] = { "smtpd_tls_exclude_ciphers",
+						"smtpd_tls_mandatory_exclude_ciphers" };
 	static struct arena a;
 	const char *param = mandatory ? "smtpd_tls_mandatory_ciphers" : "smtpd_tls_ciphers",
 		   *grade = tls_cipher_list(service_conf(), span_str(str(param)));
@@ -589,6 +590,8 @@ static void load_old_defaults(void)
 	conf.old_networks =
 	    !conf_is_set(c, "mynetworks") && conf_is_old_default(c, "mynetworks_style", "subnet");
 	conf.old_relay = conf_is_old_default(c, "relay_domains", NULL);
+	conf.old_no_relay_list = conf_is_old_default(c, "smtpd_relay_restrictions", "");
+	conf.old_digest = conf_is_old_default(c, "smtpd_tls_fingerprint_digest", "md5");
 	conf.old_order = conf_is_old_default(c, "smtpd_relay_before_recipient_restrictions", "no");
 }
 

@@ -107,9 +107,10 @@ struct smtpd_conf {
 	struct span *noop_cmd, *forbidden_cmd;
 	size_t noops, forbidden;
 	struct rule_list *restrict_at[STAGES];
-	bool old_networks, old_relay, old_order; /* defaults of an older compatibility_level are in force */
-	bool access_parents;			 /* parent_domain_matches_subdomains has smtpd_access_maps */
-	int64_t prefix4, prefix6;		 /* bits of an address that tell clients apart */
+	/* Defaults of an older compatibility_level are in force. */
+	bool old_networks, old_relay, old_order, old_no_relay_list, old_digest;
+	bool access_parents;	  /* parent_domain_matches_subdomains has smtpd_access_maps */
+	int64_t prefix4, prefix6; /* bits of an address that tell clients apart */
 	bool hide_session, log_port, untrusted_routing;
 	int64_t min_data_rate, limit_tls_rate;
 	struct endpoint sasl_server;

@@ -76,7 +76,8 @@ static struct arena names; /* for the life of the process */
 
 static void add_file(struct certs *c, const char *path)
 {
-	const char *queue = conf_str(service_conf(), "queue_directory"); /* where Postfix's daemons are when they open it */
+	const char *queue =
+	    conf_str(service_conf(), "queue_directory"); /* where Postfix's daemons are when they open it */
 	path = path[0] == '/' ? arena_strdup(&names, path) : arena_printf(&names, "%s/%s", queue, path);
 	if (c->files == FILES_MAX)
 		die("%s: too many certificate files", c->name);

@@ -271,8 +271,13 @@ static int all_default_server(struct tls *t)
 
 static int enable_client(struct tls *t)
 {
-	char *settings[] = { "smtp_tls_security_level=may", "smtp_tls_loglevel=1", NULL };
-	size_t n = 2;
+	const char *cache = conf_str(t->c->conf, "default_cache_db_type");
+	char *settings[] = { "smtp_tls_security_level=may", "smtp_tls_loglevel=1",
+			     arena_printf(&t->a,
+					  "smtp_tls_session_cache_database=%s:${data_directory}/smtp_scache",
+					  cache),
+			     NULL };
+	size_t n = 3;
 
 	if (t->random != NULL)
 		settings[n++] = arena_printf(&t->a, "tls_random_source=%s%s",
@@ -371,7 +376,7 @@ static void print_tlsa(const char *host, const char *path)
 
 	if (n <= 0 || EVP_Digest(der, (size_t)n, digest, &bytes, EVP_sha256(), NULL) != 1)
 		die("%s: cannot be made a TLSA record of", path);
-	printf("_25._tcp.%s. IN TLSA 3 1 1 ", host);
+	printf("; %s\n_25._tcp.%s. IN TLSA 3 1 1 ", path, host);
 	for (unsigned i = 0; i < bytes; i++)
 		printf("%02x", digest[i]);
 	printf("\n");

@@ -6,6 +6,7 @@
 #define LOCKS	 "fcntl flock dotlock"
 #define ORIGINS	 "alias forward include"
 #define GRADES	 "export low medium high null"
+#define VERSIONS "SSLv2 SSLv3 TLSv1 TLSv1.1 TLSv1.2 TLSv1.3"
 
 /* `fatal`: another word would keep a process from starting, or turn protection off unseen. */
 static const struct {
@@ -24,6 +25,8 @@ static const struct {
 	{ "lmtp_host_lookup", "dns native", true, true },
 	{ "lmtp_sasl_security_options", SECURITY, true, true },
 	{ "lmtp_sasl_tls_security_options", SECURITY, true, true },
+	{ "lmtp_tls_mandatory_protocols", VERSIONS, true, true },
+	{ "lmtp_tls_protocols", VERSIONS, true, true },
 	{ "lmtp_tls_security_level", LEVELS, false, true },
 	{ "mailbox_delivery_lock", LOCKS, true, true },
 	{ "mynetworks_style", "host subnet class", false, true },
@@ -40,6 +43,8 @@ static const struct {
 	{ "smtp_sasl_security_options", SECURITY, true, true },
 	{ "smtp_sasl_tls_security_options", SECURITY, true, true },
 	{ "smtp_tls_loglevel", "0 1 2 3 4", false, false },
+	{ "smtp_tls_mandatory_protocols", VERSIONS, true, true },
+	{ "smtp_tls_protocols", VERSIONS, true, true },
 	{ "smtp_tls_security_level", LEVELS, false, true },
 	{ "smtpd_forbid_bare_newline", "yes no note normalize reject", false, true },
 	{ "smtpd_proxy_options", "speed_adjust", true, true },
@@ -49,6 +54,8 @@ static const struct {
 	{ "smtpd_tls_ciphers", GRADES, false, true },
 	{ "smtpd_tls_loglevel", "0 1 2 3 4", false, false },
 	{ "smtpd_tls_mandatory_ciphers", GRADES, false, true },
+	{ "smtpd_tls_mandatory_protocols", VERSIONS, true, true },
+	{ "smtpd_tls_protocols", VERSIONS, true, true },
 	{ "smtpd_tls_security_level", "none may encrypt fingerprint verify secure", false, true },
 	{ "smtpd_upstream_proxy_protocol", "haproxy", false, true },
 	{ "syslog_facility",
@@ -68,6 +75,29 @@ static bool is_one_of(const char *words, struct span w)
 	return false;
 }
 
+/* ">=0303": also a version that has no name here. */
+static bool is_number(struct span w)
+{
+	size_t digits = 0;
+
+	if (span_starts_ci(w, SPAN("0x")))
+		w = span_skip(w, 2);
+	for (; digits < w.n; digits++)
+		if (!ascii_isdigit(w.p[digits]) &&
+		    (ascii_lower(w.p[digits]) < 'a' || ascii_lower(w.p[digits]) > 'f'))
+			return false;
+	return digits > 0 && digits <= 4;
+}
+
+/* A word of smtpd_tls_protocols and its like may begin with "!", or be a bound. */
+static bool is_protocol(const char *words, struct span w)
+{
+	bool bound = span_starts(w, SPAN(">=")) || span_starts(w, SPAN("<="));
+	struct span version = span_skip(w, bound ? 2 : span_starts(w, SPAN("!")) ? 1 : 0);
+
+	return is_one_of(words, version) || (bound && is_number(version));
+}
+
 bool conf_choice(const char *name, struct span value, struct conf_choice *out)
 {
 	for (size_t i = 0; i < ARRAY_LEN(choices); i++) {
@@ -82,8 +112,11 @@ bool conf_choice(const char *name, struct span value, struct conf_choice *out)
 			out->wrong = span_trim(value);
 			return out->wrong.n == 0 || is_one_of(out->words, out->wrong);
 		}
-		while (span_next_word(&rest, ", \t\r\n", &out->wrong))
-			if (!is_one_of(out->words, out->wrong))
+		bool protocols = strcmp(out->words, VERSIONS) == 0;
+
+		while (span_next_word(&rest, protocols ? ":, \t\r\n" : ", \t\r\n", &out->wrong))
+			if (protocols ? !is_protocol(out->words, out->wrong)
+				      : !is_one_of(out->words, out->wrong))
 				return false;
 		return true;
 	}

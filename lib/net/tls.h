@@ -9,7 +9,8 @@
 
 struct tls_server; /* a context: one per service; opaque */
 struct tls_server_conf {
-	const char *chain;	    /* certificate configuration asked of tlsmgr: "smtpd", "imapd", "pop3d"; NULL: anonymous */
+	const char *
+	    chain; /* certificate configuration asked of tlsmgr: "smtpd", "imapd", "pop3d"; NULL: anonymous */
 	const char *ticket_service; /* session tickets are bound to it */
 	const char *protocols;	    /* "!SSLv2, !SSLv3", ">=TLSv1.2": smtpd_tls_protocols syntax */
 	const char *ciphers;	    /* OpenSSL list or grade: "medium", "high" */
@@ -19,8 +20,9 @@ struct tls_server_conf {
 	int verify_depth;		/* 0: OpenSSL's */
 	const char *fingerprint_digest; /* NULL: sha256 */
 	bool preempt;			/* the server's order of ciphers decides */
-	bool any_strength;		/* protocols and ciphers alone say what is strong enough, not OpenSSL's security level */
-	bool sni; /* tlsmgr may have another certificate for the name that the client asks for */
+	bool
+	    any_strength; /* protocols and ciphers alone say what is strong enough, not OpenSSL's security level */
+	bool sni;	  /* tlsmgr may have another certificate for the name that the client asks for */
 	bool no_tickets;
 	const char *alpn; /* "smtp", "imap", "pop3": another ALPN offer is refused with
 			     no_application_protocol (ALPACA); no offer passes */
@@ -78,15 +80,15 @@ MUST_CHECK enum rc tls_server_start(struct tls_server *t, struct stream *s, cons
 enum tls_level { TLS_NONE = 0, TLS_MAY, TLS_ENCRYPT, TLS_VERIFY, TLS_SECURE, TLS_FINGERPRINT, TLS_DANE };
 struct tls_client; /* one per process */
 struct tls_client_conf {
-	const char *ca_file, *ca_path; /* NULL or "": none */
-	bool use_system;	       /* the system's authorities, too, when there are any of the above */
+	const char *ca_file, *ca_path;	/* NULL or "": none */
+	bool use_system;		/* the system's authorities, too, when there are any of the above */
 	const char *chain;		/* own certificate asked of tlsmgr, or NULL */
 	const char *fingerprint_digest; /* "sha256"; NULL that */
 	int verify_depth;		/* 0: OpenSSL's */
 	int64_t sessions_s;		/* tlsmgr keeps sessions for so long; 0: none are resumed */
 };
-/* In prepare(): reads the files. */
-MUST_CHECK enum rc tls_client_new(const struct tls_client_conf *c, struct tls_client **out, struct err *e);
+/* In prepare(): reads the files. What cannot be read is trusted less, with a warning. */
+struct tls_client *tls_client_new(const struct tls_client_conf *c);
 /* Certificates and public keys that are trusted in the place of authorities, anywhere in a chain. Opaque; for the life of
  * the process. */
 struct tls_anchors;
@@ -103,7 +105,8 @@ struct tls_demand {
 	size_t names_n;
 	const char *protocols; /* as smtp_tls_protocols */
 	const char *ciphers;   /* OpenSSL's syntax; NULL: its default */
-	const struct tls_anchors *anchors; /* of the chain at TLS_VERIFY and TLS_SECURE; NULL: the authorities */
+	const struct tls_anchors
+	    *anchors; /* of the chain at TLS_VERIFY and TLS_SECURE; NULL: the authorities */
 	struct tls_trace trace;
 };
 /* `host`: SNI when it is a name. `where`: the server, for sessions to be resumed: whatever tells it from others.

@@ -88,8 +88,8 @@ enum rc tls_anchors_use(const struct tls_anchors *t, SSL *ssl, struct err *e)
 		return tls_story(e, RC_SYS, "TLS trust anchors");
 	X509_VERIFY_PARAM_set1_host(SSL_get0_param(ssl), NULL, 0);
 	for (size_t i = 0; i < t->n; i++)
-		for (uint8_t usage = USAGE_TA; usage <= USAGE_EE; usage++)
-			if (SSL_dane_tlsa_add(ssl, usage, t->v[i].selector, AS_IT_IS, t->v[i].der,
+		for (int usage = USAGE_TA; usage <= USAGE_EE; usage++)
+			if (SSL_dane_tlsa_add(ssl, (uint8_t)usage, t->v[i].selector, AS_IT_IS, t->v[i].der,
 					      t->v[i].len) != 1)
 				return tls_story(e, RC_SYNTAX, "TLS trust anchor");
 	return RC_OK;

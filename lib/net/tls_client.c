@@ -41,7 +41,8 @@ static SSL_CTX *make_ctx(void *owner, struct err *e)
 	SSL_CTX *ctx = tls_ctx_new(TLS_client_method(), e);
 	if (ctx == NULL)
 		return NULL;
-	SSL_CTX_set_security_level(ctx, 0); /* weak TLS is more than none; protocols and ciphers have their lists */
+	SSL_CTX_set_security_level(
+	    ctx, 0); /* weak TLS is more than none; protocols and ciphers have their lists */
 	SSL_CTX_set1_cert_store(ctx, t->trusted);
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, note_fault); /* checked, but not fatal: see check_peer() */
 	if (t->conf.verify_depth > 0)
@@ -56,9 +57,10 @@ static SSL_CTX *make_ctx(void *owner, struct err *e)
 	return ctx;
 }
 
-enum rc tls_client_new(const struct tls_client_conf *c, struct tls_client **out, struct err *e)
+struct tls_client *tls_client_new(const struct tls_client_conf *c)
 {
 	struct tls_client *t = xcalloc(1, sizeof *t);
+	struct err e;
 	t->conf = *c;
 	if (t->conf.fingerprint_digest == NULL)
 		t->conf.fingerprint_digest = "sha256";
@@ -66,14 +68,10 @@ enum rc tls_client_new(const struct tls_client_conf *c, struct tls_client **out,
 	if (fault_index < 0)
 		fault_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
 	tls_certs_init(&t->certs, c->chain, make_ctx, t);
-	enum rc rc = tls_load_trust(t->trusted, c->ca_file, c->ca_path, c->use_system, e);
-	if (rc != RC_OK) {
-		X509_STORE_free(t->trusted);
-		free(t);
-		return rc;
-	}
-	*out = t;
-	return RC_OK;
+	/* What cannot be read is trusted less, and keeps no mail from TLS where no certificate is looked at. */
+	if (tls_load_trust(t->trusted, c->ca_file, c->ca_path, c->use_system, &e) != RC_OK)
+		log_warning("authorities for server certificates: %s", e.text);
+	return t;
 }
 
 static bool is_address(struct span name)
@@ -172,8 +170,8 @@ static enum rc check_peer(const struct tls_client *t, SSL *ssl, const struct tls
 	info->peer_verified = info->peer_trusted =
 	    match && trusted; /* another's certificate proves nothing */
 	if (!trusted)
-		return untrusted(f, by_print ? X509_V_ERR_DANE_NO_MATCH : SSL_get_verify_result(ssl),
-				 info, e);
+		return untrusted(f, by_print ? X509_V_ERR_DANE_NO_MATCH : SSL_get_verify_result(ssl), info,
+				 e);
 	if (match) {
 		if (!by_print && SSL_get0_dane_authority(ssl, NULL, NULL) >= 0)
 			tls_trace_match(ssl, "Matched trust anchor at depth %d",
@@ -203,13 +201,12 @@ static void offer_session(const struct tls_client *t, SSL *ssl, struct span host
 	const struct tls_client_conf *c = &t->conf;
 	struct buf b;
 	buf_init(&b, 65536);
-	(void)buf_printf(
-	    &b, SPAN_FMT "\n" SPAN_FMT "\n%d\n%s\n%s\n%s\n%s\n%d\n%s\n%d\n%s", SPAN_ARG(host),
-	    SPAN_ARG(where), (int)want->level, want->protocols != NULL ? want->protocols : "",
-	    want->ciphers != NULL ? want->ciphers : "",
-	    c->ca_file != NULL ? c->ca_file : "", c->ca_path != NULL ? c->ca_path : "", (int)c->use_system,
-	    c->chain != NULL ? c->chain : "", c->verify_depth,
-	    want->anchors != NULL ? tls_anchors_name(want->anchors) : "");
+	(void)buf_printf(&b, SPAN_FMT "\n" SPAN_FMT "\n%d\n%s\n%s\n%s\n%s\n%d\n%s\n%d\n%s", SPAN_ARG(host),
+			 SPAN_ARG(where), (int)want->level, want->protocols != NULL ? want->protocols : "",
+			 want->ciphers != NULL ? want->ciphers : "", c->ca_file != NULL ? c->ca_file : "",
+			 c->ca_path != NULL ? c->ca_path : "", (int)c->use_system,
+			 c->chain != NULL ? c->chain : "", c->verify_depth,
+			 want->anchors != NULL ? tls_anchors_name(want->anchors) : "");
 	if (buf_ok(&b))
 		tls_session_offer(ssl, buf_span(&b), c->sessions_s);
 	buf_release(&b);
@@ -220,8 +217,7 @@ static enum rc set_up(SSL *ssl, struct span host, const struct tls_demand *want,
 {
 	bool trusting = want->level == TLS_VERIFY || want->level == TLS_SECURE;
 	enum rc rc = RC_OK;
-	if (want->ciphers != NULL && want->ciphers[0] != '\0' &&
-	    SSL_set_cipher_list(ssl, want->ciphers) != 1)
+	if (want->ciphers != NULL && want->ciphers[0] != '\0' && SSL_set_cipher_list(ssl, want->ciphers) != 1)
 		rc = tls_story(e, RC_SYNTAX, "TLS ciphers");
 	if (rc == RC_OK)
 		rc = tls_set_protocols(ssl, want->protocols, e);
@@ -250,7 +246,8 @@ enum rc tls_client_start(struct tls_client *t, struct stream *s, struct span hos
 	SSL_CTX_free(ctx);
 	if (ssl == NULL)
 		return tls_story(e, RC_SYS, "TLS");
-	rc = SSL_set_ex_data(ssl, fault_index, &fault) == 1 ? set_up(ssl, host, want, e) : tls_story(e, RC_SYS, "TLS");
+	rc = SSL_set_ex_data(ssl, fault_index, &fault) == 1 ? set_up(ssl, host, want, e)
+							    : tls_story(e, RC_SYS, "TLS");
 	if (rc != RC_OK) {
 		SSL_free(ssl);
 		return rc;

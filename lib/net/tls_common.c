@@ -361,7 +361,8 @@ static void fill_signature(SSL *ssl, X509 *cert, bool own, char *sig, size_t sig
 			   size_t digest_size)
 {
 	int kind = NID_undef, nid = NID_undef;
-	if ((own ? SSL_get_signature_type_nid(ssl, &kind) : SSL_get_peer_signature_type_nid(ssl, &kind)) == 1 &&
+	if ((own ? SSL_get_signature_type_nid(ssl, &kind) : SSL_get_peer_signature_type_nid(ssl, &kind)) ==
+		1 &&
 	    cert != NULL && kind != NID_undef)
 		key_words(X509_get0_pubkey(cert), kind == EVP_PKEY_RSA_PSS ? "RSA-PSS" : "RSA", "ECDSA", sig,
 			  sig_size);

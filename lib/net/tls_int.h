@@ -16,8 +16,8 @@ MUST_CHECK enum rc tls_anchors_use(const struct tls_anchors *t, SSL *ssl, struct
 
 /* ---- tls_setup.c: what holds for the whole process ---- */
 struct tls_setup {
-	uint64_t options;		 /* SSL_OP_...: those of tls_ssl_options, and workarounds that are not disabled */
-	char *groups;			 /* for key exchange, in OpenSSL's syntax; NULL: OpenSSL's own */
+	uint64_t options; /* SSL_OP_...: those of tls_ssl_options, and workarounds that are not disabled */
+	char *groups;	  /* for key exchange, in OpenSSL's syntax; NULL: OpenSSL's own */
 	const EVP_CIPHER *ticket_cipher; /* NULL: no session tickets */
 	bool wildcards;			 /* "*" of a certificate stands for several labels */
 };
@@ -57,11 +57,12 @@ void tls_session_refused(const char key[TLS_SESSION_KEY_BYTES]);
 
 /* ---- tls_trace.c: each does nothing for a session that tls_trace_begin() was not called for, or with a low level ---- */
 void tls_trace_begin(SSL *ssl, bool server, const struct tls_trace *trace, const char *ciphers);
-void tls_trace_bytes(SSL *ssl); /* once its socket is known */
+void tls_trace_bytes(SSL *ssl);			   /* once its socket is known */
 int tls_trace_verify(int ok, X509_STORE_CTX *ctx); /* gives `ok` back */
 /* `until`: end of the key's life, in seconds of 1970. */
 void tls_trace_ticket(const SSL *ssl, const char *doing, int64_t until);
-void tls_trace_match(const SSL *ssl, const char *fmt, ...) PRINTF_LIKE(2, 3); /* the server is the right one, and why */
+void tls_trace_match(const SSL *ssl, const char *fmt, ...)
+    PRINTF_LIKE(2, 3);					   /* the server is the right one, and why */
 void tls_trace_end(SSL *ssl, const struct tls_info *info); /* the handshake is over */
 
 /* ---- tls_common.c ---- */

@@ -118,15 +118,17 @@ static void dump(struct traced *t, const unsigned char *p, size_t n)
 	}
 }
 
-static long show_bytes(BIO *bio, int op, const char *p, size_t size, int argi, long argl, int ret, size_t *done)
+static long show_bytes(BIO *bio, int op, const char *p, size_t size, int argi, long argl, int ret,
+		       size_t *done)
 {
 	struct traced *t = (struct traced *)(void *)BIO_get_callback_arg(bio);
 	(void)argi, (void)argl;
 	if ((op != (BIO_CB_READ | BIO_CB_RETURN) && op != (BIO_CB_WRITE | BIO_CB_RETURN)) || t->left == 0 ||
 	    ret <= 0 || done == NULL)
 		return ret;
-	log_info("%s %s (%zu bytes => %zu (0x%zX))", op == (BIO_CB_WRITE | BIO_CB_RETURN) ? "write to" : "read from",
-		 t->peer, size, *done, *done);
+	log_info("%s %s (%zu bytes => %zu (0x%zX))",
+		 op == (BIO_CB_WRITE | BIO_CB_RETURN) ? "write to" : "read from", t->peer, size, *done,
+		 *done);
 	dump(t, (const unsigned char *)p, *done);
 	return ret;
 }

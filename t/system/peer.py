@@ -80,7 +80,7 @@ class Peer:
         self.write("master.cf", "\n".join(dict.fromkeys(lines + self.extra_master)) + "\n")
 
     def write_main(self):
-        self.write("main.cf", "".join(f"{k} = {v}\n" for k, v in self.main.items()))
+        self.write("main.cf", "".join(f"{k} = {v}\n" for k, v in self.main.items() if v is not None))
 
     def command(self, name, *args, **kw):
         kw.setdefault("stdout", subprocess.PIPE)

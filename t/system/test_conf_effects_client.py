@@ -55,6 +55,26 @@ def test_trust(client, tls, program, trust):
     assert "Verified TLS connection established" in c.log()
 
 
+@pytest.mark.parametrize("level", ["none", "may"])
+def test_wrapper_mode_is_mandatory(client, tls, level):
+    """Nothing is sent in clear text to a server that waits for a handshake, and nobody waits for it."""
+    s = Server(tls=tls[0], wrapped=True)
+    c = client(smtp_tls_security_level=level, smtp_tls_wrappermode="yes")
+    assert c.deliver(at(s))[0][:2] == (DEFERRED, "4.7.5") and not s.sessions
+    assert f'warning: smtp_tls_wrappermode requires level encrypt or a stronger one, not "{level}"' in c.log()
+
+
+@pytest.mark.parametrize("name", ["tls_CAfile", "tls_CApath"])
+def test_authorities_that_are_not_there(client, tls, name):
+    """Mail goes on, as far as nobody has to be trusted."""
+    s = Server(keywords=TLS, tls=tls[0])
+    settings = {f"smtp_{name}": "/nonexistent/ca", "smtp_tls_loglevel": "1"}
+    c = client(smtp_tls_security_level="may", **settings)
+    assert c.deliver(at(s))[0][0] == EXPANDED and "Untrusted TLS connection established" in c.log(), c.log()
+    assert "warning: authorities for server certificates: " in c.log()
+    assert client(smtp_tls_security_level="secure", smtp_tls_secure_cert_match="fake.example", **settings).deliver(at(s))[0][:2] == (DEFERRED, "4.7.5")
+
+
 @pytest.mark.parametrize("level,name,version", [("may", "protocols", "TLSv1.2"), ("may", "mandatory_protocols", "TLSv1.3"),
                                                 ("encrypt", "protocols", "TLSv1.3"), ("encrypt", "mandatory_protocols", "TLSv1.2")])
 def test_protocols_of_lmtp(client, tls, level, name, version):
@@ -62,6 +82,16 @@ def test_protocols_of_lmtp(client, tls, level, name, version):
     c = client("lmtp", lmtp_tls_security_level=level, lmtp_tls_loglevel="1", smtp_tls_security_level="none", **{f"lmtp_tls_{name}": "<=TLSv1.2"})
     assert c.deliver(at(s))[0][0] == PASSED, c.log()
     assert f": {version} with cipher " in c.log()
+
+
+@pytest.mark.parametrize("program", ["smtp", "lmtp"])
+@pytest.mark.parametrize("level, digest, said", [("3.5", None, True), ("3.5", "md5", False), ("3.6", None, False)])
+def test_old_digest_is_told(client, tls, program, level, digest, said):
+    s = Server(keywords=TLS, tls=tls[0], lmtp=program == "lmtp")
+    more = {f"{program}_tls_fingerprint_digest": digest} if digest else {}
+    c = client(program, compatibility_level=level, **{f"{program}_tls_policy_maps": "inline:{{ [127.0.0.1]:%d=fingerprint match=11:22 }}" % s.port}, **more)
+    assert c.deliver(at(s))[0][:2] == (DEFERRED, "4.7.5")
+    assert (f": using backwards-compatible default setting {program}_tls_fingerprint_digest=md5 to compute certificate fingerprints\n" in c.log()) == said
 
 
 def test_loglevel_of_lmtp(client, tls):

@@ -35,6 +35,7 @@ def test_client(etc):
     tls(etc, "all-default-client")
     tls(etc, "enable-client")
     assert setting(etc, "smtp_tls_security_level") == "may"
+    assert "\nsmtp_tls_session_cache_database = btree:${data_directory}/smtp_scache\n" in (etc / "main.cf").read_text()
     tls(etc, "all-default-client", check=1)
     assert "nothing is changed" in tls(etc, "enable-client", check=1).stderr
     tls(etc, "all-default-server")
@@ -52,7 +53,7 @@ def test_server(etc, algorithm, ec):
     csr = tls(etc, "output-server-csr", "-k", algorithm).stdout
     assert "CN = mail.example.test" in openssl("req", "-noout", "-text", "-verify", input=csr)
     spki = subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-outform", "DER"], capture_output=True, check=True).stdout
-    want = f"_25._tcp.mail.example.test. IN TLSA 3 1 1 {hashlib.sha256(spki).hexdigest()}\n"
+    want = f"; {key}\n_25._tcp.mail.example.test. IN TLSA 3 1 1 {hashlib.sha256(spki).hexdigest()}\n"
     assert tls(etc, "output-server-tlsa", algorithm).stdout == want
     assert "not at their defaults" in tls(etc, "enable-server", check=1).stderr
     assert "# mine\n" in (etc / "main.cf").read_text()

@@ -59,6 +59,7 @@ MISTAKES = [
     main("smtpd_delay_reject = maybe", r"main.cf line {line}: smtpd_delay_reject = maybe: yes or no expected"),
     main("user_number = many\nsmtpd_hard_error_limit = $user_number", r"main.cf line {line2}: smtpd_hard_error_limit = many: number expected"),
     main("smtpd_tls_security_level = mandatory", r'main.cf line {line}: smtpd_tls_security_level: "mandatory" is none of its words: none may encrypt'),
+    main("smtpd_tls_protocols = >=TLSv1.2, !SSLv9", r'main.cf line {line}: smtpd_tls_protocols: "!SSLv9" is none of its words: SSLv2 SSLv3 TLSv1 TLSv1.1 TLSv1.2 TLSv1.3'),
     main("inet_protocols = ipv4, ipx", r'main.cf line {line}: inet_protocols: "ipx" is none of its words'),
     main("smtpd_sasl_security_options = noanonymos", r'main.cf line {line}: smtpd_sasl_security_options: "noanonymos" is none of its words'),
     main("virtual_mailbox_lock = file", r'main.cf line {line}: virtual_mailbox_lock: "file" is none of its words: fcntl flock dotlock'),
@@ -282,7 +283,7 @@ USABLE = [
     "lmtp_bind_address = here\nimapd_tls_chain_files = {{x",
     chain(20),
     "mailbox_size_limit = 1000\nvirtual_mailbox_limit = 1000\ndefault_privs = root\nvirtual_mailbox_base = x",  # no service has use for it
-    "smtpd_tls_security_level = may\nsmtpd_tls_protocols = !SSLv9\nsmtpd_tls_CAfile = /no/such/file",
+    "smtpd_tls_security_level = may\nsmtpd_tls_protocols = !SSLv3:>=0303\nsmtpd_tls_CAfile = /no/such/file",
 ]
 
 

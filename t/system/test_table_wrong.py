@@ -176,7 +176,6 @@ UNUSABLE = [  # parameter, value, what RCPT is told, what the log says
     ("mydestination", "/no/such/file", 451, "error: mydestination: open file /no/such/file: No such file or directory"),
     ("virtual_alias_maps", "inline:{", 451, "error: virtual_alias_maps: missing '}'"),
     ("header_checks", "nothing", 250, 'error: header_checks: open dictionary: expecting "type:name" form instead of "nothing"'),
-    ("smtpd_tls_protocols", "!TLSv7", 250, "warning: unknown TLS protocol: !TLSv7: disabling TLS support"),
 ]
 
 
