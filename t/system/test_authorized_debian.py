@@ -13,8 +13,8 @@ from instance import BIN, Instance, scratch, until
 
 pytestmark = pytest.mark.skipif(not peer.HAVE or shutil.which("unshare") is None or shutil.which("setpriv") is None, reason="needs root, Debian's postfix, unshare and setpriv")
 
-LISTS = ["static:anyone", "static:all", "", "nobody", "NoBody", "!nobody, static:all", "daemon nobody", "!daemon static:anyone", "BASE/names", "!BASE/names, static:anyone", "inline:{nobody=x}",
-         "!inline:{nobody=x} static:anyone", "unknown", "!unknown static:all", "root", ".nobody", "nob", "inline:{nobody=}", "texthash:BASE/names"]
+LISTS = ["static:anyone", "static:all", "", "nobody", "NoBody", "!nobody, static:all", "daemon nobody", "BASE/names", "!BASE/names, static:anyone", "inline:{nobody=x}",
+         "!inline:{nobody=x} static:anyone", "unknown", "!unknown static:all", "root", ".nobody", "nob", "texthash:BASE/names"]
 EVERY_COMMAND = ("static:anyone", "!nobody, static:all")
 USERS = {"root": 0, "nobody": 65534, "daemon": 1, "nameless": 54321}
 COMMANDS = {"list": "postqueue -p", "json": "postqueue -j", "mailq": "mailq", "flush": "postqueue -f", "one": "postqueue -i 3XXXXXXXXX", "site": "postqueue -s far.test", "sendmail -q": "sendmail -q",
@@ -70,7 +70,7 @@ def test_same_users_are_let_in(sides, value):
     assert both[1].mta.command("postfix", "reload").returncode == 0  # pickup judges, too, by what it read at its start
     for user, uid in USERS.items():
         for what, command in COMMANDS.items():
-            if what not in ("list", "flush", "submit") and value not in EVERY_COMMAND:
+            if value not in EVERY_COMMAND and (what not in ("list", "flush", "submit") or user == "root" and value not in ("", "root")):
                 continue
             theirs, ours = (side.run(command, uid) for side in both)
             assert theirs == ours or what == "submit" and until(lambda: sides[2].run(command, uid) == theirs), (value, user, what)
