@@ -117,15 +117,16 @@ void command_env_add(struct command_env *env, const char *name, struct span valu
 
 void command_env_start(struct command_env *env, struct arena *a, const char *allowed)
 {
-	struct span rest = span_str(conf_str(service_conf(), "export_environment")), word, name;
+	struct span *word, name, value;
+	size_t n;
 
 	*env = (struct command_env){ .a = a };
 	command_env_add(env, "PATH", SPAN("/usr/bin:/bin"));
-	while (span_next_word(&rest, ", \t\r\n", &word)) {
-		struct span value = word;
-		bool given = span_chr(word, '=') > 0;
-
-		(void)span_next(&value, '=', &name);
+	if (conf_words(span_str(conf_str(service_conf(), "export_environment")), false, a, &word, &n, NULL) !=
+	    RC_OK)
+		n = 0;
+	for (size_t i = 0; i < n; i++) {
+		bool given = conf_environment_word(word[i], &name, &value);
 		const char *key = arena_cstr(a, name), *mine = getenv(key);
 		if (given)
 			command_env_add(env, key, value);

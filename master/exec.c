@@ -71,29 +71,43 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Of the same name the later one counts. */
+static void set(struct running *r, char **env, size_t *k, size_t max, const char *name, const char *value)
+{
+	size_t i = 0, n = strlen(name);
+
+	while (i < *k && (strncmp(env[i], name, n) != 0 || env[i][n] != '='))
+		i++;
+	if (i + 1 >= max)
+		return;
+	env[i] = arena_printf(&r->arena, "%s=%s", name, value);
+	*k += i == *k;
+}
+
 /* import_environment: "NAME" hands on what master has, "NAME=value" sets. */
 static void add_environment(struct running *r, char **env, size_t max)
 {
-	struct span *words;
+	struct span *words, name, value;
 	size_t n, k = 0;
-	env[k++] = arena_strdup(&r->arena, "PATH=" PATH_STD);
-	env[k++] = arena_printf(&r->arena, "MAIL_CONFIG=%s", conf_dir(r->conf));
-	env[k++] = arena_printf(&r->arena, "MAIL_LOGTAG=%s", conf_str(r->conf, "syslog_name"));
-	for (const char *const *name = (const char *const[]){ "ASAN_OPTIONS", "UBSAN_OPTIONS", NULL };
-	     *name != NULL; name++)
-		if (getenv(*name) != NULL)
-			env[k++] = arena_printf(&r->arena, "%s=%s", *name, getenv(*name));
+	set(r, env, &k, max, "PATH", PATH_STD);
+	set(r, env, &k, max, "MAIL_CONFIG", conf_dir(r->conf));
+	set(r, env, &k, max, "MAIL_LOGTAG", conf_str(r->conf, "syslog_name"));
+	for (const char *const *own = (const char *const[]){ "ASAN_OPTIONS", "UBSAN_OPTIONS", NULL };
+	     *own != NULL; own++)
+		if (getenv(*own) != NULL)
+			set(r, env, &k, max, *own, getenv(*own));
 	if (conf_words(span_str(conf_str(r->conf, "import_environment")), false, &r->arena, &words, &n,
 		       NULL) != RC_OK)
 		n = 0;
-	for (size_t i = 0; i < n && k + 1 < max; i++) {
-		const char *word = arena_cstr(&r->arena, words[i]), *value = NULL;
-		if (span_is(words[i], "MAIL_CONFIG") || span_is(words[i], "MAIL_LOGTAG"))
+	for (size_t i = 0; i < n; i++) {
+		bool given = conf_environment_word(words[i], &name, &value);
+		const char *key = arena_cstr(&r->arena, name), *mine = getenv(key);
+		if (name.n == 0 || span_is(name, "MAIL_CONFIG") || span_is(name, "MAIL_LOGTAG"))
 			continue;
-		if (strchr(word, '=') != NULL)
-			env[k++] = arena_strdup(&r->arena, word);
-		else if ((value = getenv(word)) != NULL)
-			env[k++] = arena_printf(&r->arena, "%s=%s", word, value);
+		if (given)
+			set(r, env, &k, max, key, arena_cstr(&r->arena, value));
+		else if (mine != NULL)
+			set(r, env, &k, max, key, mine);
 	}
 	env[k] = NULL;
 }

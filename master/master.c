@@ -41,6 +41,7 @@ int main(int argc, char **argv)
 	}
 	if (master.opt.wait)
 		daemon_background();
+	conf_enforce_environment(first->conf);
 	logsetup_master(first->conf, "master", true, master.opt.verbose);
 	directories_make(first->conf);
 	pidlock_take(first->conf);

@@ -45,10 +45,16 @@ static void take(struct ipc_call *call, const struct pickup_submit *q, struct pi
 	const char *user;
 	struct err e;
 
-	if (!user_allowed(m.uid, &user)) {
+	enum rc may = user_allowed(m.uid, &user, &e);
+	if (may == RC_NOTFOUND) {
 		refuse(
 		    r, 550, "5.7.1",
 		    span_printf(a, "User %s(%lu) is not allowed to submit mail", user, (unsigned long)m.uid));
+		return;
+	}
+	if (may != RC_OK) { /* of a table: later */
+		log_warning("authorized_submit_users: %s", e.text);
+		refuse(r, 451, "4.3.0", SPAN("Temporary lookup failure"));
 		return;
 	}
 	if (envelope_decode(q->envelope, a, &m.env, &e) != RC_OK) {

@@ -33,7 +33,8 @@ bool requeued_envelope(const struct envelope *was, const struct qid *before, str
 
 /* authorized_submit_users. *name: the user's name, for the reply. */
 void users_prepare(void);
-bool user_allowed(uid_t uid, const char **name);
+/* RC_OK; RC_NOTFOUND: no; else a table does not answer. */
+enum rc user_allowed(uid_t uid, const char **name, struct err *e);
 void users_read(void);		  /* before the sandbox */
 const char *user_name(uid_t uid); /* NULL: none, or users_read() was not called */
 

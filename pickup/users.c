@@ -39,7 +39,7 @@ void users_prepare(void)
 	if (span_is(span_trim(span_str(list)), "static:anyone") ||
 	    span_is(span_trim(span_str(list)), "static:all"))
 		return;
-	if (match_list_open("authorized_submit_users", span_str(list), 0, &allowed, &e) != RC_OK)
+	if (match_list_open("authorized_submit_users", span_str(list), MATCH_EXACT, &allowed, &e) != RC_OK)
 		die("authorized_submit_users: %s", e.text);
 	users_read();
 }
@@ -51,15 +51,14 @@ const char *user_name(uid_t uid)
 	return names != NULL ? table_get(names, uid_key(uid, key)) : NULL;
 }
 
-bool user_allowed(uid_t uid, const char **name)
+enum rc user_allowed(uid_t uid, const char **name, struct err *e)
 {
 	const char *n = user_name(uid);
-	struct err e;
 
 	*name = "unknown";
 	if (allowed == NULL)
-		return true;
+		return RC_OK;
 	if (n != NULL)
 		*name = n;
-	return match_domain(allowed, span_str(*name), &e) == RC_OK;
+	return match_domain(allowed, span_str(*name), e);
 }

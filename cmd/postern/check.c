@@ -4,6 +4,7 @@
 #include "lint.h"
 #include "log/log.h"
 #include "sandbox/sandbox.h"
+#include <grp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,25 +30,41 @@ static void check_files(const struct control *c)
 	mastercf_free(&m);
 }
 
+static void check_group(const struct lint *l)
+{
+	const char *name = conf_str(l->conf, "setgid_group");
+	const struct group *gr = getgrnam(name);
+
+	if (gr == NULL || gr->gr_gid == 0)
+		lint_say(l, "setgid_group", "%s: %s: the name of a group of its own expected", name,
+			 gr == NULL ? "unknown group name" : "group id 0");
+}
+
 static void check_users(const struct control *c)
 {
 	static const char *const owners[] = { "mail_owner", "net_owner", "aux_owner", "key_owner" };
+	unsigned refused = 0;
+	const struct lint l = { .dir = c->dir, .conf = c->conf, .refused = &refused };
 	struct err e;
 	uid_t uid[ARRAY_LEN(owners)];
 	gid_t gid;
 	if (geteuid() != 0)
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(owners); i++) {
+		uid[i] = (uid_t)-1 - (uid_t)i; /* nobody, and unlike the others */
 		if (sandbox_user(conf_str(c->conf, owners[i]), &uid[i], &gid, &e) != RC_OK)
-			die("%s: %s", owners[i], e.text);
-		if (uid[i] == 0)
-			die("%s: must not be root", owners[i]);
+			lint_say(&l, owners[i], "%s: the name of a user of its own expected", e.text);
+		else if (uid[i] == 0)
+			lint_say(&l, owners[i], "must not be root: the name of a user of its own expected");
 		for (size_t k = 0; k < i; k++)
 			if (uid[k] == uid[i])
 				log_warning("%s and %s are the same user: what one of them runs is not "
 					    "protected from the other",
 					    owners[k], owners[i]);
 	}
+	check_group(&l);
+	if (refused > 0)
+		die("%s/main.cf: the errors above must be repaired first", c->dir);
 }
 
 static void check_directory(const char *path, bool root_owned)

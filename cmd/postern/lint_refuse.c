@@ -50,6 +50,7 @@ static const struct {
 	{ "authorized_submit_users", NAMES },
 	{ "canonical_classes", PLAIN },
 	{ "debug_peer_list", CLIENTS },
+	{ "export_environment", PLAIN },
 	{ "fast_flush_domains", NAMES },
 	{ "imapd_tls_chain_files", PLAIN },
 	{ "import_environment", PLAIN },
@@ -125,13 +126,29 @@ static bool reads(const struct lint *l, struct span name)
 	return l->service == NULL || lint_is_own(l, arena_cstr(l->a, name));
 }
 
+static enum rc environment_check(const struct span *words, size_t n, struct err *e)
+{
+	struct span name, value, rest, first;
+
+	for (size_t i = 0; i < n; i++) {
+		(void)conf_environment_word(words[i], &name, &value);
+		rest = name;
+		if (!span_next_word(&rest, " \t\r\n", &first) || !span_eq(first, name))
+			return err_set(e, RC_SYNTAX,
+				       "bad word \"" SPAN_FMT
+				       "\": NAME, NAME=value or { NAME = value } expected",
+				       SPAN_ARG(span_head(words[i], 200)));
+	}
+	return RC_OK;
+}
+
 static void look_at_list(const struct lint *l, const struct param *p)
 {
 	enum kind kind = kind_of(span_str(p->name));
-	struct span text, *words;
+	struct span text, *words = NULL;
 	struct err e = { 0 };
 	enum rc rc = RC_OK;
-	size_t n;
+	size_t n = 0;
 
 	if (kind == OTHER || !lint_is_set(l, p->name) || !reads(l, span_str(p->name)) ||
 	    (text = lint_value(l, p->name)).n == 0)
@@ -142,6 +159,8 @@ static void look_at_list(const struct lint *l, const struct param *p)
 		rc = maps_check(text, &e);
 	else
 		rc = match_list_check(text, kind == CLIENTS, &e);
+	if (rc == RC_OK && span_ends(span_str(p->name), SPAN("_environment")))
+		rc = environment_check(words, n, &e);
 	if (rc != RC_OK)
 		refuse(l, p->name, text, &e);
 }
@@ -456,6 +475,29 @@ static enum rc is_level(struct span v, struct err *e)
 	return span_is_ci(v, "dane-only") ? err_set(e, RC_SYNTAX, "level dane-only is not supported") : RC_OK;
 }
 
+static enum rc is_path(struct span v, struct err *e)
+{
+	return v.p[0] == '/'
+		   ? RC_OK
+		   : err_set(e, RC_SYNTAX, "an absolute path expected, not \"" SPAN_FMT "\"", SPAN_ARG(v));
+}
+
+/* Of everybody, looked at in main.cf. */
+static const char *const paths[] = { "command_directory", "daemon_directory", "data_directory",
+				     "queue_directory" };
+
+static void look_at_paths(const struct lint *l)
+{
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		struct span v = lint_value(l, paths[i]);
+
+		if (v.n > 0 && is_path(v, &e) != RC_OK)
+			refuse(l, paths[i], v, &e);
+	}
+}
+
 static const struct {
 	const char *name, *programs;
 	enum rc (*check)(struct span v, struct err *e);
@@ -491,8 +533,10 @@ void lint_refuse(const struct lint *l)
 {
 	for (const struct param *p = conf_params; p->name != NULL; p++)
 		look_at_list(l, p);
-	if (l->service == NULL)
+	if (l->service == NULL) {
+		look_at_paths(l);
 		return;
+	}
 	look_at_values(l);
 	if (lint_is_program(l, "smtpd lmtpd postscreen"))
 		look_at_restrictions(l);

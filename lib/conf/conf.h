@@ -100,6 +100,10 @@ bool conf_choice(const char *name, struct span value, struct conf_choice *out);
  * Elements of the form /file/name are replaced by the words of that file when `files` is true. */
 MUST_CHECK enum rc conf_words(struct span text, bool files, struct arena *a, struct span **words, size_t *n,
 			      struct err *e);
+/* A word of import_environment or export_environment. False: a name alone, without "=". */
+bool conf_environment_word(struct span word, struct span *name, struct span *value);
+/* What import_environment gives a value is set so in this process. */
+void conf_enforce_environment(const struct conf *c);
 /* "5m" and the like -> seconds; `unit` when no unit is given. */
 MUST_CHECK enum rc conf_parse_time(struct span s, char unit, int64_t *seconds);
 /* Where main.cf is: MAIL_CONFIG, else the built-in directory. Commands check alternate_config_directories themselves. */

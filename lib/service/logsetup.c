@@ -173,6 +173,7 @@ void logsetup_where(const struct conf *c, struct log_conf *lc)
 {
 	struct log_conf found = basics(c);
 
+	conf_enforce_environment(c); /* lines bear the time of TZ */
 	found.service = lc->service;
 	found.to_stderr = lc->to_stderr;
 	found.stderr_tag = lc->stderr_tag;

@@ -17,7 +17,7 @@ MUST_CHECK enum rc logsetup_open_events(const struct conf *c, int *fd, struct er
 void logsetup_events(const struct conf *c, int fd);
 /* Where the lines of a command go, into *lc (all but .service, .verbose and what is on stderr): syslog; or maillog_file, when the caller may
  * write it; else the socket of postlogd(8), when the suite runs. maillog_file = /dev/stdout is that of the suite, so there the
- * socket comes first. Set-gid programs open no file. lc's strings are c's. */
+ * socket comes first. Set-gid programs open no file. lc's strings are c's. What import_environment sets is in force afterwards. */
 void logsetup_where(const struct conf *c, struct log_conf *lc);
 /* log_init() with that, for commands of the administrator: root is told why maillog_file cannot be opened. */
 void logsetup_command(const struct conf *c, const char *service, bool to_stderr, unsigned verbose);

@@ -168,6 +168,11 @@ LISTS = [
     master("{spare} inet n - n - - smtpd\n  -o smtpd_relay_restrictions= -o smtpd_recipient_restrictions=permit", r"master.cf line {line}: service {spare}: smtpd_recipient_restrictions: nothing keeps strangers"),
     master("a unix - - n - - smtp -o smtp_bind_address=here", r'master.cf line {line}: service a: smtp_bind_address: an IPv4 address expected, not "here"'),
     master("a unix - - n - - smtp -o smtp_tcp_port=no-such", r'master.cf line {line}: service a: smtp_tcp_port: unknown port "no-such"'),
+    main("export_environment = TZ {{ A = b", r"main.cf line {line}: export_environment: missing '}}'"),
+    main("export_environment = TZ {{A B}}", r'main.cf line {line}: export_environment: bad word "A B": NAME, NAME=value or {{ NAME = value }} expected'),
+    main("import_environment = TZ =x", r'main.cf line {line}: import_environment: bad word "=x": NAME, NAME=value'),
+    main("data_directory = spool", r'main.cf line {line}: data_directory: an absolute path expected, not "spool"'),
+    main("command_directory = sbin", r'main.cf line {line}: command_directory: an absolute path expected, not "sbin"'),
     # agents
     main("allow_mail_to_files = alias, forwards", r'main.cf line {line}: allow_mail_to_files: "forwards" is none of its words: alias forward include'),
     main("allow_mail_to_commands = all", r'main.cf line {line}: allow_mail_to_commands: "all" is none of its words: alias forward include'),
@@ -199,6 +204,10 @@ LISTS = [
 ]
 if os.getuid() == 0:
     LISTS += [
+        main("mail_owner = no-such-user", r'main.cf line {line}: mail_owner: unknown user name: "no-such-user": the name of a user of its own expected'),
+        main("net_owner = root", r"main.cf line {line}: net_owner: must not be root: the name of a user of its own expected"),
+        main("setgid_group = no-such-group", r"main.cf line {line}: setgid_group: no-such-group: unknown group name: the name of a group of its own expected"),
+        main("setgid_group = root", r"main.cf line {line}: setgid_group: root: group id 0: the name of a group of its own expected"),
         pipe("user=postern argv=/bin/true", r"user= command-line attribute specifies mail system owner postern"),
         pipe("user=posternnet argv=/bin/true", r"user= command-line attribute specifies mail system owner posternnet \(net_owner\)"),
         pipe("user=nobody:root argv=/bin/true", r"user= command-line attribute specifies privileged group id 0"),
