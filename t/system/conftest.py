@@ -9,7 +9,7 @@ from instance import STARTED, make_users
 LINES = 30
 # Files that take long: with several at a time they begin first, so that no worker is left alone with one at the end.
 SLOW = ["test_%s.py" % name for name in (
-    "cleanup config_sets config_sets_secured postmulti postconf smtp_client_debian queue commands_oracle mime_cost sandbox router smtp_client_params postern_verbs table_wrong "
+    "cleanup verify_debian config_sets config_sets_secured postmulti postconf smtp_client_debian queue commands_oracle mime_cost sandbox router smtp_client_params postern_verbs table_wrong "
     "queue_debian table_changes logs local install master mailboxes_debian smtpd_params_debian smtpd_debian table_again postmap").split()]
 
 

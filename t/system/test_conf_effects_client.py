@@ -70,7 +70,7 @@ def test_authorities_that_are_not_there(client, tls, name):
     s = Server(keywords=TLS, tls=tls[0])
     settings = {f"smtp_{name}": "/nonexistent/ca", "smtp_tls_loglevel": "1"}
     c = client(smtp_tls_security_level="may", **settings)
-    assert c.deliver(at(s))[0][0] == EXPANDED and "Untrusted TLS connection established" in c.log(), c.log()
+    assert c.deliver(at(s))[0][0] == PASSED and "Untrusted TLS connection established" in c.log(), c.log()
     assert "warning: authorities for server certificates: " in c.log()
     assert client(smtp_tls_security_level="secure", smtp_tls_secure_cert_match="fake.example", **settings).deliver(at(s))[0][:2] == (DEFERRED, "4.7.5")
 
