@@ -229,3 +229,11 @@ void broker_connect(struct child *c, uint32_t serial, const char *name)
 	if (fd >= 0)
 		close(fd);
 }
+
+void broker_wake(const struct child *c, const char *name)
+{
+	struct service *s = master.stopping ? NULL : service_find(name);
+
+	if (s != NULL && mp_may_connect(c->service->program, s->program))
+		service_wake(s);
+}

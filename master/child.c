@@ -157,6 +157,11 @@ static void record(struct child *c, const struct mp_record *r)
 		if (printable(r->name))
 			broker_connect(c, r->serial, r->name);
 		break;
+	case MP_WAKE:
+		pace(c);
+		if (printable(r->name))
+			broker_wake(c, r->name);
+		break;
 	case MP_LOST_SYSLOG:
 		pace(c);
 		log_reconnect_syslog(); /* one socket for all */

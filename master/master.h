@@ -165,6 +165,7 @@ void child_follow(struct service *s); /* from now on child_each() sees its child
 void child_each(void (*fn)(struct child *c, void *arg), void *arg);
 /* broker.c */
 void broker_connect(struct child *c, uint32_t serial, const char *name);
+void broker_wake(const struct child *c, const char *name); /* MP_WAKE */
 /* backoff.c */
 void backoff_died(struct service *s, bool started); /* may throttle; started: it had said MP_READY */
 /* listen.c */

@@ -481,6 +481,17 @@ static void requeue_run(void *arg)
 }
 
 /* To pickup(8); as a deferred message, so that it is in a file. */
+/* What lies in maildrop/ now. Once for all that are requeued together. */
+static bool pickup_due;
+
+static void wake_pickup(void *unused)
+{
+	(void)unused;
+	task_sleep_ms(50);
+	pickup_due = false;
+	service_peer_wake(conf_str(service_conf(), "pickup_service_name"));
+}
+
 static void requeue_message(struct message *m)
 {
 	struct settle_job j = { .m = m };
@@ -489,6 +500,10 @@ static void requeue_message(struct message *m)
 	if (!keep_message(m, QW_DEFERRED))
 		return;
 	task_offload(requeue_run, &j);
+	if (j.rc == RC_OK && !pickup_due) {
+		pickup_due = true;
+		task_spawn(wake_pickup, NULL);
+	}
 	if (j.rc == RC_OK || j.rc == RC_NOTFOUND)
 		return;
 	log_warning("%s: not requeued: %s", m->id.s, j.e.text);

@@ -77,6 +77,11 @@ enum rc service_request(const char *service, bool again, uint16_t type, const vo
 	return rc;
 }
 
+void service_peer_wake(const char *service)
+{
+	channel_send(MP_WAKE, 0, 0, service);
+}
+
 enum rc service_connect(const char *service, int *fd, deadline_t d, struct err *e)
 {
 	return channel_connect(service, fd, d, e);

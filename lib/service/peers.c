@@ -14,7 +14,7 @@ static const struct {
 	  "cleanup trivial-rewrite auth tlsmgr resolver proxymap proxywrite verify flush anvil spawn" },
 	{ "pickup", "cleanup trivial-rewrite proxymap" },
 	{ "cleanup", "trivial-rewrite qmgr proxymap bounce" },
-	{ "qmgr", "trivial-rewrite bounce cleanup flush verify proxymap *" },
+	{ "qmgr", "trivial-rewrite bounce cleanup flush verify pickup proxymap *" },
 	{ "trivial-rewrite", "proxymap" },
 	/* proxywrite: smtp_sasl_auth_cache_name; cleanup: transcripts for the postmaster (notify_classes) */
 	{ "smtp", "cleanup resolver tlsmgr proxymap proxywrite bounce" },
