@@ -40,7 +40,8 @@ static void place_descriptors(const struct service *s, int chan, int lock)
 	if (null < 0)
 		give_up(s, "/dev/null");
 	int up_null = lift(s, null, top), up_chan = lift(s, chan, top);
-	int log = master.log_fd >= 0 ? master.log_fd : log_syslog_fd(), up_log = lift(s, log >= 0 ? log : null, top);
+	int log = master.log_fd >= 0 ? master.log_fd : log_syslog_fd(),
+	    up_log = lift(s, log >= 0 ? log : null, top);
 	int up_events = lift(s, master.events_fd >= 0 ? master.events_fd : null, top);
 	int up_lock = lock >= 0 ? lift(s, lock, top) : -1;
 	int *up = calloc((size_t)n + 1, sizeof *up);

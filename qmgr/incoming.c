@@ -169,7 +169,8 @@ struct found {
 	uint32_t slot, generation;
 	struct qid id;
 	int64_t next_try_us;
-	bool damaged, gone; /* gone: it went since, or its name is not in the directory of its id: postsuper -s */
+	bool damaged,
+	    gone; /* gone: it went since, or its name is not in the directory of its id: postsuper -s */
 	char name[64];
 };
 struct scan {

@@ -35,7 +35,13 @@ extern struct qmgr_conf qmgr_conf;
 extern struct queue *queue;
 
 /* ---- message.c ---- */
-enum message_end { END_NORMAL, END_DELETE, END_HOLD, END_RELEASE /* taken back: as END_NORMAL */, END_REQUEUE };
+enum message_end {
+	END_NORMAL,
+	END_DELETE,
+	END_HOLD,
+	END_RELEASE /* taken back: as END_NORMAL */,
+	END_REQUEUE
+};
 struct ended {
 	uint16_t status;    /* enum deliver_status of one that is done; 0: not in this pass */
 	uint16_t expansion; /* of an alias: struct deliver_result */

@@ -38,7 +38,7 @@ enum mp_type {
 			the text as it stands there (net/endpoint.h); the descriptor is still connecting then */
 	MP_SESSIONS, /* value: sessions now open (sent at most once a second, for the limit maxproc and
 			postern status) */
-	MP_WAKE, /* the wake-up time of the service `name`, to which it may connect, is now */
+	MP_WAKE,     /* the wake-up time of the service `name`, to which it may connect, is now */
 	MP_LOST_SYSLOG, /* the socket to syslog leads nowhere: connect it again */
 	/* master -> child */
 	MP_CONNECTED = 64, /* answer to MP_CONNECT, same serial; carries a descriptor when value is 0, else

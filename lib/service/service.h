@@ -83,7 +83,8 @@ void service_retire(void);  /* take no more sessions; the process ends when thos
 bool service_one_uid(void); /* started without root */
 void service_hold(void);    /* work outside of sessions is going on: do not end yet */
 void service_unhold(void);
-void service_peer_wake(const char *service); /* has one of our peers look for work, as its wake-up time in master.cf does */
+void service_peer_wake(
+    const char *service); /* has one of our peers look for work, as its wake-up time in master.cf does */
 /* A channel to another service ("cleanup", "rewrite": its name in master.cf), made on first use through
  * master, kept, and made anew after it broke. Waits. errors: RC_DENIED not among our peers, RC_AGAIN not
  * running, RC_TIMEOUT. The channel stays the frame's; do not close it. */
