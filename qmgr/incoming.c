@@ -169,14 +169,17 @@ struct found {
 	uint32_t slot, generation;
 	struct qid id;
 	int64_t next_try_us;
-	bool damaged,
-	    gone; /* gone: it went since, or its name is not in the directory of its id: postsuper -s */
+	bool damaged;
+	bool
+	    gone; /* it went since, or its name is not in the directory of its id: postsuper -s; of a slot: its file is the message */
+	bool whole, torn; /* of a file whose message is in a slot, too: all of it is on disk, or a crash came before that */
 	char name[64];
 };
 struct scan {
 	struct found *v;
 	size_t n, cap;
 	enum queue_where where;
+	struct table *slots; /* id -> struct found, of all slots */
 	struct err e;
 };
 
@@ -225,26 +228,37 @@ static bool scan_name(void *arg, const struct qid *id, const char *name)
 	return true;
 }
 
-/* Times of deferred messages, from their headers. */
-static void scan_times(struct scan *s)
+/* The time of a deferred message, from its header; all of a file whose message is in a slot, too. */
+static void look_into(const struct scan *s, struct found *f, struct arena *a)
+{
+	bool twice = table_get(s->slots, qid_span(&f->id)) != NULL;
+	struct qimage im;
+	struct err e;
+	enum rc rc;
+	int fd;
+
+	if (s->where != QW_DEFERRED && !twice)
+		return;
+	rc = queue_file_open(queue, &f->id, s->where, false, &fd, &e);
+	f->gone = rc == RC_NOTFOUND;
+	if (rc != RC_OK)
+		return;
+	rc = qimage_read(fd, 0, UINT64_MAX, twice, a, &im, &e);
+	if (rc == RC_OK)
+		f->next_try_us = im.next_try_us;
+	f->whole = twice && (rc == RC_OK || rc == RC_GONE);
+	f->torn = twice && (rc == RC_NOTFOUND || rc == RC_SYNTAX);
+	close(fd);
+}
+
+static void look_into_all(struct scan *s)
 {
 	struct arena a;
 
 	arena_init(&a);
 	for (size_t i = 0; i < s->n; i++) {
-		struct qimage im;
-		enum rc rc;
-		int fd;
-
-		if (s->v[i].damaged)
-			continue;
-		rc = queue_file_open(queue, &s->v[i].id, s->where, false, &fd, &s->e);
-		s->v[i].gone = rc == RC_NOTFOUND;
-		if (rc != RC_OK)
-			continue;
-		if (qimage_read(fd, 0, UINT64_MAX, false, &a, &im, &s->e) == RC_OK)
-			s->v[i].next_try_us = im.next_try_us;
-		close(fd);
+		if (!s->v[i].damaged)
+			look_into(s, &s->v[i], &a);
 		arena_reset(&a);
 	}
 	arena_release(&a);
@@ -262,8 +276,8 @@ static void scan_run(void *arg)
 	}
 	if (queue_list(queue, s->where, scan_name, s, &e) != RC_OK)
 		s->e = e;
-	if (s->where == QW_DEFERRED)
-		scan_times(s);
+	if (s->where == QW_DEFERRED || s->where == QW_HOLD)
+		look_into_all(s);
 }
 
 static void take(const struct found *f)
@@ -286,34 +300,75 @@ static void take(const struct found *f)
 		deferred_add(&f->id, f->next_try_us);
 }
 
-/* deferred/ first: a message that is there and in a slot as well (a crash between the two steps of a
- * deferral) is the deferred one. */
+/* Is it still what the scan has found there? */
+static bool slot_holds(const struct found *f)
+{
+	struct slot_pos pos = queue_slot(queue, f->slot);
+	struct qimage im;
+	struct arena a;
+	struct err e;
+	bool same;
+
+	arena_init(&a);
+	same = qimage_read(pos.fd, pos.base, pos.bytes, false, &a, &im, &e) == RC_OK &&
+	       im.generation == f->generation && span_eq(qid_span(&im.qid), qid_span(&f->id));
+	arena_release(&a);
+	return same;
+}
+
+/* A message that is in deferred/ or hold/ and in a slot as well: a crash came between the two steps of a deferral. The file is the message
+ * when all of it is on disk; else the slot is. */
+static void settle_twin(struct found *file, struct found *slot)
+{
+	struct slot_pos pos = queue_slot(queue, slot->slot);
+	struct err e = { .text = "" };
+
+	if (message_find(qid_span(&file->id)))
+		return; /* who works on it ends it */
+	if (file->torn) {
+		file->gone = true;
+		deferred_forget(qid_span(&file->id));
+		if (queue_file_remove(queue, &file->id, file->where, &e) != RC_OK)
+			log_warning("%s", e.text);
+		return;
+	}
+	slot->gone = true;
+	if (file->whole && slot_holds(slot) && qimage_mark_done(pos.fd, pos.base, &e) == RC_OK)
+		slots_release(slot->slot, slot->generation);
+}
+
+static void scan_and_take(enum queue_where where, struct table *slots)
+{
+	struct scan s = { .where = where, .slots = slots };
+
+	task_offload(scan_run, &s);
+	for (size_t i = 0; i < s.n; i++) {
+		struct found *f = &s.v[i], *slot = NULL;
+
+		if (slots != NULL && !f->damaged && !f->gone)
+			slot = table_get(slots, qid_span(&f->id));
+		if (slot != NULL)
+			settle_twin(f, slot);
+		if (where != QW_HOLD)
+			take(f);
+	}
+	free(s.v);
+}
+
 void incoming_scan(void)
 {
-	const enum queue_where order[] = { QW_DEFERRED, QW_HOLD, QW_SLOT, QW_INCOMING, QW_ACTIVE };
-	struct table *later = table_new();
+	struct scan slots = { .where = QW_SLOT };
+	struct table *by_id = table_new();
 
-	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
-		struct scan s = { .where = order[i] };
-
-		task_offload(scan_run, &s);
-		for (size_t k = 0; k < s.n; k++) {
-			struct found *f = &s.v[k];
-			struct err e;
-
-			if (f->where == QW_SLOT && table_get(later, qid_span(&f->id))) {
-				struct slot_pos pos = queue_slot(queue, f->slot);
-
-				if (qimage_mark_done(pos.fd, pos.base, &e) == RC_OK)
-					slots_release(f->slot, f->generation);
-				continue;
-			}
-			if ((f->where == QW_DEFERRED || f->where == QW_HOLD) && !f->damaged)
-				table_set(later, qid_span(&f->id), later);
-			if (f->where != QW_HOLD)
-				take(f);
-		}
-		free(s.v);
-	}
-	table_free(&later, NULL);
+	task_offload(scan_run, &slots);
+	for (size_t i = 0; i < slots.n; i++)
+		(void)table_set(by_id, qid_span(&slots.v[i].id), &slots.v[i]);
+	scan_and_take(QW_DEFERRED, by_id);
+	scan_and_take(QW_HOLD, by_id);
+	for (size_t i = 0; i < slots.n; i++)
+		take(&slots.v[i]);
+	free(slots.v);
+	table_free(&by_id, NULL);
+	scan_and_take(QW_INCOMING, NULL);
+	scan_and_take(QW_ACTIVE, NULL);
 }

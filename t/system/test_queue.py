@@ -684,3 +684,38 @@ def test_services_by_other_names(make):
     assert inst.command("sendmail", "-i", "-f", "<>", "nobody@alias.test", input=b"Subject: x\n\nx\n").returncode == 0
     inst.wait_log(r"to=<nobody@alias\.test>.*relay=none.*dsn=5\.1\.1, status=bounced \(User unknown in virtual alias table\)$")
     assert inst.command("postconf", "-h", "error_service_name").stdout == b"gone\n"
+
+
+@pytest.mark.parametrize("rest", [b"", bytes(8261), "cut"], ids=["empty", "zeros", "cut"])
+@pytest.mark.parametrize("where", ["deferred", "hold"])
+def test_crash_between_name_and_content(make, where, rest):
+    """The power went when the file of a message that was to leave its slot had its name, but not its content: the slot is the message."""
+    inst = make({"transport_maps": transports(ok_test="discard:")})
+    inst.stop()
+    inst.drop = {"qmgr"}
+    inst.start()
+    assert inst.command("sendmail", "-f", "s@sender.test", "r@ok.test", input=b"Subject: torn\n\nx\n").returncode == 0
+    qid = inst.wait_log(r"cleanup\[\d+\]: (\w+): message-id=")[0][1]
+    inst.stop()
+    if rest == "cut":  # as far as the header
+        with open(os.path.join(inst.queue, "pool/slots.0"), "rb") as f:
+            pool = f.read()
+        at = pool.rindex(b"PSTRNQ1\n", 0, pool.index(qid.encode()))
+        rest = pool[at:at + 128] + bytes(4096)
+    path = os.path.join(inst.queue, where, qid[0] if where == "deferred" else "", qid)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as f:
+        f.write(rest)
+    owner = os.stat(inst.queue + "/pool")
+    for d in (os.path.dirname(path), path):
+        os.chown(d, owner.st_uid, owner.st_gid)
+    inst.drop = set()
+    inst.start(wait=False)
+    inst.wait_log(f"{qid}: to=<r@ok.test>.*status=sent")
+    inst.wait_log(f"{qid}: removed")
+    assert not os.path.exists(path) and os.listdir(os.path.join(inst.queue, "corrupt")) == []
+    inst.stop()
+    inst.start(wait=False)
+    inst.wait_log("daemon started", count=4)
+    settle(lambda: inst.command("postqueue", "-j").stdout == b"")
+    assert len(re.findall("status=sent", inst.log())) == 1
