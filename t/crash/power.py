@@ -480,7 +480,7 @@ def main():
         sys.exit(1)
     first = next(i for i, e in enumerate(events) if e[0] == "ack")
     points = sorted(rng.choices(range(first, len(events)), k=max(1, states // len(MODELS))))
-    boots = set(rng.sample(range(len(points)), min(len(points), int(os.environ.get("BOOTS", max(3, states // 100))))))
+    boots = set(rng.sample(range(len(points)), min(len(points), int(os.environ.get("BOOTS", max(10, states // 100))))))
     disk, at, done, both, cut = Disk(before), 0, [], 0, 0
     scratch = os.path.join("/dev/shm" if os.access("/dev/shm", os.W_OK) else work, f"postern-power-{os.getpid()}")
     for n, point in enumerate(points):

@@ -246,6 +246,11 @@ def reports(server):
 LATE = ("u0@dead.test", "u0@waits.test", "u0@nosuch.test", "u0@late.test")
 
 
+def where(mta, qid):
+    found = [m for m in map(json.loads, mta.command("postqueue", "-j").stdout.splitlines()) if m["queue_id"] == qid]
+    return found[0]["queue_name"] if found else None
+
+
 def times(mta, servers):
     """Mail that waits, by what it is told of: late, over, expired."""
     out, deferred = {}, r": to=<u\d@%s\.test>.*status=deferred"
@@ -255,6 +260,7 @@ def times(mta, servers):
     ids = {r: queue_id(mta, r) for r in LATE}
     for qid in ids.values():
         flush(mta, ": %s: sender delay notification: " % qid, 1)
+    assert until(lambda: all(where(mta, qid) == "deferred" for qid in ids.values()), 30)  # that it was told of is written down, too
     servers["late"].replies["RCPT"] = "250 2.1.5 ok"
     flush(mta, ": %s: removed" % ids["u0@late.test"], 1)
     send(mta, "whole.test", rcpts=5, count=4)  # more than may be active
