@@ -172,7 +172,8 @@ struct found {
 	bool damaged;
 	bool
 	    gone; /* it went since, or its name is not in the directory of its id: postsuper -s; of a slot: its file is the message */
-	bool whole, torn; /* of a file whose message is in a slot, too: all of it is on disk, or a crash came before that */
+	bool whole,
+	    torn; /* of a file whose message is in a slot, too: all of it is on disk, or a crash came before that */
 	char name[64];
 };
 struct scan {
