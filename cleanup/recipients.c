@@ -2,8 +2,8 @@
  * and its tables), duplicates taken out. */
 #include "cleanup.h"
 
-#define ASK_RCPTS 1000
-#define ASK_BYTES (64 * 1024)
+#define ASK_RCPTS 300 /* an answer holds their aliases, too, and what these stand for */
+#define ASK_BYTES (24 * 1024)
 
 struct rcpt_list {
 	struct job *j;

@@ -719,3 +719,17 @@ def test_crash_between_name_and_content(make, where, rest):
     inst.wait_log("daemon started", count=4)
     settle(lambda: inst.command("postqueue", "-j").stdout == b"")
     assert len(re.findall("status=sent", inst.log())) == 1
+
+
+def test_many_aliases_of_long_addresses(make):
+    """What the answers about a thousand recipients hold fits into records, whatever the aliases stand for."""
+    far = "a" * 60 + "." + "b" * 60 + ".far.test"
+    base = scratch("postern-aliases.")
+    aliases = os.path.join(base, "aliases")
+    with open(aliases, "w", encoding="ascii") as f:
+        f.write("/^(u[0-9]+)@x+[.]al[.]test$/ $1@%s\n" % far)
+    inst = make({"virtual_alias_maps": "pcre:" + aliases, "default_transport": "discard:"})
+    qid = send(inst, ["u%d@%s.al.test" % (i, "x" * 50) for i in range(1000)])
+    inst.wait_log(qid + ": removed")
+    assert len(re.findall(r"%s: to=<u\d+@%s>, orig_to=<u\d+@x+\.al\.test>.*status=sent" % (qid, re.escape(far)), inst.log())) == 1000
+    shutil.rmtree(base)
