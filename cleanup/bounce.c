@@ -54,7 +54,8 @@ bool job_bounce(struct job *j)
 	q.rcpts = bounced_rcpts(j, j->verdict.text);
 	q.content = span_head(j->file != NULL ? j->header : j->content, CONTENT_MAX);
 	q.content_cut = q.content.n < j->content_bytes;
-	rc = service_request("bounce", false, IPC_BOUNCE_SEND, &q, &r, &j->a, deadline_s(100), &e);
+	rc = service_request(conf_str(service_conf(), "bounce_service_name"), false, IPC_BOUNCE_SEND, &q, &r,
+			     &j->a, deadline_s(100), &e);
 	if (rc != RC_OK)
 		log_warning("%s: bounce: %s", j->qid.s, e.text);
 	buf_release(&b);

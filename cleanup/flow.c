@@ -16,7 +16,8 @@ static void ask(void *unused)
 
 	(void)unused;
 	arena_init(&a);
-	behind = service_request("qmgr", true, IPC_QMGR_CONTROL, &q, &r, &a, deadline_s(10), &e) == RC_OK &&
+	behind = service_request(conf_str(service_conf(), "queue_service_name"), true, IPC_QMGR_CONTROL, &q,
+				 &r, &a, deadline_s(10), &e) == RC_OK &&
 		 r.code == 0 && r.count > 0;
 	arena_release(&a);
 	asked = mono_now();

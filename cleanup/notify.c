@@ -16,7 +16,8 @@ static bool ask_rescan(void)
 	enum rc rc;
 
 	arena_init(&a);
-	rc = service_request("qmgr", true, IPC_QMGR_CONTROL, &q, &r, &a, deadline_s(30), &e);
+	rc = service_request(conf_str(service_conf(), "queue_service_name"), true, IPC_QMGR_CONTROL, &q, &r,
+			     &a, deadline_s(30), &e);
 	if (rc == RC_OK && r.code != 0)
 		log_warning("qmgr refused to look at the queue: %u", r.code);
 	else if (rc != RC_OK)
@@ -66,7 +67,7 @@ void notify_new(const struct job *j)
 		return;
 	if (rescan_wanted) /* qmgr is away, and will look when it is back */
 		return;
-	if (service_peer("qmgr", &chan, deadline_s(5), &e) != RC_OK ||
+	if (service_peer(conf_str(service_conf(), "queue_service_name"), &chan, deadline_s(5), &e) != RC_OK ||
 	    ipc_notify(chan, IPC_QMGR_NEW, &m, deadline_s(5), &e) != RC_OK)
 		want_rescan();
 }

@@ -103,7 +103,8 @@ static void call_submit(const struct cleanup_submit *q, struct arena *a, struct 
 	struct err e;
 
 	/* not repeated when the channel breaks: cleanup may have it already */
-	if (service_request("cleanup", false, IPC_CLEANUP_SUBMIT, q, r, a, deadline_s(CALL_S), &e) != RC_OK) {
+	if (service_request(conf_str(service_conf(), "cleanup_service_name"), false, IPC_CLEANUP_SUBMIT, q, r,
+			    a, deadline_s(CALL_S), &e) != RC_OK) {
 		log_warning("cleanup: %s", e.text);
 		refuse(r, 451, "4.3.0", "mail system is not available");
 	}
@@ -226,8 +227,8 @@ static void submit_large(struct pickup_message *m, struct span head, struct span
 			       .content = m->content };
 	struct err e;
 
-	if (service_request("cleanup", true, IPC_CLEANUP_FILE, &fq, &fr, a, deadline_s(CALL_S), &e) !=
-	    RC_OK) {
+	if (service_request(conf_str(service_conf(), "cleanup_service_name"), true, IPC_CLEANUP_FILE, &fq,
+			    &fr, a, deadline_s(CALL_S), &e) != RC_OK) {
 		log_warning("cleanup: %s", e.text);
 		refuse(r, 451, "4.3.0", "mail system is not available");
 		return;

@@ -94,8 +94,8 @@ bool cmd_etrn(struct session *s, struct span arg)
 	if (!check_etrn(s, arg))
 		return false;
 	q.site = arg;
-	rc = service_request("flush", true, IPC_FLUSH, &q, &r, &s->tx_arena, deadline_s(conf.ipc_timeout_s),
-			     &e);
+	rc = service_request(conf_str(service_conf(), "flush_service_name"), true, IPC_FLUSH, &q, &r,
+			     &s->tx_arena, deadline_s(conf.ipc_timeout_s), &e);
 	if (rc == RC_OK && r.status == 0)
 		reply(s, "250 Queuing started");
 	else if (rc == RC_OK && r.status == 1)
