@@ -179,6 +179,8 @@ static void add_entry(const struct master_entry *en)
 	for (size_t i = 0; i < ARRAY_LEN(configs); i++)
 		if (may_use(&configs[i], &who) && !same_files(&configs[i], conf))
 			add_service(&configs[i], &who, conf);
+	if (may_use(&configs[0], &who) && !same_value(conf, "tls_server_sni_maps"))
+		sni_prepare(arena_strdup(&names, who.service), conf);
 	conf_free(&conf);
 }
 
@@ -198,7 +200,7 @@ static void find_services(void)
 
 void certs_prepare(void)
 {
-	sni_prepare();
+	sni_prepare(NULL, service_conf());
 	for (size_t i = 0; i < ARRAY_LEN(configs); i++) {
 		waitq_init(&configs[i].checked_now);
 		find_names(&configs[i], service_conf());
@@ -430,16 +432,17 @@ static enum rc refresh(struct certs *c, struct err *e)
 
 /* ---- names that clients ask for ---- */
 
-static struct certs *sni_config(struct span key)
+static struct certs *sni_config(const struct sni *t, struct span key)
 {
 	for (size_t i = 0; i < sni_n; i++)
-		if (span_is_ci(key, sni[i]->name))
+		if (sni[i]->service == t->service && span_is_ci(key, sni[i]->name))
 			return sni[i];
 	if (sni_n == SNI_MAX)
 		return NULL;
 	struct certs *c = xcalloc(1, sizeof *c);
 	c->name = strndup(key.p, key.n);
-	c->programs = "smtpd lmtpd";
+	c->programs = configs[0].programs;
+	c->service = t->service;
 	waitq_init(&c->checked_now);
 	return sni[sni_n++] = c;
 }
@@ -467,13 +470,13 @@ static enum rc sni_take(struct certs *c, struct span pem, struct err *e)
 }
 
 /* A table changes only together with this process, files that it names may change at any time. */
-static const struct pair *sni_find(struct span name, size_t i, struct err *e)
+static const struct pair *sni_find(const struct sni *t, struct span name, size_t i, struct err *e)
 {
 	struct arena a;
 	struct span key, pem;
 	struct certs *c = NULL;
 	arena_init(&a);
-	if (sni_lookup(name, &a, &key, &pem, e) == RC_OK && (c = sni_config(key)) != NULL) {
+	if (sni_lookup(t, name, &a, &key, &pem, e) == RC_OK && (c = sni_config(t, key)) != NULL) {
 		unsigned char digest[32];
 		SHA256((const unsigned char *)pem.p, pem.n, digest);
 		if (c->now.n == 0 || memcmp(digest, c->digest, sizeof digest) != 0) {
@@ -508,11 +511,12 @@ const struct pair *certs_find(struct span name, const struct ipc_peer *who, size
 		return NULL;
 	}
 	if (slash >= 0) {
-		if (!sni_configured() || strcmp(c->name, "smtpd") != 0) {
+		const struct sni *t = strcmp(c->name, "smtpd") == 0 ? sni_of(who) : NULL;
+		if (t == NULL) {
 			err_set(e, RC_NOTFOUND, "no certificates by name are configured");
 			return NULL;
 		}
-		return sni_find(span_skip(name, (size_t)slash + 1), i, e);
+		return sni_find(t, span_skip(name, (size_t)slash + 1), i, e);
 	}
 	if (c->files == 0) {
 		err_set(e, RC_NOTFOUND, "no certificate is configured");
@@ -561,6 +565,7 @@ static void load_all(const struct ipc_peer *who)
 {
 	static bool names_loaded;
 	const struct certs *c;
+	const struct sni *t;
 	struct arena a;
 	struct span key;
 	struct err e;
@@ -572,8 +577,8 @@ static void load_all(const struct ipc_peer *who)
 		return;
 	names_loaded = true;
 	arena_init(&a);
-	while (sni_configured() && sni_next(&at, &a, &key))
-		(void)sni_find(key, 0, &e);
+	while (sni_next(&at, &a, &t, &key))
+		(void)sni_find(t, key, 0, &e);
 	arena_release(&a);
 }
 

@@ -12,10 +12,15 @@
 #define CHECK_MS  1000
 #define WATCHED	  32
 
+#define TABLES_MAX 100
 #define KEYS_NOTED 2000
 
-static struct maps *tables;
-static struct span noted[KEYS_NOTED]; /* keys, as they were when the process started */
+static struct sni tables[TABLES_MAX];
+static size_t tables_n;
+static struct {
+	const struct sni *t;
+	struct span key;
+} noted[KEYS_NOTED]; /* as they were when the process started */
 static size_t noted_n;
 static struct {
 	unsigned file;
@@ -27,9 +32,17 @@ static size_t watched_n;
 static mono_t checked;
 static struct arena names; /* for the life of the process */
 
-bool sni_configured(void)
+const struct sni *sni_of(const struct ipc_peer *who)
 {
-	return tables != NULL && !maps_empty(tables);
+	const struct sni *of_all = NULL;
+
+	for (size_t i = 0; i < tables_n; i++) {
+		if (tables[i].service == NULL)
+			of_all = &tables[i];
+		else if (strcmp(tables[i].service, who->service) == 0)
+			return maps_empty(tables[i].maps) ? NULL : &tables[i];
+	}
+	return of_all == NULL || maps_empty(of_all->maps) ? NULL : of_all;
 }
 
 static void watch(const char *path)
@@ -55,7 +68,7 @@ static void watch_table(const char *name)
 }
 
 /* Files that values of text tables name, so that the monitor may open them. */
-static void note_files(struct map *m)
+static void note_files(const struct sni *t, struct map *m)
 {
 	struct span key, value, path;
 	void *state = NULL;
@@ -65,7 +78,8 @@ static void note_files(struct map *m)
 	arena_init(&a);
 
 	while (noted_n < KEYS_NOTED && map_next(m, &state, &a, &key, &value, &e) == RC_OK) {
-		noted[noted_n++] = span_dup(&names, key);
+		noted[noted_n].t = t;
+		noted[noted_n++].key = span_dup(&names, key);
 		while (span_next_word(&value, ", \t", &path))
 			if (path.p[0] == '/')
 				(void)monitor_file(arena_cstr(&names, path));
@@ -73,24 +87,29 @@ static void note_files(struct map *m)
 	arena_release(&a);
 }
 
-bool sni_next(size_t *at, struct arena *a, struct span *key)
+bool sni_next(size_t *at, struct arena *a, const struct sni **t, struct span *key)
 {
 	if (*at >= noted_n)
 		return false;
-	*key = span_dup(a, noted[(*at)++]);
+	*t = noted[*at].t;
+	*key = span_dup(a, noted[(*at)++].key);
 	return true;
 }
 
-void sni_prepare(void)
+void sni_prepare(const char *service, const struct conf *conf)
 {
+	const char *value = arena_strdup(&names, conf_str(conf, "tls_server_sni_maps"));
 	struct err e;
 
-	if (maps_open("tls_server_sni_maps", span_str(conf_str(service_conf(), "tls_server_sni_maps")),
-		      MAP_FOLD_KEY, &tables, &e) != RC_OK)
+	if (tables_n == TABLES_MAX)
+		die("too many services with tls_server_sni_maps of their own");
+	struct sni *t = &tables[tables_n++];
+	t->service = service;
+	if (maps_open("tls_server_sni_maps", span_str(value), MAP_FOLD_KEY, &t->maps, &e) != RC_OK)
 		die("%s", e.text);
-	for (size_t i = 0; i < maps_count(tables); i++) {
-		watch_table(map_name(maps_at(tables, i)));
-		note_files(maps_at(tables, i));
+	for (size_t i = 0; i < maps_count(t->maps); i++) {
+		watch_table(map_name(maps_at(t->maps, i)));
+		note_files(t, maps_at(t->maps, i));
 	}
 }
 
@@ -177,7 +196,8 @@ static enum rc contents(struct span value, struct arena *a, struct span *pem, st
 	return rc;
 }
 
-enum rc sni_lookup(struct span name, struct arena *a, struct span *key, struct span *pem, struct err *e)
+enum rc sni_lookup(const struct sni *t, struct span name, struct arena *a, struct span *key, struct span *pem,
+		   struct err *e)
 {
 	struct span value;
 	enum rc rc;
@@ -185,7 +205,7 @@ enum rc sni_lookup(struct span name, struct arena *a, struct span *key, struct s
 
 	look_for_changes();
 	*key = name;
-	while ((rc = maps_lookup(tables, *key, a, &value, e)) == RC_NOTFOUND) {
+	while ((rc = maps_lookup(t->maps, *key, a, &value, e)) == RC_NOTFOUND) {
 		if (key->n == 0 || (dot = span_chr(span_skip(*key, 1), '.')) < 0)
 			return err_set(e, RC_NOTFOUND, "no certificate for this name");
 		*key = span_skip(*key, (size_t)dot + 1); /* ".example.com" */

@@ -38,15 +38,20 @@ const struct pair *certs_find(struct span name, const struct ipc_peer *who, size
 const struct pair *certs_by_generation(uint64_t generation, const struct ipc_peer *who);
 
 /* ---- sni.c: tls_server_sni_maps ---- */
-void sni_prepare(void); /* opens the tables, tells the monitor of files */
-bool sni_configured(void);
+struct sni { /* the tables of one value of the parameter */
+	const char *service; /* that of master.cf with a value of its own; NULL: all the others */
+	struct maps *maps;
+};
+/* Opens the tables that `conf` names, tells the monitor of files. */
+void sni_prepare(const char *service, const struct conf *conf);
+const struct sni *sni_of(const struct ipc_peer *who); /* NULL: it has none */
 /* Keys and certificates in PEM for the name a client asks for, or for its parents (".example.com"); *key is what matched.
  * Both live in `a`. RC_NOTFOUND: none. */
-MUST_CHECK enum rc sni_lookup(struct span name, struct arena *a, struct span *key, struct span *pem,
-			      struct err *e);
+MUST_CHECK enum rc sni_lookup(const struct sni *t, struct span name, struct arena *a, struct span *key,
+			      struct span *pem, struct err *e);
 
-/* Key number *at of all tables; moves it on. false: no more. */
-bool sni_next(size_t *at, struct arena *a, struct span *key);
+/* Key number *at of all tables, and whose; moves it on. false: no more. */
+bool sni_next(size_t *at, struct arena *a, const struct sni **t, struct span *key);
 
 /* ---- sign.c ---- */
 /* Runs on a helper thread; false when the operation makes no sense for this key. */

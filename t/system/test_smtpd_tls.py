@@ -65,6 +65,7 @@ def world():
         "rate": {"smtpd_client_new_tls_session_rate_limit": "1", "smtpd_client_event_limit_exceptions": ""},
         "noticket": {"tls_ssl_options": "no_ticket, 0x4"}, "noticket2": {"tls_session_ticket_cipher": ""}, "ticket": {"tls_session_ticket_cipher": "aes-128-cbc"},
         "config": {"tls_config_file": os.path.join(base, "openssl.cnf"), "tls_config_name": "mail"},
+        "names": {"tls_server_sni_maps": f"inline:{{ {{ one.example.test = {chain['file.example.net']} }} }}"}, "nonames": {"tls_server_sni_maps": ""},
         "required": {**ask, "smtpd_tls_req_ccert": "yes", "smtpd_tls_security_level": "encrypt"},
     }
     with open(os.path.join(base, "openssl.cnf"), "w", encoding="ascii") as f:
@@ -134,6 +135,15 @@ class Tls:
 def test_certificate_by_name(world, name, answer):
     """tls_server_sni_maps: the name itself, then its parents; other names get what all get. The session works with that key."""
     t = Tls(world, "plain", name)
+    assert t.subject() == answer
+    assert t.rcpt() == "250 2.1.5 Ok"
+
+
+@pytest.mark.parametrize("service, name, answer", [("names", "one.example.test", "file.example.net"), ("names", "file.example.net", "mail.example.test"),
+                                                   ("nonames", "one.example.test", "mail.example.test"), ("plain", "one.example.test", "one.example.test")])
+def test_names_of_one_service(world, service, name, answer):
+    """-o tls_server_sni_maps counts for its service alone."""
+    t = Tls(world, service, name)
     assert t.subject() == answer
     assert t.rcpt() == "250 2.1.5 Ok"
 
