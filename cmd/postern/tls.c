@@ -180,13 +180,37 @@ static void must_be_host_names(const struct tls *t)
 				die("not a host name: %s", t->arg[i]);
 }
 
-static X509_EXTENSION *alternative_names(struct tls *t)
+static char *alternative_names(struct tls *t)
 {
 	char *list = arena_printf(&t->a, "DNS:%s", common_name(t));
 
 	for (int i = 1; i < t->args; i++)
 		list = arena_printf(&t->a, "%s,DNS:%s", list, t->arg[i]);
-	return X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, list);
+	return list;
+}
+
+/* Of a certificate `x`, or of a request `req` for one: what it is good for, and for which names. */
+static bool add_extensions(STACK_OF(X509_EXTENSION) **list, struct tls *t, X509 *x, X509_REQ *req)
+{
+	const struct {
+		int nid;
+		char *value;
+	} want[] = { { NID_basic_constraints, "CA:FALSE" },
+		     { NID_subject_key_identifier, "hash" },
+		     { NID_ext_key_usage, "serverAuth,clientAuth" },
+		     { NID_subject_alt_name, alternative_names(t) } };
+	X509V3_CTX ctx;
+
+	X509V3_set_ctx(&ctx, NULL, x, req, NULL, 0);
+	for (size_t i = req != NULL; i < ARRAY_LEN(want); i++) { /* an authority decides itself who is one */
+		X509_EXTENSION *one = X509V3_EXT_conf_nid(NULL, &ctx, want[i].nid, want[i].value);
+		bool added = one != NULL && X509v3_add_ext(list, one, -1) != NULL;
+
+		X509_EXTENSION_free(one);
+		if (!added)
+			return false;
+	}
+	return true;
 }
 
 static bool set_subject(X509_NAME *name, const struct tls *t)
@@ -198,11 +222,11 @@ static bool set_subject(X509_NAME *name, const struct tls *t)
 static X509 *make_certificate(struct tls *t, EVP_PKEY *k)
 {
 	X509 *x = X509_new();
-	X509_EXTENSION *names = alternative_names(t);
+	STACK_OF(X509_EXTENSION) *list = NULL;
 	unsigned char serial[16];
 	BIGNUM *number;
 
-	if (x == NULL || names == NULL || RAND_bytes(serial, sizeof serial) != 1)
+	if (x == NULL || RAND_bytes(serial, sizeof serial) != 1)
 		die("cannot make a certificate for %s", common_name(t));
 	serial[0] &= 0x7f;
 	number = BN_bin2bn(serial, sizeof serial, NULL);
@@ -211,11 +235,15 @@ static X509 *make_certificate(struct tls *t, EVP_PKEY *k)
 	    X509_gmtime_adj(X509_getm_notBefore(x), 0) == NULL ||
 	    X509_time_adj_ex(X509_getm_notAfter(x), VALID_DAYS, 0, NULL) == NULL ||
 	    !set_subject(X509_get_subject_name(x), t) || !set_subject(X509_get_issuer_name(x), t) ||
-	    X509_set_pubkey(x, k) != 1 || X509_add_ext(x, names, -1) != 1 ||
-	    X509_sign(x, k, EVP_sha256()) == 0)
+	    X509_set_pubkey(x, k) != 1 || !add_extensions(&list, t, x, NULL))
 		die("cannot make a certificate for %s", common_name(t));
+	for (int i = 0; i < sk_X509_EXTENSION_num(list); i++)
+		if (X509_add_ext(x, sk_X509_EXTENSION_value(list, i), -1) != 1)
+			die("cannot make a certificate for %s", common_name(t));
+	if (X509_sign(x, k, EVP_sha256()) == 0)
+		die("cannot sign a certificate for %s", common_name(t));
 	BN_free(number);
-	X509_EXTENSION_free(names);
+	sk_X509_EXTENSION_pop_free(list, X509_EXTENSION_free);
 	return x;
 }
 
@@ -282,20 +310,24 @@ static int enable_client(struct tls *t)
 	if (t->random != NULL)
 		settings[n++] = arena_printf(&t->a, "tls_random_source=%s%s",
 					     t->random[0] == '/' ? "dev:" : "", t->random);
-	if (!client_is_default(t))
-		die("some settings of the SMTP client's TLS are not at their defaults: nothing is changed; "
-		    "these "
-		    "switch it on: %s, %s",
-		    settings[0], settings[1]);
+	if (!client_is_default(t)) {
+		printf("Some settings of the SMTP client's TLS are not at their defaults: nothing is changed. "
+		       "To switch it on: postconf -e %s %s\n",
+		       settings[0], settings[1]);
+		return 0;
+	}
 	return control_set(t->c, settings, n);
 }
 
 static int enable_server(struct tls *t)
 {
 	must_be_host_names(t);
-	if (!server_is_default(t))
-		die("some settings of the SMTP server's TLS are not at their defaults: nothing is changed; "
-		    "\"postfix tls new-server-key\" and \"deploy-server-cert\" change keys");
+	if (!server_is_default(t)) {
+		printf("Some settings of the SMTP server's TLS are not at their defaults: nothing is changed. "
+		       "To switch it on: postconf -e smtpd_tls_security_level=may smtpd_tls_loglevel=1. "
+		       "For another key: postfix tls new-server-key\n");
+		return 0;
+	}
 	return deploy(t, make_pair(t, make_key(t)), is_ecdsa(t));
 }
 
@@ -347,7 +379,7 @@ static int deploy_server_cert(struct tls *t)
 static int output_server_csr(struct tls *t)
 {
 	const char *path = key_file(t, t->key != NULL ? t->key : "rsa");
-	STACK_OF(X509_EXTENSION) *list = sk_X509_EXTENSION_new_null();
+	STACK_OF(X509_EXTENSION) *list = NULL;
 	X509_REQ *req = X509_REQ_new();
 	EVP_PKEY *k;
 
@@ -355,8 +387,7 @@ static int output_server_csr(struct tls *t)
 	if (path == NULL)
 		die("no key of this kind is in force: name a file with -k");
 	k = read_key(path);
-	if (req == NULL || list == NULL || sk_X509_EXTENSION_push(list, alternative_names(t)) == 0 ||
-	    !set_subject(X509_REQ_get_subject_name(req), t) || X509_REQ_set_pubkey(req, k) != 1 ||
+	if (req == NULL || X509_REQ_set_pubkey(req, k) != 1 || !add_extensions(&list, t, NULL, req) ||
 	    X509_REQ_add_extensions(req, list) != 1 || X509_REQ_sign(req, k, EVP_sha256()) == 0 ||
 	    PEM_write_X509_REQ(stdout, req) != 1)
 		die("cannot make a request for %s", common_name(t));

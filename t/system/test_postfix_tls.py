@@ -37,7 +37,8 @@ def test_client(etc):
     assert setting(etc, "smtp_tls_security_level") == "may"
     assert "\nsmtp_tls_session_cache_database = btree:${data_directory}/smtp_scache\n" in (etc / "main.cf").read_text()
     tls(etc, "all-default-client", check=1)
-    assert "nothing is changed" in tls(etc, "enable-client", check=1).stderr
+    before = (etc / "main.cf").read_text()
+    assert "nothing is changed" in tls(etc, "enable-client").stdout and (etc / "main.cf").read_text() == before
     tls(etc, "all-default-server")
 
 
@@ -48,14 +49,16 @@ def test_server(etc, algorithm, ec):
     assert setting(etc, "smtpd_tls_security_level") == "may" and re.fullmatch(rf"{etc}/{ec}cert-\d{{8}}-\d{{6}}\.pem", cert)
     assert os.stat(key).st_mode & 0o777 == 0o600
     text = openssl("x509", "-in", cert, "-noout", "-text")
-    assert "CN = mx.example.test" in text and "DNS:mx.example.test, DNS:other.example.test" in text
+    assert "CN = mx.example.test" in text and "DNS:mx.example.test, DNS:other.example.test" in text and "CA:FALSE" in text
+    assert "TLS Web Server Authentication, TLS Web Client Authentication" in text
     openssl("verify", "-CAfile", cert, cert)
     csr = tls(etc, "output-server-csr", "-k", algorithm).stdout
-    assert "CN = mail.example.test" in openssl("req", "-noout", "-text", "-verify", input=csr)
+    text = openssl("req", "-noout", "-text", "-verify", input=csr)
+    assert "DNS:mail.example.test" in text and "Subject: \n" in text and "TLS Web Server Authentication" in text and "CA:" not in text
     spki = subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-outform", "DER"], capture_output=True, check=True).stdout
     want = f"; {key}\n_25._tcp.mail.example.test. IN TLSA 3 1 1 {hashlib.sha256(spki).hexdigest()}\n"
     assert tls(etc, "output-server-tlsa", algorithm).stdout == want
-    assert "not at their defaults" in tls(etc, "enable-server", check=1).stderr
+    assert "not at their defaults" in tls(etc, "enable-server").stdout and setting(etc, f"smtpd_tls_{ec}cert_file") == cert
     assert "# mine\n" in (etc / "main.cf").read_text()
 
 
