@@ -38,7 +38,7 @@ const struct pair *certs_find(struct span name, const struct ipc_peer *who, size
 const struct pair *certs_by_generation(uint64_t generation, const struct ipc_peer *who);
 
 /* ---- sni.c: tls_server_sni_maps ---- */
-struct sni { /* the tables of one value of the parameter */
+struct sni {		     /* the tables of one value of the parameter */
 	const char *service; /* that of master.cf with a value of its own; NULL: all the others */
 	struct maps *maps;
 };

@@ -190,7 +190,7 @@ static char *alternative_names(struct tls *t)
 }
 
 /* Of a certificate `x`, or of a request `req` for one: what it is good for, and for which names. */
-static bool add_extensions(STACK_OF(X509_EXTENSION) **list, struct tls *t, X509 *x, X509_REQ *req)
+static bool add_extensions(STACK_OF(X509_EXTENSION) * *list, struct tls *t, X509 *x, X509_REQ *req)
 {
 	const struct {
 		int nid;
@@ -311,9 +311,10 @@ static int enable_client(struct tls *t)
 		settings[n++] = arena_printf(&t->a, "tls_random_source=%s%s",
 					     t->random[0] == '/' ? "dev:" : "", t->random);
 	if (!client_is_default(t)) {
-		printf("Some settings of the SMTP client's TLS are not at their defaults: nothing is changed. "
-		       "To switch it on: postconf -e %s %s\n",
-		       settings[0], settings[1]);
+		printf(
+		    "Some settings of the SMTP client's TLS are not at their defaults: nothing is changed. "
+		    "To switch it on: postconf -e %s %s\n",
+		    settings[0], settings[1]);
 		return 0;
 	}
 	return control_set(t->c, settings, n);
@@ -323,9 +324,10 @@ static int enable_server(struct tls *t)
 {
 	must_be_host_names(t);
 	if (!server_is_default(t)) {
-		printf("Some settings of the SMTP server's TLS are not at their defaults: nothing is changed. "
-		       "To switch it on: postconf -e smtpd_tls_security_level=may smtpd_tls_loglevel=1. "
-		       "For another key: postfix tls new-server-key\n");
+		printf(
+		    "Some settings of the SMTP server's TLS are not at their defaults: nothing is changed. "
+		    "To switch it on: postconf -e smtpd_tls_security_level=may smtpd_tls_loglevel=1. "
+		    "For another key: postfix tls new-server-key\n");
 		return 0;
 	}
 	return deploy(t, make_pair(t, make_key(t)), is_ecdsa(t));

@@ -324,8 +324,7 @@ struct tls_cert_reply {
 };
 struct tls_sign {
 	uint64_t generation;
-	uint16_t op; /* 1 RSA private encrypt (padding), 2 RSA private decrypt, 3 ECDSA sign digest, 4 EdDSA
-			sign */
+	uint16_t op;	  /* 1 RSA private encrypt (padding), 3 ECDSA of a digest, 4 EdDSA of a text */
 	uint16_t padding; /* RSA_*_PADDING of OpenSSL */
 	struct span data;
 };

@@ -2,8 +2,8 @@
  * question to tlsmgr; the task that runs the handshake waits, the others go on.
  *
  * The key methods of the 1.1 interface are used, marked deprecated in OpenSSL 3, but kept in all of 3.x: a
- * provider would be ten times as long and need a keymgmt for every kind of key. Ed25519 has no such method
- * and is refused here. */
+ * provider would be ten times as long and need a keymgmt for every kind of key. For Ed25519 and Ed448 the method
+ * belongs to the algorithm, not to the key; it is OpenSSL's own but for signing. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "net/tls_int.h"
 #include "ipc/ask.h"
@@ -16,9 +16,9 @@
 
 #define SIGN_TIMEOUT_S 10
 
-enum sign_op { OP_RSA = 1, OP_ECDSA = 3 }; /* ipc/proto.h, struct tls_sign */
+enum sign_op { OP_RSA = 1, OP_ECDSA = 3, OP_EDDSA = 4 }; /* ipc/proto.h, struct tls_sign */
 
-static int rsa_index = -1, ec_index = -1;
+static int rsa_index = -1, ec_index = -1, eddsa_index = -1;
 static RSA_METHOD *rsa_method;
 static EC_KEY_METHOD *ec_method;
 
@@ -75,6 +75,18 @@ static int ecdsa_sign(int type, const unsigned char *digest, int n, unsigned cha
 	return got > 0;
 }
 
+static int eddsa_sign(EVP_MD_CTX *ctx, unsigned char *sig, size_t *len, const unsigned char *text, size_t n)
+{
+	EVP_PKEY *key = EVP_PKEY_CTX_get0_pkey(EVP_MD_CTX_get_pkey_ctx(ctx));
+	const uint64_t *generation = EVP_PKEY_get_ex_data(key, eddsa_index);
+	size_t size = (size_t)EVP_PKEY_get_size(key);
+	if (generation == NULL)
+		return 0;
+	int got = sig == NULL ? (int)size : ask(*generation, OP_EDDSA, 0, text, n, sig, size);
+	*len = got > 0 ? (size_t)got : 0;
+	return got > 0;
+}
+
 static void free_generation(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
 {
 	(void)parent, (void)ad, (void)idx, (void)argl, (void)argp;
@@ -99,6 +111,26 @@ static bool methods_ready(void)
 	RSA_meth_set_priv_dec(rsa_method, rsa_private_decrypt);
 	EC_KEY_METHOD_set_sign(ec_method, ecdsa_sign, NULL, NULL);
 	return true;
+}
+
+static bool replace_signing(int algorithm)
+{
+	EVP_PKEY_METHOD *m = EVP_PKEY_meth_new(algorithm, EVP_PKEY_FLAG_SIGCTX_CUSTOM);
+	const EVP_PKEY_METHOD *plain = EVP_PKEY_meth_find(algorithm);
+	if (m == NULL || plain == NULL)
+		return false;
+	EVP_PKEY_meth_copy(m, plain);
+	EVP_PKEY_meth_set_digestsign(m, eddsa_sign);
+	return EVP_PKEY_meth_add0(m) == 1;
+}
+
+/* Only for those who have such a key: the method serves the certificates of others, too. */
+static bool eddsa_ready(void)
+{
+	if (eddsa_index >= 0)
+		return true;
+	eddsa_index = EVP_PKEY_get_ex_new_index(0, NULL, NULL, NULL, free_generation);
+	return eddsa_index >= 0 && replace_signing(EVP_PKEY_ED25519) && replace_signing(EVP_PKEY_ED448);
 }
 
 static uint64_t *boxed(uint64_t generation)
@@ -135,6 +167,18 @@ static EVP_PKEY *remote_ec(EVP_PKEY *public, uint64_t generation)
 	return out;
 }
 
+static EVP_PKEY *remote_eddsa(EVP_PKEY *public, uint64_t generation)
+{
+	unsigned char raw[64];
+	size_t n = sizeof raw;
+	if (!eddsa_ready() || EVP_PKEY_get_raw_public_key(public, raw, &n) != 1)
+		return NULL;
+	EVP_PKEY *out = EVP_PKEY_new_raw_public_key(EVP_PKEY_get_base_id(public), NULL, raw, n);
+	if (out != NULL)
+		EVP_PKEY_set_ex_data(out, eddsa_index, boxed(generation));
+	return out;
+}
+
 EVP_PKEY *tls_key_remote(X509 *cert, uint64_t generation)
 {
 	EVP_PKEY *public = X509_get0_pubkey(cert);
@@ -145,6 +189,9 @@ EVP_PKEY *tls_key_remote(X509 *cert, uint64_t generation)
 		return remote_rsa(public, generation);
 	case EVP_PKEY_EC:
 		return remote_ec(public, generation);
+	case EVP_PKEY_ED25519:
+	case EVP_PKEY_ED448:
+		return remote_eddsa(public, generation);
 	default:
 		return NULL;
 	}

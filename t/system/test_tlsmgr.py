@@ -83,7 +83,7 @@ def test_only_its_own_key_and_only_signatures(tlsmgr, tmp_path):
     d = tlsmgr("smtpd_tls_cert_file = %s\nsmtpd_tls_key_file = %s\n" % (c, k))
     s = d.connect("smtpd")
     generation = cert(s)[1]
-    for op, padding, data in ((2, 1, b"x" * 256), (1, 4, b"x"), (1, 3, b"x" * 257), (3, 0, b"x" * 32), (9, 0, b""), (1, 1, b"")):
+    for op, padding, data in ((2, 1, b"x" * 256), (1, 4, b"x"), (4, 0, b"x"), (1, 3, b"x" * 257), (3, 0, b"x" * 32), (9, 0, b""), (1, 1, b"")):
         assert sign(s, generation, op, padding, data) == (454, b"")
     assert sign(s, generation + 1, 1, 1, b"x")[0] != 0
     other = d.connect("smtp")
