@@ -127,10 +127,14 @@ static bool replace_signing(int algorithm)
 /* Only for those who have such a key: the method serves the certificates of others, too. */
 static bool eddsa_ready(void)
 {
-	if (eddsa_index >= 0)
-		return true;
-	eddsa_index = EVP_PKEY_get_ex_new_index(0, NULL, NULL, NULL, free_generation);
-	return eddsa_index >= 0 && replace_signing(EVP_PKEY_ED25519) && replace_signing(EVP_PKEY_ED448);
+	static bool tried, ready;
+	if (!tried) {
+		tried = true;
+		eddsa_index = EVP_PKEY_get_ex_new_index(0, NULL, NULL, NULL, free_generation);
+		ready =
+		    eddsa_index >= 0 && replace_signing(EVP_PKEY_ED25519) && replace_signing(EVP_PKEY_ED448);
+	}
+	return ready;
 }
 
 static uint64_t *boxed(uint64_t generation)
