@@ -18,7 +18,8 @@
 enum unended { UNENDED_FIX, UNENDED_TELL, UNENDED_REFUSE };
 
 struct settings {
-	const char *myhostname, *myorigin, *always_bcc, *undisclosed, *content_delimiter;
+	const char *myhostname, *myorigin, *always_bcc, *undisclosed;
+	struct address_extensions extensions;
 	int64_t message_size_limit, header_size_limit, hopcount_limit, body_checks_limit, nesting_limit,
 	    queue_minfree, in_flow_delay_s;
 	int64_t boundary_limit, token_limit, duplicate_limit;

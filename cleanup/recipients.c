@@ -199,7 +199,7 @@ static void copy_by_table(struct job *j, struct maps *m, const char *name, struc
 		rc = maps_find_addr(m, address_unquote(&j->a, addr),
 				    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT |
 					MAPS_FIND_LOCALPART | MAPS_FIND_AT_DOMAIN,
-				    settings.content_delimiter, rc == RC_OK, false, &j->a, &value, &ext, &e);
+				    settings.extensions, rc == RC_OK, false, &j->a, &value, &ext, &e);
 	if (rc == RC_OK)
 		while (span_next_word(&value, ", \t", &word))
 			add_copy(j, word);

@@ -39,7 +39,6 @@ static void prepare(void)
 		qmgr_conf.bounce_lifetime_s = qmgr_conf.lifetime_s;
 	}
 	carriers_prepare();
-	address_owner_requests(conf_bool(c, "owner_request_special"));
 	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
 }
 

@@ -55,7 +55,7 @@ static enum rc find_alias(struct expansion *x, struct span addr, struct span *va
 	return maps_find_addr(x->v->valias, address_unquote(x->a, addr),
 			      MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT |
 				  MAPS_FIND_LOCALPART | MAPS_FIND_AT_DOMAIN,
-			      x->v->delimiter, ours, false, x->a, value, ext, &x->e);
+			      x->v->extensions, ours, false, x->a, value, ext, &x->e);
 }
 
 /* `ext` holds its delimiter. */

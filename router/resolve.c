@@ -84,8 +84,8 @@ static enum rc by_sender(struct maps *m, const char *null_key, struct span sende
 	sender = rewrite_address(true, sender, a); /* a client's MAIL FROM may lack its domain */
 	if ((rc = own_has(&router.own, address_split(sender).domain, e)) == RC_AGAIN)
 		return rc;
-	return maps_find_addr(m, address_unquote(a, sender), FORMS_ADDR, router.delimiter, rc == RC_OK, false,
-			      a, value, &ext, e);
+	return maps_find_addr(m, address_unquote(a, sender), FORMS_ADDR, router.extensions, rc == RC_OK,
+			      false, a, value, &ext, e);
 }
 
 /* Mail that leaves this host: relayhost, or the sender's, stands in for the recipient's domain. */
@@ -178,7 +178,7 @@ static enum rc override_transport(struct maps *m, struct span addr, struct span 
 		return RC_OK; /* nobody in a virtual alias domain can be delivered to */
 	rc = maps_find_addr(m, address_unquote(a, addr),
 			    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_DOMAIN | MAPS_FIND_PARENT_DOMAINS,
-			    router.delimiter, false, !router.transport_parents, a, &value, &ext, e);
+			    router.extensions, false, !router.transport_parents, a, &value, &ext, e);
 	if (rc == RC_NOTFOUND)
 		rc = maps_lookup(m, SPAN("*"), a, &value, e);
 	if (rc == RC_OK) {
@@ -204,7 +204,7 @@ static enum rc check_relocated(struct span addr, struct arena *a, struct resolve
 	if (rc == RC_AGAIN)
 		return rc;
 	ours = rc == RC_OK;
-	rc = maps_find_addr(router.relocated, address_unquote(a, addr), FORMS_ADDR, router.delimiter, ours,
+	rc = maps_find_addr(router.relocated, address_unquote(a, addr), FORMS_ADDR, router.extensions, ours,
 			    false, a, &value, &ext, e);
 	if (rc == RC_OK) {
 		r->moved = true;

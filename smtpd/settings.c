@@ -259,7 +259,7 @@ static void load_protocol(void)
 	conf.delay_open = yes("smtpd_delay_open_until_valid_rcpt");
 	conf.reject_filter = texts("smtpd_reject_filter_maps");
 	conf.command_filter = texts("smtpd_command_filter");
-	conf.delimiter = str("recipient_delimiter");
+	conf.extensions = address_extensions_of(service_conf());
 	n = words("smtpd_discard_ehlo_keywords", &v);
 	for (size_t i = 0; i < n; i++)
 		conf.discard_ehlo |= ehlo_keyword(v[i]);

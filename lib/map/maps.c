@@ -196,8 +196,8 @@ static enum rc ask_domains(const struct search *s, unsigned forms, bool dots)
 	return rc;
 }
 
-static struct search make_search(struct maps *m, struct span addr, const char *delimiters, struct arena *a,
-				 struct span *value, struct err *e)
+static struct search make_search(struct maps *m, struct span addr, struct address_extensions x,
+				 struct arena *a, struct span *value, struct err *e)
 {
 	struct address parts = address_split(addr);
 	struct search s = { .m = m,
@@ -209,16 +209,16 @@ static struct search make_search(struct maps *m, struct span addr, const char *d
 			    .user = parts.local };
 	struct span ext;
 
-	if (parts.local.n && *parts.local.p != '"' &&
-	    address_split_extension(parts.local, delimiters, &s.user, &ext))
+	if (parts.local.n && *parts.local.p != '"' && address_split_extension(parts.local, x, &s.user, &ext))
 		s.ext = span_skip(parts.local, s.user.n);
 	return s;
 }
 
-enum rc maps_find_addr(struct maps *m, struct span addr, unsigned forms, const char *delimiters, bool ours,
-		       bool dot_parents, struct arena *a, struct span *value, struct span *ext, struct err *e)
+enum rc maps_find_addr(struct maps *m, struct span addr, unsigned forms, struct address_extensions x,
+		       bool ours, bool dot_parents, struct arena *a, struct span *value, struct span *ext,
+		       struct err *e)
 {
-	struct search s = make_search(m, addr, delimiters, a, value, e);
+	struct search s = make_search(m, addr, x, a, value, e);
 	const char *at = s.domain.n ? "@" : "";
 	bool local_ok = ours || !s.domain.n;
 	enum rc rc = RC_NOTFOUND;

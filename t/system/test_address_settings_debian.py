@@ -80,6 +80,8 @@ CLEANUP = {
     "c-domains": ({"mydestination": "far.test", "myorigin": "is.test"}, ["short", "short@far.test", "short@mail.example.test", "short@is.test", "plain@far.test", "plain@is.test"]),
     "c-copies": ({"always_bcc": "always@far.test", "sender_bcc_maps": "inline:{ {one@valias.test=of-sender@far.test} }", "recipient_bcc_maps": "inline:{ {new+x@mail.example.test=of-rcpt@far.test} }"},
                  ["one@valias.test", "old+x@mail.example.test"]),
+    "c-special": ({"recipient_delimiter": "-", "owner_request_special": "no", "recipient_bcc_maps": "inline:{ {new@mail.example.test=copy@far.test} }"},
+                  ["owner-old@mail.example.test", "old-request@mail.example.test", "one-request@valias.test", "old-x@mail.example.test"]),
     "c-names": ({"own_table": "inline:{ {one@valias.test=named@far.test} }", "virtual_alias_maps": "$own_table, inline:{ {two@valias.test=x@far.test} }"}, ["one@valias.test", "two@valias.test"]),
 }
 # Settings of one smtpd service alone: which recipients are there.
@@ -88,6 +90,8 @@ SMTPD = {
     "s-local": ({"local_recipient_maps": "inline:{ {ann=1} {old=1} }"}, ["ann", "bob", "old+x", "short", "user@far.test"]),
     "s-other": ({"virtual_alias_maps": "inline:{ {three@valias.test=x@far.test} }", "relay_recipient_maps": "inline:{ {u@relay.test=1} }", "virtual_mailbox_maps": "inline:{ {v@vbox.test=1} }"},
                 ["one@valias.test", "three@valias.test", "u@relay.test", "w@relay.test", "v@vbox.test", "w@vbox.test"]),
+    "s-special": ({"recipient_delimiter": "-", "owner_request_special": "no", "local_recipient_maps": "inline:{ {ann=1} }",
+                   "smtpd_recipient_restrictions": "check_recipient_access inline:{ {joe@far.test=REJECT} }, permit_mynetworks, reject"}, ["ann-request", "ann-x", "bob-request", "joe-request@far.test", "owner-ann"]),
     "s-codes": ({"local_recipient_maps": "inline:{ {ann=1} }", "unknown_local_recipient_reject_code": "451", "show_user_unknown_table_name": "no"}, ["bob", "unknown@valias.test"]),
 }
 MORE = {"virtual": """
