@@ -46,8 +46,12 @@ static struct span routing_part(struct span local, struct arena *a)
 	return router.resolve_dequoted ? address_unquote(a, local) : SPAN_NONE;
 }
 
-/* While the domain is ours and the local part names another hop, go there: user%other@here, other!user@here.
- */
+static bool names_hop(struct span local)
+{
+	return span_chr(local, '%') >= 0 || span_chr(local, '!') >= 0 || span_chr(local, '@') >= 0;
+}
+
+/* While the domain is ours, or none, and the local part names another hop, go there: user%other@here, other!user@. */
 static enum rc strip_local_routing(struct span *addr, bool *routed, struct arena *a, struct err *e)
 {
 	for (int hops = 0; hops < STRIP_MAX; hops++) {
@@ -57,10 +61,11 @@ static enum rc strip_local_routing(struct span *addr, bool *routed, struct arena
 		     at = span_chr(local, '@') >= 0;
 		enum rc rc;
 
-		*routed = percent || bang || at; /* also what we do not follow: the next host may */
+		*routed = names_hop(
+		    address_unquote(a, parts.local)); /* also what we do not follow: the next host may */
 		if (!at && !(percent && router.percent_hack) && !(bang && router.swap_bangpath))
 			return RC_OK;
-		rc = own_is_local(&router.own, parts.domain, e);
+		rc = parts.domain.n > 0 ? own_is_local(&router.own, parts.domain, e) : RC_OK;
 		if (rc == RC_AGAIN)
 			return rc;
 		if (rc != RC_OK)

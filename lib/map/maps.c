@@ -162,18 +162,19 @@ static struct span join(struct arena *a, struct span x, const char *mid, struct 
 	return s;
 }
 
-/* As mail has it on the wire (with quotes where they are needed), then, when nothing is found, without. */
+/* As mail has it on the wire (with quotes where they are needed), then, when nothing is found, without; but a
+ * local part that stands alone must not be taken for the address that it looks like: "a@b"@here. */
 static enum rc ask_local(const struct search *s, struct span local, const char *mid, struct span domain,
 			 bool partial)
 {
-	struct span quoted = local.n && *local.p != '"' ? address_quote(s->a, local) : local;
+	struct span quoted = local.n && *local.p != '"' ? address_quote_local(s->a, local) : local;
 	struct span bare = local.n && *local.p == '"' ? address_unquote(s->a, local) : local;
 	enum rc rc;
 
 	if (!quoted.n)
 		quoted = bare;
 	rc = ask(s->m, join(s->a, quoted, mid, domain), partial, s->a, s->value, s->e);
-	if (rc != RC_NOTFOUND || !bare.n || span_eq(bare, quoted))
+	if (rc != RC_NOTFOUND || !bare.n || span_eq(bare, quoted) || (!*mid && span_chr(bare, '@') >= 0))
 		return rc;
 	return ask(s->m, join(s->a, bare, mid, domain), partial, s->a, s->value, s->e);
 }

@@ -23,7 +23,10 @@ UNICODE = ["b\u00fcro@far.test", "user@b\u00fccher.test", "user@xn--bcher-kva.te
 OWN = ["old@[127.0.0.1]", "bcc@[127.0.0.1]", "bcc@[192.0.2.7]", "a%far.test@[192.0.2.7]", "bcc@[192.0.2.8]"]
 ROUTED = ["user%far.test@mail.example.test", "user%relay.test@mail.example.test", "\"user@far.test\"@mail.example.test", "\"user@far.test\"@relay.test", "far.test!user@mail.example.test", "user%far.test@relay.test",
           "user@far.test@relay.test", "user%far.test", "far.test!user", "\"user%far.test\"", "user@relay.test", "user@far.test", "user%far.test@valias.test", "a!b@relay.test", "@relay.test:user@far.test",
-          "user@", "user@1.2.3.4", "user@[1.2.3.4]", "user@[127.0.0.1]", "user@127.0.0.1", "user%here.test@here.test", "-user@far.test", "-user@here.test"]
+          "user@", "user%relay.test@", "user%far.test@", "user@1.2.3.4", "user@[1.2.3.4]", "user@[127.0.0.1]", "user@127.0.0.1", "user%here.test@here.test", "-user@far.test", "-user@here.test"]
+QUOTED = ["\"one@valias.test\"@mail.example.test", "\"one@valias.test\"", "\"old@mail.example.test\"@here.test", "\"any@va2.test\"@mail.example.test", "\"one@valias.test\"@far.test",
+          "\"user@far.test\"@mail.example.test", "\"user@far.test\"@relay.test", "\"user@far.test\"@valias.test", "\"user%far.test\"@mail.example.test", "\"far.test!user\"@here.test", "one%valias.test@mail.example.test",
+          "\"u@vbox.test\"@here.test", "\"one@valias.test\"@valias.test", "\"a b\"@here.test", "\"short\"@here.test"]
 STRANGER = {"mynetworks": "192.0.2.0/24", "smtpd_relay_restrictions": "check_recipient_access inline:{ sink@far.test=OK }, reject_unauth_destination", "smtpd_recipient_restrictions": "permit"}
 CASES = {  # name -> (settings, addresses)
     "plain": ({}, FORMS),
@@ -60,6 +63,12 @@ CASES = {  # name -> (settings, addresses)
     "permitauth": ({**STRANGER, "smtpd_relay_restrictions": "check_recipient_access inline:{ sink@far.test=OK }, permit_auth_destination, reject"}, ROUTED),
     "numeric": ({**STRANGER, "resolve_numeric_domain": "yes"}, ROUTED),
     "nopercent": ({**STRANGER, "allow_percent_hack": "no", "swap_bangpath": "no"}, ROUTED),
+    "quoted": ({}, QUOTED),
+    "undequoted": ({"resolve_dequoted_address": "no"}, QUOTED),
+    "strangerquoted": (STRANGER, QUOTED),
+    "strangerundequoted": ({**STRANGER, "resolve_dequoted_address": "no"}, QUOTED + ROUTED),
+    "nulldomain": ({**STRANGER, "resolve_null_domain": "yes"}, ROUTED),
+    "nulldomainhere": ({"resolve_null_domain": "yes"}, ["user@", "\"a b\"@", "old@", "user%far.test@", "far.test!user@", "user@@"]),
     "minuser": ({"allow_min_user": "yes"}, ROUTED[-2:]),
 }
 # Settings of one cleanup service alone, as content filters have it: smtpd and trivial-rewrite go by main.cf.
