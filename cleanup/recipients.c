@@ -2,8 +2,8 @@
  * and its tables), duplicates taken out. */
 #include "cleanup.h"
 
-#define ASK_RCPTS 300 /* an answer holds their aliases, too, and what these stand for */
-#define ASK_BYTES (24 * 1024)
+#define ASK_RCPTS 1000
+#define ASK_BYTES (64 * 1024)
 
 struct rcpt_list {
 	struct job *j;
@@ -120,59 +120,80 @@ static void router_failed(struct job *j, enum rc rc, const struct err *e, struct
 		job_refuse(j, 451, "4.3.0", "Error: queue file write error");
 }
 
-/* One question about the recipients from..from+n-1; the sender goes along each time and its answer is the
- * same. */
-static void ask(struct rcpt_list *l, size_t from, size_t n, struct span sender)
+/* Where the answers are: at recipient `from`, of which `skip` results are there. */
+struct progress {
+	size_t from;
+	uint32_t skip, sum;
+};
+
+/* As many recipients as a question has room for. */
+static size_t how_many(const struct job *j, size_t from)
+{
+	size_t k = from, bytes = 0;
+
+	for (; k < j->env.rcpts.n && k - from < ASK_RCPTS && bytes < ASK_BYTES; k++)
+		bytes += envelope_rcpt(&j->env, k)->addr.n + 8;
+	return k - from;
+}
+
+static void take_results(struct rcpt_list *l, const struct router_expand_reply *r, size_t from, size_t n)
+{
+	for (size_t i = 0; i < r->rcpts.n; i++) {
+		const struct expanded_item *x = (const struct expanded_item *)r->rcpts.v + i;
+
+		if (x->from >= n || x->addr.n == 0)
+			continue;
+		if (x->alias)
+			note_alias(l->j, x->addr, envelope_rcpt(&l->j->env, from + x->from));
+		else
+			add_expanded(l, x->addr, envelope_rcpt(&l->j->env, from + x->from));
+	}
+}
+
+/* One question, and what it brings; the sender goes along each time and its answer is the same. */
+static void ask(struct rcpt_list *l, struct progress *p, struct span sender)
 {
 	struct job *j = l->j;
+	size_t n = how_many(j, p->from);
 	struct addr_item *item = arena_array(&j->a, n + 1, sizeof(*item));
 	struct router_expand q = { .sender = sender,
 				   .no_mappings = (j->env.flags & ENVF_NO_CANONICAL) != 0,
 				   .local = (j->env.flags & ENVF_LOCAL) != 0,
-				   .rcpts = { item, n } };
+				   .rcpts = { item, n },
+				   .skip = p->skip,
+				   .sum = p->sum };
 	struct router_expand_reply r;
 	struct err e;
 	enum rc rc;
 
 	for (size_t i = 0; i < n; i++)
-		item[i].addr = envelope_rcpt(&j->env, from + i)->addr;
+		item[i].addr = envelope_rcpt(&j->env, p->from + i)->addr;
 	rc = service_request(conf_str(service_conf(), "rewrite_service_name"), true, IPC_ROUTER_EXPAND, &q,
 			     &r, &j->a, deadline_s(100), &e);
+	if (rc == RC_OK && r.code == 0 && (r.done > n || (r.done == 0 && r.rcpts.n == 0)))
+		rc = err_set(&e, RC_SYNTAX, "an answer that leads no further");
 	if (rc != RC_OK || r.code != 0) {
 		router_failed(j, rc, &e, rc == RC_OK ? r.text : SPAN_NONE);
 		return;
 	}
 	j->env.sender = r.sender;
-	for (size_t i = 0; i < r.rcpts.n; i++) {
-		const struct expanded_item *x = (const struct expanded_item *)r.rcpts.v + i;
-
-		if (x->from >= n || x->addr.n == 0)
-			continue;
-		if (x->alias)
-			note_alias(j, x->addr, envelope_rcpt(&j->env, from + x->from));
-		else
-			add_expanded(l, x->addr, envelope_rcpt(&j->env, from + x->from));
-	}
+	take_results(l, &r, p->from, n);
+	*p = (struct progress){ p->from + r.done, r.skip, r.sum };
 }
 
 static void expand(struct rcpt_list *l)
 {
 	struct job *j = l->j;
 	struct span sender = j->env.sender;
+	struct progress p = { 0 };
 
 	if (!settings.mappings && all_plain(j)) {
 		for (size_t i = 0; i < j->env.rcpts.n; i++)
 			add_expanded(l, envelope_rcpt(&j->env, i)->addr, envelope_rcpt(&j->env, i));
 		return;
 	}
-	for (size_t i = 0; i < j->env.rcpts.n && !job_refused(j);) {
-		size_t k = i, bytes = 0;
-
-		for (; k < j->env.rcpts.n && k - i < ASK_RCPTS && bytes < ASK_BYTES; k++)
-			bytes += envelope_rcpt(&j->env, k)->addr.n + 8;
-		ask(l, i, k - i, sender);
-		i = k;
-	}
+	while (p.from < j->env.rcpts.n && !job_refused(j))
+		ask(l, &p, sender);
 }
 
 /* ---- copies ---- */

@@ -57,6 +57,7 @@ CASES = {  # name -> (settings, addresses)
     "recursion": ({"virtual_alias_recursion_limit": "3"}, LIMITS),
     "expansion": ({"virtual_alias_expansion_limit": "4"}, LIMITS),
     "length": ({"virtual_alias_address_length_limit": "40"}, LIMITS),
+    "wide": ({}, ["wide@valias.test"]),  # as many as the limit allows, as long as may be: more than a record
     "unicode": ({}, UNICODE),
     "stranger": (STRANGER, ROUTED),
     "trusting": ({**STRANGER, "allow_untrusted_routing": "yes"}, ROUTED),
@@ -91,6 +92,10 @@ CLEANUP = {
                  ["one@valias.test", "old+x@mail.example.test"]),
     "c-special": ({"recipient_delimiter": "-", "owner_request_special": "no", "recipient_bcc_maps": "inline:{ {new@mail.example.test=copy@far.test} }"},
                   ["owner-old@mail.example.test", "old-request@mail.example.test", "one-request@valias.test", "old-x@mail.example.test"]),
+    "c-forms": ({"append_dot_mydomain": "no", "append_at_myorigin": "no", "swap_bangpath": "no", "allow_percent_hack": "no"}, FORMS[:7]),
+    "c-strange": ({"remote_header_rewrite_domain": "domain.invalid", "local_header_rewrite_clients": ""}, FORMS[:4]),
+    "c-length": ({"virtual_alias_address_length_limit": "40", "virtual_alias_maps": "inline:{ {one@valias.test=a-name-that-is-longer-than-forty-octets@far.test} }"}, ["one@valias.test", "u@far.test"]),
+    "c-duplicates": ({"enable_original_recipient": "no", "duplicate_filter_limit": "1"}, ["twice@valias.test", "two@valias.test", "five@valias.test"]),
     "c-names": ({"own_table": "inline:{ {one@valias.test=named@far.test} }", "virtual_alias_maps": "$own_table, inline:{ {two@valias.test=x@far.test} }"}, ["one@valias.test", "two@valias.test"]),
 }
 # Settings of one smtpd service alone: which recipients are there.
@@ -118,6 +123,9 @@ yy@valias.test     x+grow@valias.test
 twice@valias.test  t1@far.test, T1@far.test, t1@FAR.test, t1@far.test
 kurt@b\u00fccher.test   kurt.u@far.test
 """, "canonical": "@stra\u00dfe.test @far.test\nm\u00fcller@b\u00fccher.test mueller@far.test\n"}
+LONG = ".".join(c * 60 for c in "abcd") + ".far.test"
+MORE["virtual"] += "".join(f"wide{k}@valias.test " + ", ".join(f"{n:064}@{LONG}" for n in range(100 * k, 100 * k + 100)) + "\n" for k in range(10))
+MORE["virtual"] += "wide@valias.test " + ", ".join(f"wide{k}@valias.test" for k in range(10)) + "\n"
 
 
 ALL = {**CASES, **CLEANUP, **SMTPD}
