@@ -735,3 +735,19 @@ def test_many_aliases_of_long_addresses(make):
     inst.wait_log(qid + ": removed")
     assert len(re.findall(r"%s: to=<u\d+@%s>, orig_to=<u\d+@x+\.al\.test>.*status=sent" % (qid, re.escape(far)), inst.log())) == 1000
     shutil.rmtree(base)
+
+
+@pytest.mark.parametrize("transport", ["smtp", "lmtp"])
+def test_many_recipients_at_once(make, transport):
+    """A delivery is no larger than its record, and what is said of its recipients never larger than the answer's: nobody gets it twice."""
+    said = "5.1.1 " + "no such user here, " * 25
+    taken = "250 2.0.0 " + "it is here now, " * 25
+    far, back = Server(lmtp=transport == "lmtp", RCPT=lambda server, conn, line: "250 2.1.5 ok" if b"good" in line else "550 " + said,
+                       BODY=[taken] * 350 if transport == "lmtp" else taken), Server()
+    inst = make({"transport_maps": "inline:{ {far.test=%s:[127.0.0.1]:%d} {sender.test=%s} }" % (transport, far.port, to_server(back)), "default_destination_recipient_limit": "1000",
+                 "message_size_limit": "1000000"})
+    qid = send(inst, ["%s%0100d@far.test" % ("good" if i % 2 else "bad", i) for i in range(700)], text=MSG + "x" * 60 + "\r\n" + ("y" * 70 + "\r\n") * 700)
+    inst.wait_log(qid + ": removed")
+    log = inst.log()
+    assert len(re.findall(qid + ": to=<good.*status=sent", log)) == 350 and len(re.findall(qid + ": to=<bad.*status=bounced", log)) == 350
+    assert sum(n for n, in far.transactions) == 700 and len(far.transactions) < 20 and "warning" not in log
