@@ -20,6 +20,11 @@ void agent_split_dsn(struct span nexthop, const char *dsn_default, struct fixed_
 	out->reason = code ? span_trim(rest) : nexthop;
 }
 
+void agent_prepare(void)
+{
+	dlog_settings(service_conf());
+}
+
 void agent_answer(struct ipc_call *call, const struct deliver *d, const struct fixed_result *result)
 {
 	struct arena *a = ipc_call_arena(call);

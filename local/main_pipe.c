@@ -51,7 +51,7 @@ static void prepare(void)
 
 	setup_command(false, &forever, &self, &who);
 	take_flags();
-	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
+	dlog_settings(c);
 	time_limit_s = conf_transport_int(c, service_name(), "_time_limit", "command_time_limit");
 	extensions = address_extensions_of(c);
 	map_set_remote(true);

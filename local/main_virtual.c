@@ -28,7 +28,7 @@ static void prepare(void)
 	conf.min_uid = (uint64_t)conf_int(c, "virtual_minimum_uid");
 	if (conf.base[0] != '\0' && conf.base[0] != '/')
 		die("do not specify relative pathname: virtual_mailbox_base = %s", conf.base);
-	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
+	dlog_settings(c);
 	setup_lock("virtual_mailbox_lock", &conf.lock);
 	map_set_remote(true);
 	agent_filter_open("virtual_delivery_status_filter");
