@@ -73,7 +73,6 @@ struct job {
 	uint64_t body_off;
 	struct piece *piece;
 	size_t pieces, piece_cap;
-	uint64_t count_from; /* whose lines are counted when the file is complete: the content from here on */
 	struct span recip_log; /* first recipient, for log lines */
 	/* bcc and redirect of checks */
 	struct span *add_rcpt;
