@@ -97,6 +97,12 @@ static inline bool job_refused(const struct job *j)
 	return j->verdict.code != 0;
 }
 
+/* By "postsuper -r": only pickup(8) may say so. */
+static inline bool job_resubmitted(const struct job *j)
+{
+	return (j->env.flags & ENVF_RESUBMITTED) && span_is(span_str(j->peer), "pickup");
+}
+
 void answer_submit(struct ipc_call *call, const void *request);
 
 /* ---- recipients.c ---- */

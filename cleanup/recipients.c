@@ -89,6 +89,27 @@ static void add_expanded(struct rcpt_list *l, struct span addr, const struct env
 	add_rcpt(l, r);
 }
 
+static void add_alias(struct job *j, struct env_rcpt alias)
+{
+	if (j->aliases == j->alias_cap)
+		j->alias = arena_grow(&j->a, j->alias, j->aliases, &j->alias_cap, sizeof(*j->alias));
+	j->alias[j->aliases++] = alias;
+}
+
+/* Those of a message that "postsuper -r" brought back. */
+static void set_aliases_aside(struct job *j)
+{
+	struct env_rcpt *v = j->env.rcpts.v;
+	size_t n = 0;
+
+	for (size_t i = 0; i < j->env.rcpts.n; i++)
+		if (v[i].notify & NOTIFY_ALIAS)
+			add_alias(j, v[i]);
+		else
+			v[n++] = v[i];
+	j->env.rcpts.n = n;
+}
+
 /* The sender gets to know that `addr` stood for others; they are asked for no success (RFC 3461 section 5.2.7). */
 static void note_alias(struct job *j, struct span addr, struct env_rcpt *from)
 {
@@ -100,11 +121,8 @@ static void note_alias(struct job *j, struct span addr, struct env_rcpt *from)
 
 	if (alias.orig.n == 0 && !span_eq(addr, from->addr))
 		alias.orig = from->addr;
-	if (from->notify & NOTIFY_SUCCESS) {
-		if (j->aliases == j->alias_cap)
-			j->alias = arena_grow(&j->a, j->alias, j->aliases, &j->alias_cap, sizeof(*j->alias));
-		j->alias[j->aliases++] = alias;
-	}
+	if (from->notify & NOTIFY_SUCCESS)
+		add_alias(j, alias);
 	from->notify = notify_expanded(from->notify);
 }
 
@@ -323,6 +341,8 @@ static void name_null_sender(struct job *j)
 
 void job_expand(struct job *j)
 {
+	if (job_resubmitted(j))
+		set_aliases_aside(j);
 	if (j->env.rcpts.n > 0)
 		j->recip_log = envelope_rcpt(&j->env, 0)->addr;
 	find_copies(j);

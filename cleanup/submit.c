@@ -156,7 +156,7 @@ static void count(struct job *j)
 static bool too_big(const struct job *j)
 {
 	return settings.message_size_limit > 0 && j->content_bytes > (uint64_t)settings.message_size_limit &&
-	       !((j->env.flags & ENVF_RESUBMITTED) && span_is(span_str(j->peer), "pickup"));
+	       !job_resubmitted(j);
 }
 
 static void process(struct job *j)

@@ -751,3 +751,16 @@ def test_many_recipients_at_once(make, transport):
     log = inst.log()
     assert len(re.findall(qid + ": to=<good.*status=sent", log)) == 350 and len(re.findall(qid + ": to=<bad.*status=bounced", log)) == 350
     assert sum(n for n, in far.transactions) == 700 and len(far.transactions) < 20 and "warning" not in log
+
+
+def test_requeued_before_the_first_attempt(make):
+    """That an alias stood for others is reported once (RFC 3461 section 5.2.7), whether the message went through cleanup(8) once more or not."""
+    far, back = Server(), Server()
+    inst = make({"transport_maps": transports(far_test=to_server(far), sender_test=to_server(back)), "virtual_alias_maps": "inline:{ {list@al.test=a@far.test, b@far.test} }",
+                 "smtpd_recipient_restrictions": "check_recipient_access inline:{ {list@al.test=HOLD} }, permit_mynetworks, reject"})
+    qid = send(inst, "list@al.test", rcpt=["NOTIFY=SUCCESS", "ORCPT=rfc822;list@al.test"])
+    assert b"Requeued: 1 message" in inst.command("postsuper", "-r", qid).stderr
+    _, per_rcpt = fields(report_of(back))
+    assert [(g["Action"], g["Original-Recipient"]) for g in per_rcpt] == [("expanded", "rfc822;list@al.test")]
+    settle(lambda: inst.command("postqueue", "-j").stdout == b"")
+    assert len(far.messages) == 1 and len(back.messages) == 1 and [n for n, in far.transactions] == [2]
