@@ -41,8 +41,7 @@ static enum rc ask(struct maps *m, const char *user, struct arena *a, struct spa
 	struct span ext;
 
 	return maps_find_addr(m, span_str(user), MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_AT_DOMAIN,
-			      conf_str(service_conf(), "recipient_delimiter"), false, false, a, value, &ext,
-			      e);
+			      address_extensions_of(service_conf()), false, false, a, value, &ext, e);
 }
 
 static enum rc ask_id(struct maps *m, const char *user, struct arena *a, uint32_t *id, struct err *e)

@@ -6,6 +6,7 @@
 #include "service/service.h"
 #include "smtp/dlog.h"
 #include "smtp/dsn_filter.h"
+#include "smtp/results.h"
 #include <unistd.h>
 
 void agent_split_dsn(struct span nexthop, const char *dsn_default, struct fixed_result *out)
@@ -17,6 +18,11 @@ void agent_split_dsn(struct span nexthop, const char *dsn_default, struct fixed_
 
 	out->dsn = code ? word : span_str(dsn_default);
 	out->reason = code ? span_trim(rest) : nexthop;
+}
+
+void agent_prepare(void)
+{
+	dlog_settings(service_conf());
 }
 
 void agent_answer(struct ipc_call *call, const struct deliver *d, const struct fixed_result *result)
@@ -55,5 +61,5 @@ void agent_answer(struct ipc_call *call, const struct deliver *d, const struct f
 	}
 	if (d->fd >= 0)
 		close(d->fd);
-	ipc_reply(call, &reply);
+	results_reply(call, &reply);
 }

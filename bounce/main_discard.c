@@ -23,6 +23,7 @@ static const struct service discard = {
 	.user = "mail_owner",
 	.rights = "stdio accept recvfd",
 	.chroot_empty = true,
+	.prepare = agent_prepare,
 	.handlers = handlers,
 };
 

@@ -27,6 +27,7 @@ static const struct service error_service = {
 	.user = "mail_owner",
 	.rights = "stdio accept recvfd",
 	.chroot_empty = true,
+	.prepare = agent_prepare,
 	.handlers = handlers,
 };
 

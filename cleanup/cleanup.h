@@ -18,7 +18,8 @@
 enum unended { UNENDED_FIX, UNENDED_TELL, UNENDED_REFUSE };
 
 struct settings {
-	const char *myhostname, *myorigin, *always_bcc, *undisclosed, *content_delimiter;
+	const char *myhostname, *myorigin, *always_bcc, *undisclosed;
+	struct address_extensions extensions;
 	int64_t message_size_limit, header_size_limit, hopcount_limit, body_checks_limit, nesting_limit,
 	    queue_minfree, in_flow_delay_s;
 	int64_t boundary_limit, token_limit, duplicate_limit;
@@ -72,7 +73,6 @@ struct job {
 	uint64_t body_off;
 	struct piece *piece;
 	size_t pieces, piece_cap;
-	uint64_t count_from; /* whose lines are counted when the file is complete: the content from here on */
 	struct span recip_log; /* first recipient, for log lines */
 	/* bcc and redirect of checks */
 	struct span *add_rcpt;
@@ -95,6 +95,12 @@ void job_refuse_span(struct job *j, unsigned code, struct span dsn, struct span 
 static inline bool job_refused(const struct job *j)
 {
 	return j->verdict.code != 0;
+}
+
+/* By "postsuper -r": only pickup(8) may say so. */
+static inline bool job_resubmitted(const struct job *j)
+{
+	return (j->env.flags & ENVF_RESUBMITTED) && span_is(span_str(j->peer), "pickup");
 }
 
 void answer_submit(struct ipc_call *call, const void *request);

@@ -2,8 +2,8 @@
  * and its tables), duplicates taken out. */
 #include "cleanup.h"
 
-#define ASK_RCPTS 300 /* an answer holds their aliases, too, and what these stand for */
-#define ASK_BYTES (24 * 1024)
+#define ASK_RCPTS 1000
+#define ASK_BYTES (64 * 1024)
 
 struct rcpt_list {
 	struct job *j;
@@ -89,6 +89,27 @@ static void add_expanded(struct rcpt_list *l, struct span addr, const struct env
 	add_rcpt(l, r);
 }
 
+static void add_alias(struct job *j, struct env_rcpt alias)
+{
+	if (j->aliases == j->alias_cap)
+		j->alias = arena_grow(&j->a, j->alias, j->aliases, &j->alias_cap, sizeof(*j->alias));
+	j->alias[j->aliases++] = alias;
+}
+
+/* Those of a message that "postsuper -r" brought back. */
+static void set_aliases_aside(struct job *j)
+{
+	struct env_rcpt *v = j->env.rcpts.v;
+	size_t n = 0;
+
+	for (size_t i = 0; i < j->env.rcpts.n; i++)
+		if (v[i].notify & NOTIFY_ALIAS)
+			add_alias(j, v[i]);
+		else
+			v[n++] = v[i];
+	j->env.rcpts.n = n;
+}
+
 /* The sender gets to know that `addr` stood for others; they are asked for no success (RFC 3461 section 5.2.7). */
 static void note_alias(struct job *j, struct span addr, struct env_rcpt *from)
 {
@@ -100,11 +121,8 @@ static void note_alias(struct job *j, struct span addr, struct env_rcpt *from)
 
 	if (alias.orig.n == 0 && !span_eq(addr, from->addr))
 		alias.orig = from->addr;
-	if (from->notify & NOTIFY_SUCCESS) {
-		if (j->aliases == j->alias_cap)
-			j->alias = arena_grow(&j->a, j->alias, j->aliases, &j->alias_cap, sizeof(*j->alias));
-		j->alias[j->aliases++] = alias;
-	}
+	if (from->notify & NOTIFY_SUCCESS)
+		add_alias(j, alias);
 	from->notify = notify_expanded(from->notify);
 }
 
@@ -120,59 +138,80 @@ static void router_failed(struct job *j, enum rc rc, const struct err *e, struct
 		job_refuse(j, 451, "4.3.0", "Error: queue file write error");
 }
 
-/* One question about the recipients from..from+n-1; the sender goes along each time and its answer is the
- * same. */
-static void ask(struct rcpt_list *l, size_t from, size_t n, struct span sender)
+/* Where the answers are: at recipient `from`, of which `skip` results are there. */
+struct progress {
+	size_t from;
+	uint32_t skip, sum;
+};
+
+/* As many recipients as a question has room for. */
+static size_t how_many(const struct job *j, size_t from)
+{
+	size_t k = from, bytes = 0;
+
+	for (; k < j->env.rcpts.n && k - from < ASK_RCPTS && bytes < ASK_BYTES; k++)
+		bytes += envelope_rcpt(&j->env, k)->addr.n + 8;
+	return k - from;
+}
+
+static void take_results(struct rcpt_list *l, const struct router_expand_reply *r, size_t from, size_t n)
+{
+	for (size_t i = 0; i < r->rcpts.n; i++) {
+		const struct expanded_item *x = (const struct expanded_item *)r->rcpts.v + i;
+
+		if (x->from >= n || x->addr.n == 0)
+			continue;
+		if (x->alias)
+			note_alias(l->j, x->addr, envelope_rcpt(&l->j->env, from + x->from));
+		else
+			add_expanded(l, x->addr, envelope_rcpt(&l->j->env, from + x->from));
+	}
+}
+
+/* One question, and what it brings; the sender goes along each time and its answer is the same. */
+static void ask(struct rcpt_list *l, struct progress *p, struct span sender)
 {
 	struct job *j = l->j;
+	size_t n = how_many(j, p->from);
 	struct addr_item *item = arena_array(&j->a, n + 1, sizeof(*item));
 	struct router_expand q = { .sender = sender,
 				   .no_mappings = (j->env.flags & ENVF_NO_CANONICAL) != 0,
 				   .local = (j->env.flags & ENVF_LOCAL) != 0,
-				   .rcpts = { item, n } };
+				   .rcpts = { item, n },
+				   .skip = p->skip,
+				   .sum = p->sum };
 	struct router_expand_reply r;
 	struct err e;
 	enum rc rc;
 
 	for (size_t i = 0; i < n; i++)
-		item[i].addr = envelope_rcpt(&j->env, from + i)->addr;
+		item[i].addr = envelope_rcpt(&j->env, p->from + i)->addr;
 	rc = service_request(conf_str(service_conf(), "rewrite_service_name"), true, IPC_ROUTER_EXPAND, &q,
 			     &r, &j->a, deadline_s(100), &e);
+	if (rc == RC_OK && r.code == 0 && (r.done > n || (r.done == 0 && r.rcpts.n == 0)))
+		rc = err_set(&e, RC_SYNTAX, "an answer that leads no further");
 	if (rc != RC_OK || r.code != 0) {
 		router_failed(j, rc, &e, rc == RC_OK ? r.text : SPAN_NONE);
 		return;
 	}
 	j->env.sender = r.sender;
-	for (size_t i = 0; i < r.rcpts.n; i++) {
-		const struct expanded_item *x = (const struct expanded_item *)r.rcpts.v + i;
-
-		if (x->from >= n || x->addr.n == 0)
-			continue;
-		if (x->alias)
-			note_alias(j, x->addr, envelope_rcpt(&j->env, from + x->from));
-		else
-			add_expanded(l, x->addr, envelope_rcpt(&j->env, from + x->from));
-	}
+	take_results(l, &r, p->from, n);
+	*p = (struct progress){ p->from + r.done, r.skip, r.sum };
 }
 
 static void expand(struct rcpt_list *l)
 {
 	struct job *j = l->j;
 	struct span sender = j->env.sender;
+	struct progress p = { 0 };
 
 	if (!settings.mappings && all_plain(j)) {
 		for (size_t i = 0; i < j->env.rcpts.n; i++)
 			add_expanded(l, envelope_rcpt(&j->env, i)->addr, envelope_rcpt(&j->env, i));
 		return;
 	}
-	for (size_t i = 0; i < j->env.rcpts.n && !job_refused(j);) {
-		size_t k = i, bytes = 0;
-
-		for (; k < j->env.rcpts.n && k - i < ASK_RCPTS && bytes < ASK_BYTES; k++)
-			bytes += envelope_rcpt(&j->env, k)->addr.n + 8;
-		ask(l, i, k - i, sender);
-		i = k;
-	}
+	while (p.from < j->env.rcpts.n && !job_refused(j))
+		ask(l, &p, sender);
 }
 
 /* ---- copies ---- */
@@ -199,7 +238,7 @@ static void copy_by_table(struct job *j, struct maps *m, const char *name, struc
 		rc = maps_find_addr(m, address_unquote(&j->a, addr),
 				    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT |
 					MAPS_FIND_LOCALPART | MAPS_FIND_AT_DOMAIN,
-				    settings.content_delimiter, rc == RC_OK, false, &j->a, &value, &ext, &e);
+				    settings.extensions, rc == RC_OK, false, &j->a, &value, &ext, &e);
 	if (rc == RC_OK)
 		while (span_next_word(&value, ", \t", &word))
 			add_copy(j, word);
@@ -302,6 +341,8 @@ static void name_null_sender(struct job *j)
 
 void job_expand(struct job *j)
 {
+	if (job_resubmitted(j))
+		set_aliases_aside(j);
 	if (j->env.rcpts.n > 0)
 		j->recip_log = envelope_rcpt(&j->env, 0)->addr;
 	find_copies(j);

@@ -76,7 +76,7 @@ void settings_load(void)
 		.always_bcc = conf_str(c, "always_bcc"),
 		.drop = span_str(conf_str(c, "message_drop_headers")),
 		.undisclosed = conf_str(c, "undisclosed_recipients_header"),
-		.content_delimiter = conf_str(c, "recipient_delimiter"),
+		.extensions = address_extensions_of(c),
 		.message_size_limit = conf_int(c, "message_size_limit"),
 		.header_size_limit = conf_int(c, "header_size_limit"),
 		.hopcount_limit = conf_int(c, "hopcount_limit"),

@@ -298,7 +298,7 @@ static void write_file(void *arg)
 			c->rc = pwritev_all(c->fd, iov, n, 0, &c->e);
 	} else
 		c->rc = qimage_complete(c->fd, &j->env, j->content_bytes, c->inserts, c->extent, c->extents,
-					settings.replace_cr, j->count_from, &c->e);
+					settings.replace_cr, true, &c->e);
 	if (c->rc == RC_OK && (c->rc = queue_file_link(queue, c->fd, &j->qid, j->where, &c->e)) == RC_OK)
 		c->named = true;
 }

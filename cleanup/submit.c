@@ -136,30 +136,19 @@ static void set_up(struct job *j, struct ipc_call *call, const struct cleanup_su
 	take_content(j, call, q);
 }
 
-/* The size that is logged. Of a message in a file the body is counted when it is read for its checksum. */
+/* The size that is logged. Of a message in a file it is counted when that is read for its checksum. */
 static void count(struct job *j)
 {
-	bool in_file = j->file != NULL && j->content.n == 0;
 	struct msgsize m = { 0 };
 
-	j->count_from = UINT64_MAX;
-	if (j->header_changed)
-		msgsize_add(&m, buf_span(&j->new_header));
-	else
-		msgsize_add(&m, span_head(in_file ? j->header : j->content, (size_t)j->body_off));
-	if (in_file && j->pieces == 1 && !j->piece[0].fresh &&
-	    j->piece[0].off + j->piece[0].len == j->content_bytes) {
-		j->count_from = j->piece[0].off;
-	} else if (in_file) { /* checks have cut it up: the lines of what was in it are left out */
-		for (size_t i = 0; i < j->pieces; i++)
-			m.bytes += j->piece[i].fresh ? j->piece[i].text.n : j->piece[i].len;
-	} else {
-		for (size_t i = 0; i < j->pieces; i++)
-			msgsize_add(&m, j->piece[i].fresh
-					    ? j->piece[i].text
-					    : span_head(span_skip(j->content, (size_t)j->piece[i].off),
-							(size_t)j->piece[i].len));
-	}
+	if (j->file != NULL)
+		return;
+	msgsize_add(&m, j->header_changed ? buf_span(&j->new_header)
+					  : span_head(j->content, (size_t)j->body_off));
+	for (size_t i = 0; i < j->pieces; i++)
+		msgsize_add(&m, j->piece[i].fresh ? j->piece[i].text
+						  : span_head(span_skip(j->content, (size_t)j->piece[i].off),
+							      (size_t)j->piece[i].len));
 	j->env.size = m.bytes;
 }
 
@@ -167,7 +156,7 @@ static void count(struct job *j)
 static bool too_big(const struct job *j)
 {
 	return settings.message_size_limit > 0 && j->content_bytes > (uint64_t)settings.message_size_limit &&
-	       !((j->env.flags & ENVF_RESUBMITTED) && span_is(span_str(j->peer), "pickup"));
+	       !job_resubmitted(j);
 }
 
 static void process(struct job *j)

@@ -6,6 +6,7 @@
 #include "setup.h"
 #include "service/service.h"
 #include "smtp/dsn_filter.h"
+#include "smtp/results.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <unistd.h>
@@ -47,7 +48,7 @@ static void answer(struct agent *m)
 
 	if (m->d->fd >= 0)
 		close(m->d->fd);
-	ipc_reply(m->call, &reply);
+	results_reply(m->call, &reply);
 }
 
 static struct maps *filter;

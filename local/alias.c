@@ -67,11 +67,12 @@ static void append_extension(struct local *l, struct span ext, struct dest *d)
 {
 	struct address ad = address_split(d->text);
 
-	if (d->kind != DEST_ADDRESS || ext.n == 0 || span_chr(ad.local, local_conf.delimiter[0]) >= 0)
+	if (d->kind != DEST_ADDRESS || ext.n == 0 ||
+	    span_chr(ad.local, local_conf.extensions.delimiters[0]) >= 0)
 		return;
 	struct span local =
 	    span_printf(l->a, SPAN_FMT "%c" SPAN_FMT, SPAN_ARG(address_unquote(l->a, ad.local)),
-			local_conf.delimiter[0], SPAN_ARG(ext));
+			local_conf.extensions.delimiters[0], SPAN_ARG(ext));
 	local = address_quote(l->a, local);
 	d->text = ad.domain.n ? span_printf(l->a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(local), SPAN_ARG(ad.domain))
 			      : local;

@@ -24,7 +24,7 @@ static struct span delimiter(const struct place *p)
 {
 	if (p->ext.n > 0 && p->local.n > p->user.n)
 		return span_make(p->local.p + p->user.n, 1);
-	return span_head(span_str(local_conf.delimiter), 1);
+	return span_head(span_str(local_conf.extensions.delimiters), 1);
 }
 
 static bool name_value(void *arg, struct span name, struct span *value)

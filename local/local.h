@@ -20,7 +20,8 @@
 
 struct local_conf {
 	struct maps *aliases, *transports, *fallbacks, *commands;
-	const char *delimiter, *domain;
+	struct address_extensions extensions;
+	const char *domain;
 	bool frozen_delivered; /* Delivered-To: is the recipient that the delivery began with */
 	size_t duplicates;     /* duplicate_filter_limit; 0: any number */
 	struct store_lock lock;

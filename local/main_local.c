@@ -29,7 +29,7 @@ static void prepare(void)
 	const char *extra[8];
 	size_t n = forward_dirs(extra, ARRAY_LEN(extra));
 
-	dlog_set_digits((unsigned)conf_int(service_conf(), "delay_logging_resolution_limit"));
+	dlog_settings(service_conf());
 	qid_configure(service_conf());
 	local_conf_read();
 	workers_prepare("local", 1, extra, n, root_prepare());

@@ -11,7 +11,7 @@ static struct attributes self;
 static struct asuser_id who = { .tag = "pipe" };
 static struct arena forever;
 static int64_t time_limit_s;
-static const char *delimiters;
+static struct address_extensions extensions;
 
 /* What the letters of flags= ask for. */
 static unsigned head;	   /* HEAD_ bits */
@@ -51,9 +51,9 @@ static void prepare(void)
 
 	setup_command(false, &forever, &self, &who);
 	take_flags();
-	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
+	dlog_settings(c);
 	time_limit_s = conf_transport_int(c, service_name(), "_time_limit", "command_time_limit");
-	delimiters = conf_str(c, "recipient_delimiter");
+	extensions = address_extensions_of(c);
 	map_set_remote(true);
 	agent_filter_open("pipe_delivery_status_filter");
 	workers_chroot(self.chroot);
@@ -84,7 +84,7 @@ static enum rc add_argument(struct agent *m, struct span arg, const struct pipe_
 	for (size_t i = 0; i < times && rc == RC_OK; i++) {
 		struct pipe_value values[PIPE_RCPT_VALUES];
 		const struct deliver_rcpt *r = agent_rcpt(m, i);
-		pipe_rcpt_values(r->addr, r->orig, fold, delimiters, m->a, values);
+		pipe_rcpt_values(r->addr, r->orig, fold, extensions, m->a, values);
 		if ((rc = pipe_expand(arg, common, n, values, PIPE_RCPT_VALUES, m->a, &out, e)) == RC_OK)
 			add(m->a, to, out);
 	}

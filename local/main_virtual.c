@@ -11,7 +11,8 @@
 static struct {
 	struct maps *mailboxes, *uids, *gids;
 	struct store_lock lock;
-	const char *base, *delimiter;
+	const char *base;
+	struct address_extensions extensions;
 	uint64_t limit;
 	uint64_t min_uid;
 } conf;
@@ -22,13 +23,12 @@ static void prepare(void)
 	const struct conf *c = service_conf();
 
 	conf.base = conf_str(c, "virtual_mailbox_base");
-	conf.delimiter = conf_str(c, "recipient_delimiter");
-	address_owner_requests(conf_bool(c, "owner_request_special"));
+	conf.extensions = address_extensions_of(c);
 	conf.limit = setup_limit("virtual_mailbox_limit");
 	conf.min_uid = (uint64_t)conf_int(c, "virtual_minimum_uid");
 	if (conf.base[0] != '\0' && conf.base[0] != '/')
 		die("do not specify relative pathname: virtual_mailbox_base = %s", conf.base);
-	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
+	dlog_settings(c);
 	setup_lock("virtual_mailbox_lock", &conf.lock);
 	map_set_remote(true);
 	agent_filter_open("virtual_delivery_status_filter");
@@ -66,7 +66,7 @@ static bool find_id(struct job *j, struct maps *maps, const char *param, const c
 	struct span value, ext, addr = agent_rcpt(j->m, j->i)->addr;
 	struct err e = { .text = "" };
 	enum rc rc =
-	    maps_find_addr(maps, addr, FORMS, conf.delimiter, false, false, j->m->a, &value, &ext, &e);
+	    maps_find_addr(maps, addr, FORMS, conf.extensions, false, false, j->m->a, &value, &ext, &e);
 
 	if (rc != RC_OK) {
 		not_found_or_later(j, rc, param, &e);
@@ -125,8 +125,8 @@ static void recipient(struct job *j)
 	struct span value, ext, path, addr = agent_rcpt(m, j->i)->addr;
 	struct asuser_id id = { .user = "virtual", .tag = "virtual" };
 	struct err e = { .text = "" };
-	enum rc rc =
-	    maps_find_addr(conf.mailboxes, addr, FORMS, conf.delimiter, false, false, m->a, &value, &ext, &e);
+	enum rc rc = maps_find_addr(conf.mailboxes, addr, FORMS, conf.extensions, false, false, m->a, &value,
+				    &ext, &e);
 
 	if (rc == RC_NOTFOUND) {
 		outcome_set(&j->o, DS_BOUNCED, "5.1.1", m->a, "unknown user: \"" SPAN_FMT "\"",

@@ -4,20 +4,13 @@
 #include "mime/address.h"
 #include "service/service.h"
 
-/* owner-NAME and NAME-request are whole names (owner_request_special), whatever parts extensions. */
 static void split_recipient(struct local *l, struct place *p)
 {
 	struct address ad = address_split(address_unquote(l->a, p->rcpt.addr));
-	bool special = conf_bool(service_conf(), "owner_request_special") &&
-		       (span_starts_ci(ad.local, SPAN("owner-")) || span_ends_ci(ad.local, SPAN("-request")));
 
 	p->domain = local_lower(l->a, ad.domain);
 	p->local = local_lower(l->a, ad.local);
-	p->user = p->local;
-	p->ext = SPAN_NONE;
-	if (!special && local_conf.delimiter[0] != '\0' &&
-	    !address_split_extension(p->local, local_conf.delimiter, &p->user, &p->ext))
-		p->user = p->local;
+	(void)address_split_extension(p->local, local_conf.extensions, &p->user, &p->ext);
 	p->ext_left = p->ext;
 	if (p->up == NULL || !local_conf.frozen_delivered)
 		p->delivered = local_lower(l->a, p->rcpt.addr);

@@ -76,8 +76,7 @@ void local_conf_read(void)
 
 	local_conf.frozen_delivered = conf_bool(c, "frozen_delivered_to");
 	local_conf.duplicates = (size_t)conf_int(c, "duplicate_filter_limit");
-	local_conf.delimiter = conf_str(c, "recipient_delimiter");
-	address_owner_requests(conf_bool(c, "owner_request_special"));
+	local_conf.extensions = address_extensions_of(c);
 	local_conf.limit = setup_limit("mailbox_size_limit");
 	setup_lock("mailbox_delivery_lock", &local_conf.lock);
 	local_conf.commands_from = words_to_bits("allow_mail_to_commands", origins, ARRAY_LEN(origins));

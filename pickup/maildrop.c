@@ -71,7 +71,7 @@ static bool ours(const struct one *o)
 static void read_requeued(struct one *o, const struct qimage *im)
 {
 	o->before = im->qid;
-	o->finished = !requeued_envelope(&im->env, &im->qid, &o->env, &o->a);
+	o->finished = !requeued_envelope(im, &o->env, &o->a);
 	o->content_bytes = im->content_bytes;
 	if (im->extents == 1) {
 		o->off = (int64_t)im->extent[0].off;

@@ -28,8 +28,7 @@ void submit_prepare(void);
 
 /* ---- requeued.c ---- */
 /* What cleanup(8) gets of a message that was in the queue before. False: nobody of it is left to be delivered to. */
-bool requeued_envelope(const struct envelope *was, const struct qid *before, struct envelope *out,
-		       struct arena *a);
+bool requeued_envelope(const struct qimage *was, struct envelope *out, struct arena *a);
 
 /* authorized_submit_users. *name: the user's name, for the reply. */
 void users_prepare(void);

@@ -57,7 +57,7 @@ static struct span dest_name(const struct carrier *t, struct span rcpt, struct s
 	if (t->recipient_limit != 1 || span_is(span_str(t->name), conf_str(c, "error_service_name")) ||
 	    span_is(span_str(t->name), "retry"))
 		return nexthop;
-	if (address_split_extension(local, conf_str(c, "recipient_delimiter"), &user, &ext))
+	if (address_split_extension(local, address_extensions_of(c), &user, &ext))
 		local = user;
 	return span_printf(a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(local), SPAN_ARG(nexthop));
 }

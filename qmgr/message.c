@@ -314,10 +314,31 @@ static void stands_for_several(struct message *m)
 	message_settle(m, 0, RUN_DONE, &why);
 }
 
+#define DELIVER_RCPTS	1000	    /* ipc/proto.c */
+#define DELIVER_BESIDES (40 * 1024) /* envelope without recipients, extents */
+#define DELIVER_CONTENT (64 * 1024) /* what is longer goes as a file */
+
+/* How many of the recipients a record holds, whichever they are, with the content of a small message; an address may be
+ * exchanged on its way, and is kept then. */
+static size_t fit_record(const struct message *m)
+{
+	size_t content = m->im.content_bytes <= DELIVER_CONTENT ? (size_t)m->im.content_bytes : 0;
+	size_t room = IPC_FRAME_MAX - DELIVER_BESIDES - content, longest = room / DELIVER_RCPTS;
+
+	for (size_t i = 0; i < m->im.env.rcpts.n; i++) {
+		const struct env_rcpt *r = envelope_rcpt(&m->im.env, i);
+		size_t bytes = 32 + r->addr.n + (r->orig.n > 0 ? r->orig.n : r->addr.n) + r->orcpt.n;
+
+		longest = bytes > longest ? bytes : longest;
+	}
+	return room / longest;
+}
+
 static void route_all(struct message *m)
 {
 	size_t n = m->im.env.rcpts.n, todo = 0;
 
+	m->at_once = fit_record(m);
 	m->run = arena_array(&m->arena, n + 1, 1);
 	m->passed = arena_array(&m->arena, n + 1, 1);
 	m->status = arena_array(&m->arena, n + 1, sizeof(*m->status));

@@ -39,8 +39,7 @@ static void prepare(void)
 		qmgr_conf.bounce_lifetime_s = qmgr_conf.lifetime_s;
 	}
 	carriers_prepare();
-	address_owner_requests(conf_bool(c, "owner_request_special"));
-	dlog_set_digits((unsigned)conf_int(c, "delay_logging_resolution_limit"));
+	dlog_settings(c);
 }
 
 /* The disk was full, or the like. */

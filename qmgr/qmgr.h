@@ -62,6 +62,7 @@ struct message {
 	struct ended *ended;	/* per recipient: for reports of success */
 	size_t unsettled;	/* recipients in jobs or in flight */
 	bool routing;		/* more recipients may join its jobs */
+	size_t at_once;		/* recipients of which one record tells an agent */
 	size_t counted, *part;	/* its recipients; in which of the sums they are */
 	bool flushed;		/* an operator or a client asked for it: defer_transports does not count */
 	bool large;		/* it had to wait for room, because of its recipients */

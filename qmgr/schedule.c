@@ -29,9 +29,10 @@ void schedule_init(struct carrier *t)
 /* Recipients of one delivery: as many as allowed, and as one record holds. With VERP each has a sender of its own. */
 static size_t batch(const struct peer *p)
 {
+	const struct message *m = p->job->m;
 	size_t limit = dest_recipient_limit(p->dest);
 
-	return p->job->m->im.env.verp.n > 0 ? 1 : limit < 1000 ? limit : 1000;
+	return m->im.env.verp.n > 0 ? 1 : limit < m->at_once ? limit : m->at_once;
 }
 
 static int64_t deliveries(const struct peer *p)

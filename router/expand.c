@@ -1,15 +1,20 @@
 /* router/expand.c - canonical mapping of the envelope and virtual alias expansion (virtual(5)), for all
  * recipients of a message at once. */
 #include "router.h"
+#include "base/codec.h"
 #include "base/table.h"
 #include "log/log.h"
 #include "service/service.h"
+
+#define ANSWER_BYTES (120 * 1024) /* of a record */
+#define ITEM_BYTES   16		  /* of an item, beside its address */
 
 struct expansion {
 	struct arena *a;
 	const struct view *v;
 	struct expanded_item *out;
 	size_t n, cap;
+	size_t bytes;	    /* that these take in the answer */
 	struct table *seen; /* address + origin: each goes out once */
 	uint32_t from;	    /* index of the original recipient */
 	size_t of_one;	    /* results of the original recipient at hand */
@@ -55,7 +60,7 @@ static enum rc find_alias(struct expansion *x, struct span addr, struct span *va
 	return maps_find_addr(x->v->valias, address_unquote(x->a, addr),
 			      MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT |
 				  MAPS_FIND_LOCALPART | MAPS_FIND_AT_DOMAIN,
-			      x->v->delimiter, ours, false, x->a, value, ext, &x->e);
+			      x->v->extensions, ours, false, x->a, value, ext, &x->e);
 }
 
 /* `ext` holds its delimiter. */
@@ -133,35 +138,80 @@ static void expand_one(struct expansion *x, struct span addr)
 	}
 }
 
+static void expand_rcpt(struct expansion *x, struct span addr, bool no_mappings)
+{
+	addr = addr.n ? addr : span_str(x->v->empty_address_recipient);
+	addr = rewrite_address(true, addr, x->a);
+	x->of_one = 0;
+	x->visits = 0;
+	if (no_mappings)
+		emit(x, addr);
+	else if (rewrite_mapped(x->v, ROLE_ENV_RCPT, addr, x->a, &addr, &x->e) == RC_AGAIN)
+		x->problem = "canonical_maps look-up failed";
+	else
+		expand_one(x, addr);
+}
+
+static uint32_t add_to_sum(uint32_t sum, const struct expanded_item *item)
+{
+	return crc32c(crc32c(sum, item->addr), item->alias ? SPAN("*") : SPAN(" "));
+}
+
+/* Of the results of a recipient, those from `first` on: takes out the `skip` that an answer before this one held. */
+static void drop_said(struct expansion *x, size_t first, uint32_t skip, uint32_t sum)
+{
+	uint32_t now = 0;
+
+	if (skip == 0)
+		return;
+	for (size_t i = 0; i < skip && first + i < x->n; i++)
+		now = add_to_sum(now, &x->out[first + i]);
+	if (skip > x->n - first || now != sum) {
+		x->problem = "virtual_alias_maps changed between two answers";
+		return;
+	}
+	x->n -= skip;
+	memmove(x->out + first, x->out + first + skip, (x->n - first) * sizeof(*x->out));
+}
+
+/* Leaves those for which there is room. */
+static void fit(struct expansion *x, size_t first, struct router_expand_reply *r)
+{
+	for (size_t i = first; i < x->n; i++) {
+		x->bytes += x->out[i].addr.n + ITEM_BYTES;
+		if (x->bytes > ANSWER_BYTES) {
+			x->n = i;
+			return;
+		}
+		r->skip++;
+		r->sum = add_to_sum(r->sum, &x->out[i]);
+	}
+	r->done++;
+	r->skip = r->sum = 0;
+}
+
 void answer_expand(struct ipc_call *call, const void *request)
 {
 	const struct router_expand *q = request;
 	struct arena *a = ipc_call_arena(call);
 	struct expansion x = { .a = a, .v = view_of_call(call), .seen = table_new() };
-	struct router_expand_reply r = { .code = 0 };
+	struct router_expand_reply r = { .skip = q->skip, .sum = q->sum };
 
 	r.sender = rewrite_address(true, q->sender, a);
 	if (!q->no_mappings && rewrite_mapped(x.v, ROLE_ENV_SENDER, r.sender, a, &r.sender, &x.e) == RC_AGAIN)
 		x.problem = "sender_canonical_maps look-up failed";
-	for (size_t i = 0; i < q->rcpts.n && !x.problem; i++) {
-		struct span addr = ((const struct addr_item *)q->rcpts.v)[i].addr;
+	for (x.from = 0; x.from < q->rcpts.n && x.from == r.done && !x.problem; x.from++) {
+		size_t first = x.n;
 
-		addr = addr.n ? addr : span_str(x.v->empty_address_recipient);
-		addr = rewrite_address(true, addr, a);
-		x.from = (uint32_t)i;
-		x.of_one = 0;
-		x.visits = 0;
-		if (q->no_mappings) {
-			emit(&x, addr);
-			continue;
-		}
-		if (rewrite_mapped(x.v, ROLE_ENV_RCPT, addr, a, &addr, &x.e) == RC_AGAIN)
-			x.problem = "canonical_maps look-up failed";
-		else
-			expand_one(&x, addr);
+		expand_rcpt(&x, ((const struct addr_item *)q->rcpts.v)[x.from].addr, q->no_mappings);
+		if (!x.problem)
+			drop_said(&x, first, r.skip, r.sum);
+		if (!x.problem)
+			fit(&x, first, &r);
 	}
 	if (x.problem) {
 		log_warning("%s%s%s", x.problem, x.e.text[0] ? ": " : "", x.e.text);
+		x.n = 0;
 		r.code = 451;
 		r.text = span_printf(a, "%s %s", x.too_far ? "4.6.0" : "4.3.0", x.problem);
 	}

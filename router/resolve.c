@@ -46,8 +46,12 @@ static struct span routing_part(struct span local, struct arena *a)
 	return router.resolve_dequoted ? address_unquote(a, local) : SPAN_NONE;
 }
 
-/* While the domain is ours and the local part names another hop, go there: user%other@here, other!user@here.
- */
+static bool names_hop(struct span local)
+{
+	return span_chr(local, '%') >= 0 || span_chr(local, '!') >= 0 || span_chr(local, '@') >= 0;
+}
+
+/* While the domain is ours, or none, and the local part names another hop, go there: user%other@here, other!user@. */
 static enum rc strip_local_routing(struct span *addr, bool *routed, struct arena *a, struct err *e)
 {
 	for (int hops = 0; hops < STRIP_MAX; hops++) {
@@ -57,10 +61,11 @@ static enum rc strip_local_routing(struct span *addr, bool *routed, struct arena
 		     at = span_chr(local, '@') >= 0;
 		enum rc rc;
 
-		*routed = percent || bang || at; /* also what we do not follow: the next host may */
+		*routed = names_hop(
+		    address_unquote(a, parts.local)); /* also what we do not follow: the next host may */
 		if (!at && !(percent && router.percent_hack) && !(bang && router.swap_bangpath))
 			return RC_OK;
-		rc = own_is_local(&router.own, parts.domain, e);
+		rc = parts.domain.n > 0 ? own_is_local(&router.own, parts.domain, e) : RC_OK;
 		if (rc == RC_AGAIN)
 			return rc;
 		if (rc != RC_OK)
@@ -84,8 +89,8 @@ static enum rc by_sender(struct maps *m, const char *null_key, struct span sende
 	sender = rewrite_address(true, sender, a); /* a client's MAIL FROM may lack its domain */
 	if ((rc = own_has(&router.own, address_split(sender).domain, e)) == RC_AGAIN)
 		return rc;
-	return maps_find_addr(m, address_unquote(a, sender), FORMS_ADDR, router.delimiter, rc == RC_OK, false,
-			      a, value, &ext, e);
+	return maps_find_addr(m, address_unquote(a, sender), FORMS_ADDR, router.extensions, rc == RC_OK,
+			      false, a, value, &ext, e);
 }
 
 /* Mail that leaves this host: relayhost, or the sender's, stands in for the recipient's domain. */
@@ -178,7 +183,7 @@ static enum rc override_transport(struct maps *m, struct span addr, struct span 
 		return RC_OK; /* nobody in a virtual alias domain can be delivered to */
 	rc = maps_find_addr(m, address_unquote(a, addr),
 			    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_DOMAIN | MAPS_FIND_PARENT_DOMAINS,
-			    router.delimiter, false, !router.transport_parents, a, &value, &ext, e);
+			    router.extensions, false, !router.transport_parents, a, &value, &ext, e);
 	if (rc == RC_NOTFOUND)
 		rc = maps_lookup(m, SPAN("*"), a, &value, e);
 	if (rc == RC_OK) {
@@ -204,7 +209,7 @@ static enum rc check_relocated(struct span addr, struct arena *a, struct resolve
 	if (rc == RC_AGAIN)
 		return rc;
 	ours = rc == RC_OK;
-	rc = maps_find_addr(router.relocated, address_unquote(a, addr), FORMS_ADDR, router.delimiter, ours,
+	rc = maps_find_addr(router.relocated, address_unquote(a, addr), FORMS_ADDR, router.extensions, ours,
 			    false, a, &value, &ext, e);
 	if (rc == RC_OK) {
 		r->moved = true;

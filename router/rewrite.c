@@ -147,7 +147,7 @@ static enum rc map_step(const struct view *v, struct maps *m, struct span addr, 
 	rc = maps_find_addr(m, address_unquote(a, addr),
 			    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT | MAPS_FIND_LOCALPART |
 				MAPS_FIND_AT_DOMAIN,
-			    v->delimiter, ours, false, a, &value, &ext, e);
+			    v->extensions, ours, false, a, &value, &ext, e);
 	if (rc != RC_OK)
 		return rc;
 	*out = complete_result(v, value, addr, ext, a);

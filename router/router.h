@@ -24,7 +24,8 @@ struct own {
 struct router {
 	struct routes mail, probe;
 	struct own own;
-	const char *mydomain, *myhostname, *delimiter;
+	const char *mydomain, *myhostname;
+	struct address_extensions extensions;
 	const char *empty_address_recipient, *double_bounce_sender;
 	const char *null_relayhost_key, *null_transport_key; /* empty_address_*_maps_lookup_key */
 	const char *remote_domain;			     /* remote_header_rewrite_domain or "" */
@@ -53,7 +54,8 @@ struct view {
 	struct conf *conf;
 	const char *fault; /* NULL, or why nothing can be answered by these settings */
 	struct own own;
-	const char *delimiter, *empty_address_recipient;
+	struct address_extensions extensions;
+	const char *empty_address_recipient;
 	bool ext_canonical, ext_virtual; /* propagate_unmatched_extensions */
 	/* ROLE_ bits: canonical_classes, sender_canonical_classes, recipient_canonical_classes,
 	 * masquerade_classes */

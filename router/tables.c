@@ -59,8 +59,7 @@ static void read_strings(const struct conf *c)
 {
 	router.mydomain = conf_str(c, "mydomain");
 	router.myhostname = conf_str(c, "myhostname");
-	router.delimiter = conf_str(c, "recipient_delimiter");
-	address_owner_requests(conf_bool(c, "owner_request_special"));
+	router.extensions = address_extensions_of(c);
 	router.empty_address_recipient = conf_str(c, "empty_address_recipient");
 	router.double_bounce_sender = conf_str(c, "double_bounce_sender");
 	router.null_relayhost_key = conf_str(c, "empty_address_relayhost_maps_lookup_key");

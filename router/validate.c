@@ -12,7 +12,7 @@ static enum rc known_in(const struct view *v, struct maps *m, struct span addr, 
 
 	if (maps_empty(m))
 		return RC_NOTFOUND;
-	return maps_find_addr(m, address_unquote(a, addr), FORMS_ADDR, v->delimiter, ours, false, a, &value,
+	return maps_find_addr(m, address_unquote(a, addr), FORMS_ADDR, v->extensions, ours, false, a, &value,
 			      &ext, e);
 }
 

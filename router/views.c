@@ -18,9 +18,10 @@ static const char *const view_params[] = {
 	/* up to here: with tables in them */
 	"canonical_classes", "sender_canonical_classes", "recipient_canonical_classes", "masquerade_classes",
 	"masquerade_domains", "masquerade_exceptions", "propagate_unmatched_extensions",
-	"recipient_delimiter", "empty_address_recipient", "virtual_alias_recursion_limit",
-	"virtual_alias_expansion_limit", "virtual_alias_address_length_limit", "myorigin", "inet_interfaces",
-	"proxy_interfaces", "unknown_local_recipient_reject_code", "unknown_virtual_alias_reject_code",
+	"recipient_delimiter", "owner_request_special", "empty_address_recipient",
+	"virtual_alias_recursion_limit", "virtual_alias_expansion_limit",
+	"virtual_alias_address_length_limit", "myorigin", "inet_interfaces", "proxy_interfaces",
+	"unknown_local_recipient_reject_code", "unknown_virtual_alias_reject_code",
 	"unknown_virtual_mailbox_reject_code", "unknown_relay_recipient_reject_code"
 };
 #define VIEW_TABLES 8
@@ -110,7 +111,7 @@ static void read_values(struct view *v)
 {
 	const struct conf *c = v->conf;
 
-	v->delimiter = conf_str(c, "recipient_delimiter");
+	v->extensions = address_extensions_of(c);
 	v->empty_address_recipient = conf_str(c, "empty_address_recipient");
 	v->recursion_limit = conf_int(c, "virtual_alias_recursion_limit");
 	v->expansion_limit = conf_int(c, "virtual_alias_expansion_limit");

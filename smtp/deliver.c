@@ -5,6 +5,7 @@
 #include "client.h"
 #include "log/log.h"
 #include "smtp/dsn_filter.h"
+#include "smtp/results.h"
 
 #include <unistd.h>
 
@@ -418,7 +419,7 @@ void deliver(struct ipc_call *call, const void *request)
 		reply.dead_reason = span_str(c.last.text);
 	}
 	int fd = d->fd; /* the request is gone after the reply */
-	ipc_reply(call, &reply);
+	results_reply(call, &reply);
 	if (fd >= 0)
 		close(fd);
 }

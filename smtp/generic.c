@@ -28,8 +28,7 @@ enum rc generic_address(struct span addr, struct arena *a, struct span *out, str
 	if (rc != RC_OK && rc != RC_NOTFOUND)
 		return rc;
 	rc = maps_find_addr(settings.generic, address_unquote(a, addr), LOOKUP_FORMS,
-			    conf_str(service_conf(), "recipient_delimiter"), rc == RC_OK, false, a, &value,
-			    &ext, e);
+			    address_extensions_of(service_conf()), rc == RC_OK, false, a, &value, &ext, e);
 	if (rc == RC_NOTFOUND)
 		return RC_OK;
 	if (rc != RC_OK)

@@ -85,7 +85,7 @@ enum rc login_find(const char *server, struct span nexthop, struct span host, st
 	if (settings.auth_by_sender && sender.n > 0)
 		rc = maps_find_addr(
 		    settings.passwords, sender, MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_AT_DOMAIN,
-		    conf_str(service_conf(), "recipient_delimiter"), false, false, a, userpass, &ext, &e);
+		    address_extensions_of(service_conf()), false, false, a, userpass, &ext, &e);
 	if (rc == RC_NOTFOUND && host.n > 0)
 		rc = maps_lookup(settings.passwords, host, a, userpass, &e);
 	if (rc == RC_NOTFOUND && nexthop.n > 0)

@@ -339,7 +339,7 @@ void settings_read(bool lmtp)
 	settings.lmtp = lmtp;
 	arena_init(&arena);
 	map_set_remote(true);
-	dlog_set_digits((unsigned)conf_int(service_conf(), "delay_logging_resolution_limit"));
+	dlog_settings(service_conf());
 	port_load_services(); /* next hops name ports, too */
 	read_names();
 	read_limits();

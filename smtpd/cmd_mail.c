@@ -3,11 +3,12 @@
 #include "base/codec.h"
 #include "queue/verp.h"
 
-/* RFC 5321 grammar; unless strict_rfc821_envelopes says so, also what can only be meant one way: first."last"@x, a@b@x.
- */
+/* RFC 5321 grammar; unless strict_rfc821_envelopes says so, also what can only be meant one way: first."last"@x, a@b@x,
+ * and user@, of which leads_astray() knows whether it is anybody. */
 static enum rc read_path(struct span path, bool utf8, struct arena *a, struct span *out)
 {
 	struct address_loose l;
+	struct span domain;
 	bool routed;
 
 	if (address_parse_path(path, utf8, a, out, &routed) == RC_OK) {
@@ -17,21 +18,23 @@ static enum rc read_path(struct span path, bool utf8, struct arena *a, struct sp
 	if (conf.strict_envelopes || path.p[0] == '@')
 		return RC_SYNTAX;
 	address_read(path, a, &l);
-	if (!l.has_at || l.doubtful || !address_valid(address_join(a, l.local, l.domain), utf8))
-		return RC_SYNTAX;
+	domain = l.domain.n > 0 ? l.domain : span_str(conf.myhostname);
 	*out = address_join(a, l.local, l.domain);
-	return RC_OK;
+	return l.has_at && !l.doubtful && address_valid(address_join(a, l.local, domain), utf8) ? RC_OK
+												: RC_SYNTAX;
 }
 
-/* Routing in the local part (user%elsewhere@here) may lead to what is no address. */
+/* Routing in the local part (user%elsewhere@here) may lead to what is no address; user@ is one with resolve_null_domain
+ * alone. */
 static bool leads_astray(struct span addr, struct arena *a)
 {
 	struct span local = address_split(addr).local;
+	bool nowhere = span_ends(addr, SPAN("@"));
 	struct router_validate_reply v;
 
-	if (span_chr(local, '%') < 0 && span_chr(local, '!') < 0 && span_chr(local, '@') < 0)
+	if (!nowhere && span_chr(local, '%') < 0 && span_chr(local, '!') < 0 && span_chr(local, '@') < 0)
 		return false;
-	return ask_router(SPAN_NONE, addr, true, a, &v) == RC_OK && v.code == 501;
+	return ask_router(SPAN_NONE, addr, true, a, &v) == RC_OK ? v.code == 501 : nowhere;
 }
 
 const char *take_path(struct session *s, struct span path, bool utf8, bool null_ok, struct span *out)

@@ -350,7 +350,7 @@ static bool ask_address(struct query *q, struct span addr)
 	q->rc = maps_find_addr(q->maps, address_unquote(q->c->a, addr),
 			       MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_DOMAIN |
 				   MAPS_FIND_PARENT_DOMAINS | MAPS_FIND_LOCALPART_AT,
-			       conf.delimiter, false, !conf.access_parents, q->c->a, &q->value, &ext, &e);
+			       conf.extensions, false, !conf.access_parents, q->c->a, &q->value, &ext, &e);
 	return q->rc != RC_NOTFOUND;
 }
 

@@ -389,7 +389,7 @@ enum outcome run_login_mismatch(struct session *s, struct check *c, const struct
 	rc = maps_find_addr(conf.login_maps, c->subject,
 			    MAPS_FIND_FULL | MAPS_FIND_NOEXT | MAPS_FIND_LOCALPART_EXT | MAPS_FIND_LOCALPART |
 				MAPS_FIND_AT_DOMAIN,
-			    conf.delimiter, rc == RC_OK, false, c->a, &owners, &ext, &e);
+			    conf.extensions, rc == RC_OK, false, c->a, &owners, &ext, &e);
 	if (rc != RC_OK && rc != RC_NOTFOUND)
 		return restrict_trouble(s, c);
 	if (which == KNOWN && rc == RC_NOTFOUND)

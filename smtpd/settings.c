@@ -153,6 +153,12 @@ static void load_limits(void)
 	    list("smtpd_client_event_limit_exceptions", parents("smtpd_client_event_limit_exceptions"));
 }
 
+/* ..._tempfail_action: defer, or defer_if_permit. */
+static bool defers(const char *param)
+{
+	return span_is_ci(span_str(str(param)), "defer");
+}
+
 static void load_codes(void)
 {
 	conf.code.reject = num("reject_code");
@@ -168,8 +174,8 @@ static void load_codes(void)
 	conf.code.unknown_address = num("unknown_address_reject_code");
 	conf.code.multi_bounce = num("multi_recipient_bounce_reject_code");
 	conf.code.plaintext = num("plaintext_reject_code");
-	conf.defer_unknown_helo = strcmp(str("unknown_helo_hostname_tempfail_action"), "defer") == 0;
-	conf.defer_unknown_address = strcmp(str("unknown_address_tempfail_action"), "defer") == 0;
+	conf.defer_unknown_helo = defers("unknown_helo_hostname_tempfail_action");
+	conf.defer_unknown_address = defers("unknown_address_tempfail_action");
 }
 
 static void load_unverified(void)
@@ -177,11 +183,11 @@ static void load_unverified(void)
 	conf.unverified[0].reject = num("unverified_sender_reject_code");
 	conf.unverified[0].defer = num("unverified_sender_defer_code");
 	conf.unverified[0].reason = str("unverified_sender_reject_reason");
-	conf.unverified[0].defer_action = strcmp(str("unverified_sender_tempfail_action"), "defer") == 0;
+	conf.unverified[0].defer_action = defers("unverified_sender_tempfail_action");
 	conf.unverified[1].reject = num("unverified_recipient_reject_code");
 	conf.unverified[1].defer = num("unverified_recipient_defer_code");
 	conf.unverified[1].reason = str("unverified_recipient_reject_reason");
-	conf.unverified[1].defer_action = strcmp(str("unverified_recipient_tempfail_action"), "defer") == 0;
+	conf.unverified[1].defer_action = defers("unverified_recipient_tempfail_action");
 	conf.verify_polls = num("address_verify_poll_count");
 	conf.verify_delay_s = num("address_verify_poll_delay");
 	conf.verify_service = str("address_verify_service_name");
@@ -259,7 +265,7 @@ static void load_protocol(void)
 	conf.delay_open = yes("smtpd_delay_open_until_valid_rcpt");
 	conf.reject_filter = texts("smtpd_reject_filter_maps");
 	conf.command_filter = texts("smtpd_command_filter");
-	conf.delimiter = str("recipient_delimiter");
+	conf.extensions = address_extensions_of(service_conf());
 	n = words("smtpd_discard_ehlo_keywords", &v);
 	for (size_t i = 0; i < n; i++)
 		conf.discard_ehlo |= ehlo_keyword(v[i]);

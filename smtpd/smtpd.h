@@ -60,7 +60,8 @@ struct smtpd_conf {
 	bool strict_utf8,
 	    delay_open;	 /* delay_open: a message has no queue id before its first good recipient */
 	bool show_table; /* show_user_unknown_table_name */
-	const char *reject_footer, *delimiter, *null_key;
+	const char *reject_footer, *null_key;
+	struct address_extensions extensions;
 	bool expansion_ok[256]; /* smtpd_expansion_filter, by octet */
 	unsigned discard_ehlo;	/* bits of ehlo keywords */
 	unsigned env_flags;	/* receive_override_options */

@@ -230,7 +230,7 @@ static struct qid store(struct envelope *env, const char *dir)
 	for (unsigned i = 0;; i++) {
 		id = qid_new((unsigned)getpid() & 0xff);
 		env->qid = qid_span(&id);
-		if (qimage_complete(fd, env, n, SPAN_NONE, NULL, 0, false, UINT64_MAX, &e) != RC_OK)
+		if (qimage_complete(fd, env, n, SPAN_NONE, NULL, 0, false, false, &e) != RC_OK)
 			die_status(75, "%s", e.text);
 		errno = 0;
 		if (name_it(fd, dirfd, id.s) == 0)

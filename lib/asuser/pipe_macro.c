@@ -1,6 +1,5 @@
 /* asuser/pipe_macro.c - one pass over an argument; values are put in as they are and not looked at again. */
 #include "asuser/pipe_macro.h"
-#include "mime/address.h"
 
 #define ARGUMENT_MAX 8000
 
@@ -33,21 +32,17 @@ struct span pipe_address(struct span addr, unsigned flags, struct arena *a)
 	return domain.n ? span_printf(a, SPAN_FMT "@" SPAN_FMT, SPAN_ARG(local), SPAN_ARG(domain)) : local;
 }
 
-void pipe_rcpt_values(struct span addr, struct span orig, unsigned flags, const char *delimiters,
+void pipe_rcpt_values(struct span addr, struct span orig, unsigned flags, struct address_extensions x,
 		      struct arena *a, struct pipe_value out[PIPE_RCPT_VALUES])
 {
 	struct span full = pipe_address(addr, flags, a), domain = address_split(addr).domain;
-	struct span mailbox = address_unquote(a, address_split(addr).local), user = SPAN_NONE,
-		    ext = SPAN_NONE;
+	struct span mailbox = address_unquote(a, address_split(addr).local), user, ext;
 
 	if (flags & PIPE_FOLD_LOCAL)
 		mailbox = lower(a, mailbox);
 	if (flags & PIPE_FOLD_DOMAIN)
 		domain = lower(a, domain);
-	if (delimiters[0] == '\0' || !address_split_extension(mailbox, delimiters, &user, &ext)) {
-		user = mailbox;
-		ext = SPAN_NONE;
-	}
+	(void)address_split_extension(mailbox, x, &user, &ext);
 	const struct span v[PIPE_RCPT_VALUES] = { full,	  user,
 						  ext,	  mailbox,
 						  domain, pipe_address(orig.n ? orig : addr, flags, a) };

@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "mime/address.h"
 
 /* flags= letters that change values */
 #define PIPE_FOLD_DOMAIN 1 /* h */
@@ -22,7 +23,7 @@ void pipe_common_values(const struct span v[PIPE_COMMON_VALUES], struct pipe_val
 /* The values that differ between recipients, of one address in external form: recipient user extension
  * mailbox domain. */
 #define PIPE_RCPT_VALUES 6
-void pipe_rcpt_values(struct span addr, struct span orig, unsigned flags, const char *delimiters,
+void pipe_rcpt_values(struct span addr, struct span orig, unsigned flags, struct address_extensions x,
 		      struct arena *a, struct pipe_value out[PIPE_RCPT_VALUES]);
 /* The address as arguments show it. */
 struct span pipe_address(struct span addr, unsigned flags, struct arena *a);

@@ -5,6 +5,7 @@
 #define SECURITY "noplaintext noactive nodictionary noanonymous forward_secrecy mutual_auth"
 #define LOCKS	 "fcntl flock dotlock"
 #define ORIGINS	 "alias forward include"
+#define LATER	 "defer defer_if_permit"
 #define GRADES	 "export low medium high null"
 #define VERSIONS "SSLv2 SSLv3 TLSv1 TLSv1.1 TLSv1.2 TLSv1.3"
 
@@ -36,6 +37,7 @@ static const struct {
 	{ "propagate_unmatched_extensions", "canonical virtual alias forward include generic", true, true },
 	{ "receive_override_options",
 	  "no_unknown_recipient_checks no_address_mappings no_header_body_checks no_milters", true, true },
+	{ "reject_tempfail_action", LATER, false, true },
 	{ "smtp_address_preference", "any ipv4 ipv6", false, true },
 	{ "smtp_address_verify_target", "rcpt data", false, true },
 	{ "smtp_dns_support_level", "disabled enabled dnssec", false, true },
@@ -62,6 +64,10 @@ static const struct {
 	  "mail user daemon auth authpriv cron ftp kern lpr news syslog uucp local0 local1 local2 local3 "
 	  "local4 local5 local6 local7",
 	  false, true },
+	{ "unknown_address_tempfail_action", LATER, false, true },
+	{ "unknown_helo_hostname_tempfail_action", LATER, false, true },
+	{ "unverified_recipient_tempfail_action", LATER, false, true },
+	{ "unverified_sender_tempfail_action", LATER, false, true },
 	{ "virtual_mailbox_lock", LOCKS, true, true },
 };
 

@@ -150,6 +150,8 @@ static const struct field router_expand_fields[] = {
 	FIELD(F_BOOL, struct router_expand, no_mappings),
 	FIELD(F_BOOL, struct router_expand, local),
 	FIELD_LIST(struct router_expand, rcpts, addr_item_fields, struct addr_item, ADDRS_MAX),
+	FIELD(F_U32, struct router_expand, skip),
+	FIELD(F_U32, struct router_expand, sum),
 	FIELD_END,
 };
 static const struct field expanded_item_fields[] = {
@@ -164,6 +166,9 @@ static const struct field router_expand_reply_fields[] = {
 	FIELD_SPAN(struct router_expand_reply, sender, ADDR_MAX),
 	FIELD_LIST(struct router_expand_reply, rcpts, expanded_item_fields, struct expanded_item,
 		   EXPANDED_MAX),
+	FIELD(F_U32, struct router_expand_reply, done),
+	FIELD(F_U32, struct router_expand_reply, skip),
+	FIELD(F_U32, struct router_expand_reply, sum),
 	FIELD_END,
 };
 static const struct field deliver_rcpt_fields[] = {

@@ -192,6 +192,7 @@ struct router_expand {
 	bool no_mappings;
 	bool local;
 	struct ipc_list rcpts; /* struct addr_item */
+	uint32_t skip, sum; /* of the answer before this one, whose last recipient is the first here; or 0 */
 };
 struct expanded_item {
 	struct span addr;
@@ -203,8 +204,12 @@ struct router_expand_reply {
 	uint16_t code;
 	struct span text;
 	struct span sender;
-	struct ipc_list rcpts; /* struct expanded_item; duplicates within one request are gone
-				  (enable_original_recipient: per orig) */
+	struct ipc_list rcpts; /* struct expanded_item; duplicates of one recipient are gone */
+	/* An answer holds as much as fits a record. */
+	uint32_t
+	    done; /* recipients of which nothing is left to say; the next question begins with the one behind them */
+	uint32_t skip,
+	    sum; /* what has been said of that one: items, and what shows that they are still the same */
 };
 
 /* ---- delivery ---- */

@@ -20,7 +20,7 @@ enum rc local_user_listed(const struct conf *c, const char *param, const char *n
 struct login_senders {
 	struct maps *maps;
 	struct span null_key, origin;
-	const char *delimiters;
+	struct address_extensions extensions;
 };
 
 enum rc login_senders_open(const struct conf *c, struct login_senders **out, struct err *e)
@@ -38,7 +38,7 @@ enum rc login_senders_open(const struct conf *c, struct login_senders **out, str
 		return rc;
 	}
 	ls->null_key = span_str(conf_str(c, "empty_address_local_login_sender_maps_lookup_key"));
-	ls->delimiters = conf_str(c, "recipient_delimiter");
+	ls->extensions = address_extensions_of(c);
 	ls->origin = span_str(conf_str(c, "myorigin"));
 	*out = ls;
 	return RC_OK;
@@ -64,7 +64,7 @@ static bool pattern_fits(const struct login_senders *ls, struct span pattern, st
 		return sender.n == 0 && span_eq(pattern, ls->null_key);
 	if (pattern.p[0] == '@')
 		return span_eq_ci(s.domain, p.domain);
-	(void)address_split_extension(s.local, ls->delimiters, &user, &ext);
+	(void)address_split_extension(s.local, ls->extensions, &user, &ext);
 	if (!span_eq_ci(s.local, p.local) && !span_eq_ci(user, p.local))
 		return false;
 	return span_eq_ci(s.domain, p.domain) || (p.domain.n == 0 && span_eq_ci(s.domain, ls->origin));

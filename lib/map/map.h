@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "ipc/proto.h"
+#include "mime/address.h"
 
 #define MAP_FOLD_KEY                                                                                         \
 	1 /* keys are lower-cased (all types but regexp, pcre, cidr, unless the driver says otherwise) */
@@ -81,9 +82,9 @@ struct map *maps_at(struct maps *m, size_t i);
 #define MAPS_FIND_PARENT_DOMAINS                                                                             \
 	64 /* .domain of parents (transport(5)); with parent_domain_matches_subdomains: domain of parents */
 #define MAPS_FIND_LOCALPART_AT 128 /* user@ (access(5)) */
-MUST_CHECK enum rc maps_find_addr(struct maps *m, struct span addr, unsigned forms, const char *delimiters,
-				  bool ours, bool dot_parents, struct arena *a, struct span *value,
-				  struct span *ext, struct err *e);
+MUST_CHECK enum rc maps_find_addr(struct maps *m, struct span addr, unsigned forms,
+				  struct address_extensions x, bool ours, bool dot_parents, struct arena *a,
+				  struct span *value, struct span *ext, struct err *e);
 
 /* ---- lists that name domains, hosts or networks, with tables among them: mydestination, mynetworks,
  * relay_domains ---- */

@@ -162,18 +162,19 @@ static struct span join(struct arena *a, struct span x, const char *mid, struct 
 	return s;
 }
 
-/* As mail has it on the wire (with quotes where they are needed), then, when nothing is found, without. */
+/* As mail has it on the wire (with quotes where they are needed), then, when nothing is found, without; but a
+ * local part that stands alone must not be taken for the address that it looks like: "a@b"@here. */
 static enum rc ask_local(const struct search *s, struct span local, const char *mid, struct span domain,
 			 bool partial)
 {
-	struct span quoted = local.n && *local.p != '"' ? address_quote(s->a, local) : local;
+	struct span quoted = local.n && *local.p != '"' ? address_quote_local(s->a, local) : local;
 	struct span bare = local.n && *local.p == '"' ? address_unquote(s->a, local) : local;
 	enum rc rc;
 
 	if (!quoted.n)
 		quoted = bare;
 	rc = ask(s->m, join(s->a, quoted, mid, domain), partial, s->a, s->value, s->e);
-	if (rc != RC_NOTFOUND || !bare.n || span_eq(bare, quoted))
+	if (rc != RC_NOTFOUND || !bare.n || span_eq(bare, quoted) || (!*mid && span_chr(bare, '@') >= 0))
 		return rc;
 	return ask(s->m, join(s->a, bare, mid, domain), partial, s->a, s->value, s->e);
 }
@@ -196,8 +197,8 @@ static enum rc ask_domains(const struct search *s, unsigned forms, bool dots)
 	return rc;
 }
 
-static struct search make_search(struct maps *m, struct span addr, const char *delimiters, struct arena *a,
-				 struct span *value, struct err *e)
+static struct search make_search(struct maps *m, struct span addr, struct address_extensions x,
+				 struct arena *a, struct span *value, struct err *e)
 {
 	struct address parts = address_split(addr);
 	struct search s = { .m = m,
@@ -209,16 +210,16 @@ static struct search make_search(struct maps *m, struct span addr, const char *d
 			    .user = parts.local };
 	struct span ext;
 
-	if (parts.local.n && *parts.local.p != '"' &&
-	    address_split_extension(parts.local, delimiters, &s.user, &ext))
+	if (parts.local.n && *parts.local.p != '"' && address_split_extension(parts.local, x, &s.user, &ext))
 		s.ext = span_skip(parts.local, s.user.n);
 	return s;
 }
 
-enum rc maps_find_addr(struct maps *m, struct span addr, unsigned forms, const char *delimiters, bool ours,
-		       bool dot_parents, struct arena *a, struct span *value, struct span *ext, struct err *e)
+enum rc maps_find_addr(struct maps *m, struct span addr, unsigned forms, struct address_extensions x,
+		       bool ours, bool dot_parents, struct arena *a, struct span *value, struct span *ext,
+		       struct err *e)
 {
-	struct search s = make_search(m, addr, delimiters, a, value, e);
+	struct search s = make_search(m, addr, x, a, value, e);
 	const char *at = s.domain.n ? "@" : "";
 	bool local_ok = ours || !s.domain.n;
 	enum rc rc = RC_NOTFOUND;

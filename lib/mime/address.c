@@ -231,15 +231,14 @@ struct span address_quote(struct arena *a, struct span internal)
 				    SPAN_ARG(span_skip(internal, (size_t)at)));
 }
 
-static bool owner_requests = true;
-
-void address_owner_requests(bool special)
+struct address_extensions address_extensions_of(const struct conf *c)
 {
-	owner_requests = special;
+	return (struct address_extensions){ .delimiters = conf_str(c, "recipient_delimiter"),
+					    .owner_requests = conf_bool(c, "owner_request_special") };
 }
 
 /* Names that mail systems look up whole: a delimiter of '-' must not split them. */
-static bool is_reserved_local(struct span local)
+static bool is_reserved_local(struct span local, bool owner_requests)
 {
 	return (owner_requests &&
 		(span_starts_ci(local, SPAN("owner-")) || span_ends_ci(local, SPAN("-request")))) ||
@@ -247,14 +246,15 @@ static bool is_reserved_local(struct span local)
 	       span_is_ci(local, "postmaster");
 }
 
-bool address_split_extension(struct span local, const char *delimiters, struct span *user, struct span *ext)
+bool address_split_extension(struct span local, struct address_extensions x, struct span *user,
+			     struct span *ext)
 {
 	*user = local;
 	*ext = SPAN_NONE;
-	if (!delimiters || !*delimiters || (strchr(delimiters, '-') && is_reserved_local(local)))
+	if (!*x.delimiters || (strchr(x.delimiters, '-') && is_reserved_local(local, x.owner_requests)))
 		return false;
 	for (size_t i = 1; i < local.n; i++) { /* not at 0: "+x" is a name */
-		if (!local.p[i] || !strchr(delimiters, local.p[i]))
+		if (!local.p[i] || !strchr(x.delimiters, local.p[i]))
 			continue;
 		*user = span_head(local, i);
 		*ext = span_skip(local, i + 1);

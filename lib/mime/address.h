@@ -6,6 +6,7 @@
 #define MIME_ADDRESS_H
 
 #include "base/arena.h"
+#include "conf/conf.h"
 
 struct address {
 	struct span local;  /* external form, with quotes */
@@ -49,10 +50,16 @@ bool domain_valid(struct span domain,
 		  bool utf8);		       /* LDH labels, no empty ones, at most 253 bytes; no literals */
 bool domain_literal_valid(struct span domain); /* [192.0.2.1], [IPv6:...] */
 bool domain_is_numeric(struct span domain);    /* "192.0.2.1": digits and dots, no name of a host */
-/* user+ext split by recipient_delimiter; owner-x and x-request are not split, unless owner_request_special says so
- * (address_owner_requests(), once at the start); ext "" when none. */
-void address_owner_requests(bool special);
-bool address_split_extension(struct span local, const char *delimiters, struct span *user, struct span *ext);
+/* How addresses have extensions: recipient_delimiter, owner_request_special. */
+struct address_extensions {
+	const char *delimiters;
+	bool owner_requests; /* owner-x and x-request are whole names */
+};
+struct address_extensions address_extensions_of(
+    const struct conf *c); /* lives as long as the configuration */
+/* user+ext; ext "" when none. */
+bool address_split_extension(struct span local, struct address_extensions x, struct span *user,
+			     struct span *ext);
 struct span address_lower_domain(struct arena *a, struct span addr);
 
 /* RFC 5322 3.4 address list with groups, comments, obsolete forms: what To:, From:, Cc: hold. */

@@ -65,7 +65,7 @@ static enum rc copy(int from, const struct qid *id, const struct stat *st, int t
 	env->qid = qid_span(id);
 	if (st->st_mode & MODE_EXPIRE)
 		env->flags |= ENVF_EXPIRE;
-	return qimage_complete(to, env, c.n, SPAN_NONE, NULL, 0, false, 0, e);
+	return qimage_complete(to, env, c.n, SPAN_NONE, NULL, 0, false, true, e);
 }
 
 /* A deferred file's time of change is when it is due. */

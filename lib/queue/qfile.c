@@ -151,15 +151,32 @@ static bool replace_cr(char *p, size_t n)
 /* What is done with the content while it is read for its checksum. */
 struct on_the_way {
 	bool fix_cr;
-	uint64_t count_from; /* UINT64_MAX: nothing is counted */
+	const struct qextent *next, *end; /* of the message: what has not been counted yet */
+	uint64_t content_bytes;
+	struct span inserts;
 	struct msgsize size;
 };
 
+/* The content at `at`, counted from its first byte, and the new text that the message has up to its end. */
 static void count_chunk(struct on_the_way *w, uint64_t at, struct span chunk)
 {
-	if (at + chunk.n > w->count_from)
-		msgsize_add(&w->size,
-			    span_skip(chunk, at < w->count_from ? (size_t)(w->count_from - at) : 0));
+	for (; w->next < w->end; w->next++) {
+		uint64_t from = w->next->off - QFILE_CONTENT_OFF, to = from + w->next->len,
+			 chunk_end = at + chunk.n;
+
+		if (from >= w->content_bytes) {
+			msgsize_add(&w->size,
+				    span_head(span_skip(w->inserts, (size_t)(from - w->content_bytes)),
+					      (size_t)w->next->len));
+			continue;
+		}
+		if (from < chunk_end && to > at)
+			msgsize_add(&w->size,
+				    span_skip(span_head(chunk, to < chunk_end ? (size_t)(to - at) : chunk.n),
+					      from > at ? (size_t)(from - at) : 0));
+		if (to > chunk_end)
+			return;
+	}
 }
 
 /* Checksum of a range of the file, and stray CR made spaces on the way. */
@@ -187,11 +204,16 @@ static enum rc sum_range(int fd, int64_t off, uint64_t n, struct on_the_way *w, 
 }
 
 enum rc qimage_complete(int fd, const struct envelope *env, uint64_t content_bytes, struct span inserts,
-			const struct qextent *extent, size_t extents, bool stray_cr, uint64_t count_from,
+			const struct qextent *extent, size_t extents, bool stray_cr, bool count,
 			struct err *e)
 {
 	struct envelope sized = *env;
-	struct on_the_way way = { .fix_cr = stray_cr, .count_from = count_from };
+	const struct qextent whole = { QFILE_CONTENT_OFF, content_bytes }, *x = extents > 0 ? extent : &whole;
+	struct on_the_way way = { .fix_cr = stray_cr,
+				  .next = count ? x : NULL,
+				  .end = count ? x + (extents > 0 ? extents : 1) : NULL,
+				  .content_bytes = content_bytes,
+				  .inserts = inserts };
 	struct arena a;
 	struct qheader h;
 	struct tail t;
@@ -205,7 +227,9 @@ enum rc qimage_complete(int fd, const struct envelope *env, uint64_t content_byt
 	}
 	if ((rc = sum_range(fd, QFILE_CONTENT_OFF, content_bytes, &way, &h.content_crc, e)) != RC_OK)
 		goto done;
-	sized.size += way.size.bytes;
+	count_chunk(&way, content_bytes, SPAN_NONE);
+	if (count)
+		sized.size = way.size.bytes;
 	h.content_crc = crc32c(h.content_crc, inserts);
 	h.content_bytes = content_bytes + inserts.n;
 	if (inserts.n > 0 && (rc = pwrite_all(fd, inserts.p, inserts.n,
@@ -325,7 +349,7 @@ static enum rc read_envelope(int fd, int64_t base, const struct qheader *h, stru
 enum rc qimage_read(int fd, int64_t base, uint64_t max_bytes, bool check_content, struct arena *a,
 		    struct qimage *out, struct err *e)
 {
-	struct on_the_way way = { .count_from = UINT64_MAX };
+	struct on_the_way way = { 0 };
 	struct qheader h;
 	struct stat st;
 	uint32_t crc = 0;

@@ -61,10 +61,10 @@ MUST_CHECK enum rc qimage_build(const struct envelope *env, const struct span *c
 /* The same for content that is already in file `fd` at QFILE_CONTENT_OFF: appends `inserts` as new bytes (extents count them from
  * QFILE_CONTENT_OFF + content_bytes on), envelope and extents, writes the header last. No extents: the content as it stands.
  * stray_cr: each CR found in the content becomes a space on the way. Blocking I/O: call through task_offload(). Does not sync.
- * What msgsize_add() says of the content from `count_from` on is added to the envelope's size (UINT64_MAX: nothing). */
+ * count: the size in the envelope is counted, of the message as it is now (msgsize.h); extents of the content ascend then. */
 MUST_CHECK enum rc qimage_complete(int fd, const struct envelope *env, uint64_t content_bytes,
 				   struct span inserts, const struct qextent *extent, size_t extents,
-				   bool stray_cr, uint64_t count_from, struct err *e);
+				   bool stray_cr, bool count, struct err *e);
 /* Reads and checks everything except the content's checksum when !check_content. Blocking. base: offset of the image in fd.
  * RC_NOTFOUND: no message here (free slot, all zero); RC_GONE: header says done; RC_SYNTAX: damaged; out->qid is not "" then
  * when at least the header was sound. */

@@ -118,8 +118,7 @@ static enum rc copy_message(int from, const struct qimage *im, int to, struct ar
 			rc = pwrite_all(to, chunk, n, QFILE_CONTENT_OFF + (int64_t)off, e);
 	}
 	if (rc == RC_OK)
-		rc = qimage_complete(to, &im->env, im->content_bytes, SPAN_NONE, NULL, 0, false, UINT64_MAX,
-				     e);
+		rc = qimage_complete(to, &im->env, im->content_bytes, SPAN_NONE, NULL, 0, false, false, e);
 	if (rc == RC_OK)
 		rc = qimage_schedule(to, 0, im->next_try_us, im->attempts, im->env.flags, e);
 	if (rc == RC_OK && qimage_read_log(from, 0, UINT64_MAX, im, a, &log, &n, e) == RC_OK && n > 0)

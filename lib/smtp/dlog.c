@@ -8,10 +8,13 @@
 #define DIGITS_MAX  6
 
 static unsigned digits_limit = 2;
+static const char *undeliverable = "undeliverable";
 
-void dlog_set_digits(unsigned digits)
+void dlog_settings(const struct conf *c)
 {
-	digits_limit = digits > DIGITS_MAX ? DIGITS_MAX : digits;
+	digits_limit = (unsigned)conf_int(c, "delay_logging_resolution_limit");
+	if (!conf_bool(c, "address_verify_negative_cache"))
+		undeliverable = "undeliverable-but-not-cached";
 }
 
 const char *dlog_status(enum deliver_status status, bool probe)
@@ -23,12 +26,12 @@ const char *dlog_status(enum deliver_status status, bool probe)
 	case DS_PASSED:
 		return probe ? "deliverable" : "sent";
 	case DS_BOUNCED:
-		return probe ? "undeliverable" : "bounced";
+		return probe ? undeliverable : "bounced";
 	case DS_DEFERRED:
 	case DS_SKIPPED:
 		break;
 	}
-	return probe ? "undeliverable" : "deferred";
+	return probe ? undeliverable : "deferred";
 }
 
 void dlog_format_delay(int64_t us, unsigned digits, char out[DLOG_DELAY_MAX])

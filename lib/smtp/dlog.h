@@ -8,6 +8,7 @@
 #ifndef SMTP_DLOG_H
 #define SMTP_DLOG_H
 
+#include "conf/conf.h"
 #include "ipc/proto.h"
 
 /* Wall clock, microseconds; each at or after the one before it. */
@@ -34,11 +35,12 @@ struct dlog {
 };
 void dlog_delivery(const struct dlog *l);
 
-/* "sent", "deferred", "bounced"; with `probe` (DELF_VERIFY) "deliverable", "undeliverable". */
+/* Once at the start: delay_logging_resolution_limit, address_verify_negative_cache. */
+void dlog_settings(const struct conf *c);
+/* "sent", "deferred", "bounced"; with `probe` (DELF_VERIFY) "deliverable", "undeliverable", or
+ * "undeliverable-but-not-cached". */
 const char *dlog_status(enum deliver_status status, bool probe);
 
-/* delay_logging_resolution_limit: digits after the point, 0 to 6; 2 until told. */
-void dlog_set_digits(unsigned digits);
 /* "0.05", "1.2", "12": at most two significant digits after which nothing but whole seconds matter, no
  * trailing zeros; negative spans (the clock was set back) are 0. */
 #define DLOG_DELAY_MAX 32

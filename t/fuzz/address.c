@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		INVARIANT(!routed);
 		again = address_quote(&a, address_unquote(&a, out));
 		INVARIANT(span_eq(address_unquote(&a, again), address_unquote(&a, out)));
-		(void)address_split_extension(address_split(out).local, "+-", &user, &ext);
+		(void)address_split_extension(address_split(out).local,
+					      (struct address_extensions){ "+-", true }, &user, &ext);
 		(void)address_lower_domain(&a, out);
 	}
 	arena_release(&a);

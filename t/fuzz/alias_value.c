@@ -26,7 +26,8 @@ static void check_macro(struct span s, struct arena *a)
 	struct span out;
 	struct err e;
 
-	pipe_rcpt_values(span_head(s, 40), SPAN_NONE, (unsigned)s.n & 7, "+-", a, rcpt);
+	pipe_rcpt_values(span_head(s, 40), SPAN_NONE, (unsigned)s.n & 7,
+			 (struct address_extensions){ "+-", true }, a, rcpt);
 	(void)pipe_is_per_rcpt(s);
 	if (pipe_expand(s, common, 1, rcpt, PIPE_RCPT_VALUES, a, &out, &e) == RC_OK)
 		INVARIANT(out.n <= ARGUMENT_MAX);

@@ -17,7 +17,8 @@ static void expand(const struct attributes *t, struct arena *a)
 	for (size_t i = 0; i < PIPE_COMMON_VALUES; i++)
 		values[i] = i % 2 ? SPAN("$recipient ${x") : SPAN("");
 	pipe_common_values(values, common);
-	pipe_rcpt_values(SPAN("\"a b\"+Ext@Far.TEST"), SPAN(""), PIPE_FOLD_LOCAL | PIPE_QUOTE, "+", a, rcpt);
+	pipe_rcpt_values(SPAN("\"a b\"+Ext@Far.TEST"), SPAN(""), PIPE_FOLD_LOCAL | PIPE_QUOTE,
+			 (struct address_extensions){ "+", true }, a, rcpt);
 	for (size_t i = 0; i < t->argc; i++) {
 		enum rc rc =
 		    pipe_expand(t->argv[i], common, PIPE_COMMON_VALUES, rcpt, PIPE_RCPT_VALUES, a, &out, &e);

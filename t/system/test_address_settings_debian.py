@@ -23,7 +23,10 @@ UNICODE = ["b\u00fcro@far.test", "user@b\u00fccher.test", "user@xn--bcher-kva.te
 OWN = ["old@[127.0.0.1]", "bcc@[127.0.0.1]", "bcc@[192.0.2.7]", "a%far.test@[192.0.2.7]", "bcc@[192.0.2.8]"]
 ROUTED = ["user%far.test@mail.example.test", "user%relay.test@mail.example.test", "\"user@far.test\"@mail.example.test", "\"user@far.test\"@relay.test", "far.test!user@mail.example.test", "user%far.test@relay.test",
           "user@far.test@relay.test", "user%far.test", "far.test!user", "\"user%far.test\"", "user@relay.test", "user@far.test", "user%far.test@valias.test", "a!b@relay.test", "@relay.test:user@far.test",
-          "user@", "user@1.2.3.4", "user@[1.2.3.4]", "user@[127.0.0.1]", "user@127.0.0.1", "user%here.test@here.test", "-user@far.test", "-user@here.test"]
+          "user@", "user%relay.test@", "user%far.test@", "user@1.2.3.4", "user@[1.2.3.4]", "user@[127.0.0.1]", "user@127.0.0.1", "user%here.test@here.test", "-user@far.test", "-user@here.test"]
+QUOTED = ["\"one@valias.test\"@mail.example.test", "\"one@valias.test\"", "\"old@mail.example.test\"@here.test", "\"any@va2.test\"@mail.example.test", "\"one@valias.test\"@far.test",
+          "\"user@far.test\"@mail.example.test", "\"user@far.test\"@relay.test", "\"user@far.test\"@valias.test", "\"user%far.test\"@mail.example.test", "\"far.test!user\"@here.test", "one%valias.test@mail.example.test",
+          "\"u@vbox.test\"@here.test", "\"one@valias.test\"@valias.test", "\"a b\"@here.test", "\"short\"@here.test"]
 STRANGER = {"mynetworks": "192.0.2.0/24", "smtpd_relay_restrictions": "check_recipient_access inline:{ sink@far.test=OK }, reject_unauth_destination", "smtpd_recipient_restrictions": "permit"}
 CASES = {  # name -> (settings, addresses)
     "plain": ({}, FORMS),
@@ -54,12 +57,19 @@ CASES = {  # name -> (settings, addresses)
     "recursion": ({"virtual_alias_recursion_limit": "3"}, LIMITS),
     "expansion": ({"virtual_alias_expansion_limit": "4"}, LIMITS),
     "length": ({"virtual_alias_address_length_limit": "40"}, LIMITS),
+    "wide": ({}, ["wide@valias.test"]),  # as many as the limit allows, as long as may be: more than a record
     "unicode": ({}, UNICODE),
     "stranger": (STRANGER, ROUTED),
     "trusting": ({**STRANGER, "allow_untrusted_routing": "yes"}, ROUTED),
     "permitauth": ({**STRANGER, "smtpd_relay_restrictions": "check_recipient_access inline:{ sink@far.test=OK }, permit_auth_destination, reject"}, ROUTED),
     "numeric": ({**STRANGER, "resolve_numeric_domain": "yes"}, ROUTED),
     "nopercent": ({**STRANGER, "allow_percent_hack": "no", "swap_bangpath": "no"}, ROUTED),
+    "quoted": ({}, QUOTED),
+    "undequoted": ({"resolve_dequoted_address": "no"}, QUOTED),
+    "strangerquoted": (STRANGER, QUOTED),
+    "strangerundequoted": ({**STRANGER, "resolve_dequoted_address": "no"}, QUOTED + ROUTED),
+    "nulldomain": ({**STRANGER, "resolve_null_domain": "yes"}, ROUTED),
+    "nulldomainhere": ({"resolve_null_domain": "yes"}, ["user@", "\"a b\"@", "old@", "user%far.test@", "far.test!user@", "user@@"]),
     "minuser": ({"allow_min_user": "yes"}, ROUTED[-2:]),
 }
 # Settings of one cleanup service alone, as content filters have it: smtpd and trivial-rewrite go by main.cf.
@@ -80,6 +90,12 @@ CLEANUP = {
     "c-domains": ({"mydestination": "far.test", "myorigin": "is.test"}, ["short", "short@far.test", "short@mail.example.test", "short@is.test", "plain@far.test", "plain@is.test"]),
     "c-copies": ({"always_bcc": "always@far.test", "sender_bcc_maps": "inline:{ {one@valias.test=of-sender@far.test} }", "recipient_bcc_maps": "inline:{ {new+x@mail.example.test=of-rcpt@far.test} }"},
                  ["one@valias.test", "old+x@mail.example.test"]),
+    "c-special": ({"recipient_delimiter": "-", "owner_request_special": "no", "recipient_bcc_maps": "inline:{ {new@mail.example.test=copy@far.test} }"},
+                  ["owner-old@mail.example.test", "old-request@mail.example.test", "one-request@valias.test", "old-x@mail.example.test"]),
+    "c-forms": ({"append_dot_mydomain": "no", "append_at_myorigin": "no", "swap_bangpath": "no", "allow_percent_hack": "no"}, FORMS[:7]),
+    "c-strange": ({"remote_header_rewrite_domain": "domain.invalid", "local_header_rewrite_clients": ""}, FORMS[:4]),
+    "c-length": ({"virtual_alias_address_length_limit": "40", "virtual_alias_maps": "inline:{ {one@valias.test=a-name-that-is-longer-than-forty-octets@far.test} }"}, ["one@valias.test", "u@far.test"]),
+    "c-duplicates": ({"enable_original_recipient": "no", "duplicate_filter_limit": "1"}, ["twice@valias.test", "two@valias.test", "five@valias.test"]),
     "c-names": ({"own_table": "inline:{ {one@valias.test=named@far.test} }", "virtual_alias_maps": "$own_table, inline:{ {two@valias.test=x@far.test} }"}, ["one@valias.test", "two@valias.test"]),
 }
 # Settings of one smtpd service alone: which recipients are there.
@@ -88,6 +104,8 @@ SMTPD = {
     "s-local": ({"local_recipient_maps": "inline:{ {ann=1} {old=1} }"}, ["ann", "bob", "old+x", "short", "user@far.test"]),
     "s-other": ({"virtual_alias_maps": "inline:{ {three@valias.test=x@far.test} }", "relay_recipient_maps": "inline:{ {u@relay.test=1} }", "virtual_mailbox_maps": "inline:{ {v@vbox.test=1} }"},
                 ["one@valias.test", "three@valias.test", "u@relay.test", "w@relay.test", "v@vbox.test", "w@vbox.test"]),
+    "s-special": ({"recipient_delimiter": "-", "owner_request_special": "no", "local_recipient_maps": "inline:{ {ann=1} }",
+                   "smtpd_recipient_restrictions": "check_recipient_access inline:{ {joe@far.test=REJECT} }, permit_mynetworks, reject"}, ["ann-request", "ann-x", "bob-request", "joe-request@far.test", "owner-ann"]),
     "s-codes": ({"local_recipient_maps": "inline:{ {ann=1} }", "unknown_local_recipient_reject_code": "451", "show_user_unknown_table_name": "no"}, ["bob", "unknown@valias.test"]),
 }
 MORE = {"virtual": """
@@ -105,6 +123,9 @@ yy@valias.test     x+grow@valias.test
 twice@valias.test  t1@far.test, T1@far.test, t1@FAR.test, t1@far.test
 kurt@b\u00fccher.test   kurt.u@far.test
 """, "canonical": "@stra\u00dfe.test @far.test\nm\u00fcller@b\u00fccher.test mueller@far.test\n"}
+LONG = ".".join(c * 60 for c in "abcd") + ".far.test"
+MORE["virtual"] += "".join(f"wide{k}@valias.test " + ", ".join(f"{n:064}@{LONG}" for n in range(100 * k, 100 * k + 100)) + "\n" for k in range(10))
+MORE["virtual"] += "wide@valias.test " + ", ".join(f"wide{k}@valias.test" for k in range(10)) + "\n"
 
 
 ALL = {**CASES, **CLEANUP, **SMTPD}

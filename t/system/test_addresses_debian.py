@@ -261,6 +261,8 @@ team
 club
 club-request
 owner-staff
+owner-staff+x@here.test
+club-request+x
 aliased
 plused+detail
 plused+other

@@ -42,7 +42,7 @@ class World:
             for i, a in enumerate(addrs):
                 out += [(x, i) for x in ([b"x@example.org", b"y@example.org"] if a == b"list@example.org" else [fix(a)])]
             return (struct.pack("<H", 0) + fm.span("") + fm.span(fix(sender)) + struct.pack("<I", len(out)) +
-                    b"".join(fm.span(a) + struct.pack("<IB", i, 0) for a, i in out))
+                    b"".join(fm.span(a) + struct.pack("<IB", i, 0) for a, i in out) + struct.pack("<III", n, 0, 0))
         r.num("B")
         r.num("H")
         n = r.num("I")

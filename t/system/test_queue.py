@@ -735,3 +735,45 @@ def test_many_aliases_of_long_addresses(make):
     inst.wait_log(qid + ": removed")
     assert len(re.findall(r"%s: to=<u\d+@%s>, orig_to=<u\d+@x+\.al\.test>.*status=sent" % (qid, re.escape(far)), inst.log())) == 1000
     shutil.rmtree(base)
+
+
+@pytest.mark.parametrize("transport", ["smtp", "lmtp"])
+def test_many_recipients_at_once(make, transport):
+    """A delivery is no larger than its record, and what is said of its recipients never larger than the answer's: nobody gets it twice."""
+    said = "5.1.1 " + "no such user here, " * 25
+    taken = "250 2.0.0 " + "it is here now, " * 25
+    far, back = Server(lmtp=transport == "lmtp", RCPT=lambda server, conn, line: "250 2.1.5 ok" if b"good" in line else "550 " + said,
+                       BODY=[taken] * 350 if transport == "lmtp" else taken), Server()
+    inst = make({"transport_maps": "inline:{ {far.test=%s:[127.0.0.1]:%d} {sender.test=%s} }" % (transport, far.port, to_server(back)), "default_destination_recipient_limit": "1000",
+                 "message_size_limit": "1000000"})
+    qid = send(inst, ["%s%0100d@far.test" % ("good" if i % 2 else "bad", i) for i in range(700)], text=MSG + "x" * 60 + "\r\n" + ("y" * 70 + "\r\n") * 700)
+    inst.wait_log(qid + ": removed")
+    log = inst.log()
+    assert len(re.findall(qid + ": to=<good.*status=sent", log)) == 350 and len(re.findall(qid + ": to=<bad.*status=bounced", log)) == 350
+    assert sum(n for n, in far.transactions) == 700 and len(far.transactions) < 20 and "warning" not in log
+
+
+def test_requeued_before_the_first_attempt(make):
+    """That an alias stood for others is reported once (RFC 3461 section 5.2.7), whether the message went through cleanup(8) once more or not."""
+    far, back = Server(), Server()
+    inst = make({"transport_maps": transports(far_test=to_server(far), sender_test=to_server(back)), "virtual_alias_maps": "inline:{ {list@al.test=a@far.test, b@far.test} }",
+                 "smtpd_recipient_restrictions": "check_recipient_access inline:{ {list@al.test=HOLD} }, permit_mynetworks, reject"})
+    qid = send(inst, "list@al.test", rcpt=["NOTIFY=SUCCESS", "ORCPT=rfc822;list@al.test"])
+    assert b"Requeued: 1 message" in inst.command("postsuper", "-r", qid).stderr
+    _, per_rcpt = fields(report_of(back))
+    assert [(g["Action"], g["Original-Recipient"]) for g in per_rcpt] == [("expanded", "rfc822;list@al.test")]
+    settle(lambda: inst.command("postqueue", "-j").stdout == b"")
+    assert len(far.messages) == 1 and len(back.messages) == 1 and [n for n, in far.transactions] == [2]
+
+
+def test_overrides_of_pickup(make):
+    """receive_override_options of the pickup service: no alias, no copy and no check for mail from this host; mail from elsewhere has them."""
+    inst = make({"virtual_alias_maps": "inline:{ {a@al.test=b@far.test} }", "always_bcc": "copy@far.test", "header_checks": "regexp:{{/^Subject: no/ REJECT}}", "default_transport": "discard:"},
+                master=["pickup unix n - n 60 1 pickup -o receive_override_options=no_address_mappings,no_header_body_checks"], drop=("pickup",))
+    assert inst.command("sendmail", "-f", "s@far.test", "a@al.test", input=b"Subject: no\n\nx\n").returncode == 0
+    qid = inst.wait_log(r"pickup\[\d+\]: (\w+): uid=")[0].group(1)
+    inst.wait_log(qid + ": removed")
+    assert re.findall(qid + r": to=<([^>]*)>, (?:orig_to|relay)", inst.log()) == ["a@al.test"]
+    qid = send(inst, "a@al.test")
+    inst.wait_log(qid + ": removed")
+    assert re.findall(qid + r": to=<([^>]*)>", inst.log()) == ["b@far.test", "copy@far.test"]

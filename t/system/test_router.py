@@ -72,10 +72,11 @@ class Router(Daemon):
         code, dsn, text, cls, auth, routed = r.num("H"), r.span().decode(), r.span().decode(), r.num("H"), r.num("B"), r.num("B")
         return code, dsn, text, cls, bool(auth), bool(routed)
 
-    def expand(self, *rcpts, sender="s@elsewhere.test", no_mappings=False):
-        r = self.ask(EXPAND, span(sender) + struct.pack("<BBI", no_mappings, 1, len(rcpts)) + b"".join(span(a) for a in rcpts))
+    def expand(self, *rcpts, sender="s@elsewhere.test", no_mappings=False, said=(0, 0)):
+        r = self.ask(EXPAND, span(sender) + struct.pack("<BBI", no_mappings, 1, len(rcpts)) + b"".join(span(a) for a in rcpts) + struct.pack("<II", *said))
         code, text, who = r.num("H"), r.span().decode(), r.span().decode()
         out = [(r.span().decode(), r.num("I"), r.num("B")) for _ in range(r.num("I"))]
+        self.done, self.said = r.num("I"), (r.num("I"), r.num("I"))
         self.aliases = [x[:2] for x in out if x[2]]
         return (code, text) if code else (who, [x[:2] for x in out if not x[2]])
 
@@ -388,6 +389,23 @@ def test_virtual_alias_expansion(make):
     code, text = r.expand("loop1@x.test")
     assert code == 451 and "4." in text
     assert r.rewrite("still@alive.test") == "still@alive.test"
+
+
+def test_an_answer_holds_what_fits(make, tmp_path):
+    """What an alias stands for is answered in pieces when it is more than a record; when it is another by then, the message waits."""
+    to = [f"{n:0200}@far.test" for n in range(1000)]
+    table = tmp_path / "virtual"
+    table.write_text("".join(f"l{k}@valias.test {','.join(to[k:k + 250])}\n" for k in (0, 250, 500, 750)) + "many@valias.test l0@valias.test,l250@valias.test,l500@valias.test,l750@valias.test\n",
+                     encoding="ascii")
+    r = make(f"virtual_alias_maps = texthash:{table}\n")
+    rest, got, said, answers = ["one@far.test", "many@valias.test", "two@far.test"], [], (0, 0), 0
+    while rest:
+        _, items = r.expand(*rest, said=said)
+        got += [(a, rest[k]) for a, k in items]
+        assert r.done or items
+        rest, said, answers = rest[r.done:], r.said, answers + 1
+    assert got == [("one@far.test", "one@far.test")] + [(a, "many@valias.test") for a in to] + [("two@far.test", "two@far.test")] and answers == 2
+    assert r.expand("many@valias.test", said=(3, 1))[0] == 451 and r.expand("one@far.test", said=(2, 0))[0] == 451
 
 
 SERVICES = """cleanup     unix n - - - 0 cleanup

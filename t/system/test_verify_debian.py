@@ -41,6 +41,7 @@ WORLDS = {
     "plain": {},
     "sender": {"address_verify_sender": "prober@mine.test", "address_verify_transport_maps": "inline:{ hop.test=error:by-probe }"},
     "null": {"address_verify_sender": ""},
+    "notcached": {"address_verify_negative_cache": "no", "address_verify_poll_count": "2"},
     "angle": {"address_verify_sender": "<>", "address_verify_map": ""},
     "data": {"smtp_address_verify_target": "data", "double_bounce_sender": "twice", "address_verify_default_transport": "error:5.4.9 probes stay", "address_verify_virtual_transport": "error:5.4.8 no"},
 }
@@ -111,8 +112,10 @@ def both(request):
         h.end()
 
 
-def test_same_replies(both):
+def test_same_replies(both, request):
     ours, theirs = ({k: [line.replace('<"a b"@', "<a b@") for line in v] for k, v in r[0].items()} for r in both)  # a reply of ours has the address as it was said
+    if "notcached" in request.node.name:  # ours says why; Postfix, for ever, that it is being verified
+        ours, theirs = ({k: [line[:3] for line in v] for k, v in r.items()} for r in (ours, theirs))
     assert ours.keys() == theirs.keys()
     other = {k: (ours[k], theirs[k]) for k in ours if ours[k] != theirs[k]}
     assert not other, "\n".join(f"{k}\n  ours   {o}\n  theirs {t}" for k, (o, t) in other.items())

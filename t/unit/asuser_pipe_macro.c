@@ -15,7 +15,7 @@ static const char *expanded(const char *arg)
 	struct err e;
 
 	pipe_rcpt_values(SPAN("Kim+Ext@Far.TEST"), SPAN_NONE, PIPE_FOLD_DOMAIN | PIPE_FOLD_LOCAL | PIPE_QUOTE,
-			 "+", &a, rcpt);
+			 (struct address_extensions){ "+", true }, &a, rcpt);
 	enum rc rc =
 	    pipe_expand(span_str(arg), common, ARRAY_LEN(common), rcpt, PIPE_RCPT_VALUES, &a, &out, &e);
 	return rc == RC_OK ? arena_cstr(&a, out) : rc_name(rc);

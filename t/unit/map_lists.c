@@ -25,7 +25,8 @@ static void finds(const char *table, const char *addr, unsigned forms, bool ours
 	struct span value, ext;
 	struct err e;
 	assert_int_equal(maps_open("virtual_alias_maps", span_str(table), MAP_FOLD_KEY, &m, &e), RC_OK);
-	enum rc rc = maps_find_addr(m, span_str(addr), forms, "+", ours, true, &a, &value, &ext, &e);
+	enum rc rc = maps_find_addr(m, span_str(addr), forms, (struct address_extensions){ "+", true }, ours,
+				    true, &a, &value, &ext, &e);
 	if (rc != (want ? RC_OK : RC_NOTFOUND) ||
 	    (want && (!span_is(value, want) || !span_is(ext, want_ext))))
 		fail_msg("%s in %s: %s " SPAN_FMT " ext " SPAN_FMT, addr, table, rc_name(rc), SPAN_ARG(value),

@@ -1,6 +1,7 @@
 /* A queue image gives back what was built into it, and any damage to header, envelope, extents or content is
  * seen (HARDENING: nothing that a crash or a disk left behind is taken for a message unless all checksums
  * hold). */
+#include "queue/msgsize.h"
 #include "queue/qheader.h"
 #include <fcntl.h>
 #include <setjmp.h>
@@ -147,15 +148,47 @@ static void complete_with_extents(void **st)
 	(void)st;
 	arena_init(&a);
 	assert_int_equal(pwrite(fd, "abcd\refghiTOO MUCH", 18, QFILE_CONTENT_OFF), 18);
-	assert_int_equal(qimage_complete(fd, &env, 10, SPAN("NEW\n"), x, 2, true, UINT64_MAX, &e), RC_OK);
+	assert_int_equal(qimage_complete(fd, &env, 10, SPAN("NEW\n"), x, 2, true, false, &e), RC_OK);
 	assert_int_equal(qimage_read(fd, 0, INT64_MAX, true, &a, &im, &e), RC_OK);
 	assert_int_equal(im.content_bytes, 7);
 	assert_int_equal(qimage_pread(fd, 0, &im, 0, back, 7, &e), RC_OK);
 	assert_string_equal(back, "NEW\ncd ");
 	assert_int_equal(qimage_pread(fd, 0, &im, 6, back, 2, &e), RC_EOF);
 	x[1].off = QFILE_CONTENT_OFF + 14; /* past the end: refused when read */
-	assert_int_equal(qimage_complete(fd, &env, 10, SPAN("NEW\n"), x, 2, true, UINT64_MAX, &e), RC_OK);
+	assert_int_equal(qimage_complete(fd, &env, 10, SPAN("NEW\n"), x, 2, true, false, &e), RC_OK);
 	assert_int_equal(qimage_read(fd, 0, INT64_MAX, true, &a, &im, &e), RC_SYNTAX);
+	arena_release(&a);
+	close(fd);
+}
+
+/* The size of a file that checks have cut up is that of the message as it is now, line ends and all. */
+static void counts_what_is_left(void **st)
+{
+	static const char content[] = "Old: head\n\nfirst\ndropped\nkept\nlast",
+			  inserts[] = "New: header\n\nput in\n";
+	const struct span message = SPAN("New: header\n\nfirst\nput in\nkept\nlast");
+	const struct qextent x[] = { { QFILE_CONTENT_OFF + 34, 13 },
+				     { QFILE_CONTENT_OFF + 11, 6 },
+				     { QFILE_CONTENT_OFF + 47, 7 },
+				     { QFILE_CONTENT_OFF + 25, 9 } };
+	struct env_rcpt r[1];
+	struct envelope env = sample(r, 1);
+	struct msgsize all = { 0 };
+	int fd = memfd_create("q", 0);
+	struct arena a;
+	struct qimage im;
+	struct err e;
+
+	(void)st;
+	assert_int_equal(strlen(content), 34);
+	arena_init(&a);
+	msgsize_add(&all, message);
+	assert_int_equal(pwrite(fd, content, 34, QFILE_CONTENT_OFF), 34);
+	assert_int_equal(qimage_complete(fd, &env, 34, span_str(inserts), x, ARRAY_LEN(x), false, true, &e),
+			 RC_OK);
+	assert_int_equal(qimage_read(fd, 0, INT64_MAX, true, &a, &im, &e), RC_OK);
+	assert_int_equal(im.content_bytes, message.n);
+	assert_int_equal(im.env.size, all.bytes);
 	arena_release(&a);
 	close(fd);
 }
@@ -247,6 +280,7 @@ int main(void)
 		cmocka_unit_test(every_flip_is_seen),
 		cmocka_unit_test(old_states_do_not_count),
 		cmocka_unit_test(complete_with_extents),
+		cmocka_unit_test(counts_what_is_left),
 		cmocka_unit_test(log_survives_tearing),
 		cmocka_unit_test(envelope_refuses_control),
 		cmocka_unit_test(ids_never_repeat),
