@@ -8,6 +8,11 @@
 #include "smtp/dsn_filter.h"
 #include <unistd.h>
 
+void agent_prepare(void)
+{
+	dlog_set_digits((unsigned)conf_int(service_conf(), "delay_logging_resolution_limit"));
+}
+
 void agent_split_dsn(struct span nexthop, const char *dsn_default, struct fixed_result *out)
 {
 	struct span rest = nexthop, word;
