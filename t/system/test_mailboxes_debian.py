@@ -26,6 +26,7 @@ OLD = "From old@far.test  Sat Nov 28 10:00:00 2026\nSubject: old\n\nold\n\n"
 
 NO_PLUS = "1234567890!@%-_=:,./abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 OWNED = "inline:{ { no-{c} = w@far.test } { owner-no-{c} = boss@far.test } { no2-{c} = x@far.test } }"
+CHAIN = "inline:{ { no-{c} = no2-{c} } { no2-{c} = {spool}/dirs/{c}, r@far.test } }"
 
 # case -> (settings of its service, [recipients; "{u}" the account, "{c}" the case], what else: files in the home (text, mode, owner or None), sender, body)
 LOCAL = {
@@ -106,6 +107,11 @@ LOCAL = {
     "ownerreset": ({"alias_maps": OWNED, "reset_owner_alias": "yes"}, ["no-{c}"], {}),
     "privs": ({"alias_maps": "inline:{ { no-privs = \"|id -un >{spool}/dirs/privs\" } { no2-privs = {spool}/dirs/privsfile } }", "default_privs": "{u}"}, ["no-{c}", "no2-{c}"], {}),
     "noownforward": ({"forward_path": ""}, ["{u}+{c}"], {"files": {}}),
+    "frozen": ({"alias_maps": CHAIN}, ["no-{c}+x"], {}),
+    "thawed": ({"alias_maps": CHAIN, "frozen_delivered_to": "no"}, ["no-{c}+x"], {}),
+    "frozenforward": ({"alias_maps": "inline:{ no-{c} = {u}+{c} }", "forward_path": "$home/fwd10"}, ["no-{c}"], {"files": {"fwd10": ("{home}/frozenfile, r@far.test\n", 0o644, None)}}),
+    "thawedforward": ({"alias_maps": "inline:{ no-{c} = {u}+{c} }", "forward_path": "$home/fwd11", "frozen_delivered_to": "no"}, ["no-{c}"],
+                      {"files": {"fwd11": ("{home}/thawedfile, r@far.test\n", 0o644, None)}}),
     "homeless": ({"home_mailbox": "h", "require_home_directory": "yes"}, ["{u}+{c}"], {}),
     "seen": ({"home_mailbox": "seenbox"}, ["{u}+{c}"], {"head": "Delivered-To: {u}+seen@mail.example.test\n"}),
     "seencase": ({"home_mailbox": "seenbox2"}, ["{u}+{c}"], {"head": "Delivered-To: {U}+SEENCASE@MAIL.example.test\n"}),
