@@ -59,6 +59,8 @@ LOCAL = {
     "commandbig": ({"mailbox_size_limit": "3000", "message_size_limit": "2000", "mailbox_command": "head -c 9000 /dev/zero >$HOME/bigout"}, ["{u}+{c}"], {}),
     "commandx": ({"mailbox_command": "/bin/cat - /no-such-file"}, ["{u}+{c}"], {}),
     "export": ({"mailbox_command": "cat >/dev/null; " + ENV + "$HOME/expenv", "export_environment": "TZ LANG=C MYVAR=seven"}, ["{u}+{c}"], {}),
+    "imported": ({"mailbox_command": "cat >/dev/null; " + ENV + "$HOME/impenv", "export_environment": "TZ B C LATER NOSUCH"}, ["{u}+{c}"], {}),
+    "importedset": ({"mailbox_command": "cat >/dev/null; " + ENV + "$HOME/setenv", "export_environment": "B=8 { C = five, six } LATER E1=1,E2=2 HOME=/nowhere"}, ["{u}+{c}"], {}),
     "odd": ({"mailbox_command": "cat >/dev/null; " + ENV + "$HOME/oddenv"}, ["\"{u}+{c}+a$b `c` d;e\""], {"sender": "\"x$(y)`z`\"@far.test"}),
     "filter": ({"mailbox_command": "cat >/dev/null; " + ENV + "filtenv", "command_execution_directory": "$home", "command_expansion_filter": "abcdefghijklmnopqrstuvwxyz"}, ["{u}+{c}"], {}),
     "silent": ({"mailbox_command": "exit 3"}, ["{u}+{c}"], {}),
@@ -214,7 +216,7 @@ def configure(system, sink, place):
         "default_transport": f"smtp:[127.0.0.1]:{sink.port}", "relayhost": "", "smtp_tls_security_level": "", "smtpd_tls_security_level": "", "smtputf8_enable": "yes",
         "minimal_backoff_time": "1000s", "maximal_backoff_time": "2000s", "queue_run_delay": "1000s", "mailbox_delivery_lock": "fcntl", "biff": "no",
         "notify_classes": "", "smtpd_recipient_limit": "1000", "smtpd_reject_unlisted_recipient": "no", "command_time_limit": "20s", "process_min_idle": None,
-        "export_environment": "TZ", "smtp_host_lookup": "native", "bounce_service_name": "discard-bounce", "line_length_limit": "2048"})
+        "export_environment": "TZ", "import_environment": "MAIL_CONFIG MAIL_LOGTAG B=2 { C = 3  4 } LATER=1 LATER=2 NOSUCH", "smtp_host_lookup": "native", "bounce_service_name": "discard-bounce", "line_length_limit": "2048"})
     system.main = {k: v for k, v in system.main.items() if v is not None and k != "bounce_service_name"}
     system.write("transport", transport)
     system.write("boxes", boxes)
