@@ -63,6 +63,7 @@ LOCAL = {
     "importedset": ({"mailbox_command": "cat >/dev/null; " + ENV + "$HOME/setenv", "export_environment": "B=8 { C = five, six } LATER E1=1,E2=2 HOME=/nowhere"}, ["{u}+{c}"], {}),
     "odd": ({"mailbox_command": "cat >/dev/null; " + ENV + "$HOME/oddenv"}, ["\"{u}+{c}+a$b `c` d;e\""], {"sender": "\"x$(y)`z`\"@far.test"}),
     "filter": ({"mailbox_command": "cat >/dev/null; " + ENV + "filtenv", "command_execution_directory": "$home", "command_expansion_filter": "abcdefghijklmnopqrstuvwxyz"}, ["{u}+{c}"], {}),
+    "timelimit": ({"mailbox_command": "sleep 9", "command_time_limit": "1s9h"}, ["{u}+{c}"], {}),
     "silent": ({"mailbox_command": "exit 3"}, ["{u}+{c}"], {}),
     "says": ({"mailbox_command": "echo one; echo two >&2; exit 69"}, ["{u}+{c}"], {}),
     "dsn": ({"mailbox_command": "echo 4.7.9 come again; exit 1"}, ["{u}+{c}"], {}),
@@ -315,7 +316,7 @@ def both(place):
 # Where ours differs on purpose: words of ours.
 DIFFERENT = {
     # what an administrator may put right is tried again instead of bounced
-    "subdir": "dsn=4.2.0", "isdir": "dsn=4.2.0", "isfifo": "dsn=4.2.0",
+    "subdir": "dsn=4.2.0", "isdir": "dsn=4.2.0", "isfifo": "dsn=4.2.0", "timelimit": "dsn=4.3.0, status=deferred (Command time limit exceeded: \"sleep 9\")",
     # texts that say more, or less of what goes on inside
     "noshell": "cannot execute /no/such/shell: No such file or directory", "nosuch": "cannot execute /no/such/program: No such file or directory",
     "execdirbad": "cannot change directory to PLACE/home/none: No such file or directory", "execdirshut": "cannot change directory to /root: Permission denied",
