@@ -149,8 +149,8 @@ static void warn_of_shared_domains(const struct conf *c)
 			while (k < i && match_domain(class[k].list, w, &e) != RC_OK)
 				k++;
 			if (k < i && (k > 0 || class[i].list != router.relay_domains))
-				log_warning("do not list domain " SPAN_FMT " in BOTH %s and %s",
-					    SPAN_ARG(w), class[k].param, class[i].param);
+				log_warning("do not list domain " SPAN_FMT " in BOTH %s and %s", SPAN_ARG(w),
+					    class[k].param, class[i].param);
 		}
 	}
 }

@@ -60,8 +60,8 @@ static bool is_named(const struct instance *in, const char *name)
 		return in->primary;
 	if (name[0] == '/')
 		return strcmp(in->dir, name) == 0;
-	return name[0] != '\0' && (strcmp(in->name, name) == 0 ||
-				   (strncmp(in->name, "postfix-", 8) == 0 && strcmp(in->name + 8, name) == 0));
+	return name[0] != '\0' && (strcmp(in->name, name) == 0 || (strncmp(in->name, "postfix-", 8) == 0 &&
+								   strcmp(in->name + 8, name) == 0));
 }
 
 bool selected(const struct instance *in, const struct selection *s)

@@ -229,8 +229,8 @@ static void check_unit(struct check *k, const char *file, const struct param *p,
 	struct span text = before_remark(value), read = span_head(text, conf_time_digits(text) + 1);
 
 	if (p->type == P_TIME && read.n < text.n)
-		say(k, false, "%s line %u: %s = " SPAN_FMT " means " SPAN_FMT ": what follows is not read", file, line,
-		    p->name, SPAN_ARG(span_head(text, 100)), SPAN_ARG(read));
+		say(k, false, "%s line %u: %s = " SPAN_FMT " means " SPAN_FMT ": what follows is not read",
+		    file, line, p->name, SPAN_ARG(span_head(text, 100)), SPAN_ARG(read));
 }
 
 static void check_value(struct check *k, const char *file, const struct param *p, struct span value,

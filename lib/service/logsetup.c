@@ -31,6 +31,7 @@ int logsetup_facility(const char *name)
 	return LOG_MAIL;
 }
 
+/* Prefixes are strings: /var/log/mail allows /var/log/mail.log. */
 enum rc logsetup_allowed(const struct conf *c, const char *param, const char *file, struct err *e)
 {
 	struct span *words;
@@ -40,7 +41,7 @@ enum rc logsetup_allowed(const struct conf *c, const char *param, const char *fi
 	arena_init(&a);
 	enum rc rc = conf_words(span_str(conf_str(c, "maillog_file_prefixes")), false, &a, &words, &n, e);
 	for (size_t i = 0; rc == RC_OK && i < n; i++)
-		ok = ok || span_starts(span_str(file), words[i]); /* strings: /var/log/mail allows /var/log/mail.log */
+		ok = ok || span_starts(span_str(file), words[i]);
 	if (rc == RC_OK && (!ok || strstr(file, "/../") != NULL))
 		rc = err_set(e, RC_DENIED, "%s %s starts with none of maillog_file_prefixes", param, file);
 	arena_release(&a);

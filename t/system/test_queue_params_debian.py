@@ -1,5 +1,6 @@
 """Parameters of the queue beside Debian's Postfix: reports about VERP mail (disable_verp_bounces), too little free space (queue_minfree,
-message_size_limit), helpful_warnings and qmgr_clog_warn_time, digits of delays (delay_logging_resolution_limit). One pair of suites, reloaded."""
+message_size_limit), helpful_warnings and qmgr_clog_warn_time, digits of delays (delay_logging_resolution_limit), max_idle, queue_run_delay. One pair of suites, reloaded."""
+import os
 import re
 import shutil
 import smtplib
@@ -21,12 +22,38 @@ CLASSES = {"virtual_alias_domains": "alias.test, both.test, mail.example.test", 
 OWN = "%s@mail.example.test"
 
 
+def working(mta, program):
+    """The processes of that program below master."""
+    out = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="latin-1") as f:
+                name, rest = f.read().split("(", 1)[1].rsplit(")", 1)
+        except OSError:
+            continue
+        if name == program and int(rest.split()[1]) == mta.proc.pid:
+            out.append(pid)
+    return out
+
+
+def again(mta, **main):
+    """Reloaded, with a qmgr that has read that: what the old one was told while it ended is lost in Postfix."""
+    old = set(working(mta, "qmgr"))
+    reload(mta, **main)
+    assert until(lambda: mta.command("postkick", "public", "qmgr", "I") and set(working(mta, "qmgr")) - old, every=0.2)
+
+
 def submit(mta, rcpt, *args, text=TEXT):
+    """A pickup that a reload is just ending does not see it: so pickup is told until one does."""
+    taken = r"/pickup\[\d+\]: \w+: uid="
+    n = len(re.findall(taken, mta.log()))
     assert mta.command("sendmail", "-f", "list@example.org", *args, *rcpt.split(), input=text).returncode == 0
+    while not until(lambda: len(re.findall(taken, mta.log())) > n, 2, 0.02):
+        mta.command("postkick", "public", "pickup", "W")
 
 
 def empty(mta):
-    assert until(lambda: b"Mail queue is empty" in mta.command("postqueue", "-p").stdout, every=0.3), mta.log()[-4000:]
+    assert until(lambda: mta.command("postkick", "public", "qmgr", "I") and b"Mail queue is empty" in mta.command("postqueue", "-p").stdout, every=0.3), mta.log()[-4000:]
 
 
 def results(mta, since):
@@ -82,9 +109,31 @@ def digits(mta):
     return {n: re.findall(r"[\d.]+", re.search(rf"to=<x@digits{n}\.test>.* delay=(\S+), delays=(\S+),", mta.log()).expand(r"\1 \2")) for n in DIGITS}
 
 
+def tried(mta, rcpt, n):
+    """So often, at least; qmgr looks for new mail meanwhile, which it may not have been told of."""
+    for _ in range(30):
+        if until(lambda: len(re.findall(rf"to=<{rcpt}>.*status=deferred", mta.log())) >= n, 2):
+            return
+        mta.command("postkick", "public", "qmgr", "I")
+    raise AssertionError(mta.log()[-4000:])
+
+
+def short_times(mta):
+    """Whether an idle smtpd ends, and how often mail that is deferred is tried: more than twice, or once."""
+    smtplib.SMTP("127.0.0.1", mta.port["smtp"], timeout=60).quit()
+    ended = until(lambda: not working(mta, "smtpd"), 40)
+    submit(mta, "again@waits.test")
+    tried(mta, "again@waits.test", 3)
+    again(mta, minimal_backoff_time="1000s", maximal_backoff_time="1000s")
+    submit(mta, "once@waits.test")
+    tried(mta, "once@waits.test", 1)
+    until(lambda: "to=<once@waits.test>" in mta.log().split("to=<once@waits.test>", 1)[1], 3)
+    return ended, mta.log().count("to=<once@waits.test>")
+
+
 def one_side(make, base, name):
     server, gated = Server(), Server()
-    routes = "{sink.test = smtp:[127.0.0.1]:%d} {gated.test = smtp:[127.0.0.1]:%d} {fails.test = error:5.1.2 no} {example.org = smtp:[127.0.0.1]:%d}" % (server.port, gated.port, server.port)
+    routes = "{sink.test = smtp:[127.0.0.1]:%d} {gated.test = smtp:[127.0.0.1]:%d} {fails.test = error:5.1.2 no} {waits.test = retry:4.1.2 later} {example.org = smtp:[127.0.0.1]:%d}" % (server.port, gated.port, server.port)
     routes += "".join(" {digits%s.test = digits%s:}" % (n, n) for n in DIGITS) + "".join(" {%s.test = discard:}" % d for d in ("alias", "box", "both", "relay")) + " {mail.example.test = local:}"
     mta = make(f"{base}/{name}", main={
         "transport_maps": "inline:{%s}" % routes, "maillog_file_prefixes": base, "alias_maps": "inline:{ {team = one@sink.test} {x = two@sink.test} {postmaster = post@sink.test} }",
@@ -99,18 +148,20 @@ def one_side(make, base, name):
     try:
         mta.start()
         out = {"digits": digits(mta), "verp": verp(mta, server)}
-        reload(mta, disable_verp_bounces="yes")
+        again(mta, disable_verp_bounces="yes")
         out["noverp"] = verp(mta, server)
-        reload(mta, queue_minfree=HUGE)
+        again(mta, queue_minfree=HUGE)
         out["minfree"] = full(mta, server)
-        reload(mta, queue_minfree="0", message_size_limit=HUGE, mailbox_size_limit="0", virtual_mailbox_limit="0")
+        again(mta, queue_minfree="0", message_size_limit=HUGE, mailbox_size_limit="0", virtual_mailbox_limit="0")
         out["sizelimit"] = full(mta, server)
-        reload(mta, message_size_limit="10000000", **CLASSES)
+        again(mta, message_size_limit="10000000", **CLASSES)
         out["warned"] = warned(mta)
-        reload(mta, qmgr_clog_warn_time="0")
+        again(mta, qmgr_clog_warn_time="0")
         out["noclog"] = warned(mta)
-        reload(mta, qmgr_clog_warn_time="300s", helpful_warnings="no")
+        again(mta, qmgr_clog_warn_time="300s", helpful_warnings="no")
         out["nowarnings"] = warned(mta)
+        again(mta, max_idle="1s", queue_run_delay="1s", minimal_backoff_time="1s", maximal_backoff_time="1s")
+        out["times"] = short_times(mta)
         return out
     finally:
         mta.stop()
@@ -146,6 +197,11 @@ def test_warnings_that_help(both, case):
     theirs, ours = (b[case] for b in both)
     assert [re.sub(r":\d+", ":PORT", str(x)) for x in ours] == [re.sub(r":\d+", ":PORT", str(x)) for x in theirs]
     assert (bool(ours[0]), bool(ours[1])) == {"warned": (True, True), "noclog": (True, False), "nowarnings": (False, False)}[case]
+
+
+def test_short_times(both):
+    """max_idle, queue_run_delay with minimal_backoff_time and maximal_backoff_time."""
+    assert both[1]["times"] == both[0]["times"] == (True, 1)
 
 
 @pytest.mark.parametrize("n", DIGITS)
