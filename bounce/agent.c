@@ -9,6 +9,11 @@
 #include "smtp/results.h"
 #include <unistd.h>
 
+void agent_prepare(void)
+{
+	dlog_set_digits((unsigned)conf_int(service_conf(), "delay_logging_resolution_limit"));
+}
+
 void agent_split_dsn(struct span nexthop, const char *dsn_default, struct fixed_result *out)
 {
 	struct span rest = nexthop, word;

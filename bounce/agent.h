@@ -9,6 +9,7 @@ struct fixed_result {
 	struct span dsn, reason;
 	const char *relay;
 };
+/* What these services read of main.cf. */
 void agent_prepare(void);
 /* Logs a line per recipient, replies, closes what came with the request. Frees the call. */
 void agent_answer(struct ipc_call *call, const struct deliver *d, const struct fixed_result *result);

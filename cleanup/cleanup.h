@@ -104,6 +104,8 @@ static inline bool job_resubmitted(const struct job *j)
 }
 
 void answer_submit(struct ipc_call *call, const void *request);
+/* Whether that program brings what others send. */
+bool from_network(const char *program);
 
 /* ---- recipients.c ---- */
 /* Sender and recipients through the router: canonical, virtual aliases; copies; duplicates taken out. */
@@ -202,6 +204,8 @@ MUST_CHECK enum rc commit_pool(unsigned file);
 MUST_CHECK enum rc commit_dir(enum queue_where where);
 void commit_kick(void); /* sync files with DONE marks even when no message waits */
 
+/* Whether `need` bytes are free for what the program brings: of what is sent from here, and what the queue's own work makes, any are enough. */
+bool room_for_mail(const char *program, uint64_t need);
 void answer_file(struct ipc_call *call, const void *request);
 void answer_abort(struct ipc_call *call, const void *request);
 void answer_slots(struct ipc_call *call, const void *request);

@@ -35,15 +35,21 @@ static void refuse_file(struct ipc_call *call, unsigned code, struct span dsn, s
 	ipc_reply(call, &r);
 }
 
-static bool room_for_file(void)
+bool room_for_mail(const char *program, uint64_t need)
 {
-	uint64_t bytes, inodes, need = (uint64_t)settings.queue_minfree;
+	uint64_t bytes, inodes;
 
-	if (queue_space(queue, &bytes, &inodes, NULL) != RC_OK)
+	if (need == 0 || !from_network(program) || queue_space(queue, &bytes, &inodes, NULL) != RC_OK)
 		return true; /* the write itself will tell */
-	if (need < (uint64_t)settings.message_size_limit * 3 / 2)
-		need = (uint64_t)settings.message_size_limit * 3 / 2;
 	return bytes >= need && inodes > 10;
+}
+
+static bool room_for_file(struct ipc_call *call)
+{
+	uint64_t least = (uint64_t)settings.queue_minfree;
+	uint64_t largest = (uint64_t)settings.message_size_limit / 2 * 3;
+
+	return room_for_mail(ipc_chan_peer(ipc_call_chan(call))->program, least > largest ? least : largest);
 }
 
 void answer_file(struct ipc_call *call, const void *request)
@@ -59,7 +65,7 @@ void answer_file(struct ipc_call *call, const void *request)
 		refuse_file(call, 451, SPAN("4.3.0"), SPAN("Error: internal protocol error"));
 		return;
 	}
-	if (files_n == FILES_MAX || !room_for_file()) {
+	if (files_n == FILES_MAX || !room_for_file(call)) {
 		refuse_file(call, 452, SPAN("4.3.1"), SPAN("Insufficient system storage"));
 		return;
 	}

@@ -378,20 +378,13 @@ bool store_wants_copy(const struct job *j, uint64_t bytes)
 	return slots_free_count(slots, SLOT_LARGE) > 0;
 }
 
-static bool below_minfree(void)
-{
-	uint64_t bytes, inodes;
-
-	return settings.queue_minfree > 0 && queue_space(queue, &bytes, &inodes, NULL) == RC_OK &&
-	       bytes < (uint64_t)settings.queue_minfree;
-}
-
 void job_store(struct job *j)
 {
 	struct span content[2];
 	size_t pieces;
 
-	if (below_minfree()) {
+	/* what smtpd tells the postmaster of a full disk is none of the network's */
+	if (!(j->env.flags & ENVF_BOUNCE) && !room_for_mail(j->peer, (uint64_t)settings.queue_minfree)) {
 		job_refuse(j, 452, "4.3.1", "Insufficient system storage");
 		return;
 	}

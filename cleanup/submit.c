@@ -111,6 +111,11 @@ static void take_content(struct job *j, struct ipc_call *call, const struct clea
 	take_into_memory(j);
 }
 
+bool from_network(const char *program)
+{
+	return strcmp(program, "smtpd") == 0 || strcmp(program, "lmtpd") == 0;
+}
+
 static void set_up(struct job *j, struct ipc_call *call, const struct cleanup_submit *q)
 {
 	const struct ipc_peer *peer = ipc_chan_peer(ipc_call_chan(call));
@@ -125,8 +130,7 @@ static void set_up(struct job *j, struct ipc_call *call, const struct cleanup_su
 		return;
 	}
 	j->peer = peer->program;
-	j->external = span_is(span_str(peer->program), "smtpd") ||
-		      span_is(span_str(peer->program), "lmtpd") || span_is(span_str(peer->program), "pickup");
+	j->external = from_network(peer->program) || strcmp(peer->program, "pickup") == 0;
 	/* bounce(8) says whether internal_mail_filter_classes has what it made */
 	j->checks =
 	    (j->external || strcmp(peer->program, "bounce") == 0) && !(j->env.flags & ENVF_NO_HEADERBODY);

@@ -18,7 +18,7 @@ static void prepare(void)
 		.rcpt_max = conf_int(c, "qmgr_message_recipient_limit"),
 		.rcpt_min = conf_int(c, "qmgr_message_recipient_minimum"),
 		.rcpt_extra = conf_int(c, "default_extra_recipient_limit"),
-		.clog_warn_s = conf_int(c, "qmgr_clog_warn_time"),
+		.clog_warn_s = conf_bool(c, "helpful_warnings") ? conf_int(c, "qmgr_clog_warn_time") : 0,
 		.defer_transports = conf_str(c, "defer_transports"),
 		.filter_nexthop = conf_str(c, "default_filter_nexthop"),
 		.delay_cleared = conf_bool(c, "confirm_delay_cleared"),

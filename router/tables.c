@@ -126,7 +126,7 @@ static void open_routes(const struct conf *c, struct routes *v, const char *pref
 }
 
 /* A domain of two address classes has the first of them; its owner most likely meant another
- * (ADDRESS_CLASS_README). */
+ * (ADDRESS_CLASS_README). Only relay_domains have always been allowed to hold mydestination. */
 static void warn_of_shared_domains(const struct conf *c)
 {
 	const struct {
@@ -144,10 +144,12 @@ static void warn_of_shared_domains(const struct conf *c)
 		while (span_next_word(&rest, ", \t\r\n", &w)) {
 			if (span_chr(w, ':') >= 0 || span_chr(w, '/') >= 0 || w.p[0] == '!')
 				continue; /* what tables hold is not known before it is asked for */
-			for (size_t k = 0; k < i; k++)
-				if (match_domain(class[k].list, w, &e) == RC_OK)
-					log_warning("do not list domain " SPAN_FMT " in BOTH %s and %s",
-						    SPAN_ARG(w), class[k].param, class[i].param);
+			size_t k = 0;
+			while (k < i && match_domain(class[k].list, w, &e) != RC_OK)
+				k++;
+			if (k < i && (k > 0 || class[i].list != router.relay_domains))
+				log_warning("do not list domain " SPAN_FMT " in BOTH %s and %s", SPAN_ARG(w),
+					    class[k].param, class[i].param);
 		}
 	}
 }
@@ -168,7 +170,8 @@ void router_prepare(void)
 	router.relay_domains = open_list("relay_domains", router.relay_parents ? MATCH_PARENT : 0);
 	open_routes(c, &router.mail, "");
 	open_routes(c, &router.probe, "address_verify_");
-	warn_of_shared_domains(c);
+	if (conf_bool(c, "helpful_warnings"))
+		warn_of_shared_domains(c);
 	router.relocated = open_maps("relocated_maps", MAP_PARTIAL);
 	views_prepare();
 }

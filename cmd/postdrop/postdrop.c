@@ -74,7 +74,7 @@ static void load_config(void)
 	if (conf_load(built_in_dir(), &conf, &e) != RC_OK)
 		die_status(75, "%s", e.text);
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
-		rest = span_str(conf_str(conf, lists[i]));
+		rest = span_str(conf_raw(conf, lists[i])); /* as written: postconf(5) */
 		while (span_next_word(&rest, ", \t\r\n", &w))
 			listed |= span_is(w, want);
 	}

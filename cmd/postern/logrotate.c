@@ -2,13 +2,14 @@
  * the old ones are compressed. */
 #include "control.h"
 #include "log/log.h"
+#include "service/logsetup.h"
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-static void compress(const char *program, const char *file)
+static bool compress(const char *program, const char *file)
 {
 	int status;
 	pid_t pid = fork();
@@ -22,7 +23,8 @@ static void compress(const char *program, const char *file)
 		if (errno != EINTR)
 			die("waitpid: %m");
 	if (status != 0)
-		log_warning("%s %s failed", program, file);
+		log_error("%s %s failed", program, file);
+	return status == 0;
 }
 
 /* The format is the administrator's. */
@@ -41,9 +43,12 @@ static bool make_suffix(const char *format, char *out, size_t size)
 static bool rename_file(const struct conf *c, const char *param, char *new_name, size_t size)
 {
 	char suffix[128];
+	struct err e;
 	const char *file = conf_str(c, param);
 	if (file[0] != '/' || strncmp(file, "/dev/", 5) == 0)
 		return false;
+	if (logsetup_allowed(c, param, file, &e) != RC_OK)
+		die("%s", e.text);
 	if (!make_suffix(conf_str(c, "maillog_file_rotate_suffix"), suffix, sizeof suffix) ||
 	    snprintf(new_name, size, "%s.%s", file, suffix) >= (int)size)
 		die("maillog_file_rotate_suffix: bad value");
@@ -62,8 +67,11 @@ int control_logrotate(const struct control *c)
 	char names[ARRAY_LEN(params)][4096];
 	const char *program = conf_str(c->conf, "maillog_file_compressor");
 	size_t n = 0;
+	bool ok = true;
 	if (c->argc > 0)
 		die("usage: postfix logrotate (no arguments)");
+	if (program[0] == '\0')
+		die("maillog_file_compressor: bad value");
 	for (size_t i = 0; i < ARRAY_LEN(params); i++)
 		if (rename_file(c->conf, params[i], names[n], sizeof names[n]))
 			n++;
@@ -74,7 +82,7 @@ int control_logrotate(const struct control *c)
 	if (pid != 0 && kill(pid, SIGUSR1) < 0)
 		die("signal process %ld: %m", (long)pid);
 	sleep(1); /* lines under way still go to the old files */
-	for (size_t i = 0; program[0] != '\0' && i < n; i++)
-		compress(program, names[i]);
-	return 0;
+	for (size_t i = 0; i < n; i++)
+		ok = compress(program, names[i]) && ok;
+	return ok ? 0 : 1;
 }

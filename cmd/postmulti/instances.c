@@ -53,11 +53,15 @@ void multi_load(struct multi *m)
 	}
 }
 
+/* A directory, or a name, also without the "postfix-" that all names begin with. */
 static bool is_named(const struct instance *in, const char *name)
 {
 	if (strcmp(name, "-") == 0)
 		return in->primary;
-	return strcmp(name[0] == '/' ? in->dir : in->name, name) == 0;
+	if (name[0] == '/')
+		return strcmp(in->dir, name) == 0;
+	return name[0] != '\0' && (strcmp(in->name, name) == 0 || (strncmp(in->name, "postfix-", 8) == 0 &&
+								   strcmp(in->name + 8, name) == 0));
 }
 
 bool selected(const struct instance *in, const struct selection *s)

@@ -222,6 +222,17 @@ static const char *special_fault(struct check *k, const struct param *p, struct 
 			    SPAN_ARG(span_head(value, 100)));
 }
 
+/* "5days" is five days, but "1d12h" is one. */
+static void check_unit(struct check *k, const char *file, const struct param *p, struct span value,
+		       unsigned line)
+{
+	struct span text = before_remark(value), read = span_head(text, conf_time_digits(text) + 1);
+
+	if (p->type == P_TIME && read.n < text.n)
+		say(k, false, "%s line %u: %s = " SPAN_FMT " means " SPAN_FMT ": what follows is not read",
+		    file, line, p->name, SPAN_ARG(span_head(text, 100)), SPAN_ARG(read));
+}
+
 static void check_value(struct check *k, const char *file, const struct param *p, struct span value,
 			unsigned line)
 {
@@ -242,6 +253,8 @@ static void check_value(struct check *k, const char *file, const struct param *p
 		say(k, true, "%s line %u: %s", file, line, fault);
 	else if (p->state == PS_REFUSED && !span_is(value, conf_default(k->c, p)))
 		say(k, true, "%s line %u: %s is refused: %s", file, line, p->name, p->meaning);
+	else
+		check_unit(k, file, p, value, line);
 }
 
 /* Names of restrictions that Postfix will give up, in the lists of smtpd. */

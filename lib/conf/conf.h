@@ -104,8 +104,10 @@ MUST_CHECK enum rc conf_words(struct span text, bool files, struct arena *a, str
 bool conf_environment_word(struct span word, struct span *name, struct span *value);
 /* What import_environment gives a value is set so in this process. */
 void conf_enforce_environment(const struct conf *c);
-/* "5m" and the like -> seconds; `unit` when no unit is given. */
+/* "5m" and the like -> seconds; `unit` when no unit is given. As in Postfix, what follows the unit is not read: "5min", "30sec". */
 MUST_CHECK enum rc conf_parse_time(struct span s, char unit, int64_t *seconds);
+/* How many digits it begins with. */
+size_t conf_time_digits(struct span s);
 /* Where main.cf is: MAIL_CONFIG, else the built-in directory. Commands check alternate_config_directories themselves. */
 const char *conf_default_dir(void);
 

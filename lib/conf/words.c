@@ -142,19 +142,28 @@ static int64_t unit_seconds(char unit)
 	}
 }
 
+size_t conf_time_digits(struct span s)
+{
+	size_t n = 0;
+
+	while (n < s.n && ascii_isdigit(s.p[n]))
+		n++;
+	return n;
+}
+
 enum rc conf_parse_time(struct span s, char unit, int64_t *seconds)
 {
+	size_t digits = conf_time_digits(s);
 	uint64_t value;
 	enum rc rc;
 
-	if (s.n > 0 && unit_seconds(s.p[s.n - 1]) != 0) {
-		unit = s.p[s.n - 1];
-		s.n--;
-	}
-	if ((rc = span_to_u64(s, INT32_MAX, &value)) != RC_OK)
+	if (digits < s.n)
+		unit = s.p[digits];
+	if (unit_seconds(unit) == 0)
+		return RC_SYNTAX;
+	if ((rc = span_to_u64(span_head(s, digits), INT32_MAX, &value)) != RC_OK)
 		return rc;
 	int64_t each = unit_seconds(unit);
-	INVARIANT(each > 0);		       /* the table of parameters names the unit */
 	if ((int64_t)value > INT32_MAX / each) /* 68 years: what fits the field of every kernel call */
 		return RC_LIMIT;
 	*seconds = (int64_t)value * each;

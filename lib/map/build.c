@@ -493,6 +493,8 @@ enum rc map_build(struct span type, struct span path, const struct build_options
 
 	if (span_cstr(path, name, sizeof name) != RC_OK)
 		return err_set(e, RC_SYNTAX, "open " SPAN_FMT ": unusable file name", SPAN_ARG(path));
+	if (!o->incremental && span_is(type, "proxy"))
+		return err_set(e, RC_DENIED, "can't create maps via the proxy service");
 	if (!o->incremental && (fd = open(name, O_RDONLY | O_CLOEXEC)) < 0)
 		return err_sys(e, "open %s", name);
 	if (fstat(fd, &st) != 0)

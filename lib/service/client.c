@@ -99,8 +99,8 @@ void client_require_known_dir(const char *dir, int status)
 		return;
 	if (conf_load(POSTERN_SYSCONFDIR "/postfix", &c, &e) != RC_OK)
 		die_status(status, "%s", e.text);
-	known = names_dir(conf_str(c, "alternate_config_directories"), dir) ||
-		names_dir(conf_str(c, "multi_instance_directories"), dir);
+	known = names_dir(conf_raw(c, "alternate_config_directories"), dir) ||
+		names_dir(conf_raw(c, "multi_instance_directories"), dir);
 	conf_free(&c);
 	if (!known)
 		die_status(status, "unauthorized configuration directory name: %s", dir);

@@ -31,13 +31,8 @@ int logsetup_facility(const char *name)
 	return LOG_MAIL;
 }
 
-static bool below(struct span file, struct span prefix)
-{
-	return span_eq(file, prefix) ||
-	       (span_starts(file, prefix) && (span_ends(prefix, SPAN("/")) || file.p[prefix.n] == '/'));
-}
-
-static enum rc prefix_allowed(const struct conf *c, const char *param, const char *file, struct err *e)
+/* Prefixes are strings: /var/log/mail allows /var/log/mail.log. */
+enum rc logsetup_allowed(const struct conf *c, const char *param, const char *file, struct err *e)
 {
 	struct span *words;
 	size_t n;
@@ -46,9 +41,9 @@ static enum rc prefix_allowed(const struct conf *c, const char *param, const cha
 	arena_init(&a);
 	enum rc rc = conf_words(span_str(conf_str(c, "maillog_file_prefixes")), false, &a, &words, &n, e);
 	for (size_t i = 0; rc == RC_OK && i < n; i++)
-		ok = ok || below(span_str(file), words[i]);
+		ok = ok || span_starts(span_str(file), words[i]);
 	if (rc == RC_OK && (!ok || strstr(file, "/../") != NULL))
-		rc = err_set(e, RC_DENIED, "%s %s is not below maillog_file_prefixes", param, file);
+		rc = err_set(e, RC_DENIED, "%s %s starts with none of maillog_file_prefixes", param, file);
 	arena_release(&a);
 	return rc;
 }
@@ -87,7 +82,7 @@ static enum rc open_file(const struct conf *c, const char *param, const char *fi
 	if (file[0] == '\0')
 		return RC_OK;
 	mode_t mode = 0600;
-	enum rc rc = prefix_allowed(c, param, file, e);
+	enum rc rc = logsetup_allowed(c, param, file, e);
 	if (rc != RC_OK || (rc = mode_of_new(c, &mode, e)) != RC_OK)
 		return rc;
 	*fd = open_or_make(file, mode);

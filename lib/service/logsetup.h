@@ -8,8 +8,9 @@ struct log_conf;
 
 /* "mail", "local3" ... as syslog_facility has it; LOG_MAIL for an unknown name. */
 int logsetup_facility(const char *name);
-/* Opens maillog_file for appending: *fd is -1 when the parameter is empty. RC_DENIED: not below
- * maillog_file_prefixes. */
+/* Whether maillog_file_prefixes allow the file that `param` names. */
+MUST_CHECK enum rc logsetup_allowed(const struct conf *c, const char *param, const char *file, struct err *e);
+/* Opens maillog_file for appending: *fd is -1 when the parameter is empty. RC_DENIED: not allowed. */
 MUST_CHECK enum rc logsetup_open(const struct conf *c, int *fd, struct err *e);
 /* The same for the file of event_log: *fd is -1 when it names none. */
 MUST_CHECK enum rc logsetup_open_events(const struct conf *c, int *fd, struct err *e);

@@ -25,13 +25,19 @@ class Side:
     def __init__(self, mta, program):
         self.mta, self.program = mta, program
 
-    def run(self, command, uid):
-        """(status, what is said of permissions)."""
-        name, *args = shlex.split(command)
-        script = f"mount --bind {self.mta.config} /etc/postfix && exec setpriv --reuid={uid} --regid=65534 --clear-groups -- env -u MAIL_CONFIG {shlex.join([self.program(name), *args])}"
+    def raw(self, command, uid):
+        """The command, which may begin with a setting: "env A=b name"."""
+        words = shlex.split(command)
+        at = 2 if words[0] == "env" else 0
+        name, full = words[at], shlex.join([*words[1:at], self.program(words[at]), *words[at + 1:]])
+        script = f"mount --bind {self.mta.config} /etc/postfix && exec setpriv --reuid={uid} --regid=65534 --clear-groups -- env -u MAIL_CONFIG {full}"
         if name == "mailq":
             script = script.replace(self.program(name), f"bash -c 'exec -a mailq {self.program('sendmail')}'", 1)
-        p = subprocess.run(["unshare", "-m", "sh", "-c", script], input=b"Subject: x\n\nx\n", capture_output=True, timeout=60, check=False, cwd="/")
+        return subprocess.run(["unshare", "-m", "sh", "-c", script], input=b"Subject: x\n\nx\n", capture_output=True, timeout=60, check=False, cwd="/", env={**os.environ, **peer.QUICK})
+
+    def run(self, command, uid):
+        """(status, what is said of permissions)."""
+        p = self.raw(command, uid)
         said = re.findall(r"fatal: (User .*|.*not allowed.*)", p.stderr.decode())
         return p.returncode, [re.sub(r"^\S+\[\d+\]: ", "", s) for s in said]
 
@@ -74,3 +80,30 @@ def test_same_users_are_let_in(sides, value):
                 continue
             theirs, ours = (side.run(command, uid) for side in both)
             assert theirs == ours or what == "submit" and until(lambda: sides[2].run(command, uid) == theirs), (value, user, what)
+
+
+KNOWN_DIRS = [{}, {"alternate_config_directories": "BASE/SIDE/other"}, {"alternate_config_directories": "BASE/SIDE/other/"}, {"alternate_config_directories": "/nowhere, BASE/SIDE/other,"},
+              {"alternate_config_directories": "$there", "there": "BASE/SIDE/other"}, {"multi_instance_directories": "BASE/SIDE/other"}, {"multi_instance_directories": "/a /b\tBASE/SIDE/other /c"},
+              {"alternate_config_directories": "BASE/SIDE"}, {"alternate_config_directories": "all"}]
+ELSEWHERE = ["postqueue -c BASE/SIDE/other -p", "postqueue -c BASE/SIDE/other/ -j", "postqueue -c BASE/SIDE/none -p", "sendmail -C BASE/SIDE/other -bp", "env MAIL_CONFIG=BASE/SIDE/other postqueue -p"]
+
+
+@pytest.mark.parametrize("settings", KNOWN_DIRS, ids=str)
+def test_same_directories_are_believed(sides, settings):
+    """alternate_config_directories, multi_instance_directories: where an ordinary user may point set-gid commands; sendmail(1) needs
+    none to submit. Names in them are not expanded."""
+    base, *both = sides
+    out = []
+    for side, name in zip(both, ("debian", "ours")):
+        main, other = dict(side.mta.main), f"{base}/{name}/other"
+        words = {k: v.replace("BASE/SIDE", f"{base}/{name}") for k, v in settings.items()}
+        side.mta.main.update({**{f"authorized_{what}_users": "static:anyone" for what in ("mailq", "flush", "submit")}, **words})
+        side.mta.write_config()
+        shutil.copytree(side.mta.config, other, dirs_exist_ok=True)
+        side.mta.main = main
+        peer.settle(f"{other}/main.cf")
+        out.append([])
+        for command in ELSEWHERE:
+            p = side.raw(command.replace("BASE/SIDE", f"{base}/{name}"), USERS["nobody"])
+            out[-1].append((command, p.returncode == 0, sorted(set(re.findall(r"unauthorized .*", p.stderr.decode().replace(f"{base}/{name}", "BASE/SIDE"))))))
+    assert out[1] == out[0]

@@ -26,6 +26,7 @@ OLD = "From old@far.test  Sat Nov 28 10:00:00 2026\nSubject: old\n\nold\n\n"
 
 NO_PLUS = "1234567890!@%-_=:,./abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 OWNED = "inline:{ { no-{c} = w@far.test } { owner-no-{c} = boss@far.test } { no2-{c} = x@far.test } }"
+CHAIN = "inline:{ { no-{c} = no2-{c} } { no2-{c} = {spool}/dirs/{c}, r@far.test } }"
 
 # case -> (settings of its service, [recipients; "{u}" the account, "{c}" the case], what else: files in the home (text, mode, owner or None), sender, body)
 LOCAL = {
@@ -58,8 +59,11 @@ LOCAL = {
     "commandbig": ({"mailbox_size_limit": "3000", "message_size_limit": "2000", "mailbox_command": "head -c 9000 /dev/zero >$HOME/bigout"}, ["{u}+{c}"], {}),
     "commandx": ({"mailbox_command": "/bin/cat - /no-such-file"}, ["{u}+{c}"], {}),
     "export": ({"mailbox_command": "cat >/dev/null; " + ENV + "$HOME/expenv", "export_environment": "TZ LANG=C MYVAR=seven"}, ["{u}+{c}"], {}),
+    "imported": ({"mailbox_command": "cat >/dev/null; " + ENV + "$HOME/impenv", "export_environment": "TZ B C LATER NOSUCH"}, ["{u}+{c}"], {}),
+    "importedset": ({"mailbox_command": "cat >/dev/null; " + ENV + "$HOME/setenv", "export_environment": "B=8 { C = five, six } LATER E1=1,E2=2 HOME=/nowhere"}, ["{u}+{c}"], {}),
     "odd": ({"mailbox_command": "cat >/dev/null; " + ENV + "$HOME/oddenv"}, ["\"{u}+{c}+a$b `c` d;e\""], {"sender": "\"x$(y)`z`\"@far.test"}),
     "filter": ({"mailbox_command": "cat >/dev/null; " + ENV + "filtenv", "command_execution_directory": "$home", "command_expansion_filter": "abcdefghijklmnopqrstuvwxyz"}, ["{u}+{c}"], {}),
+    "timelimit": ({"mailbox_command": "sleep 9", "command_time_limit": "1s9h"}, ["{u}+{c}"], {}),
     "silent": ({"mailbox_command": "exit 3"}, ["{u}+{c}"], {}),
     "says": ({"mailbox_command": "echo one; echo two >&2; exit 69"}, ["{u}+{c}"], {}),
     "dsn": ({"mailbox_command": "echo 4.7.9 come again; exit 1"}, ["{u}+{c}"], {}),
@@ -106,6 +110,11 @@ LOCAL = {
     "ownerreset": ({"alias_maps": OWNED, "reset_owner_alias": "yes"}, ["no-{c}"], {}),
     "privs": ({"alias_maps": "inline:{ { no-privs = \"|id -un >{spool}/dirs/privs\" } { no2-privs = {spool}/dirs/privsfile } }", "default_privs": "{u}"}, ["no-{c}", "no2-{c}"], {}),
     "noownforward": ({"forward_path": ""}, ["{u}+{c}"], {"files": {}}),
+    "frozen": ({"alias_maps": CHAIN}, ["no-{c}+x"], {}),
+    "thawed": ({"alias_maps": CHAIN, "frozen_delivered_to": "no"}, ["no-{c}+x"], {}),
+    "frozenforward": ({"alias_maps": "inline:{ no-{c} = {u}+{c} }", "forward_path": "$home/fwd10"}, ["no-{c}"], {"files": {"fwd10": ("{home}/frozenfile, r@far.test\n", 0o644, None)}}),
+    "thawedforward": ({"alias_maps": "inline:{ no-{c} = {u}+{c} }", "forward_path": "$home/fwd11", "frozen_delivered_to": "no"}, ["no-{c}"],
+                      {"files": {"fwd11": ("{home}/thawedfile, r@far.test\n", 0o644, None)}}),
     "homeless": ({"home_mailbox": "h", "require_home_directory": "yes"}, ["{u}+{c}"], {}),
     "seen": ({"home_mailbox": "seenbox"}, ["{u}+{c}"], {"head": "Delivered-To: {u}+seen@mail.example.test\n"}),
     "seencase": ({"home_mailbox": "seenbox2"}, ["{u}+{c}"], {"head": "Delivered-To: {U}+SEENCASE@MAIL.example.test\n"}),
@@ -208,7 +217,7 @@ def configure(system, sink, place):
         "default_transport": f"smtp:[127.0.0.1]:{sink.port}", "relayhost": "", "smtp_tls_security_level": "", "smtpd_tls_security_level": "", "smtputf8_enable": "yes",
         "minimal_backoff_time": "1000s", "maximal_backoff_time": "2000s", "queue_run_delay": "1000s", "mailbox_delivery_lock": "fcntl", "biff": "no",
         "notify_classes": "", "smtpd_recipient_limit": "1000", "smtpd_reject_unlisted_recipient": "no", "command_time_limit": "20s", "process_min_idle": None,
-        "export_environment": "TZ", "smtp_host_lookup": "native", "bounce_service_name": "discard-bounce", "line_length_limit": "2048"})
+        "export_environment": "TZ", "import_environment": "MAIL_CONFIG MAIL_LOGTAG B=2 { C = 3  4 } LATER=1 LATER=2 NOSUCH", "smtp_host_lookup": "native", "bounce_service_name": "discard-bounce", "line_length_limit": "2048"})
     system.main = {k: v for k, v in system.main.items() if v is not None and k != "bounce_service_name"}
     system.write("transport", transport)
     system.write("boxes", boxes)
@@ -307,7 +316,7 @@ def both(place):
 # Where ours differs on purpose: words of ours.
 DIFFERENT = {
     # what an administrator may put right is tried again instead of bounced
-    "subdir": "dsn=4.2.0", "isdir": "dsn=4.2.0", "isfifo": "dsn=4.2.0",
+    "subdir": "dsn=4.2.0", "isdir": "dsn=4.2.0", "isfifo": "dsn=4.2.0", "timelimit": "dsn=4.3.0, status=deferred (Command time limit exceeded: \"sleep 9\")",
     # texts that say more, or less of what goes on inside
     "noshell": "cannot execute /no/such/shell: No such file or directory", "nosuch": "cannot execute /no/such/program: No such file or directory",
     "execdirbad": "cannot change directory to PLACE/home/none: No such file or directory", "execdirshut": "cannot change directory to /root: Permission denied",

@@ -160,6 +160,48 @@ def test_same_effects_of_compatibility_level(tmp_path):
         assert run(OURS, "-c", str(tmp_path / "0"), "-xh", "-o", f"compatibility_level={level}", "smtp_tls_security_level").stdout.strip() == expected
 
 
+# mynetworks_style, inet_interfaces, inet_protocols, compatibility_level of a host with these addresses; None: the default.
+ADDRESSES = ("10.1.2.3/8", "172.16.5.6/20", "192.168.7.8/29", "198.51.100.9/32", "2001:db8:1::5/64", "fd00::7/48", "fe80::9/64")
+NETWORKS = [("host", "all", "all"), ("subnet", "all", "all"), ("class", "all", "all"), (None, "all", "all"), (None, "all", "all", "1"), ("subnet", "all", "ipv4"), ("subnet", "all", "ipv6"),
+            ("subnet", "loopback-only", "all"), ("class", "10.1.2.3", "all"), ("subnet", "10.1.2.3, [2001:db8:1::5]", "all"), ("subnet", "10.1.2.3 2001:db8:1::5", "all"),
+            ("subnet", "127.0.0.1", "ipv4"), ("host", "127.0.0.1", "ipv4"), ("host", "localhost", "all"), ("subnet", "", "all"), ("subnet", "all", ""), ("subnet", "all", "ipv4, ipv6"),
+            ("subnet", "10.1.2.3,", "ipv4"), ("class", "192.168.7.8", "ipv4"), ("class", "172.16.5.6", "ipv4"), ("subnet", "198.51.100.9", "ipv4"), ("${relayhost?{class}:{subnet}}", "all", "ipv4")]
+# Debian's ends with an error; here the host alone is trusted.
+WRONG_STYLES = ("none", "", "$nosuch", "host, subnet")
+
+
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory):
+    """(who, case) -> what postconf says of mynetworks on that host."""
+    base, asked = tmp_path_factory.mktemp("networks"), []
+    for n, (style, interfaces, protocols, *level) in enumerate([*NETWORKS, *((w, "all", "ipv4") for w in WRONG_STYLES)]):
+        d = base / str(n)
+        d.mkdir()
+        (d / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in {
+            "compatibility_level": (level or ["3.6"])[0], "myhostname": "localhost", "mynetworks_style": style, "inet_interfaces": interfaces, "inet_protocols": protocols}.items() if v is not None))
+        (d / "master.cf").write_text("")
+        peer.settle(d / "main.cf")
+        asked += [f"{who} -c {d} -xh mynetworks >{d}/{int(who == OURS)} 2>/dev/null &" for who in (debian(), OURS)]
+    made = [f"ip addr add {a} dev lo" + " nodad" * (":" in a) for a in ADDRESSES]
+    p = subprocess.run(["unshare", "-n", "sh", "-c", "\n".join(["ip link set lo up", *made, *asked, "wait"])], env={**os.environ, **peer.QUICK}, capture_output=True, text=True, check=False, timeout=90)
+    assert p.returncode == 0, p.stderr
+    return base
+
+
+@pytest.mark.skipif(not peer.HAVE, reason="needs root and Debian's postfix")
+@pytest.mark.parametrize("n", range(len(NETWORKS)), ids=lambda n: " ".join(map(str, NETWORKS[n])))
+def test_same_trusted_networks(trusted, n):
+    """mynetworks_style: what mynetworks is when nobody says."""
+    assert (trusted / str(n) / "1").read_text() == (trusted / str(n) / "0").read_text()
+
+
+@pytest.mark.skipif(not peer.HAVE, reason="needs root and Debian's postfix")
+def test_wrong_style_trusts_the_host_alone(trusted):
+    for n in range(len(WRONG_STYLES)):
+        said = (trusted / str(len(NETWORKS) + n) / "1").read_text()
+        assert said == "127.0.0.1/32 " + " ".join(a.split("/")[0] + "/32" for a in ADDRESSES if "." in a) + "\n"
+
+
 @pytest.mark.parametrize("args", DEFAULTS, ids=" ".join)
 def test_same_defaults(looked, args):
     theirs, ours = (looked[(who, *args)] for who in (debian(), OURS))

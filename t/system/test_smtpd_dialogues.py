@@ -161,6 +161,8 @@ CASES = {
     "helos": ({}, [["EHLO x", "HELO y", M, "RCPT TO:<no@localhost>"], ["HELO y", M, "EHLO x", "RCPT TO:<no@localhost>", M, "RCPT TO:<no@localhost>"]]),
 }
 
+DEBUGGED = ["127.0.0.1", "127.0.0.0/8", "!127.0.0.1, 127.0.0.0/8", "127.0.0.0/30, 192.0.2.0/24", "unknown", "!unknown, static:all", "client.test", "static:all", "inline:{127.0.0.1=x}", "$mynetworks", "192.0.2.9", "", "<certs>/peers"]
+
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
@@ -168,7 +170,9 @@ def both(tmp_path_factory):
     make_certificates(str(certs))
     auth = AuthServer()
     main = {**MAIN, "smtpd_sasl_path": f"inet:127.0.0.1:{auth.port}", "smtpd_tls_cert_file": f"{certs}/cert.pem", "smtpd_tls_key_file": f"{certs}/key.pem"}
+    (certs / "peers").write_text("10.0.0.0/8\n127.0.0.1\n")
     services = {"debugged": {**AUTH, "debug_peer_list": "127.0.0.1"}}
+    services |= {"debug " + v: {"debug_peer_list": v.replace("<certs>", str(certs)), "debug_peer_level": str(1 + n % 3)} for n, v in enumerate(DEBUGGED)}
     services |= {name: {k: v.replace("<certs>", str(certs)) for k, v in opts.items()} for name, (opts, _) in CASES.items()}
     with Beside(main, services) as b:
         yield b
@@ -183,6 +187,14 @@ def test_dialogues_are_those_of_debian(both, case):
         wrong += differences(f"{case} {n}", d, theirs, ours)
         wrong += log_differences(f"{case} {n}", their_log, our_log)
     assert not wrong, "\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("value", DEBUGGED)
+def test_same_peers_are_debugged(both, value):
+    """debug_peer_list: whose dialogue is logged; debug_peer_level, whatever it is, has no other one here. After XCLIENT the
+    client counts that it names, in Postfix the one that is connected."""
+    theirs, ours = ([l.rstrip() for l in log if l[:2] in ("> ", "< ")] for _, log in both.run("debug " + value, [H, M, "NOOP x"]))
+    assert ours == theirs
 
 
 def test_sessions_of_debug_peers_are_in_the_log(both):

@@ -1,4 +1,5 @@
 """A host changes over from Debian's Postfix: the queue that it left, files of another owner and of another form, goes on under ours."""
+import glob
 import json
 import os
 import pwd
@@ -41,7 +42,7 @@ def of_postfix(base, sink):
     with open(checks, "w", encoding="ascii") as f:
         f.write(CHECKS)
     p = peer.Peer(os.path.join(base, "theirs"), main={
-        "defer_transports": "smtp", "header_checks": f"regexp:{checks}", "virtual_alias_domains": "x.test",
+        "hash_queue_names": "incoming, active, hold, deferred, defer, bounce", "hash_queue_depth": "3", "defer_transports": "smtp", "header_checks": f"regexp:{checks}", "virtual_alias_domains": "x.test",
         "virtual_alias_maps": "inline:{ {list@x.test = one@far.test, two@far.test} }",
         "virtual_mailbox_domains": "v.test", "virtual_mailbox_base": os.path.join(base, "theirs/mail"),
         "virtual_mailbox_maps": "static:box/", "virtual_uid_maps": "static:5000", "virtual_gid_maps": "static:5000",
@@ -60,6 +61,7 @@ def of_postfix(base, sink):
             time.sleep(0.1)
     finally:
         p.stop()
+    assert glob.glob(p.queue + "/hold/?/?/?/*") and glob.glob(p.queue + "/deferred/?/?/?/*")
     late = p.command("sendmail", "-C", p.config, "-f", "s@b.test", "-V", "env-1", "late@far.test", input=b"Subject: late\n\n" + b"y" * 3000 + b"\n.\n")
     assert late.returncode == 0
     return p

@@ -281,6 +281,12 @@ static void test_time(void **state)
 	assert_int_equal(t, 18000);
 	assert_int_equal(conf_parse_time(SPAN("1w"), 's', &t), RC_OK);
 	assert_int_equal(t, 604800);
+	assert_int_equal(conf_parse_time(SPAN("5days"), 's', &t), RC_OK);
+	assert_int_equal(t, 432000);
+	assert_int_equal(conf_parse_time(SPAN("1d12h"), 's', &t), RC_OK);
+	assert_int_equal(t, 86400);
+	assert_int_equal(conf_parse_time(SPAN("5 d"), 's', &t), RC_SYNTAX);
+	assert_int_equal(conf_parse_time(SPAN("days"), 's', &t), RC_SYNTAX);
 	assert_int_equal(conf_parse_time(SPAN(""), 's', &t), RC_SYNTAX);
 	assert_int_equal(conf_parse_time(SPAN("m"), 's', &t), RC_SYNTAX);
 	assert_int_equal(conf_parse_time(SPAN("5y"), 's', &t), RC_SYNTAX);
