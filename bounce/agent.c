@@ -5,18 +5,15 @@
 #include "queue/envelope.h"
 #include "service/service.h"
 #include "smtp/dlog.h"
+#include "smtp/dsn.h"
 #include "smtp/dsn_filter.h"
 #include <unistd.h>
 
 void agent_split_dsn(struct span nexthop, const char *dsn_default, struct fixed_result *out)
 {
-	struct span rest = nexthop, word;
-	bool code = span_next_word(&rest, " \t", &word) && word.n >= 5 &&
-		    (word.p[0] == '4' || word.p[0] == '5' || word.p[0] == '2') && word.p[1] == '.' &&
-		    ascii_isdigit(word.p[2]);
-
-	out->dsn = code ? word : span_str(dsn_default);
-	out->reason = code ? span_trim(rest) : nexthop;
+	out->dsn = span_str(dsn_default);
+	out->reason = nexthop;
+	(void)dsn_take(&out->reason, "245", &out->dsn);
 }
 
 void agent_answer(struct ipc_call *call, const struct deliver *d, const struct fixed_result *result)
