@@ -3,7 +3,8 @@
  *   smtp.c      main(), the IPC handler           deliver.c   one request: hosts in turn, results
  *   settings.c  parameters of smtp_ or lmtp_      dest.c      next hop -> addresses (RFC 5321 section 5.1)
  *   session.c   connection, greeting, EHLO, QUIT  starttls.c  STARTTLS and its log line
- *   policy.c    TLS policy by destination         login.c     AUTH over Cyrus SASL
+ *   policy.c    TLS policy by destination, policy_entry.c: its entries
+ *   login.c     AUTH over Cyrus SASL
  *   transfer.c  MAIL, RCPT, DATA, replies         content.c   the bytes of the message
  *   convert.c   8-bit content for 7-bit peers     generic.c   smtp_generic_maps
  *   checks.c    header and body checks            idle.c      connections kept for more mail
@@ -15,6 +16,7 @@
 #ifndef CLIENT_H
 #define CLIENT_H
 
+#include "policy_entry.h"
 #include "ipc/proto.h"
 #include "map/map.h"
 #include "map/own_domains.h"
@@ -115,7 +117,7 @@ bool dest_detects_loops(uint16_t port);
 /* ---- policy.c ---- */
 struct tls_policy {
 	enum tls_level level;
-	const struct span *match; /* words of match=, before expansion; see policy_names() */
+	struct span *match; /* words of match=, before expansion; see policy_names() */
 	size_t matches;
 	const char *protocols, *sni;	   /* sni NULL: the host */
 	const char *grade, *ciphers;	   /* ciphers NULL: no such grade */
@@ -125,16 +127,13 @@ MUST_CHECK enum rc policy_find(struct span nexthop, const struct target *t, stru
 			       struct tls_policy *p, struct why *w);
 /* "nexthop", "dot-nexthop", "hostname" and literal names -> names for tls_client_start(). */
 struct session;
-const char *policy_level_name(enum tls_level level);
 /* smtp_log_tls_feature_status: the level that was asked for; "LEVEL?" when the session ended before that was settled,
  * "LEVEL:none" when nothing came of it. "": nothing to say. */
 void policy_status(const struct session *s, char *out, size_t size);
 size_t policy_names(const struct tls_policy *p, const struct target *t, struct arena *a, struct span **out);
 
 /* ---- tafile.c ---- */
-void tafiles_prepare(struct maps *tables); /* as root: reads the files of tafile= attributes */
-/* "a,b": one more file of the same entry. */
-struct span tafile_add(struct span files, struct span more, struct arena *a);
+void tafiles_prepare(struct maps *tables);		  /* as root: reads the files of tafile= attributes */
 const struct tls_anchors *tafile_find(struct span files); /* NULL: could not be read, or not in time */
 
 /* ---- session.c ---- */

@@ -32,8 +32,10 @@ enum rc proxy_v1(struct span line, struct proxy_header *out)
 	*out = (struct proxy_header){ .local = true };
 	if (line.n > PROXY_V1_MAX)
 		return RC_LIMIT;
+	if (!span_starts(line, SPAN("PROXY ")))
+		return RC_SYNTAX;
 	for (size_t i = 0; i < ARRAY_LEN(w); i++) {
-		if (!span_next_word(&line, " ", &w[i]) || (i == 0 && !span_is(w[0], "PROXY")))
+		if (!span_next_word(&line, " ", &w[i]))
 			return RC_SYNTAX;
 		if (i == 1 && span_is(w[1], "UNKNOWN"))
 			return RC_OK;

@@ -23,6 +23,8 @@ static void version_1(void **state)
 		{ "PROXY TCP4 192.0.2.1 198.51.100.7 051000 25", NULL },
 		{ "PROXY TCP4 192.0.2.1 198.51.100.7 65536 25", NULL },
 		{ "PROXY TCP4 192.0.2.1 198.51.100.7", NULL },
+		{ " PROXY UNKNOWN", NULL },
+		{ "PROXYUNKNOWN", NULL },
 		{ "EHLO me", NULL },
 	};
 
