@@ -46,7 +46,8 @@ static void check_word(struct span word, const struct host *h, unsigned flags, s
 {
 	enum rc rc = ask(word, flags, h, false);
 
-	if (word.n == 0 || word.p[0] == '!' || rc == RC_AGAIN)
+	if (word.n == 0 || word.p[0] == '!' || rc == RC_AGAIN || span_chr(word, '\v') >= 0 ||
+	    span_chr(word, '\f') >= 0)
 		return;
 	INVARIANT(ask(span_printf(a, "!" SPAN_FMT, SPAN_ARG(word)), flags, h, false) == RC_NOTFOUND);
 	INVARIANT(ask(span_printf(a, "!!" SPAN_FMT, SPAN_ARG(word)), flags, h, false) == rc);
