@@ -134,6 +134,7 @@ $(B)/unit/%: $(B)/o/t/unit/%.o $(LIB_A)
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
 	@$(CC) $(LDFLAGS) -o $@ $< $(LIB_A) -lcmocka $(LIBS)
+build/fuzz/bin/db_conf: LIBS += -lldap -llber -lsasl2 # of the module within
 build/fuzz/bin/%: build/fuzz/o/t/fuzz/%.o build/fuzz/libpostern.a
 	@mkdir -p $(@D)
 	@echo "  LD   $@"

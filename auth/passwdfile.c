@@ -17,10 +17,11 @@ static struct stat seen;
 
 static void take_line(const char *path, unsigned number, struct span line)
 {
-	ptrdiff_t colon = span_chr(line, ':');
 	struct span *rest;
+	ptrdiff_t colon;
 
 	line = span_trim(line);
+	colon = span_chr(line, ':');
 	if (line.n == 0 || line.p[0] == '#')
 		return;
 	if (colon <= 0) {

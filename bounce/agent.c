@@ -5,24 +5,16 @@
 #include "queue/envelope.h"
 #include "service/service.h"
 #include "smtp/dlog.h"
+#include "smtp/dsn.h"
 #include "smtp/dsn_filter.h"
 #include "smtp/results.h"
 #include <unistd.h>
 
-void agent_prepare(void)
-{
-	dlog_set_digits((unsigned)conf_int(service_conf(), "delay_logging_resolution_limit"));
-}
-
 void agent_split_dsn(struct span nexthop, const char *dsn_default, struct fixed_result *out)
 {
-	struct span rest = nexthop, word;
-	bool code = span_next_word(&rest, " \t", &word) && word.n >= 5 &&
-		    (word.p[0] == '4' || word.p[0] == '5' || word.p[0] == '2') && word.p[1] == '.' &&
-		    ascii_isdigit(word.p[2]);
-
-	out->dsn = code ? word : span_str(dsn_default);
-	out->reason = code ? span_trim(rest) : nexthop;
+	out->dsn = span_str(dsn_default);
+	out->reason = nexthop;
+	(void)dsn_take(&out->reason, "245", &out->dsn);
 }
 
 void agent_prepare(void)

@@ -22,7 +22,6 @@ static const struct service discard = {
 	.kind = SV_IPC,
 	.user = "mail_owner",
 	.rights = "stdio accept recvfd",
-	.prepare = agent_prepare,
 	.chroot_empty = true,
 	.prepare = agent_prepare,
 	.handlers = handlers,

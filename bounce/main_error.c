@@ -26,7 +26,6 @@ static const struct service error_service = {
 	.kind = SV_IPC,
 	.user = "mail_owner",
 	.rights = "stdio accept recvfd",
-	.prepare = agent_prepare,
 	.chroot_empty = true,
 	.prepare = agent_prepare,
 	.handlers = handlers,

@@ -2,12 +2,13 @@
 #include "cleanup.h"
 #include "log/event.h"
 #include "mime/address_log.h"
+#include "smtp/check_action.h"
 
 struct verb {
 	struct job *j;
-	const char *class, *map; /* "header" or "body"; the parameter that names the table */
-	struct span shown;	 /* what matched, for the log */
-	struct span arg;
+	const char *class; /* "header" or "body" */
+	struct span shown; /* what matched, for the log */
+	struct span arg, dsn;
 	struct span *text, *before;
 };
 
@@ -48,34 +49,11 @@ static void log_act(const struct verb *v, const char *action, struct span text)
 	check_log(v->j, action, v->class, v->shown, text);
 }
 
-/* A leading "5.7.1 " of the text becomes *dsn (RFC 3463 section 2). */
-static void split_dsn(struct span *text, struct span *dsn)
-{
-	struct span rest = *text, w;
-	size_t dots = 0;
-
-	if (!span_next_word(&rest, " \t", &w) || w.n < 5 || w.n > 11 || (w.p[0] != '4' && w.p[0] != '5') ||
-	    w.p[1] != '.')
-		return;
-	for (size_t i = 0; i < w.n; i++) {
-		if (w.p[i] == '.')
-			dots++;
-		else if (!ascii_isdigit(w.p[i]))
-			return;
-	}
-	if (dots != 2)
-		return;
-	*dsn = w;
-	*text = span_trim(rest);
-}
-
 static enum check_act do_reject(const struct verb *v)
 {
-	struct span dsn = SPAN("5.7.1"), text = v->arg;
+	struct span dsn = v->dsn.n > 0 ? v->dsn : SPAN("5.7.1"),
+		    text = v->arg.n > 0 ? v->arg : SPAN("message content rejected");
 
-	split_dsn(&text, &dsn);
-	if (text.n == 0)
-		text = SPAN("message content rejected");
 	log_act(v, "reject", span_printf(&v->j->a, SPAN_FMT " " SPAN_FMT, SPAN_ARG(dsn), SPAN_ARG(text)));
 	job_refuse_span(v->j, dsn.p[0] == '4' ? 451 : 550, dsn, text);
 	return CA_KEEP;
@@ -95,15 +73,6 @@ static enum check_act do_info(const struct verb *v)
 
 static enum check_act do_filter(const struct verb *v)
 {
-	if (v->arg.n == 0) {
-		log_warning("missing FILTER command argument in %s map", v->map);
-		return CA_KEEP;
-	}
-	if (span_chr(v->arg, ':') < 0) {
-		log_warning("bad FILTER command " SPAN_FMT " in %s -- need transport:destination",
-			    SPAN_ARG(v->arg), v->map);
-		return CA_KEEP;
-	}
 	v->j->env.content_filter = v->arg;
 	log_act(v, "filter", v->arg);
 	return CA_KEEP;
@@ -135,16 +104,6 @@ static enum check_act do_hold(const struct verb *v)
 
 static enum check_act do_prepend(const struct verb *v)
 {
-	if (v->arg.n == 0) {
-		log_warning("PREPEND action without text in %s map", v->map);
-		return CA_KEEP;
-	}
-	if (v->class[0] == 'h' && span_chr(v->arg, ':') < 1) {
-		log_warning("bad PREPEND header text \"" SPAN_FMT
-			    "\" in %s map -- need \"headername: headervalue\"",
-			    SPAN_ARG(v->arg), v->map);
-		return CA_KEEP;
-	}
 	log_act(v, "prepend", v->arg);
 	*v->before = v->arg;
 	return CA_KEEP;
@@ -152,16 +111,6 @@ static enum check_act do_prepend(const struct verb *v)
 
 static enum check_act do_replace(const struct verb *v)
 {
-	if (v->arg.n == 0) {
-		log_warning("REPLACE action without text in %s map", v->map);
-		return CA_KEEP;
-	}
-	if (v->class[0] == 'h' && span_chr(v->arg, ':') < 1) {
-		log_warning("bad REPLACE header text \"" SPAN_FMT
-			    "\" in %s map -- need \"headername: headervalue\"",
-			    SPAN_ARG(v->arg), v->map);
-		return CA_KEEP;
-	}
 	log_act(v, "replace", v->arg);
 	*v->text = v->arg;
 	return CA_KEEP;
@@ -169,11 +118,6 @@ static enum check_act do_replace(const struct verb *v)
 
 static enum check_act do_redirect(const struct verb *v)
 {
-	if (span_chr(v->arg, '@') < 0) {
-		log_warning("bad REDIRECT target \"" SPAN_FMT "\" in %s map -- need user@domain",
-			    SPAN_ARG(v->arg), v->map);
-		return CA_KEEP;
-	}
 	log_act(v, "redirect", v->arg);
 	v->j->redirect = v->arg;
 	v->j->checks = false; /* nobody is asked about mail that is on its way elsewhere */
@@ -184,11 +128,6 @@ static enum check_act do_bcc(const struct verb *v)
 {
 	struct job *j = v->j;
 
-	if (span_chr(v->arg, '@') < 0) {
-		log_warning("bad BCC address \"" SPAN_FMT "\" in %s map -- need user@domain",
-			    SPAN_ARG(v->arg), v->map);
-		return CA_KEEP;
-	}
 	log_act(v, "bcc", v->arg);
 	if (j->add_rcpts < 100) {
 		if (j->add_rcpts == j->add_cap)
@@ -217,15 +156,12 @@ static enum check_act do_nothing(const struct verb *v)
 	return CA_KEEP;
 }
 
-static const struct {
-	const char *name;
-	enum check_act (*run)(const struct verb *v);
-} verbs[] = {
-	{ "REJECT", do_reject },     { "WARN", do_warn },	{ "INFO", do_info },
-	{ "FILTER", do_filter },     { "PASS", do_pass },	{ "DISCARD", do_discard },
-	{ "HOLD", do_hold },	     { "PREPEND", do_prepend }, { "REPLACE", do_replace },
-	{ "REDIRECT", do_redirect }, { "BCC", do_bcc },		{ "IGNORE", do_ignore },
-	{ "STRIP", do_strip },	     { "DUNNO", do_nothing },	{ "OK", do_nothing },
+static enum check_act (*const run[CHECK_VERBS])(const struct verb *v) = {
+	[CHECK_DUNNO] = do_nothing,	[CHECK_BCC] = do_bcc,	    [CHECK_DISCARD] = do_discard,
+	[CHECK_FILTER] = do_filter,	[CHECK_HOLD] = do_hold,	    [CHECK_IGNORE] = do_ignore,
+	[CHECK_INFO] = do_info,		[CHECK_PASS] = do_pass,	    [CHECK_PREPEND] = do_prepend,
+	[CHECK_REDIRECT] = do_redirect, [CHECK_REJECT] = do_reject, [CHECK_REPLACE] = do_replace,
+	[CHECK_STRIP] = do_strip,	[CHECK_WARN] = do_warn,
 };
 
 static const char *name_of(const struct maps *table)
@@ -239,10 +175,9 @@ static const char *name_of(const struct maps *table)
 enum check_act check_text(struct job *j, struct maps *table, const char *class, struct span *text,
 			  struct span *before)
 {
-	struct verb v = {
-		.j = j, .class = class, .map = name_of(table), .shown = *text, .text = text, .before = before
-	};
-	struct span value, word, rest;
+	struct verb v = { .j = j, .class = class, .shown = *text, .text = text, .before = before };
+	struct check_action action;
+	struct span value;
 	struct err e;
 
 	*before = SPAN_NONE;
@@ -256,13 +191,11 @@ enum check_act check_text(struct job *j, struct maps *table, const char *class, 
 		job_refuse(j, 451, "4.3.0", "Error: queue file write error");
 		return CA_KEEP;
 	}
-	rest = value;
-	if (!span_next_word(&rest, " \t", &word))
+	if (check_action_parse(value, name_of(table), class[0] == 'h', &action, &e) != RC_OK) {
+		log_warning("%s", e.text);
 		return CA_KEEP;
-	v.arg = span_trim(rest);
-	for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
-		if (span_is_ci(word, verbs[i].name))
-			return verbs[i].run(&v);
-	log_warning("unknown command in %s map: " SPAN_FMT, v.map, SPAN_ARG(value));
-	return CA_KEEP;
+	}
+	v.arg = action.text;
+	v.dsn = action.dsn;
+	return run[action.verb](&v);
 }

@@ -1,6 +1,7 @@
 /* local/command_result.c - the end of a command as a delivery status, and the environment it starts with. */
 #include "command.h"
 #include "service/service.h"
+#include "smtp/dsn.h"
 #include <stdlib.h>
 
 /* sysexits(3) with RFC 3463 codes. */
@@ -17,25 +18,6 @@ static const struct {
 	{ 76, "5.5.0", "remote error in protocol" },  { 77, "5.7.0", "permission denied" },
 	{ 78, "5.3.5", "local configuration error" },
 };
-
-/* "D.S.N text" at the start of the output. */
-static bool dsn_of_output(struct span s, struct span *dsn, struct span *text)
-{
-	struct span rest = s, word, part, n;
-	uint64_t v;
-	int parts = 0;
-
-	if (!span_next_word(&rest, " \t", &word) || word.n < 5 || (word.p[0] != '4' && word.p[0] != '5') ||
-	    word.p[1] != '.')
-		return false;
-	part = word;
-	while (span_next(&part, '.', &n))
-		if (n.n > 3 || span_to_u64(n, 999, &v) != RC_OK || ++parts > 3)
-			return false;
-	*dsn = word;
-	*text = span_trim(rest);
-	return parts == 3 && word.n <= 11;
-}
 
 static enum deliver_status status_of(const char *dsn)
 {
@@ -60,9 +42,9 @@ static void ended_badly(const struct user_run_reply *r, const char *shown, struc
 			struct arena *a, struct outcome *o)
 {
 	const char *label = output.n ? ". Command output: " : "";
-	struct span dsn, text;
+	struct span dsn, text = output;
 
-	if (r->exit_status != 0 && dsn_of_output(output, &dsn, &text)) {
+	if (r->exit_status != 0 && dsn_take(&text, "45", &dsn)) {
 		const char *code = arena_cstr(a, dsn);
 		outcome_set(o, status_of(code), code, a, SPAN_FMT, SPAN_ARG(text));
 		o->unix = text;

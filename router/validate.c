@@ -3,6 +3,7 @@
 #include "router.h"
 #include "base/clock.h"
 #include "service/service.h"
+#include "smtp/dsn.h"
 #include "smtp/probe_sender.h"
 
 static enum rc known_in(const struct view *v, struct maps *m, struct span addr, bool ours, struct arena *a,
@@ -40,23 +41,6 @@ static struct listed listed_in(const struct view *v, enum addr_class class)
 	return (struct listed){ "", NULL, 550 };
 }
 
-/* "5.7.1": what the next hop of error(8) and retry(8) may start with. */
-static bool is_dsn(struct span word)
-{
-	size_t dots = 0;
-
-	if (word.n < 5 || (word.p[0] != '4' && word.p[0] != '5') || word.p[1] != '.')
-		return false;
-	for (size_t i = 1; i < word.n; i++) {
-		bool dot = word.p[i] == '.';
-
-		if ((!dot && !ascii_isdigit(word.p[i])) || (dot && (word.p[i - 1] == '.' || i + 1 == word.n)))
-			return false;
-		dots += dot;
-	}
-	return dots == 2;
-}
-
 /* Mail that error(8) or retry(8) would return is refused where it comes in. That unknown aliases go there says
  * nothing: their table decides. */
 static bool to_error(const struct resolved *r)
@@ -68,15 +52,10 @@ static bool to_error(const struct resolved *r)
 /* The next hop says why; without a status in it there is none in the answer. */
 static void refuse_by_transport(const struct resolved *r, struct router_validate_reply *out)
 {
-	struct span rest = r->nexthop, word;
-
 	out->code = span_is(r->transport, "retry") ? 450 : 550;
 	out->dsn = SPAN_NONE;
 	out->text = r->nexthop;
-	if (span_next_word(&rest, " \t", &word) && is_dsn(word)) {
-		out->dsn = word;
-		out->text = span_trim(rest);
-	}
+	(void)dsn_take(&out->text, "45", &out->dsn);
 }
 
 /* RC_OK known or not to be checked, RC_NOTFOUND unknown, RC_AGAIN. */

@@ -5,6 +5,7 @@
 #include "log/event.h"
 #include "log/log.h"
 #include "mime/mime.h"
+#include "smtp/check_action.h"
 
 static struct {
 	struct maps *header, *mime, *nested, *body;
@@ -22,6 +23,7 @@ struct run {
 /* A line or a header field, and what becomes of it. */
 struct checked {
 	const struct run *r;
+	const struct maps *table;
 	const char *part; /* "header", "body" */
 	struct span text, arg;
 	struct span before; /* a line that goes ahead of it */
@@ -97,53 +99,48 @@ static void do_nothing(struct checked *c)
 	(void)c;
 }
 
-/* The text that is to be sent: there must be one, and in a header it must be a field. */
-static bool usable(const struct checked *c, const char *action)
-{
-	bool header = c->part[0] == 'h';
-	if (c->arg.n > 0 && (!header || span_chr(c->arg, ':') > 0))
-		return true;
-	log_warning("%s action with bad text \"" SPAN_FMT "\" in %s checks", action, SPAN_ARG(c->arg),
-		    c->part);
-	return false;
-}
-
 static void do_prepend(struct checked *c)
 {
-	if (!usable(c, "PREPEND"))
-		return;
 	note(c, "prepend");
 	c->before = c->arg;
 }
 
 static void do_replace(struct checked *c)
 {
-	if (!usable(c, "REPLACE"))
-		return;
 	note(c, "replace");
 	c->text = c->arg;
 }
 
-static const struct {
-	const char *name;
-	void (*run)(struct checked *c);
-} verbs[] = {
-	{ "WARN", do_warn },	   { "INFO", do_info },	      { "IGNORE", do_ignore }, { "STRIP", do_strip },
-	{ "PREPEND", do_prepend }, { "REPLACE", do_replace }, { "DUNNO", do_nothing }, { "OK", do_nothing },
+static void (*const run[CHECK_VERBS])(struct checked *c) = {
+	[CHECK_DUNNO] = do_nothing,   [CHECK_IGNORE] = do_ignore,   [CHECK_INFO] = do_info,
+	[CHECK_PREPEND] = do_prepend, [CHECK_REPLACE] = do_replace, [CHECK_STRIP] = do_strip,
+	[CHECK_WARN] = do_warn,
 };
+
+static const char *name_of(const struct maps *table)
+{
+	return table == checks.header	? "header_checks"
+	       : table == checks.mime	? "mime_header_checks"
+	       : table == checks.nested ? "nested_header_checks"
+					: "body_checks";
+}
 
 static void act(struct checked *c, struct span value)
 {
-	struct span rest = value, word;
-	if (!span_next_word(&rest, " \t", &word))
+	struct check_action action;
+	struct err e;
+	char map[64];
+	snprintf(map, sizeof map, "%s_%s", settings.lmtp ? "lmtp" : "smtp", name_of(c->table));
+	if (check_action_parse(value, map, c->part[0] == 'h', &action, &e) != RC_OK) {
+		log_warning("%s", e.text);
 		return;
-	c->arg = span_trim(rest);
-	for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
-		if (span_is_ci(word, verbs[i].name)) {
-			verbs[i].run(c);
-			return;
-		}
-	log_warning("unsupported command in %s checks at delivery: " SPAN_FMT, c->part, SPAN_ARG(value));
+	}
+	c->arg = action.text;
+	if (run[action.verb] != NULL)
+		run[action.verb](c);
+	else
+		log_warning("unsupported command in %s checks at delivery: " SPAN_FMT, c->part,
+			    SPAN_ARG(value));
 }
 
 /* ---- lines and fields ---- */
@@ -159,7 +156,7 @@ static struct span without_end(struct span line)
 
 static enum rc check(struct run *r, struct maps *table, const char *part, struct span line)
 {
-	struct checked c = { .r = r, .part = part, .text = without_end(line) };
+	struct checked c = { .r = r, .table = table, .part = part, .text = without_end(line) };
 	struct span value, asked = c.text;
 	enum rc rc = maps_empty(table) ? RC_NOTFOUND : maps_lookup(table, asked, r->a, &value, r->e);
 	if (rc != RC_OK && rc != RC_NOTFOUND)

@@ -3,7 +3,9 @@
  *   smtp.c      main(), the IPC handler           deliver.c   one request: hosts in turn, results
  *   settings.c  parameters of smtp_ or lmtp_      dest.c      next hop -> addresses (RFC 5321 section 5.1)
  *   session.c   connection, greeting, EHLO, QUIT  starttls.c  STARTTLS and its log line
- *   policy.c    TLS policy by destination         login.c     AUTH over Cyrus SASL
+ *   nexthop.c   "[host]:port"                     ehlo.c      what a server offers
+ *   policy.c    TLS policy by destination         policy_entry.c  an entry of its table
+ *   login.c     AUTH over Cyrus SASL
  *   transfer.c  MAIL, RCPT, DATA, replies         content.c   the bytes of the message
  *   convert.c   8-bit content for 7-bit peers     generic.c   smtp_generic_maps
  *   checks.c    header and body checks            idle.c      connections kept for more mail
@@ -15,6 +17,8 @@
 #ifndef CLIENT_H
 #define CLIENT_H
 
+#include "ehlo.h"
+#include "policy_entry.h"
 #include "ipc/proto.h"
 #include "map/map.h"
 #include "map/own_domains.h"
@@ -115,7 +119,7 @@ bool dest_detects_loops(uint16_t port);
 /* ---- policy.c ---- */
 struct tls_policy {
 	enum tls_level level;
-	const struct span *match; /* words of match=, before expansion; see policy_names() */
+	struct span *match; /* words of match=, before expansion; see policy_names() */
 	size_t matches;
 	const char *protocols, *sni;	   /* sni NULL: the host */
 	const char *grade, *ciphers;	   /* ciphers NULL: no such grade */
@@ -125,35 +129,16 @@ MUST_CHECK enum rc policy_find(struct span nexthop, const struct target *t, stru
 			       struct tls_policy *p, struct why *w);
 /* "nexthop", "dot-nexthop", "hostname" and literal names -> names for tls_client_start(). */
 struct session;
-const char *policy_level_name(enum tls_level level);
 /* smtp_log_tls_feature_status: the level that was asked for; "LEVEL?" when the session ended before that was settled,
  * "LEVEL:none" when nothing came of it. "": nothing to say. */
 void policy_status(const struct session *s, char *out, size_t size);
 size_t policy_names(const struct tls_policy *p, const struct target *t, struct arena *a, struct span **out);
 
 /* ---- tafile.c ---- */
-void tafiles_prepare(struct maps *tables); /* as root: reads the files of tafile= attributes */
-/* "a,b": one more file of the same entry. */
-struct span tafile_add(struct span files, struct span more, struct arena *a);
+void tafiles_prepare(struct maps *tables);		  /* as root: reads the files of tafile= attributes */
 const struct tls_anchors *tafile_find(struct span files); /* NULL: could not be read, or not in time */
 
 /* ---- session.c ---- */
-#define FEAT_PIPELINING	     (1u << 0)
-#define FEAT_8BITMIME	     (1u << 1)
-#define FEAT_SIZE	     (1u << 2)
-#define FEAT_STARTTLS	     (1u << 3)
-#define FEAT_AUTH	     (1u << 4)
-#define FEAT_DSN	     (1u << 5)
-#define FEAT_SMTPUTF8	     (1u << 6)
-#define FEAT_ESMTP	     (1u << 7)
-#define FEAT_XFORWARD_NAME   (1u << 8)
-#define FEAT_XFORWARD_ADDR   (1u << 9)
-#define FEAT_XFORWARD_PORT   (1u << 10)
-#define FEAT_XFORWARD_PROTO  (1u << 11)
-#define FEAT_XFORWARD_HELO   (1u << 12)
-#define FEAT_XFORWARD_IDENT  (1u << 13)
-#define FEAT_XFORWARD_SOURCE (1u << 14)
-
 #define PIX_NO_ESMTP  1u
 #define PIX_DELAY_DOT 2u
 
@@ -163,9 +148,7 @@ struct session {
 	char host[256], name_addr[350], relay[360]; /* "mx[192.0.2.1]", "mx[192.0.2.1]:25" */
 	char site[256]; /* the next hop without brackets and port, or the socket */
 	struct inet_addr addr;
-	unsigned features;
-	uint64_t size_limit; /* 0: none */
-	char mechanisms[512];
+	struct ehlo ehlo;		       /* what the server offers */
 	bool debug;			       /* -v, or debug_peer_list: the dialogue is logged */
 	bool tls, authenticated, greets_esmtp; /* greets_esmtp: the greeting has the word */
 	enum tls_level level;		       /* of the policy */

@@ -2,9 +2,9 @@
  * only itself; both with
  * ":port"; LMTP also knows "inet:host:port" and "unix:path", and no MX. */
 #include "client.h"
+#include "nexthop.h"
 #include "base/codec.h"
 #include "log/log.h"
-#include "conf/ports.h"
 
 #include <stdarg.h>
 
@@ -341,49 +341,6 @@ static enum rc add_domain_srv(struct list_of *l, struct span domain, struct span
 
 /* ---- the next hop ---- */
 
-static enum rc take_port(struct span text, uint16_t *port, struct why *w)
-{
-	if (port_parse(text, port) && *port != 0)
-		return RC_OK;
-	why_set(w, "4.3.5", "unknown port in next hop: " SPAN_FMT, SPAN_ARG(text));
-	return RC_AGAIN;
-}
-
-/* "[host]:port", "host:port", "host", "[IPv6]", with *literal for brackets; *service: the port as written. */
-static enum rc split(struct span nexthop, struct span *host, bool *literal, uint16_t *port,
-		     struct span *service, struct why *w)
-{
-	struct span rest;
-	ptrdiff_t end;
-	*port = settings.port;
-	*service = span_str(settings.service);
-	*literal = nexthop.n > 0 && nexthop.p[0] == '[';
-	if (*literal) {
-		if ((end = span_chr(nexthop, ']')) < 0) {
-			why_set(w, "4.3.5", "bad next hop: " SPAN_FMT, SPAN_ARG(nexthop));
-			return RC_AGAIN;
-		}
-		*host = span_make(nexthop.p + 1, (size_t)end - 1);
-		rest = span_skip(nexthop, (size_t)end + 1);
-	} else {
-		end = span_chr(nexthop, ':');
-		*host = end < 0 ? nexthop : span_head(nexthop, (size_t)end);
-		rest = end < 0 ? SPAN_NONE : span_skip(nexthop, (size_t)end);
-	}
-	if (span_starts_ci(*host, SPAN("IPv6:")))
-		*host = span_skip(*host, 5);
-	if (host->n > 0 && host->p[host->n - 1] == '.')
-		host->n--;
-	if (host->n == 0 || (rest.n > 0 && rest.p[0] != ':')) {
-		why_set(w, "4.3.5", "bad next hop: " SPAN_FMT, SPAN_ARG(nexthop));
-		return RC_AGAIN;
-	}
-	if (rest.n <= 1)
-		return RC_OK;
-	*service = span_skip(rest, 1);
-	return take_port(*service, port, w);
-}
-
 static void unix_target(struct span path, struct arena *a, struct target **out, size_t *n)
 {
 	struct target *t = arena_alloc(a, sizeof *t);
@@ -397,8 +354,8 @@ enum rc dest_find(struct span nexthop, struct arena *a, struct target **out, siz
 		  struct why *w)
 {
 	struct list_of l = { .a = a };
-	struct span host, service;
-	bool literal;
+	struct nexthop to;
+	struct err e;
 	w->dsn[0] = '\0';
 	*we_are_mx = false;
 	if (settings.lmtp && span_starts(nexthop, SPAN("unix:"))) {
@@ -411,18 +368,21 @@ enum rc dest_find(struct span nexthop, struct arena *a, struct target **out, siz
 		why_set(w, "4.4.4", "all network protocols are disabled");
 		return failed(w);
 	}
-	enum rc rc = split(nexthop, &host, &literal, &l.port, &service, w);
-	if (rc != RC_OK)
-		return rc;
-	l.site = host;
-	if (!literal && settings.mx && wants_srv(service))
-		rc = add_domain_srv(&l, host, service, w);
+	if (nexthop_parse(nexthop, settings.service, settings.port, &to, &e) != RC_OK) {
+		why_set(w, "4.3.5", "%s", e.text);
+		return RC_AGAIN;
+	}
+	enum rc rc;
+	l.port = to.port;
+	l.site = to.host;
+	if (!to.literal && settings.mx && wants_srv(to.service))
+		rc = add_domain_srv(&l, to.host, to.service, w);
 	else
-		rc = literal || settings.lmtp ? add_host(&l, host, 0, w) : add_domain(&l, host, w);
+		rc = to.literal || settings.lmtp ? add_host(&l, to.host, 0, w) : add_domain(&l, to.host, w);
 	if (rc != RC_OK)
 		return rc;
 	sort(&l);
-	if ((rc = drop_self(&l, host, we_are_mx, w)) != RC_OK)
+	if ((rc = drop_self(&l, to.host, we_are_mx, w)) != RC_OK)
 		return rc;
 	*out = l.v;
 	*n = l.n;

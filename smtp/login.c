@@ -142,7 +142,7 @@ static bool mechanism_allowed(struct span m)
 
 static const char *offered(const struct session *s, struct arena *a)
 {
-	struct span rest = span_str(s->mechanisms), m, list = SPAN("");
+	struct span rest = span_str(s->ehlo.mechanisms), m, list = SPAN("");
 	while (span_next_word(&rest, " ", &m))
 		if (mechanism_allowed(m))
 			list = span_printf(a, SPAN_FMT "%s" SPAN_FMT, SPAN_ARG(list), list.n > 0 ? " " : "",
@@ -218,7 +218,7 @@ static enum rc converse(struct session *s, sasl_conn_t *conn, struct arena *a, s
 	unsigned n = 0;
 	const char *list = offered(s, a);
 	if (list[0] == '\0') {
-		log_warning("%s offered no supported AUTH mechanisms: '%s'", s->relay, s->mechanisms);
+		log_warning("%s offered no supported AUTH mechanisms: '%s'", s->relay, s->ehlo.mechanisms);
 		why_set(
 		    w, "4.7.0",
 		    "SASL authentication failed: server %s offered no compatible authentication mechanisms "

@@ -5,33 +5,6 @@
 
 #include <stdarg.h>
 
-static const struct {
-	const char *word;
-	enum tls_level level;
-} words[] = {
-	{ "none", TLS_NONE },	  { "may", TLS_MAY },	    { "encrypt", TLS_ENCRYPT },
-	{ "verify", TLS_VERIFY }, { "secure", TLS_SECURE }, { "fingerprint", TLS_FINGERPRINT },
-	{ "dane", TLS_DANE },
-};
-
-static bool level_of(struct span word, enum tls_level *out)
-{
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (span_is_ci(word, words[i].word)) {
-			*out = words[i].level;
-			return true;
-		}
-	return false;
-}
-
-const char *policy_level_name(enum tls_level level)
-{
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (words[i].level == level)
-			return words[i].word;
-	return "?";
-}
-
 void policy_status(const struct session *s, char *out, size_t size)
 {
 	out[0] = '\0';
@@ -58,7 +31,7 @@ static enum rc look_up(struct span nexthop, struct span site, struct arena *a, s
 	return rc;
 }
 
-/* A grade's list for OpenSSL, without what is excluded; NULL: no such grade. */
+/* A grade's list for OpenSSL, without what is excluded; NULL: no such grade, or more exclusions than there is room for. */
 static const char *cipher_list(struct arena *a, struct span grade, struct span exclude)
 {
 	const char *list = tls_cipher_list(service_conf(), grade);
@@ -70,38 +43,10 @@ static const char *cipher_list(struct arena *a, struct span grade, struct span e
 	(void)buf_puts(&b, list);
 	while (span_next_word(&exclude, ":, \t\r\n", &word))
 		(void)buf_printf(&b, ":!" SPAN_FMT, SPAN_ARG(word));
-	const char *out = arena_cstr(a, buf_span(&b));
+	const char *out = buf_ok(&b) ? arena_cstr(a, buf_span(&b)) : NULL;
 	buf_release(&b);
 	return out;
 }
-
-static void split_match(struct span text, struct arena *a, struct tls_policy *p)
-{
-	struct span word, *v = NULL;
-	size_t cap = 0;
-	p->matches = 0;
-	while (span_next_word(&text, ":|, \t\r\n", &word)) {
-		if (p->matches == cap)
-			v = arena_grow(a, v, p->matches, &cap, sizeof *v);
-		v[p->matches++] = word;
-	}
-	p->match = v;
-}
-
-/* Fingerprints hold colons, so '|' parts them. */
-static void split_fingerprints(struct span text, struct arena *a, struct tls_policy *p)
-{
-	struct span word, *v = arena_array(a, 64, sizeof *v);
-	p->matches = 0;
-	while (p->matches < 64 && span_next_word(&text, "|, \t\r\n", &word))
-		v[p->matches++] = word;
-	p->match = v;
-}
-
-struct attributes {
-	struct span match, protocols, ciphers, exclude, servername, tafile, policy_type, mx_pattern;
-	struct span told; /* policy_domain and other facts for reports */
-};
 
 /* What is wrong with the entry of a next hop; all such are warned of in the same form. */
 static void complain(struct span nexthop, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -116,118 +61,31 @@ static void complain(struct span nexthop, const char *fmt, ...)
 		    settings.lmtp ? "lmtp" : "smtp", SPAN_ARG(nexthop), text);
 }
 
-/* "match=a match=b" is "match=a:b", and so with patterns and files; of other attributes the last one counts. */
-static void take(struct attributes *out, struct span *at, struct span value, struct arena *a)
+static bool read_entry(struct span nexthop, struct span text, struct policy_entry *out, struct arena *a)
 {
-	if ((at == &out->match || at == &out->mx_pattern) && at->n > 0)
-		value = span_printf(a, SPAN_FMT "%s" SPAN_FMT, SPAN_ARG(*at), "|", SPAN_ARG(value));
-	else if (at == &out->tafile)
-		value = tafile_add(*at, value, a);
-	*at = value;
-}
-
-static bool read_attribute(struct span nexthop, struct span word, enum tls_level level,
-			   struct attributes *out, struct arena *a)
-{
-	const struct {
-		const char *name;
-		struct span *to;
-		enum tls_level from, to_level;
-	} known[] = {
-		{ "match", &out->match, TLS_VERIFY, TLS_DANE },
-		{ "protocols", &out->protocols, TLS_MAY, TLS_DANE },
-		{ "ciphers", &out->ciphers, TLS_MAY, TLS_DANE },
-		{ "exclude", &out->exclude, TLS_MAY, TLS_DANE },
-		{ "servername", &out->servername, TLS_MAY, TLS_DANE },
-		{ "tafile", &out->tafile, TLS_VERIFY, TLS_SECURE },
-		{ "policy_type", &out->policy_type, TLS_MAY, TLS_DANE },
-		{ "mx_host_pattern", &out->mx_pattern, TLS_MAY, TLS_DANE },
-		{ "policy_domain", &out->told, TLS_MAY, TLS_DANE },
-		{ "policy_string", &out->told, TLS_MAY, TLS_DANE },
-		{ "policy_ttl", &out->told, TLS_MAY, TLS_DANE },
-		{ "policy_failure", &out->told, TLS_MAY, TLS_DANE },
-		/* without effect: smtp_connection_cache_* keep connections, raw keys are not asked for */
-		{ "connection_reuse", &out->told, TLS_MAY, TLS_DANE },
-		{ "enable_rpk", &out->told, TLS_MAY, TLS_DANE }
-	};
-	struct span value = word, name;
-	if (span_chr(word, '=') < 0) {
-		complain(nexthop,
-			 "malformed attribute/value pair \"" SPAN_FMT "\": missing '=' after attribute name",
-			 SPAN_ARG(word));
-		return false;
-	}
-	(void)span_next(&value, '=', &name);
-	name = span_trim(name);
-	value = span_trim(value);
-	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-		if (!span_is_ci(name, known[i].name))
-			continue;
-		if (level < known[i].from || level > known[i].to_level) {
-			complain(nexthop, "attribute \"%s\" invalid at security level \"%s\"", known[i].name,
-				 policy_level_name(level));
-			return false;
-		}
-		take(out, known[i].to, value, a);
-		return true;
-	}
-	complain(nexthop, "invalid attribute name: \"" SPAN_FMT "\"", SPAN_ARG(name));
-	return false;
-}
-
-static bool read_entry(struct span nexthop, struct span text, struct tls_policy *p, struct attributes *out,
-		       struct arena *a)
-{
-	struct span *word;
 	struct err e;
-	size_t n;
-	if (conf_words(text, false, a, &word, &n, &e) != RC_OK) { /* "{ name = value with blanks }" */
+	if (policy_entry_parse(text, a, out, &e) != RC_OK) {
 		complain(nexthop, "%s", e.text);
 		return false;
 	}
-	if (n == 0) {
-		complain(nexthop, "invalid empty policy");
-		return false;
-	}
-	if (!level_of(word[0], &p->level)) {
-		complain(nexthop, "invalid security level \"" SPAN_FMT "\"", SPAN_ARG(word[0]));
-		return false;
-	}
-	for (size_t i = 1; i < n; i++) {
-		if (p->level == TLS_NONE)
-			complain(nexthop, "ignoring attribute \"" SPAN_FMT "\" with TLS disabled",
-				 SPAN_ARG(word[i]));
-		else if (!read_attribute(nexthop, word[i], p->level, out, a))
-			return false;
-	}
+	for (size_t i = 0; i < out->ignored_n; i++)
+		complain(nexthop, "ignoring attribute \"" SPAN_FMT "\" with TLS disabled",
+			 SPAN_ARG(out->ignored[i]));
 	return true;
 }
 
 /* ---- MTA-STS ---- */
 
-/* RFC 8461 section 4.1: "*.example.com" is one label more; plug-ins write ".example.com", too. */
-static bool fits_pattern(struct span host, struct span pattern)
-{
-	if (pattern.n > 1 && pattern.p[0] == '*' && pattern.p[1] == '.')
-		pattern = span_skip(pattern, 1);
-	if (pattern.n == 0 || pattern.p[0] != '.')
-		return span_eq_ci(host, pattern);
-	ptrdiff_t dot = span_chr(host, '.');
-	return dot > 0 && span_eq_ci(span_skip(host, (size_t)dot), pattern);
-}
-
 /* What a plug-in says of a domain's policy (policy_type=sts) holds for the MX host: its name has to match a pattern, and the
  * certificate has to be that host's own. False: no mail for this host. */
-static bool by_sts(const struct target *t, struct tls_policy *p, struct attributes *at, struct why *w)
+static bool by_sts(const struct target *t, struct tls_policy *p, struct policy_entry *at, struct why *w)
 {
-	struct span rest = at->mx_pattern, pattern;
 	if (p->level != TLS_SECURE || !settings.tls_enforce_sts || !span_is_ci(at->policy_type, "sts") ||
-	    rest.n == 0)
+	    at->mx_pattern.n == 0)
 		return true;
 	at->match = SPAN("hostname");
-	while (span_next_word(&rest, "|", &pattern))
-		if (fits_pattern(t->host, pattern))
-			return true;
+	if (policy_entry_fits(at, t->host))
+		return true;
 	log_warning("MX host " SPAN_FMT " of " SPAN_FMT " matches no pattern of the domain's STS policy",
 		    SPAN_ARG(t->host), SPAN_ARG(t->site));
 	why_set(w, "4.7.5", "MX host " SPAN_FMT " does not match the STS policy of " SPAN_FMT,
@@ -316,7 +174,19 @@ static enum tls_level by_tlsa(const struct target *t, struct arena *a)
 
 /* ---- together ---- */
 
-static void fill(struct tls_policy *p, const struct attributes *at, const struct target *t, struct arena *a)
+/* What the certificate has to show; at lower levels anything. */
+static struct span names_of(enum tls_level level, const struct policy_entry *at)
+{
+	const char *param = level == TLS_FINGERPRINT ? "tls_fingerprint_cert_match"
+			    : level == TLS_VERIFY    ? "tls_verify_cert_match"
+			    : level == TLS_SECURE    ? "tls_secure_cert_match"
+						     : NULL;
+	if (param == NULL || at->match.n > 0)
+		return param == NULL ? SPAN_NONE : at->match;
+	return span_str(settings_str(param));
+}
+
+static void fill(struct tls_policy *p, const struct policy_entry *at, const struct target *t, struct arena *a)
 {
 	bool mandatory = p->level > TLS_MAY;
 	struct span exclude = span_printf(a, "%s %s " SPAN_FMT, settings_str("tls_exclude_ciphers"),
@@ -339,20 +209,12 @@ static void fill(struct tls_policy *p, const struct attributes *at, const struct
 	if (p->level == TLS_FINGERPRINT && settings.tls_old_digest)
 		log_info(OLD_DEFAULT "%s_tls_fingerprint_digest=md5 to compute certificate fingerprints",
 			 settings.lmtp ? "lmtp" : "smtp");
-	if (p->level == TLS_FINGERPRINT)
-		split_fingerprints(
-		    at->match.n > 0 ? at->match : span_str(settings_str("tls_fingerprint_cert_match")), a, p);
-	else if (p->level == TLS_VERIFY)
-		split_match(at->match.n > 0 ? at->match : span_str(settings_str("tls_verify_cert_match")), a,
-			    p);
-	else if (p->level == TLS_SECURE)
-		split_match(at->match.n > 0 ? at->match : span_str(settings_str("tls_secure_cert_match")), a,
-			    p);
+	p->matches = policy_words(names_of(p->level, at), p->level == TLS_FINGERPRINT, a, &p->match);
 }
 
 /* False: the configuration is at fault, which the log says. */
 static bool decide(struct span nexthop, const struct target *t, struct arena *a, struct tls_policy *p,
-		   struct attributes *at)
+		   struct policy_entry *at)
 {
 	struct span value;
 	struct err e;
@@ -361,8 +223,11 @@ static bool decide(struct span nexthop, const struct target *t, struct arena *a,
 	if (maps_empty(settings.tls_policy))
 		return maps_empty(settings.tls_per_site) || by_site(nexthop, t, p, a);
 	enum rc rc = look_up(nexthop, t->site, a, &value, &e);
-	if (rc == RC_OK)
-		return read_entry(nexthop, value, p, at, a);
+	if (rc == RC_OK) {
+		bool good = read_entry(nexthop, value, at, a);
+		p->level = at->level;
+		return good;
+	}
 	if (rc == RC_NOTFOUND)
 		return true;
 	log_warning("%s", e.text);
@@ -373,7 +238,7 @@ static bool decide(struct span nexthop, const struct target *t, struct arena *a,
 enum rc policy_find(struct span nexthop, const struct target *t, struct arena *a, struct tls_policy *p,
 		    struct why *w)
 {
-	struct attributes at = { 0 };
+	struct policy_entry at = { 0 };
 	if (settings.lmtp && (span_starts(nexthop, SPAN("inet:")) || span_starts(nexthop, SPAN("unix:"))))
 		nexthop = span_skip(nexthop, 5);
 	*p = (struct tls_policy){ .level = (enum tls_level)settings.tls_level };

@@ -77,7 +77,7 @@ static enum rc read_line(struct session *s, struct span *line, deadline_t d, str
 static void passed_over(struct session *s, struct span line)
 {
 	s->trouble |= NOTICE_PROTOCOL;
-	if ((s->features & FEAT_PIPELINING) == 0)
+	if ((s->ehlo.features & FEAT_PIPELINING) == 0)
 		return;
 	log_warning(SPAN_FMT ": non-%s response from %s: " SPAN_FMT, SPAN_ARG(s->qid),
 		    settings.lmtp ? "LMTP" : "ESMTP", s->relay, SPAN_ARG(span_head(line, 100)));
@@ -209,75 +209,6 @@ void session_quit(struct session **sp)
 
 /* ---- EHLO ---- */
 
-static const struct {
-	const char *keyword;
-	unsigned feature;
-} keywords[] = {
-	{ "PIPELINING", FEAT_PIPELINING },
-	{ "8BITMIME", FEAT_8BITMIME },
-	{ "STARTTLS", FEAT_STARTTLS },
-	{ "DSN", FEAT_DSN },
-	{ "SMTPUTF8", FEAT_SMTPUTF8 },
-	{ "SIZE", FEAT_SIZE },
-	{ "AUTH", FEAT_AUTH },
-};
-static const struct {
-	const char *name;
-	unsigned feature;
-} xforward[] = {
-	{ "NAME", FEAT_XFORWARD_NAME },	    { "ADDR", FEAT_XFORWARD_ADDR }, { "PORT", FEAT_XFORWARD_PORT },
-	{ "PROTO", FEAT_XFORWARD_PROTO },   { "HELO", FEAT_XFORWARD_HELO }, { "IDENT", FEAT_XFORWARD_IDENT },
-	{ "SOURCE", FEAT_XFORWARD_SOURCE },
-};
-
-static bool discarded(struct span list, struct span keyword)
-{
-	struct span w;
-	while (span_next_word(&list, ", \t\r\n", &w))
-		if (span_eq_ci(w, keyword))
-			return true;
-	return false;
-}
-
-static void take_arguments(struct session *s, unsigned feature, struct span rest)
-{
-	struct span word;
-	uint64_t n;
-	if (feature == FEAT_SIZE && span_next_word(&rest, " \t", &word)) {
-		if (span_to_u64(word, UINT64_MAX / 2, &n) == RC_OK)
-			s->size_limit = n;
-		else
-			log_warning("bad %s SIZE limit \"" SPAN_FMT "\" from %s",
-				    settings.lmtp ? "LHLO" : "EHLO", SPAN_ARG(span_head(word, 100)),
-				    s->relay);
-	}
-	if (feature == FEAT_AUTH) /* several lines with AUTH add up */
-		while (span_next_word(&rest, " \t=", &word)) {
-			size_t have = strlen(s->mechanisms);
-			if (word.n + have + 2 <= sizeof s->mechanisms)
-				snprintf(s->mechanisms + have, sizeof s->mechanisms - have, "%s" SPAN_FMT,
-					 have > 0 ? " " : "", SPAN_ARG(word));
-		}
-}
-
-static void take_keyword(struct session *s, struct span line, struct span discard)
-{
-	struct span word;
-	if (!span_next_word(&line, " \t=", &word) || discarded(discard, word))
-		return;
-	for (size_t i = 0; i < ARRAY_LEN(keywords); i++)
-		if (span_is_ci(word, keywords[i].keyword)) {
-			s->features |= keywords[i].feature;
-			take_arguments(s, keywords[i].feature, line);
-		}
-	if (!span_is_ci(word, "XFORWARD"))
-		return;
-	while (span_next_word(&line, " \t", &word))
-		for (size_t i = 0; i < ARRAY_LEN(xforward); i++)
-			if (span_is_ci(word, xforward[i].name))
-				s->features |= xforward[i].feature;
-}
-
 static void take_features(struct session *s)
 {
 	struct arena a;
@@ -289,11 +220,14 @@ static void take_features(struct session *s)
 	if (!maps_empty(settings.ehlo_by_address) &&
 	    maps_lookup(settings.ehlo_by_address, span_str(addr), &a, &value, &e) == RC_OK)
 		discard = value;
-	s->features = FEAT_ESMTP;
-	s->size_limit = 0;
-	s->mechanisms[0] = '\0';
-	for (size_t i = 1; i < SMTP_REPLY_LINES && smtp_reply_line(&s->reply, i, &line); i++)
-		take_keyword(s, line, discard);
+	s->ehlo = (struct ehlo){ .features = FEAT_ESMTP };
+	for (size_t i = 1; i < SMTP_REPLY_LINES && smtp_reply_line(&s->reply, i, &line); i++) {
+		struct span wrong = ehlo_take(&s->ehlo, line, discard);
+		if (wrong.n > 0)
+			log_warning("bad %s SIZE limit \"" SPAN_FMT "\" from %s",
+				    settings.lmtp ? "LHLO" : "EHLO", SPAN_ARG(span_head(wrong, 100)),
+				    s->relay);
+	}
 	arena_release(&a);
 }
 
@@ -324,7 +258,7 @@ enum rc session_hello(struct session *s, struct why *w)
 	bool extended = !settings.never_ehlo && (settings.lmtp || (s->pix & PIX_NO_ESMTP) == 0) &&
 			(settings.always_ehlo || s->greets_esmtp);
 	const char *doing = settings.lmtp ? "performing the LHLO handshake" : "performing the EHLO handshake";
-	s->features = 0;
+	s->ehlo.features = 0;
 	if (extended) {
 		session_puts(s, "%s %s", verb, settings.helo_name);
 		if ((rc = session_reply(s, settings.helo_s, doing, w)) != RC_OK)
@@ -456,11 +390,11 @@ static enum rc secure(struct session *s, const struct target *t, const struct tl
 		      struct why *w)
 {
 	if (s->tls || p->level == TLS_NONE) {
-		if (!s->tls && settings.tls_note_offer && (s->features & FEAT_STARTTLS))
+		if (!s->tls && settings.tls_note_offer && (s->ehlo.features & FEAT_STARTTLS))
 			log_info("Host offered STARTTLS: [%s]", s->host);
 		return RC_OK;
 	}
-	if ((s->features & FEAT_STARTTLS) != 0) {
+	if ((s->ehlo.features & FEAT_STARTTLS) != 0) {
 		enum rc rc = session_starttls(s, t, p, false, a, w);
 		if (rc == RC_OK && s->tls && (rc = session_hello(s, w)) == RC_OK)
 			rc = refuse_early(s, w);
@@ -476,7 +410,7 @@ static enum rc log_in(struct session *s, const struct target *t, struct span nex
 		      struct arena *a, struct why *w)
 {
 	struct span userpass;
-	if (!settings.auth || (s->features & FEAT_AUTH) == 0)
+	if (!settings.auth || (s->ehlo.features & FEAT_AUTH) == 0)
 		return RC_OK;
 	enum rc rc = login_find(s->name_addr, nexthop, t->host, sender, a, &userpass, w);
 	if (rc == RC_NOTFOUND)

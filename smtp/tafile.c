@@ -9,22 +9,6 @@
 static struct table *by_files;
 static struct arena names; /* for the life of the process */
 
-/* All of an entry count, as "match=" does. */
-static struct span files_of(struct span entry, struct arena *a)
-{
-	struct span *word, name, value, all = SPAN_NONE;
-	struct err e;
-	size_t n;
-	if (conf_words(entry, false, a, &word, &n, &e) != RC_OK)
-		return all;
-	for (size_t i = 1; i < n; i++) {
-		value = word[i];
-		if (span_next(&value, '=', &name) && span_is_ci(span_trim(name), "tafile"))
-			all = tafile_add(all, span_trim(value), a);
-	}
-	return all;
-}
-
 static void load(struct span files)
 {
 	const char *text = arena_cstr(&names, files);
@@ -41,12 +25,14 @@ static void load(struct span files)
 static void read_table(struct map *m)
 {
 	struct span key, value;
+	struct policy_entry entry;
 	struct arena a;
 	void *state = NULL;
 	struct err e;
 	arena_init(&a);
 	while (map_next(m, &state, &a, &key, &value, &e) == RC_OK) {
-		load(files_of(value, &a));
+		if (policy_entry_parse(value, &a, &entry, NULL) == RC_OK)
+			load(entry.tafile);
 		arena_reset(&a);
 	}
 	arena_release(&a);
@@ -57,11 +43,6 @@ void tafiles_prepare(struct maps *tables)
 	by_files = table_new();
 	for (size_t i = 0; i < maps_count(tables); i++)
 		read_table(maps_at(tables, i));
-}
-
-struct span tafile_add(struct span files, struct span more, struct arena *a)
-{
-	return files.n > 0 ? span_printf(a, SPAN_FMT "," SPAN_FMT, SPAN_ARG(files), SPAN_ARG(more)) : more;
 }
 
 const struct tls_anchors *tafile_find(struct span files)

@@ -56,7 +56,7 @@ static void rcpt_fail(struct transaction *t, struct rcpt *r, const char *command
 static void rcpt_sent(struct transaction *t, struct rcpt *r)
 {
 	const struct smtp_reply *p = &t->s->reply;
-	bool reports = (t->s->features & FEAT_DSN) != 0;
+	bool reports = (t->s->ehlo.features & FEAT_DSN) != 0;
 	struct span text = session_said(t->s, t->dl->a);
 	enum deliver_status st = reports ? DS_PASSED : settings.assume_final ? DS_SENT : DS_RELAYED;
 	rcpt_result(t->dl, r, st, p->dsn[0] != '\0' ? span_str(p->dsn) : SPAN("2.0.0"), text, text);
@@ -86,17 +86,17 @@ static void put_mail(struct transaction *t)
 	struct session *s = t->s;
 	struct buf more;
 	buf_init(&more, 4096);
-	if ((s->features & FEAT_SIZE) && !t->seven) /* RFC 1870; conversion makes it a guess */
+	if ((s->ehlo.features & FEAT_SIZE) && !t->seven) /* RFC 1870; conversion makes it a guess */
 		(void)buf_printf(&more, " SIZE=%llu", (unsigned long long)content_wire_bytes(t->dl->d, env));
 	if (settings.dummy_auth && s->authenticated) /* RFC 4954 section 5 */
 		(void)buf_puts(&more, " AUTH=<>");
-	if ((s->features & FEAT_8BITMIME) && env->body == BODY_8BITMIME)
+	if ((s->ehlo.features & FEAT_8BITMIME) && env->body == BODY_8BITMIME)
 		(void)buf_puts(&more, " BODY=8BITMIME");
-	if ((s->features & FEAT_SMTPUTF8) && (env->flags & ENVF_SMTPUTF8))
+	if ((s->ehlo.features & FEAT_SMTPUTF8) && (env->flags & ENVF_SMTPUTF8))
 		(void)buf_puts(&more, " SMTPUTF8");
-	if ((s->features & FEAT_DSN) && env->envid.n > 0)
+	if ((s->ehlo.features & FEAT_DSN) && env->envid.n > 0)
 		(void)buf_printf(&more, " ENVID=" SPAN_FMT, SPAN_ARG(xtext(t->dl->a, env->envid)));
-	if ((s->features & FEAT_DSN) && env->ret != RET_NONE)
+	if ((s->ehlo.features & FEAT_DSN) && env->ret != RET_NONE)
 		(void)buf_puts(&more, env->ret == RET_FULL ? " RET=FULL" : " RET=HDRS");
 	session_puts(s, "MAIL FROM:<" SPAN_FMT ">%s", SPAN_ARG(path(t->dl, t->dl->sender)), buf_cstr(&more));
 	buf_release(&more);
@@ -129,7 +129,7 @@ static void put_rcpt(struct transaction *t, const struct rcpt *r)
 {
 	struct buf more;
 	buf_init(&more, 5000);
-	if (t->s->features & FEAT_DSN) {
+	if (t->s->ehlo.features & FEAT_DSN) {
 		put_orcpt(t, &more, r);
 		put_notify(&more, t->dl->d->flags & DELF_VERIFY
 				      ? 0
@@ -202,7 +202,7 @@ static enum rc read_data(struct transaction *t, struct why *w)
 static enum rc envelope(struct transaction *t, struct why *w)
 {
 	struct delivery *dl = t->dl;
-	bool pipelining = (t->s->features & FEAT_PIPELINING) != 0, mail_read = false;
+	bool pipelining = (t->s->ehlo.features & FEAT_PIPELINING) != 0, mail_read = false;
 	bool data = pipelining && !ends_at_rcpt(dl);
 	enum rc rc = RC_OK;
 	size_t window = pipelining ? WINDOW : 1;
@@ -337,7 +337,7 @@ static enum rc reset(struct session *s, struct why *w)
 static void put_attribute(struct transaction *t, struct buf *b, unsigned feature, const char *name,
 			  struct span value)
 {
-	if (!(t->s->features & feature))
+	if (!(t->s->ehlo.features & feature))
 		return;
 	if (value.n == 0)
 		(void)buf_printf(b, " %s=[UNAVAILABLE]", name);
@@ -394,12 +394,12 @@ static bool impossible(struct transaction *t, struct why *w)
 {
 	const struct session *s = t->s;
 	uint64_t bytes = content_wire_bytes(t->dl->d, &t->dl->env);
-	if ((s->features & FEAT_SIZE) && s->size_limit > 0 && bytes > s->size_limit) {
+	if ((s->ehlo.features & FEAT_SIZE) && s->ehlo.size_limit > 0 && bytes > s->ehlo.size_limit) {
 		why_set(w, "5.3.4", "message size %llu exceeds size limit %llu of server %s",
-			(unsigned long long)bytes, (unsigned long long)s->size_limit, s->name_addr);
+			(unsigned long long)bytes, (unsigned long long)s->ehlo.size_limit, s->name_addr);
 		return true;
 	}
-	if (!(s->features & FEAT_SMTPUTF8) && needs_utf8(t->dl)) { /* RFC 6531 section 3.2 */
+	if (!(s->ehlo.features & FEAT_SMTPUTF8) && needs_utf8(t->dl)) { /* RFC 6531 section 3.2 */
 		why_set(w, "5.6.7", "SMTPUTF8 is required, but was not offered by host %s", s->name_addr);
 		return true;
 	}
@@ -412,7 +412,7 @@ static enum rc must_convert(const struct delivery *dl, bool *yes)
 	struct content c;
 	struct err e;
 	*yes = false;
-	if (settings.no_convert || (dl->s->features & FEAT_8BITMIME) != 0)
+	if (settings.no_convert || (dl->s->ehlo.features & FEAT_8BITMIME) != 0)
 		return RC_OK;
 	*yes = dl->env.body == BODY_8BITMIME;
 	if (*yes)

@@ -31,18 +31,6 @@ unsigned extensions(const struct session *s)
 	       (session_in_list(s, conf.verp_clients) && !(off & KW_XVERP) ? EXT_XVERP : 0);
 }
 
-struct span neutral_name(struct arena *a, struct span name)
-{
-	char *p = arena_cstr(a, span_head(name, 255));
-	size_t n = span_head(name, 255).n;
-
-	for (size_t i = 0; i < n; i++)
-		if ((!ascii_isprint(p[i]) && !((unsigned char)p[i] >= 0x80 && conf.smtputf8)) ||
-		    strchr(" <>()\\\";@", p[i]) != NULL)
-			p[i] = '?';
-	return span_make(p, n);
-}
-
 /* A greeting in the middle ends the transaction (RFC 5321 section 4.1.4). */
 static bool hello(struct session *s, struct span arg, bool esmtp)
 {
@@ -61,7 +49,7 @@ static bool hello(struct session *s, struct span arg, bool esmtp)
 	}
 	if (!span_eq(former, arg) &&
 	    s->arena.used_bytes < 64 * 1024) /* a client that greets for ever gets no memory */
-		former = neutral_name(&s->arena, arg);
+		former = neutral_name(&s->arena, arg, conf.smtputf8);
 	s->client.helo = former;
 	s->client.esmtp |= esmtp; /* what was told in EHLO holds after a HELO, too */
 	return true;

@@ -13,12 +13,15 @@ static bool port_of(struct span text, uint16_t *out)
 	return true;
 }
 
-/* An IPv4 address may stand in an IPv6 one, whose kind it is then not. */
+/* The plain form alone: no brackets, no "IPv6:", no scope. An IPv4 address may stand in an IPv6 one, whose kind it is then not. */
 static bool address_of(struct span text, struct span kind, struct inet_addr *out)
 {
 	bool six = span_is(kind, "TCP6");
 
-	return text.p[0] != '[' && (span_chr(text, ':') >= 0) == six && inet_addr_parse(text, out) == RC_OK;
+	for (size_t i = 0; i < text.n; i++)
+		if (memchr("0123456789abcdefABCDEF.:", text.p[i], 24) == NULL)
+			return false;
+	return (span_chr(text, ':') >= 0) == six && inet_addr_parse(text, out) == RC_OK;
 }
 
 /* "PROXY TCP4 source destination port port", or "PROXY UNKNOWN" and anything. What stands behind is left alone. */
@@ -29,8 +32,10 @@ enum rc proxy_v1(struct span line, struct proxy_header *out)
 	*out = (struct proxy_header){ .local = true };
 	if (line.n > PROXY_V1_MAX)
 		return RC_LIMIT;
+	if (!span_starts(line, SPAN("PROXY ")))
+		return RC_SYNTAX;
 	for (size_t i = 0; i < ARRAY_LEN(w); i++) {
-		if (!span_next_word(&line, " ", &w[i]) || (i == 0 && !span_is(w[0], "PROXY")))
+		if (!span_next_word(&line, " ", &w[i]))
 			return RC_SYNTAX;
 		if (i == 1 && span_is(w[1], "UNKNOWN"))
 			return RC_OK;
@@ -60,9 +65,8 @@ enum rc proxy_v2_length(struct span head, size_t *body)
 
 static void take(const char *p, int family, size_t n, struct proxy_header *out)
 {
-	out->src.family = out->dst.family = family;
-	memcpy(out->src.b, p, n);
-	memcpy(out->dst.b, p + n, n);
+	inet_addr_from_bytes(family, p, &out->src);
+	inet_addr_from_bytes(family, p + n, &out->dst);
 	out->src_port = be16(p + 2 * n);
 	out->dst_port = be16(p + 2 * n + 2);
 }

@@ -2,6 +2,7 @@
 #include "notice.h"
 #include "log/event.h"
 #include "mime/address_log.h"
+#include "smtp/dsn.h"
 #include <stdarg.h>
 
 #define REPLY_MAX 1024 /* one reply; RFC 5321 section 4.5.3.1.5 asks for lines of at most 512 */
@@ -68,9 +69,7 @@ static void write_with_footer(struct session *s, struct span code, struct span t
 		text = span_printf(a, SPAN_FMT SPAN_FMT, SPAN_ARG(text), SPAN_ARG(line));
 		footer = at >= 0 ? span_skip(footer, (size_t)at + 2) : SPAN_NONE;
 	}
-	struct span dsn = SPAN_NONE, rest = text;
-	if (text.n > 6 && ascii_isdigit(text.p[0]) && text.p[1] == '.')
-		(void)span_next_word(&rest, " ", &dsn);
+	struct span dsn = span_head(text, dsn_length(text));
 	write_line(s, code, footer.n > 0 ? '-' : ' ', text);
 	while (footer.n > 0) {
 		at = span_find(footer, SPAN("\\n"));

@@ -1,13 +1,17 @@
 /* restrict_access.c - access tables (access(5)): which keys are asked in which order, and what a result
  * means. */
 #include "restrict.h"
+#include "access_action.h"
+
+#define PREPEND_MAX 8000 /* bytes of all PREPEND of a message, but for the last one */
 
 /* ---- results ---- */
 
 struct action {
 	struct session *s;
 	struct check *c;
-	struct span text; /* behind the action's word */
+	unsigned code;	       /* of a refusal; 0: none of the table's */
+	struct span dsn, text; /* behind the action's word */
 	struct span subject;
 	const char *class, *source; /* source: the table's name */
 };
@@ -72,21 +76,15 @@ struct span restrict_fitting_dsn(const char *class, struct span dsn, struct aren
 	return fits;
 }
 
-/* "[dsn] text" of a table behind a code; bare: "5.7.1 <subject>: class rejected: text". */
-static enum outcome refuse(const struct action *a, int64_t code, const char *dsn, const char *otherwise)
+/* With a status of the table's, or `dsn`: "5.7.1 <subject>: class rejected: text". */
+static enum outcome refuse(const struct action *a, int64_t code, const char *dsn)
 {
-	struct span rest = a->text, word = SPAN_NONE, text;
+	struct span status = a->dsn.n > 0 ? restrict_fitting_dsn(a->class, a->dsn, a->c->a) : span_str(dsn),
+		    text = a->text.n > 0 ? span_head(a->text, 500) : SPAN("Access denied");
 
-	if (span_next_word(&rest, " \t", &word) && word.n >= 5 && word.n <= 9 && word.p[1] == '.' &&
-	    (word.p[0] == '4' || word.p[0] == '5' || word.p[0] == '2'))
-		rest = span_trim(rest), word = restrict_fitting_dsn(a->class, word, a->c->a);
-	else {
-		word = span_str(dsn);
-		rest = a->text;
-	}
 	text = span_printf(a->c->a, "<" SPAN_FMT ">: %s rejected: " SPAN_FMT, SPAN_ARG(a->subject), a->class,
-			   SPAN_ARG(rest.n > 0 ? span_head(rest, 500) : span_str(otherwise)));
-	return restrict_reject_bare(a->s, a->c, code, word, text);
+			   SPAN_ARG(text));
+	return restrict_reject_bare(a->s, a->c, code, status, text);
 }
 
 static enum outcome act_ok(const struct action *a)
@@ -101,14 +99,16 @@ static enum outcome act_dunno(const struct action *a)
 	return DUNNO;
 }
 
-static enum outcome act_reject(const struct action *a)
+static enum outcome act_refuse(const struct action *a)
 {
-	return refuse(a, conf.code.access_reject, "5.7.1", "Access denied");
+	if (a->code == 0)
+		return refuse(a, conf.code.access_reject, "5.7.1");
+	return refuse(a, a->code, a->code >= 500 ? "5.7.1" : "4.7.1");
 }
 
 static enum outcome act_defer(const struct action *a)
 {
-	return refuse(a, conf.code.access_defer, "4.7.1", "Access denied");
+	return refuse(a, conf.code.access_defer, "4.7.1");
 }
 
 static enum outcome act_hangup(const struct action *a)
@@ -162,10 +162,6 @@ static enum outcome act_filter(const struct action *a)
 {
 	if (a->s->tx == NULL)
 		return DUNNO;
-	if (span_chr(a->text, ':') < 0 || a->text.n > 500) {
-		log_warning("access table: FILTER needs transport:destination");
-		return DUNNO;
-	}
 	log_trigger(a, "filter", "FILTER");
 	a->s->tx->filter = span_dup(&a->s->tx_arena, a->text);
 	return DUNNO;
@@ -175,10 +171,6 @@ static enum outcome act_redirect(const struct action *a)
 {
 	if (a->s->tx == NULL)
 		return DUNNO;
-	if (!address_valid(a->text, conf.smtputf8)) {
-		log_warning("access table: REDIRECT needs an address");
-		return DUNNO;
-	}
 	log_trigger(a, "redirect", "REDIRECT");
 	a->s->tx->redirect = span_dup(&a->s->tx_arena, a->text);
 	return DUNNO;
@@ -190,10 +182,6 @@ static enum outcome act_bcc(const struct action *a)
 
 	if (tx == NULL || tx->bccs >= 100)
 		return DUNNO;
-	if (!address_valid(a->text, conf.smtputf8)) {
-		log_warning("access table: BCC needs an address");
-		return DUNNO;
-	}
 	log_trigger(a, "bcc", "BCC");
 	for (size_t i = 0; i < tx->bccs; i++)
 		if (span_eq(tx->bcc[i], a->text))
@@ -210,8 +198,8 @@ static enum outcome act_prepend(const struct action *a)
 
 	if (tx == NULL)
 		return DUNNO;
-	if (span_chr(a->text, ':') <= 0 || tx->prepend.n > 8000) {
-		log_warning("access table: PREPEND needs headername: headervalue");
+	if (tx->prepend.n > PREPEND_MAX) {
+		log_warning("access table: more than %d bytes of PREPEND", PREPEND_MAX);
 		return DUNNO;
 	}
 	tx->prepend =
@@ -231,56 +219,51 @@ static enum outcome act_info(const struct action *a)
 	return DUNNO;
 }
 
-static const struct {
-	const char *word;
-	enum outcome (*run)(const struct action *);
-} actions[] = {
-	{ "OK", act_ok },
-	{ "RELAY", act_ok },
-	{ "DUNNO", act_dunno },
-	{ "REJECT", act_reject },
-	{ "DEFER", act_defer },
-	{ "HANGUP", act_hangup },
-	{ "DEFER_IF_PERMIT", act_defer_if_permit },
-	{ "DEFER_IF_REJECT", act_defer_if_reject },
-	{ "DISCARD", act_discard },
-	{ "HOLD", act_hold },
-	{ "FILTER", act_filter },
-	{ "REDIRECT", act_redirect },
-	{ "BCC", act_bcc },
-	{ "PREPEND", act_prepend },
-	{ "WARN", act_warn },
-	{ "INFO", act_info },
-};
-
-static bool all_digits(struct span w)
+static enum outcome act_rules(const struct action *a)
 {
-	for (size_t i = 0; i < w.n; i++)
-		if (!ascii_isdigit(w.p[i]))
-			return false;
-	return w.n > 0;
+	return rules_run_text(a->s, a->c, a->text, a->source);
 }
+
+static enum outcome (*const run[ACCESS_VERBS])(const struct action *) = {
+	[ACCESS_DUNNO] = act_dunno,
+	[ACCESS_BCC] = act_bcc,
+	[ACCESS_DEFER] = act_defer,
+	[ACCESS_DEFER_IF_PERMIT] = act_defer_if_permit,
+	[ACCESS_DEFER_IF_REJECT] = act_defer_if_reject,
+	[ACCESS_DISCARD] = act_discard,
+	[ACCESS_FILTER] = act_filter,
+	[ACCESS_HANGUP] = act_hangup,
+	[ACCESS_HOLD] = act_hold,
+	[ACCESS_INFO] = act_info,
+	[ACCESS_OK] = act_ok,
+	[ACCESS_PREPEND] = act_prepend,
+	[ACCESS_REDIRECT] = act_redirect,
+	[ACCESS_REFUSE] = act_refuse,
+	[ACCESS_RULES] = act_rules,
+	[ACCESS_WARN] = act_warn,
+};
 
 enum outcome access_result(struct session *s, struct check *c, struct span value, const char *source,
 			   struct span subject, const char *class)
 {
-	struct action a = { .s = s, .c = c, .subject = subject, .class = class, .source = source };
-	struct span word = SPAN_NONE, rest = value;
-	uint64_t code = 0;
+	struct access_action parsed;
+	struct err e;
 
-	if (!span_next_word(&rest, " \t", &word))
+	if (span_trim(value).n == 0)
 		return DUNNO;
+	if (access_action_parse(value, conf.smtputf8, &parsed, &e) != RC_OK)
+		log_warning("access table: %s", e.text);
 	c->subject = subject;
 	c->class = class; /* also of what the result names */
-	a.text = span_trim(rest);
-	for (size_t i = 0; i < ARRAY_LEN(actions); i++)
-		if (span_is_ci(word, actions[i].word))
-			return actions[i].run(&a);
-	if (all_digits(span_trim(value)))
-		return act_ok(&a); /* made by tools that build tables of networks */
-	if (word.n == 3 && (word.p[0] == '4' || word.p[0] == '5') && span_to_u64(word, 599, &code) == RC_OK)
-		return refuse(&a, (int64_t)code, code >= 500 ? "5.7.1" : "4.7.1", "Access denied");
-	return rules_run_text(s, c, value, source);
+	struct action a = { .s = s,
+			    .c = c,
+			    .code = parsed.code,
+			    .dsn = parsed.dsn,
+			    .text = parsed.text,
+			    .subject = subject,
+			    .class = class,
+			    .source = source };
+	return run[parsed.verb](&a);
 }
 
 /* ---- keys ---- */

@@ -1,6 +1,7 @@
 /* restrict_dnsbl.c - DNS block and allow lists: "domain", "domain=d.d.d.d" with patterns of values
  * "[1;3..5]". */
 #include "restrict.h"
+#include "smtp/dsn.h"
 
 #define WHERE_S 20
 
@@ -188,7 +189,7 @@ static struct span reason_of(struct span name, struct check *c)
 
 static enum outcome reject_listed(struct session *s, struct check *c, struct words *w)
 {
-	struct span template = span_str(conf.rbl_reply), text, code, own, dsn, rest;
+	struct span template = span_str(conf.rbl_reply), text, code, own, dsn;
 	uint64_t number = (uint64_t)conf.code.rbl;
 	struct err e;
 
@@ -206,11 +207,7 @@ static enum outcome reject_listed(struct session *s, struct check *c, struct wor
 		return restrict_reject_bare(s, c, 450, SPAN("4.7.1"), SPAN("Service unavailable"));
 	}
 	dsn = number >= 500 ? SPAN("5.7.1") : SPAN("4.7.1");
-	rest = text;
-	if (span_next_word(&rest, " \t", &own) && own.n >= 5 && own.p[0] == code.p[0] && own.p[1] == '.') {
-		dsn = own;
-		text = rest;
-	}
+	(void)dsn_take(&text, number >= 500 ? "5" : "4", &dsn);
 	return restrict_reject_bare(s, c, (int64_t)number, dsn, span_trim(text));
 }
 

@@ -2,11 +2,11 @@
  * and an "action=" line back; SMTPD_POLICY_README's subject). Connections are made by
  * master. */
 #include "restrict.h"
+#include "policy_answer.h"
 #include "net/endpoint.h"
 #include <unistd.h>
 
 #define REPLY_LINE_MAX 4096
-#define REPLY_LINES    50
 
 struct policy {
 	struct endpoint to;
@@ -149,26 +149,20 @@ static void make_request(struct session *s, struct check *c, const struct policy
 	(void)buf_putc(b, '\n');
 }
 
-/* "action=" alone asks for nothing. */
 static enum rc read_action(struct stream *io, struct arena *a, struct span *action, deadline_t d,
 			   struct err *e)
 {
+	struct policy_answer answer = { .seen = false };
 	struct span line;
-	bool seen = false;
 	enum rc rc;
 
-	*action = SPAN_NONE;
-	for (int i = 0; i < REPLY_LINES; i++) {
+	do {
 		if ((rc = stream_line(io, &line, REPLY_LINE_MAX, NULL, d, e)) != RC_OK)
 			return rc;
-		if (line.n == 0)
-			return seen ? RC_OK : err_set(e, RC_SYNTAX, "no action in the answer");
-		if (span_starts(line, SPAN("action="))) {
-			*action = span_dup(a, span_trim(span_skip(line, 7)));
-			seen = true;
-		}
-	}
-	return err_set(e, RC_LIMIT, "answer too long");
+		rc = policy_answer_take(&answer, line, a, e);
+	} while (rc == RC_AGAIN);
+	*action = answer.action;
+	return rc;
 }
 
 /* The kept connection, unless it is too old or was used enough. */

@@ -10,6 +10,7 @@
 #ifndef SMTPD_SMTPD_H
 #define SMTPD_SMTPD_H
 
+#include "client.h"
 #include "data_scan.h"
 #include "log/log.h"
 #include "map/map.h"
@@ -144,23 +145,6 @@ struct transaction {
 	struct span answer; /* of the filter before the queue, when it took the message */
 };
 
-struct forward { /* what XFORWARD told */
-	struct span name, addr, port, proto, helo, ident;
-	bool local, sourced; /* SOURCE=LOCAL; SOURCE was told */
-};
-
-/* Who the client is, as far as XCLIENT can say it: all of such a command counts, or nothing of it. */
-struct client {
-	struct span name, rname, addr; /* addr without IPv6: */
-	uint16_t name_code, rname_code;
-	unsigned port, local_port;
-	struct span local_addr;
-	struct inet_addr ip; /* family AF_UNSPEC: not an IP client */
-	struct span helo;
-	bool esmtp;
-	struct span sasl_method, sasl_user;
-};
-
 #define DNSBL_FAILED_MAX 50
 struct session {
 	struct list link; /* all sessions */
@@ -260,8 +244,6 @@ void command_log_counts(const struct session *s, struct buf *out);
 
 /* ---- cmd_*.c: each returns whether it counts as done ---- */
 bool cmd_helo(struct session *s, struct span arg);
-/* For logs, headers and tables: what no host name holds becomes '?'. */
-struct span neutral_name(struct arena *a, struct span name);
 bool cmd_ehlo(struct session *s, struct span arg);
 bool cmd_lhlo(struct session *s, struct span arg);
 bool cmd_mail(struct session *s, struct span arg);

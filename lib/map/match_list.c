@@ -15,8 +15,8 @@ enum kind {
 	MATCH_NAME,
 	MATCH_NET,
 	MATCH_TABLE,
-	MATCH_BAD, /* no network: of addresses nothing can be said */
-	MATCH_UNUSABLE, /* a file that cannot be read, or what comes behind a mistake: of nothing anything can be said */
+	MATCH_BAD,	/* no network: of addresses nothing can be said */
+	MATCH_UNUSABLE, /* a file that cannot be read, no name of a table, or what comes behind a mistake: of nothing anything can be said */
 };
 
 struct element {
@@ -53,6 +53,8 @@ static void add_table(struct match_list *l, bool exclude, struct span word)
 
 	if (map_open(word, MAP_FOLD_KEY | empty, &el->table, &e) != RC_OK)
 		log_error("%s: %s", l->param, e.text);
+	if (el->table == NULL) /* "hash:", "::1": no name of a table */
+		el->kind = MATCH_UNUSABLE;
 }
 
 bool match_is_net(struct span word)

@@ -68,6 +68,13 @@ struct span header_text(const struct header_field *f, struct arena *a)
 			 : f->all;
 }
 
+bool header_is_field(struct span text)
+{
+	struct header_field f;
+
+	return header_next(&text, &f) == RC_OK && text.n == 0;
+}
+
 size_t header_length(struct span message)
 {
 	struct span rest = message;

@@ -16,6 +16,8 @@ struct header_field {
 enum rc header_next(struct span *rest, struct header_field *f);
 /* All of the field, without the white space that obsolete syntax has before the colon: a rule for "Name:" is for it, too. */
 struct span header_text(const struct header_field *f, struct arena *a);
+/* Whether `text`, with its line end or without, is one field and nothing more. */
+bool header_is_field(struct span text);
 /* Length of the header including the empty line. */
 size_t header_length(struct span message);
 /* Of a stored message, which may begin with the "From " line of an mbox (">From " in one that was forwarded):

@@ -74,6 +74,13 @@ void inet_addr_text(const struct inet_addr *a, char out[INET_TEXT_MAX])
 	}
 }
 
+void inet_addr_from_bytes(int family, const void *bytes, struct inet_addr *out)
+{
+	*out = (struct inet_addr){ .family = family };
+	memcpy(out->b, bytes, addr_bytes(out));
+	unmap(out);
+}
+
 void inet_addr_from_sockaddr(const struct sockaddr_storage *ss, struct inet_addr *out, uint16_t *port)
 {
 	*out = (struct inet_addr){ .family = AF_INET };
@@ -82,18 +89,16 @@ void inet_addr_from_sockaddr(const struct sockaddr_storage *ss, struct inet_addr
 	if (ss->ss_family == AF_INET) {
 		struct sockaddr_in in;
 		memcpy(&in, ss, sizeof in);
-		memcpy(out->b, &in.sin_addr, 4);
+		inet_addr_from_bytes(AF_INET, &in.sin_addr, out);
 		if (port != NULL)
 			*port = ntohs(in.sin_port);
 	} else if (ss->ss_family == AF_INET6) {
 		struct sockaddr_in6 in6;
 		memcpy(&in6, ss, sizeof in6);
-		out->family = AF_INET6;
-		memcpy(out->b, &in6.sin6_addr, 16);
-		out->scope = in6.sin6_scope_id;
+		inet_addr_from_bytes(AF_INET6, &in6.sin6_addr, out);
+		out->scope = out->family == AF_INET6 ? in6.sin6_scope_id : 0;
 		if (port != NULL)
 			*port = ntohs(in6.sin6_port);
-		unmap(out);
 	}
 }
 

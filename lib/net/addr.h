@@ -15,6 +15,8 @@ struct inet_addr {
 MUST_CHECK enum rc inet_addr_parse(
     struct span text, struct inet_addr *out); /* "192.0.2.1", "2001:db8::1", with or without [], "IPv6:" */
 void inet_addr_text(const struct inet_addr *a, char out[INET_TEXT_MAX]); /* canonical, without brackets */
+/* 4 or 16 bytes in network order, as that family says. */
+void inet_addr_from_bytes(int family, const void *bytes, struct inet_addr *out);
 void inet_addr_from_sockaddr(const struct sockaddr_storage *ss, struct inet_addr *out, uint16_t *port);
 socklen_t inet_addr_to_sockaddr(const struct inet_addr *a, uint16_t port, struct sockaddr_storage *ss);
 struct inet_net {

@@ -74,10 +74,9 @@ static enum rc read_data(const ns_msg *m, const ns_rr *rr, struct arena *a, stru
 	switch (out->type) {
 	case DNS_A:
 	case DNS_AAAA:
-		out->addr.family = out->type == DNS_A ? AF_INET : AF_INET6;
 		if (n != (out->type == DNS_A ? 4 : 16))
 			return RC_SYNTAX;
-		memcpy(out->addr.b, p, n);
+		inet_addr_from_bytes(out->type == DNS_A ? AF_INET : AF_INET6, p, &out->addr);
 		return RC_OK;
 	case DNS_TXT:
 		return read_txt(p, n, a, &out->data);

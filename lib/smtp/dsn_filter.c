@@ -1,24 +1,7 @@
 /* smtp/dsn_filter.c - delivery status filters. */
 #include "smtp/dsn_filter.h"
 #include "log/log.h"
-
-/* "5.1.1 text" in its two parts; false: it does not begin with a status code of RFC 3463. */
-static bool split(struct span value, struct span *dsn, struct span *text)
-{
-	size_t dots = 0;
-
-	value = span_trim(value);
-	*text = value;
-	if (!span_next_word(text, " \t", dsn) || dsn->n < 5 || !strchr("245", dsn->p[0]) || dsn->p[1] != '.')
-		return false;
-	for (size_t i = 0; i < dsn->n; i++) {
-		dots += dsn->p[i] == '.';
-		if (dsn->p[i] != '.' && !ascii_isdigit(dsn->p[i]))
-			return false;
-	}
-	*text = span_trim(*text);
-	return dots == 2 && dsn->p[dsn->n - 1] != '.';
-}
+#include "smtp/dsn.h"
 
 bool dsn_filter(struct maps *m, struct arena *a, uint16_t *status, struct span *dsn, struct span *reason)
 {
@@ -37,7 +20,8 @@ bool dsn_filter(struct maps *m, struct arena *a, uint16_t *status, struct span *
 		log_warning("delivery status filter: %s", e.text);
 		return false;
 	}
-	if (!split(value, &code, &text) || (code.p[0] != '2') != failure) {
+	text = value;
+	if (!dsn_take(&text, failure ? "45" : "2", &code)) {
 		log_warning("delivery status filter: result \"" SPAN_FMT "\" does not fit \"" SPAN_FMT "\"",
 			    SPAN_ARG(value), SPAN_ARG(key));
 		return false;

@@ -1,5 +1,6 @@
 /* smtp/reply.c - replies of SMTP and LMTP servers. */
 #include "smtp/reply.h"
+#include "smtp/dsn.h"
 
 void smtp_reply_init(struct smtp_reply *r)
 {
@@ -21,27 +22,12 @@ void smtp_reply_reset(struct smtp_reply *r)
 	r->more = false;
 }
 
-/* "class.subject.detail", each up to three digits (RFC 3463 section 2), followed by a blank or the end. */
 static void take_dsn(struct smtp_reply *r, struct span text)
 {
-	size_t i = 0;
+	size_t n = dsn_length(text);
 	r->dsn[0] = '\0';
-	for (int part = 0; part < 3; part++) {
-		size_t from = i;
-		while (i < text.n && ascii_isdigit(text.p[i]) && i - from < 3)
-			i++;
-		if (i == from)
-			return;
-		if (part < 2 && (i >= text.n || text.p[i++] != '.'))
-			return;
-	}
-	if (i < text.n && !ascii_isspace(text.p[i]))
-		return;
-	if (text.p[1] == '.' && (unsigned)(text.p[0] - '0') == r->code / 100 && text.p[0] != '3' &&
-	    text.p[0] >= '2' && text.p[0] <= '5' && i < SMTP_DSN_MAX) {
-		memcpy(r->dsn, text.p, i);
-		r->dsn[i] = '\0';
-	}
+	if (n > 0 && (unsigned)(text.p[0] - '0') == r->code / 100)
+		(void)!span_cstr(span_head(text, n), r->dsn, sizeof r->dsn);
 }
 
 static void keep(struct smtp_reply *r, struct span line)

@@ -476,6 +476,31 @@ static void put_own_fields(struct box *b, const struct message *m, bool first, s
 	buf_putc(out, '\n');
 }
 
+/* Lines that begin with a blank and stand before all fields belong to none: behind one of ours they would be taken for a part of it. */
+static size_t leading_folds(struct span head)
+{
+	size_t n = 0;
+	while (n < head.n && (head.p[n] == ' ' || head.p[n] == '\t')) {
+		ptrdiff_t nl = span_chr(span_skip(head, n), '\n');
+		n = nl < 0 ? head.n : n + (size_t)nl + 1;
+	}
+	return n;
+}
+
+static void put_head(struct box *b, const struct message *m, struct parsed *p, bool first, struct buf *out)
+{
+	struct buf kept;
+	buf_init(&kept, MBOX_MAX);
+	each_kept(NULL, p, collect, &kept);
+	size_t folds = leading_folds(buf_span(&kept));
+	buf_append(out, span_head(buf_span(&kept), folds));
+	if (folds > 0 && !span_ends(buf_span(out), SPAN("\n")))
+		buf_putc(out, '\n');
+	put_own_fields(b, m, first, out);
+	buf_append(out, span_skip(buf_span(&kept), folds));
+	buf_release(&kept);
+}
+
 struct order {
 	uint64_t pos;
 	size_t i;
@@ -510,9 +535,8 @@ static enum rc build(struct box *b, struct span text, const bool *gone, struct b
 		struct span from = span_skip(text, (size_t)o[k].pos);
 		ptrdiff_t nl = span_chr(from, '\n');
 		buf_append(out, span_head(from, nl < 0 ? from.n : (size_t)nl + 1));
-		put_own_fields(b, &b->msg[i], first, out);
+		put_head(b, &b->msg[i], &p, first, out);
 		first = false;
-		each_kept(NULL, &p, collect, out);
 		buf_append(out, p.body);
 		if (!out->n || out->p[out->n - 1] != '\n')
 			buf_putc(out, '\n');

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define SENDER_MAX   400
 #define HEADER_LOOK  65536 /* bytes of a header that are searched for the queue id */
 #define DATE_GRACE_S 7200  /* From_ dates are local time: a change to or from summer time */
 
@@ -264,22 +265,27 @@ static const char *gap(int fd, int64_t size)
 	return tail[1] != '\n' ? "\n\n" : tail[0] != '\n' ? "\n" : "";
 }
 
+/* As one word, also of a quoted local part. */
+static void sender_word(struct span sender, char out[SENDER_MAX])
+{
+	if (sender.n == 0 || sender.n >= SENDER_MAX)
+		sender = SPAN("MAILER-DAEMON");
+	for (size_t i = 0; i < sender.n; i++) {
+		unsigned char c = (unsigned char)sender.p[i];
+		out[i] = c == ' ' ? '-' : c < ' ' ? '?' : (char)c;
+	}
+	out[sender.n] = '\0';
+}
+
 static void from_line(const struct store_delivery *m, char *out, size_t size)
 {
-	char date[40];
+	char date[40], sender[SENDER_MAX];
 	struct tm tm;
 	time_t now = (time_t)wall_s(wall_now());
-	struct span sender = m->sender.n && m->sender.n < 400 ? m->sender : SPAN("MAILER-DAEMON");
 	localtime_r(&now, &tm);
 	strftime(date, sizeof(date), "%a %b %e %H:%M:%S %Y", &tm);
-	size_t n = (size_t)snprintf(out, size, "From " SPAN_FMT "  %s\n", SPAN_ARG(sender), date);
-	for (size_t i = 5; i + 1 < n;
-	     i++) /* quoted local parts may hold spaces; nothing may hold line ends */
-		if ((unsigned char)out[i] < 0x20)
-			out[i] = '?';
-	for (size_t i = 5; i < 5 + sender.n; i++)
-		if (out[i] == ' ')
-			out[i] = '-';
+	sender_word(m->sender, sender);
+	snprintf(out, size, "From %s  %s\n", sender, date);
 }
 
 static enum rc append(int fd, int64_t size, const struct store_delivery *m, struct span extra,

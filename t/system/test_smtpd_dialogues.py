@@ -117,6 +117,7 @@ CASES = {
         ["XCLIENT name=x.test addr=192.0.2.5", H], ["XCLIENT NAME=x.test FOO=bar", H, M, "RCPT TO:<x@far.test>"],
         ["XCLIENT LOGIN=tester", H, M, "RCPT TO:<x@far.test>"], ["XCLIENT LOGIN=te+20st", H, M, "RCPT TO:<x@far.test>"],
         ["XCLIENT HELO=a+20b", M, "RCPT TO:<x@far.test>"], ["XCLIENT PROTO=[UNAVAILABLE]"],
+        ["XCLIENT DESTADDR=::1", "XCLIENT DESTADDR=IPv6:::1", "XCLIENT DESTADDR=[192.0.2.1]", "XCLIENT ADDR=[192.0.2.1]"],
     ]),
     "xforward": ({"smtpd_sasl_auth_enable": "no"}, [
         ["XFORWARD", "XFORWARD x", "XFORWARD FOO=1", "XFORWARD NAME=a..b", "XFORWARD ADDR=x", "XFORWARD PORT=x", "XFORWARD PROTO=FOO", "XFORWARD HELO=x", "XFORWARD IDENT=A1B2C3D4E5", "XFORWARD SOURCE=x",
@@ -125,6 +126,7 @@ CASES = {
         [H, "XFORWARD NAME=[UNAVAILABLE] ADDR=[UNAVAILABLE] HELO=[UNAVAILABLE] IDENT=[UNAVAILABLE]", M, R], [H, M, "XFORWARD NAME=x"],
         [H, "XFORWARD NAME=one.test", M, "RSET", M, R], [H, "XFORWARD IDENT=" + "A" * 300], [H, "XFORWARD PROTO=SMTP NAME=[TEMPUNAVAIL]", M, R],
         ["XCLIENT ADDR=192.0.2.7", H, "XFORWARD NAME=x.test", M, R],
+        [H, "XFORWARD ADDR=2001:db8::1", "XFORWARD ADDR=[192.0.2.1]", "XFORWARD NAME=x.test ADDR=IPv6:2001:db8::1 IDENT=a+3Eb+20c HELO=+3Cx+3E", M, R],
     ]),
     "strangers": ({"smtpd_authorized_xclient_hosts": "", "smtpd_authorized_xforward_hosts": ""}, [["XCLIENT NAME=x", "XFORWARD NAME=x", "XCLIENT", "XFORWARD", H]]),
     "bareyes": (bare("yes"), BARE), "barenormalize": (bare("normalize"), BARE), "barereject": (bare("reject"), BARE),

@@ -85,6 +85,17 @@ static void takes_addresses_of_the_name_asked(void **state)
 	assert_int_equal(out.rr[0].ttl, 300);
 }
 
+/* net/addr.h: it is an IPv4 address, which loop detection and verified names have to see. */
+static void takes_ipv4_out_of_ipv6(void **state)
+{
+	(void)state;
+	begin("a.test", DNS_AAAA, 0x8180, 1);
+	put_rr("a.test", DNS_AAAA, "\0\0\0\0\0\0\0\0\0\0\377\377\300\0\2\1", 16);
+	assert_int_equal(parse(DNS_AAAA), RC_OK);
+	assert_int_equal(out.rr[0].addr.family, AF_INET);
+	assert_memory_equal(out.rr[0].addr.b, "\300\0\2\1", 4);
+}
+
 static void follows_aliases_and_survives_loops(void **state)
 {
 	(void)state;
@@ -190,6 +201,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_addresses_of_the_name_asked),
+		cmocka_unit_test(takes_ipv4_out_of_ipv6),
 		cmocka_unit_test(follows_aliases_and_survives_loops),
 		cmocka_unit_test(mx_null_mx_and_odd_names),
 		cmocka_unit_test(txt_is_joined_and_bounded),

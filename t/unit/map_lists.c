@@ -200,6 +200,12 @@ static void hosts(void **state)
 	host("10.0.0.1/8", "x", "10.0.0.1",
 	     RC_AGAIN); /* host bits: says nothing rather than something wrong */
 	host("10.0.0.1/8", "x", "192.0.2.1", RC_AGAIN);
+	/* no name of a table, as an IPv6 address without brackets is none: it says nothing, and the process goes on */
+	host("10.0.0.1 ::1", "x.a.b", "10.0.0.1", RC_OK);
+	host("10.0.0.1 ::1", "x.a.b", "::1", RC_AGAIN);
+	host("hash: x.a.b", "x.a.b", "::1", RC_AGAIN);
+	host("!:x", "x.a.b", "::1", RC_AGAIN);
+	domain("static: x", MATCH_EXACT, "x", RC_AGAIN);
 }
 
 static void files_hold_words(void **state)

@@ -1,5 +1,6 @@
 /* Delivery into Maildir and mbox: complete or not at all, never twice for one queue id and recipient, limits
  * and quoting kept. */
+#include "store/paths.h"
 #include "store/store.h"
 #include <dirent.h>
 #include <errno.h>
@@ -249,6 +250,26 @@ static void maildir_many_at_once(void **state)
 	assert_in_range(directories, 2, MANY / 2 * 2 + MANY / 2 - 1);
 }
 
+/* Whatever is in the sender, the date behind it tells that a message begins here. */
+static void mbox_sender_is_one_word(void **state)
+{
+	static const char odd[] = "\"a b\"\0\t\nc d e f g@x.test";
+	struct span body = SPAN("Subject: x\n\ny\n");
+	struct store_delivery m = message(&body, "ABC123DEF0", "kim@example.org");
+	struct store_delivered d;
+	struct store_loc l;
+	struct err e;
+	char path[300], text[4096];
+	(void)state;
+	snprintf(path, sizeof(path), "%s/odd", base);
+	l = location(path);
+	m.sender = span_make(odd, sizeof(odd) - 1);
+	assert_int_equal(store_deliver(&l, "INBOX", &m, &d, &e), RC_OK);
+	struct span got = slurp(path, text, sizeof(text));
+	assert_true(span_starts(got, SPAN("From \"a-b\"???c-d-e-f-g@x.test  ")));
+	assert_true(mbox_from_line(span_head(got, (size_t)span_chr(got, '\n'))) > 0);
+}
+
 static void mbox_repeats_nothing(void **state)
 {
 	struct store_loc l;
@@ -318,6 +339,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(maildir_keeps_nothing_that_was_not_flushed, setup, teardown),
 		cmocka_unit_test_setup_teardown(maildir_many_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(mbox_sender_is_one_word, setup, teardown),
 		cmocka_unit_test_setup_teardown(mbox_repeats_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(locations_are_read_as_dovecot_writes_them, setup, teardown),
 	};

@@ -183,6 +183,40 @@ static void mbox_keeps_uids_in_the_file(void **state)
 	check_after(v);
 }
 
+/* The fields with UID and flags stand behind them, not before, where they would swallow them. */
+static void mbox_keeps_lines_that_begin_with_blanks(void **state)
+{
+	static const char message[] = " begins with a blank\nSubject: x\nStatus: O\n\nbody\n";
+	struct span text;
+	struct err e;
+	char p[300];
+	size_t seq = 1;
+	(void)state;
+	snprintf(p, sizeof(p), "%s/inbox", base);
+	FILE *f = fopen(p, "w");
+	assert_non_null(f);
+	fprintf(f, "From a  Mon Jan  1 10:00:00 2024\n%s\n", message);
+	fclose(f);
+	for (int i = 0; i < 2; i++) {
+		struct mailbox *m = open_box("INBOX");
+		assert_int_equal(mailbox_count(m), 1);
+		assert_int_equal(mailbox_uid(m, 1), 1);
+		assert_int_equal(mailbox_read(m, 1, &text, &e), RC_OK);
+		assert_true(span_is(text, " begins with a blank\nSubject: x\n\nbody\n"));
+		mailbox_read_done(m);
+		assert_int_equal(mailbox_flags(m, &seq, 1, i == 0 ? FLAGS_ADD : FLAGS_REMOVE,
+					       MSG_SEEN | MSG_FLAGGED, 0, true, UINT64_MAX, NULL, &e),
+				 RC_OK);
+		mailbox_close(&m);
+	}
+	f = fopen(p, "r");
+	assert_non_null(f);
+	char all[1000] = "";
+	assert_true(fread(all, 1, sizeof(all) - 1, f) > 0);
+	fclose(f);
+	assert_non_null(strstr(all, " begins with a blank\nX-IMAPbase: "));
+}
+
 static void folders_and_copy(void **state)
 {
 	struct err e;
@@ -224,6 +258,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(maildir_keeps_uids_without_index, setup_maildir, teardown),
 		cmocka_unit_test_setup_teardown(mbox_keeps_uids_in_the_file, setup_mbox, teardown),
+		cmocka_unit_test_setup_teardown(mbox_keeps_lines_that_begin_with_blanks, setup_mbox,
+						teardown),
 		cmocka_unit_test_setup_teardown(folders_and_copy, setup_maildir, teardown),
 		cmocka_unit_test_setup_teardown(folders_and_copy, setup_mbox, teardown),
 	};
