@@ -130,8 +130,8 @@ enum rc hex_decode(struct buf *out, struct span in)
 	return RC_OK;
 }
 
-/* ---- xtext, RFC 3461 section 4: "!" to "~" but "+" and "="; all else as "+" and two upper case digits ----
- */
+/* ---- xtext, RFC 3461 section 4: "!" to "~" but "+" and "="; all else as "+" and two upper case digits. Digits are read in either
+ * case, and "=" as it is: addresses that are made of addresses (SRS, VERP) come so. ---- */
 static bool is_xchar(char c)
 {
 	return c > ' ' && c < 0x7f && c != '+' && c != '=';
@@ -152,21 +152,16 @@ void xtext_encode(struct buf *out, struct span in)
 	}
 }
 
-static bool is_upper_hex(char c)
-{
-	return ascii_isdigit(c) || (c >= 'A' && c <= 'F');
-}
-
 enum rc xtext_decode(struct buf *out, struct span in)
 {
 	size_t before = out->n;
 	enum rc rc = RC_OK;
 
 	for (size_t i = 0; i < in.n && rc == RC_OK; i++) {
-		if (is_xchar(in.p[i])) {
+		if (is_xchar(in.p[i]) || in.p[i] == '=') {
 			rc = buf_putc(out, in.p[i]);
-		} else if (in.p[i] == '+' && in.n - i > 2 && is_upper_hex(in.p[i + 1]) &&
-			   is_upper_hex(in.p[i + 2])) {
+		} else if (in.p[i] == '+' && in.n - i > 2 && hex_value(in.p[i + 1]) >= 0 &&
+			   hex_value(in.p[i + 2]) >= 0) {
 			rc = buf_putc(out, (char)((unsigned)hex_value(in.p[i + 1]) << 4 |
 						  (unsigned)hex_value(in.p[i + 2])));
 			i += 2;

@@ -71,22 +71,6 @@ static const char *unsupported(struct arena *a, struct span word)
 	return arena_printf(a, "555 5.5.4 Unsupported option: " SPAN_FMT, SPAN_ARG(span_head(word, 200)));
 }
 
-/* "=" should come as "+3D"; of addresses that are made of addresses (SRS, VERP) it comes as it is. */
-static struct span equals_coded(struct span in, struct arena *a)
-{
-	char *p = arena_alloc(a, 3 * in.n + 1);
-	size_t n = 0;
-
-	for (size_t i = 0; i < in.n; i++)
-		if (in.p[i] == '=') {
-			memcpy(p + n, "+3D", 3);
-			n += 3;
-		} else {
-			p[n++] = in.p[i];
-		}
-	return span_make(p, n);
-}
-
 /* xtext of at most `max` bytes that means printable ASCII (RFC 3461 section 4), or with `utf8` also UTF-8. */
 static bool xtext(struct span in, size_t max, bool utf8, struct arena *a, struct span *out)
 {
@@ -94,7 +78,7 @@ static bool xtext(struct span in, size_t max, bool utf8, struct arena *a, struct
 	bool ok;
 
 	buf_init(&b, max);
-	ok = in.n > 0 && in.n <= max && xtext_decode(&b, equals_coded(in, a)) == RC_OK;
+	ok = in.n > 0 && in.n <= max && xtext_decode(&b, in) == RC_OK;
 	for (size_t i = 0; ok && i < b.n; i++)
 		ok = ascii_isprint(b.p[i]) || (utf8 && (unsigned char)b.p[i] >= 0x80);
 	ok = ok && utf8_valid(buf_span(&b));

@@ -108,7 +108,7 @@ CASES = {
     ]),
     "xclient": ({}, [
         ["XCLIENT", "XCLIENT ", "XCLIENT x", "XCLIENT =x", "XCLIENT NAME=", "XCLIENT FOO=1", "XCLIENT NAME=a..b", "XCLIENT NAME=a b", "XCLIENT ADDR=x", "XCLIENT ADDR=1.2.3", "XCLIENT PORT=x",
-         "XCLIENT PROTO=FOO", "XCLIENT HELO=", "XCLIENT DESTADDR=x", "XCLIENT DESTPORT=x", "XCLIENT NAME=+40", "XCLIENT REVERSE_NAME=-a"],
+         "XCLIENT PROTO=FOO", "XCLIENT HELO=", "XCLIENT DESTADDR=x", "XCLIENT DESTPORT=x", "XCLIENT NAME=+40", "XCLIENT REVERSE_NAME=-a"], ["XCLIENT HELO=a+3db=c LOGIN=b=x+2by", H, M, "RCPT TO:<x@far.test>"],
         ["XCLIENT NAME=host.test ADDR=192.0.2.99 PORT=77 PROTO=ESMTP HELO=me.test", "NOOP", M, "RCPT TO:<x@far.test>"],
         ["XCLIENT PROTO=SMTP HELO=me.test", M, "RCPT TO:<x@far.test>"],
         [H, "XCLIENT ADDR=192.0.2.99", M, "RCPT TO:<x@far.test>", "RSET", "XCLIENT NAME=y.test", "EHLO z", M, "RCPT TO:<x@far.test>"],
