@@ -11,7 +11,7 @@ import pytest
 import peer
 from fakesmtp import Server
 from instance import Instance, scratch, until
-from test_queue_debian import Gate, reload, wait
+from test_queue_debian import Gate, reload
 
 pytestmark = pytest.mark.skipif(not peer.HAVE, reason="needs root and Debian's postfix")
 TEXT = b"From: a@example.org\r\nSubject: x\r\n\r\nhello\r\n"
@@ -43,17 +43,26 @@ def again(mta, **main):
     assert until(lambda: mta.command("postkick", "public", "qmgr", "I") and set(working(mta, "qmgr")) - old, every=0.2)
 
 
+def come(mta, condition):
+    """Waits for it. Meanwhile pickup and qmgr look for new mail, of which one that was just ending may have been told in vain."""
+    for _ in range(60):
+        if until(condition, 2):
+            return
+        for service, what in (("pickup", "W"), ("qmgr", "I")):
+            mta.command("postkick", "public", service, what)
+    raise AssertionError(mta.log()[-4000:])
+
+
+def seen(mta, pattern, n):
+    come(mta, lambda: len(re.findall(pattern, mta.log())) >= n)
+
+
 def submit(mta, rcpt, *args, text=TEXT):
-    """A pickup that a reload is just ending does not see it: so pickup is told until one does."""
-    taken = r"/pickup\[\d+\]: \w+: uid="
-    n = len(re.findall(taken, mta.log()))
     assert mta.command("sendmail", "-f", "list@example.org", *args, *rcpt.split(), input=text).returncode == 0
-    while not until(lambda: len(re.findall(taken, mta.log())) > n, 2, 0.02):
-        mta.command("postkick", "public", "pickup", "W")
 
 
 def empty(mta):
-    assert until(lambda: mta.command("postkick", "public", "qmgr", "I") and b"Mail queue is empty" in mta.command("postqueue", "-p").stdout, every=0.3), mta.log()[-4000:]
+    come(mta, lambda: b"Mail queue is empty" in mta.command("postqueue", "-p").stdout)
 
 
 def results(mta, since):
@@ -66,7 +75,7 @@ def verp(mta, server):
     del server.lines[:], server.messages[:]
     at = len(mta.log())
     submit(mta, "no1@fails.test no2@fails.test ok@sink.test", "-XV")
-    wait(mta, r"to=<no[12]@fails\.test>.*status=bounced", len(re.findall(r"to=<no[12]@fails\.test>.*status=bounced", mta.log()[:at])) + 2)
+    seen(mta, r"to=<no[12]@fails\.test>.*status=bounced", len(re.findall(r"to=<no[12]@fails\.test>.*status=bounced", mta.log()[:at])) + 2)
     empty(mta)
     failed = sorted(sorted(re.findall(r"^Final-Recipient: rfc822; (.*)$", m.decode().replace("\r", ""), re.M)) for m in server.messages)
     return results(mta, at), failed, sorted(l.split(" SIZE")[0] for l in server.lines if l.startswith("MAIL"))
@@ -80,8 +89,8 @@ def full(mta, server):
             s.sendmail("a@example.org", ["x@sink.test"], TEXT * 3000)  # too much for a slot of the queue's pool
     submit(mta, "team")
     submit(mta, "no1@fails.test", text=TEXT + b"x" * 70 + b"\n" * 70000)
-    wait(mta, r"to=<no1@fails\.test>.*status=bounced", len(re.findall(r"to=<no1@fails\.test>.*status=bounced", mta.log()[:at])) + 1)
-    assert until(lambda: len(results(mta, at)) >= 6), mta.log()[-4000:]
+    seen(mta, r"to=<no1@fails\.test>.*status=bounced", len(re.findall(r"to=<no1@fails\.test>.*status=bounced", mta.log()[:at])) + 1)
+    come(mta, lambda: len(results(mta, at)) >= 6)
     empty(mta)
     return (e.value.smtp_code, e.value.smtp_error), results(mta, at)
 
@@ -93,7 +102,7 @@ def warned(mta):
         submit(mta, f"u{k}@gated.test")
     for domain in ("mail.example.test", "alias.test", "box.test", "both.test", "relay.test"):
         submit(mta, "x@" + domain)
-    assert until(lambda: gate.now == 2)
+    come(mta, lambda: gate.now == 2)
     until(lambda: "is using up" in mta.log()[at:], 1)
     gate.open.set()
     empty(mta)
@@ -105,17 +114,8 @@ def digits(mta):
     """The numbers of delay= and delays= of mail that a service with a limit of its own takes."""
     for n in DIGITS:
         submit(mta, f"x@digits{n}.test")
-        wait(mta, rf"to=<x@digits{n}\.test>.*status=sent", 1)
+        seen(mta, rf"to=<x@digits{n}\.test>.*status=sent", 1)
     return {n: re.findall(r"[\d.]+", re.search(rf"to=<x@digits{n}\.test>.* delay=(\S+), delays=(\S+),", mta.log()).expand(r"\1 \2")) for n in DIGITS}
-
-
-def tried(mta, rcpt, n):
-    """So often, at least; qmgr looks for new mail meanwhile, which it may not have been told of."""
-    for _ in range(30):
-        if until(lambda: len(re.findall(rf"to=<{rcpt}>.*status=deferred", mta.log())) >= n, 2):
-            return
-        mta.command("postkick", "public", "qmgr", "I")
-    raise AssertionError(mta.log()[-4000:])
 
 
 def short_times(mta):
@@ -123,10 +123,10 @@ def short_times(mta):
     smtplib.SMTP("127.0.0.1", mta.port["smtp"], timeout=60).quit()
     ended = until(lambda: not working(mta, "smtpd"), 40)
     submit(mta, "again@waits.test")
-    tried(mta, "again@waits.test", 3)
+    seen(mta, r"to=<again@waits\.test>.*status=deferred", 3)
     again(mta, minimal_backoff_time="1000s", maximal_backoff_time="1000s")
     submit(mta, "once@waits.test")
-    tried(mta, "once@waits.test", 1)
+    seen(mta, r"to=<once@waits\.test>.*status=deferred", 1)
     until(lambda: "to=<once@waits.test>" in mta.log().split("to=<once@waits.test>", 1)[1], 3)
     return ended, mta.log().count("to=<once@waits.test>")
 
