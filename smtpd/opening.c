@@ -2,8 +2,9 @@
  * field. */
 #include "smtpd.h"
 
-#define LINE_ENOUGH 1000 /* bytes of a line without end that tell what it is */
-#define FROM_LINES  16
+#define LINE_ENOUGH                                                                                          \
+	1000 /* bytes of a line that tell what it is; a longer one ends the search, wherever its end is */
+#define FROM_LINES 16
 
 static void insert(struct buf *b, size_t at, struct span text)
 {
@@ -30,10 +31,10 @@ void opening_settle(struct opening *o, struct buf *b, bool end)
 	static const struct span field = { "X-Mailbox-Line: ", 16 };
 
 	while (!o->done) {
-		struct span line = span_skip(buf_span(b), o->at);
+		struct span rest = span_skip(buf_span(b), o->at), line = span_head(rest, LINE_ENOUGH);
 		ptrdiff_t lf = span_chr(line, '\n');
 
-		if (lf < 0 && !end && line.n < LINE_ENOUGH)
+		if (lf < 0 && !end && rest.n < LINE_ENOUGH)
 			return;
 		o->done = true;
 		if (is_from_line(line)) {
