@@ -1,6 +1,7 @@
 /* cmd_mail.c - MAIL (RFC 5321 section 4.1.1.2), and how a path is taken. */
 #include "restrict.h"
 #include "base/codec.h"
+#include "net/idna.h"
 #include "queue/verp.h"
 
 /* RFC 5321 grammar; unless strict_rfc821_envelopes says so, also what can only be meant one way: first."last"@x, a@b@x,
@@ -37,6 +38,14 @@ static bool leads_astray(struct span addr, struct arena *a)
 	return ask_router(SPAN_NONE, addr, true, a, &v) == RC_OK ? v.code == 501 : nowhere;
 }
 
+/* A domain in Unicode that has no form in ASCII is none (RFC 6531 section 3.2). */
+static bool is_no_domain(struct span domain, struct arena *a)
+{
+	struct span ascii;
+
+	return !span_is_ascii(domain) && idna_to_ascii(domain, a, &ascii) != RC_OK;
+}
+
 const char *take_path(struct session *s, struct span path, bool utf8, bool null_ok, struct span *out)
 {
 	*out = SPAN_NONE;
@@ -47,6 +56,8 @@ const char *take_path(struct session *s, struct span path, bool utf8, bool null_
 	if (!conf.allow_min_user && out->n > 0 && out->p[0] == '-')
 		return "syntax"; /* a program would take it for an option */
 	if (!conf.resolve_numeric_domain && domain_is_numeric(address_split(*out).domain))
+		return "syntax";
+	if (is_no_domain(address_split(*out).domain, &s->tx_arena))
 		return "syntax";
 	return leads_astray(*out, &s->tx_arena) ? "syntax" : NULL;
 }
