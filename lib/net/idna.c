@@ -3,14 +3,31 @@
 #include "base/codec.h"
 
 #include <idn2.h>
+#include <string.h>
 
 #define NAME_MAX_BYTES 1024 /* in UTF-8; 253 in the other form are all that DNS takes */
 
 typedef int convert_fn(const uint8_t *in, uint8_t **out);
 
+/* The four characters that transitional mapping changes: UTS 46, section 2.3. */
+static bool has_deviation(const char *in)
+{
+	static const char *const deviations[] = { "\u00df", "\u03c2", "\u200c", "\u200d" };
+
+	for (size_t i = 0; i < ARRAY_LEN(deviations); i++)
+		if (strstr(in, deviations[i]) != NULL)
+			return true;
+	return false;
+}
+
+/* libidn2 knows symbols, which IDNA 2008 disallows and registries sell, in transitional mapping alone. */
 static int lookup(const uint8_t *in, uint8_t **out)
 {
-	return idn2_lookup_u8(in, out, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
+	int rc = idn2_lookup_u8(in, out, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
+
+	if (rc == IDN2_DISALLOWED && !has_deviation((const char *)in))
+		rc = idn2_lookup_u8(in, out, IDN2_NFC_INPUT | IDN2_TRANSITIONAL);
+	return rc;
 }
 
 static int unicode(const uint8_t *in, uint8_t **out)

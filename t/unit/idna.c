@@ -19,6 +19,7 @@ static void both_ways(void **state)
 		{ "fa\xc3\x9f.de", "xn--fa-hia.de" }, /* not "fass": nontransitional */
 		{ "\xe4\xbe\x8b.\xe6\xb5\x8b\xe8\xaf\x95", "xn--fsq.xn--0zwm56d" },
 		{ "plain.example", "plain.example" },
+		{ "i\xe2\x9d\xa4.test", "xn--i-7iq.test" },
 	};
 	struct span out;
 
@@ -40,7 +41,8 @@ static void both_ways(void **state)
 
 static void refuses(void **state)
 {
-	static const char *const bad[] = { "a\xff.test", "\xe2\x80\x8b\xe2\x98\x83.\xcc\x81" };
+	static const char *const bad[] = { "a\xff.test", "\xe2\x80\x8b\xe2\x98\x83.\xcc\x81",
+					   "fa\xc3\x9f\xe2\x9d\xa4.de" }; /* is not "fass" with a heart */
 	struct span out;
 
 	(void)state;
