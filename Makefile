@@ -17,7 +17,7 @@ FUZZ ?= 0
 ifeq ($(FUZZ),1)
   B := build/fuzz
   CC := clang
-  VARIANT := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -DPOSTERN_FUZZ
+  VARIANT := -O1 -gline-tables-only -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -DPOSTERN_FUZZ
   VARIANT_LD := -fsanitize=address,undefined
 else ifeq ($(SAN),1)
   B := build/san
