@@ -19,7 +19,9 @@ static bool before(struct heap_item *a, struct heap_item *b)
 
 static struct heap heap = { .before = before };
 static struct table *by_id;
-static bool starved; /* there was no room for what is due */
+static bool starved;	 /* there was no room for what is due */
+static bool all_here;	 /* what was in deferred/ at the start has been found */
+static bool flush_again; /* somebody asked for it before that */
 static struct waitq changed = { { &changed.waiters, &changed.waiters } };
 
 static void take_out(struct later *l)
@@ -79,8 +81,16 @@ static uint32_t flush_all(void)
 		LATER_OF(heap.v[i])->at_us = 0; /* all alike: in order */
 		LATER_OF(heap.v[i])->flushed = true;
 	}
+	flush_again = !all_here;
 	deferred_kick();
 	return (uint32_t)heap.n;
+}
+
+void deferred_found(void)
+{
+	all_here = true;
+	if (flush_again)
+		(void)flush_all();
 }
 
 uint32_t deferred_wake(struct span id)

@@ -61,6 +61,7 @@ static void scan_task(void *unused)
 	if (takeover())
 		task_spawn(takeover_again, NULL);
 	incoming_scan();
+	deferred_found();
 	deferred_run();
 }
 

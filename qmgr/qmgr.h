@@ -123,6 +123,8 @@ bool deferred_forget(struct span id);
 /* An operator says so: "" all. Number of messages woken. */
 uint32_t deferred_wake(struct span id);
 void deferred_room(void); /* there is room in the active set that nobody else wants */
+void deferred_found(
+    void); /* the scan at the start is over: a flush that came before that counts for what it found */
 void deferred_run(void);  /* the task that wakes them in time */
 void deferred_kick(void); /* looks at the times now */
 size_t deferred_count(void);
