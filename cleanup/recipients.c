@@ -2,8 +2,9 @@
  * and its tables), duplicates taken out. */
 #include "cleanup.h"
 
-#define ASK_RCPTS 1000
-#define ASK_BYTES (64 * 1024)
+#define ASK_RCPTS  1000
+#define ASK_BYTES  (64 * 1024)
+#define OF_ONE_MAX 1000000 /* results of one recipient */
 
 struct rcpt_list {
 	struct job *j;
@@ -168,6 +169,14 @@ static void take_results(struct rcpt_list *l, const struct router_expand_reply *
 	}
 }
 
+/* Whether the next question begins behind this one, so that there is an end to them. */
+static bool leads_on(const struct router_expand_reply *r, const struct progress *p, size_t n)
+{
+	if (r->done > 0)
+		return r->done <= n && r->skip <= OF_ONE_MAX;
+	return r->rcpts.n > 0 && r->skip == p->skip + r->rcpts.n && r->skip <= OF_ONE_MAX;
+}
+
 /* One question, and what it brings; the sender goes along each time and its answer is the same. */
 static void ask(struct rcpt_list *l, struct progress *p, struct span sender)
 {
@@ -188,7 +197,7 @@ static void ask(struct rcpt_list *l, struct progress *p, struct span sender)
 		item[i].addr = envelope_rcpt(&j->env, p->from + i)->addr;
 	rc = service_request(conf_str(service_conf(), "rewrite_service_name"), true, IPC_ROUTER_EXPAND, &q,
 			     &r, &j->a, deadline_s(100), &e);
-	if (rc == RC_OK && r.code == 0 && (r.done > n || (r.done == 0 && r.rcpts.n == 0)))
+	if (rc == RC_OK && r.code == 0 && !leads_on(&r, p, n))
 		rc = err_set(&e, RC_SYNTAX, "an answer that leads no further");
 	if (rc != RC_OK || r.code != 0) {
 		router_failed(j, rc, &e, rc == RC_OK ? r.text : SPAN_NONE);

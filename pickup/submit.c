@@ -29,7 +29,7 @@ static uint32_t overrides(void)
 	while (span_next_word(&rest, ", \t\r\n", &w)) {
 		size_t i = 0;
 
-		while (i < ARRAY_LEN(words) && !span_is(w, words[i].word))
+		while (i < ARRAY_LEN(words) && !span_is_ci(w, words[i].word))
 			i++;
 		if (i == ARRAY_LEN(words))
 			die("receive_override_options: unknown option: " SPAN_FMT, SPAN_ARG(w));

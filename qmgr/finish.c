@@ -480,8 +480,7 @@ static void requeue_run(void *arg)
 		j->rc = queue_file_requeue(queue, &m->id, QW_DEFERRED, &j->e);
 }
 
-/* To pickup(8); as a deferred message, so that it is in a file. */
-/* What lies in maildrop/ now. Once for all that are requeued together. */
+/* Pickup takes what lies in maildrop/ now. Once for all that are requeued together. */
 static bool pickup_due;
 
 static void wake_pickup(void *unused)
@@ -492,6 +491,7 @@ static void wake_pickup(void *unused)
 	service_peer_wake(conf_str(service_conf(), "pickup_service_name"));
 }
 
+/* To pickup(8); as a deferred message, so that it is in a file. */
 static void requeue_message(struct message *m)
 {
 	struct settle_job j = { .m = m };

@@ -38,6 +38,8 @@ class World:
             sender, _, _, n = r.span(), r.num("B"), r.num("B"), r.num("I")
             addrs = [r.span() for _ in range(n)]
             fix = lambda a: a if b"@" in a or not a else a + b"@example.org"
+            if b"nowhere" in addrs:  # an answer that would be asked for again and again
+                return struct.pack("<H", 0) + fm.span("") + fm.span(sender) + struct.pack("<I", 1) + fm.span("x@example.org") + struct.pack("<IBIII", 0, 0, 0, 0, 0)
             out = []
             for i, a in enumerate(addrs):
                 out += [(x, i) for x in ([b"x@example.org", b"y@example.org"] if a == b"list@example.org" else [fix(a)])]
@@ -69,6 +71,11 @@ def world(tmp_path, request):
     w = World(tmp_path, getattr(request, "param", ""))
     yield w
     w.d.kill()
+
+
+def test_answers_of_the_router_lead_to_an_end(world):
+    code, _, _ = fm.submit(world.s, "AAAAA123456799", MSG, rcpts=["nowhere"])
+    assert code[0] == 451 and not world.new
 
 
 def test_small_message_in_slot_and_qmgr_told(world):

@@ -769,7 +769,7 @@ def test_requeued_before_the_first_attempt(make):
 def test_overrides_of_pickup(make):
     """receive_override_options of the pickup service: no alias, no copy and no check for mail from this host; mail from elsewhere has them."""
     inst = make({"virtual_alias_maps": "inline:{ {a@al.test=b@far.test} }", "always_bcc": "copy@far.test", "header_checks": "regexp:{{/^Subject: no/ REJECT}}", "default_transport": "discard:"},
-                master=["pickup unix n - n 60 1 pickup -o receive_override_options=no_address_mappings,no_header_body_checks"], drop=("pickup",))
+                master=["pickup unix n - n 60 1 pickup -o receive_override_options=no_address_mappings,NO_header_body_checks"], drop=("pickup",))
     assert inst.command("sendmail", "-f", "s@far.test", "a@al.test", input=b"Subject: no\n\nx\n").returncode == 0
     qid = inst.wait_log(r"pickup\[\d+\]: (\w+): uid=")[0].group(1)
     inst.wait_log(qid + ": removed")
