@@ -84,14 +84,16 @@ def talk(port, pairs):
 
 
 def run(system, hop, cases):
-    """What is known of an address stays known: only of the first case several may be asked at a time, and each of them once."""
+    """What is known of an address stays known: only of the first case several may be asked at a time, and each of them once. Where what is bad is not kept, the second answer
+    counts: the first one depends on whether the probe is done within the second that there is for it."""
     replies = {}
+    first = system.main.get("address_verify_negative_cache") != "no"
     for n, case in enumerate(cases):
         pairs = [(sender, rcpt) for sender in CASES[case][1] for rcpt in CASES[case][2]]
         alone = [pairs] if n > 0 else [[p] for p in pairs if p[1] != "Good@HOP.test"]
         with ThreadPoolExecutor(8) as pool:
             answers = [*pool.map(lambda some: talk(system.port[case], some), alone), *([] if n > 0 else [talk(system.port[case], pairs)])]
-        for said in reversed(answers):  # of two answers the first
+        for said in reversed(answers) if first else answers:
             replies.update({(case, *pair): lines for pair, lines in said.items()})
     quiet(system)
     probes = {clean(rest) for rest in re.findall(r": \w+: (to=<.*status=.*)$", system.log(), re.M)}
