@@ -123,16 +123,19 @@ static bool update(struct span key, struct span value, bool del, struct arena *a
 	return table.n > 0 && ask(IPC_MAP_UPDATE, &q, &r, a) == RC_OK && answered(&r, a);
 }
 
-void verify_cache_put(struct span addr, const struct known *k, struct arena *a)
+static struct span entry_text(const struct known *k, struct arena *a)
 {
 	char code = '2';
 
 	for (size_t i = 0; i < ARRAY_LEN(codes); i++)
 		if (codes[i].status == k->status)
 			code = codes[i].code;
-	(void)update(addr,
-		     span_printf(a, "%c:0:%lld:" SPAN_FMT, code, (long long)k->updated, SPAN_ARG(k->text)),
-		     false, a);
+	return span_printf(a, "%c:0:%lld:" SPAN_FMT, code, (long long)k->updated, SPAN_ARG(k->text));
+}
+
+void verify_cache_put(struct span addr, const struct known *k, struct arena *a)
+{
+	(void)update(addr, entry_text(k, a), false, a);
 }
 
 void verify_cache_forget(struct span addr, struct arena *a)

@@ -777,3 +777,21 @@ def test_overrides_of_pickup(make):
     qid = send(inst, "a@al.test")
     inst.wait_log(qid + ": removed")
     assert re.findall(qid + r": to=<([^>]*)>", inst.log()) == ["b@far.test", "copy@far.test"]
+
+
+def test_flush_while_the_queue_is_read_at_the_start(make):
+    """What is found in deferred/ only afterwards is tried as well. strace makes every look into a directory take long."""
+    inst = make({"transport_maps": transports(far_test="retry:4.7.1 not now"), "minimal_backoff_time": "3000s", "maximal_backoff_time": "3000s"})
+    ids = [send(inst, "r@far.test") for _ in range(3)]
+    wait_state(inst, {i: "deferred" for i in ids})
+    inst.stop()
+    before = len(inst.log())
+    inst.wrap = ["strace", "-f", "-o", "/dev/null", "-e", "trace=getdents64", "-e", "inject=getdents64:delay_enter=100000", "-e", "signal=none"]
+    inst.start()
+    try:
+        assert until(lambda: inst.command("postqueue", "-f").returncode == 0)
+        assert until(lambda: all(len(re.findall("%s: to=.*status=deferred" % i, inst.log()[before:])) == 1 for i in ids)), inst.log()[before:]
+    finally:
+        with open(os.path.join(inst.queue, "pid", "master.pid"), encoding="ascii") as f:
+            os.kill(int(f.read()), signal.SIGTERM)
+        inst.proc.wait(PATIENCE)
