@@ -681,7 +681,8 @@ def test_services_by_other_names(make):
     cleanup tells it of mail; cleanup_service_name: pickup's own."""
     inst = make({"queue_service_name": "schedule", "bounce_service_name": "bounces", "error_service_name": "gone", "pickup_service_name": "taker", "virtual_alias_domains": "alias.test", "virtual_alias_maps": "inline:{ one@alias.test=s@sender.test }"},
                 master=["gone unix - - n - - error", "taker unix n - n 60 1 pickup -o cleanup_service_name=local-cleanup", "local-cleanup unix n - n - 0 cleanup -o syslog_name=postfix/lc", "bounces unix - - n - 0 bounce", "schedule unix n - n 300 1 qmgr"], drop=("error", "pickup", "qmgr"))
-    assert os.stat(os.path.join(inst.queue, "public/taker")).st_mode & 0o777 == 0o666
+    taker = os.path.join(inst.queue, "public/taker")
+    assert until(lambda: os.path.exists(taker) and os.stat(taker).st_mode & 0o777 == 0o666)
     assert inst.command("sendmail", "-i", "-f", "<>", "nobody@alias.test", input=b"Subject: x\n\nx\n").returncode == 0
     inst.wait_log(r"to=<nobody@alias\.test>.*relay=none.*dsn=5\.1\.1, status=bounced \(User unknown in virtual alias table\)$")
     inst.wait_log(r"postfix/lc/cleanup\[\d+\]: \w+: message-id=")
