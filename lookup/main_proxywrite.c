@@ -48,7 +48,7 @@ static void make_word(struct span word)
 	for (unsigned depth = 0; word.n && depth < MAP_DEPTH_MAX; depth++) {
 		while (span_starts(word, SPAN("proxy:")))
 			word = span_skip(word, 6);
-		make_one(word, geteuid());
+		make_one(tables_place(word, &a), geteuid());
 		word = span_starts(word, SPAN("memcache:")) ? memcache_backup(span_skip(word, 9), &a)
 							    : SPAN_NONE;
 	}

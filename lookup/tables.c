@@ -7,6 +7,7 @@
 #include "map/driver.h"
 #include "service/service.h"
 #include "task/task.h"
+#include <errno.h>
 #include <unistd.h>
 
 #define TABLES_MAX	1000
@@ -114,6 +115,57 @@ static void words_within(struct span name, const struct map_driver *drv, const s
 static void open_table(struct span name, const struct map_driver *drv, bool proxied, const struct place *at,
 		       unsigned depth);
 
+static const struct map_driver *driver_of(struct span name)
+{
+	ptrdiff_t colon = span_chr(name, ':');
+	const struct map_driver *drv = NULL;
+
+	(void)!map_driver_find(span_head(name, (size_t)colon), &drv, NULL, NULL);
+	return drv;
+}
+
+/* The directory, for the file is replaced by a new one of its name. */
+static const char *directory_of(struct arena *a, struct span name)
+{
+	ptrdiff_t colon = span_chr(name, ':'), slash;
+	struct span path = span_skip(name, (size_t)colon + 1);
+
+	if (!path.n || *path.p != '/' || (slash = span_rchr(path, '/')) < 0)
+		return NULL;
+	return arena_cstr(a, span_head(path, slash ? (size_t)slash : 1));
+}
+
+struct span tables_place(struct span name, struct arena *a)
+{
+	const struct map_driver *drv = driver_of(name);
+	const char *dir =
+	    drv != NULL && drv->put != NULL && !(drv->flags & MD_SERVER) ? directory_of(a, name) : NULL;
+
+	if (dir == NULL || access(dir, W_OK) == 0 || errno != EROFS)
+		return name;
+	ptrdiff_t colon = span_chr(name, ':'), slash = span_rchr(name, '/');
+	return span_printf(a, SPAN_FMT ":%s" SPAN_FMT, SPAN_ARG(span_head(name, (size_t)colon)),
+			   conf_str(service_conf(), "data_directory"),
+			   SPAN_ARG(span_skip(name, (size_t)slash)));
+}
+
+static enum rc open_map(struct span name, struct map **out, struct err *e)
+{
+	struct arena a;
+	struct span place = name;
+
+	arena_init(&a);
+	if (tables.writes)
+		place = tables_place(name, &a);
+	if (!span_eq(place, name))
+		log_warning("table " SPAN_FMT " is in a directory that cannot be written: it is " SPAN_FMT
+			    " instead",
+			    SPAN_ARG(name), SPAN_ARG(place));
+	enum rc rc = map_open_at(place, tables.flags, 0, true, out, e);
+	arena_release(&a);
+	return rc;
+}
+
 /* NULL: it cannot even be said to be unavailable. */
 static struct entry *entry_open(struct span name, const char *readers)
 {
@@ -124,7 +176,7 @@ static struct entry *entry_open(struct span name, const char *readers)
 	en->looked = mono_now();
 	en->flags = tables.flags;
 	en->readers = own ? own : readers;
-	if (map_open_at(name, tables.flags, 0, true, &en->map, &e) != RC_OK)
+	if (open_map(name, &en->map, &e) != RC_OK)
 		log_warning("%s", e.text); /* asked for it, we say: try later */
 	if (!en->map) {
 		free(en);
@@ -281,26 +333,6 @@ static void add_path(struct arena *a, struct sandbox_path **v, size_t *n, size_t
 	(*v)[(*n)++] = (struct sandbox_path){ path, access };
 }
 
-/* The directory, for the file is replaced by a new one of its name. */
-static const char *directory_of(struct arena *a, struct span name)
-{
-	ptrdiff_t colon = span_chr(name, ':'), slash;
-	struct span path = span_skip(name, (size_t)colon + 1);
-
-	if (!path.n || *path.p != '/' || (slash = span_rchr(path, '/')) < 0)
-		return NULL;
-	return arena_cstr(a, span_head(path, slash ? (size_t)slash : 1));
-}
-
-static const struct map_driver *driver_of(struct span name)
-{
-	ptrdiff_t colon = span_chr(name, ':');
-	const struct map_driver *drv = NULL;
-
-	(void)!map_driver_find(span_head(name, (size_t)colon), &drv, NULL, NULL);
-	return drv;
-}
-
 /* By type, for a table that cannot be opened now may be there later. */
 bool tables_ask_servers(void)
 {
@@ -351,10 +383,11 @@ size_t tables_paths(struct arena *a, struct sandbox_path **out, int access)
 
 	*out = NULL;
 	while (table_next(tables.by_name, &pos, &name, &value)) {
-		const char *dir = directory_of(a, name);
+		const struct map *m = ((const struct entry *)value)->map;
+		const char *dir = directory_of(a, span_str(map_name(m)));
 		if (dir)
 			add_path(a, out, &l.n, &l.cap, dir, access);
-		map_paths(((const struct entry *)value)->map, add_for_map, &l);
+		map_paths(m, add_for_map, &l);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(for_users); i++)
 		add_path(a, out, &l.n, &l.cap, for_users[i], SB_READ);

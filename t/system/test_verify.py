@@ -24,7 +24,7 @@ MAIN = {"inet_interfaces": "127.0.0.9", "smtp_tls_security_level": "none", "smtp
 def make():
     made, bases = [], []
 
-    def go(main=None, users=None, **kw):
+    def go(main=None, users=None, start=True, **kw):
         base = scratch("postern-verify.")
         bases.append(base)
         if users:
@@ -32,7 +32,7 @@ def make():
         else:
             inst = Instance(base, main={**MAIN, **(main or {})}, **kw)
         made.append(inst)
-        return inst.start()
+        return inst.start() if start else inst
     yield go
     for i in made:
         i.stop()
@@ -207,6 +207,23 @@ def test_table_outside_of_data_directory(make, kind, owner, mode):
     inst.start()
     assert rcpt(inst, "good@far.test")[0] == 250 and asked(s, "good@far.test") == 1
     assert os.listdir(base) == [{"btree": "verify.db", "lmdb": "verify.lmdb"}[kind]] and "results are kept in memory only" not in inst.log()
+
+
+def test_table_in_a_directory_that_cannot_be_written(make):
+    """As /etc under the unit: the table is in data_directory then, and nothing known is lost."""
+    if os.getuid() != 0:
+        pytest.skip("not root: nothing can be mounted")
+    s, base = Server(), scratch("verify-")
+    inst = make({"transport_maps": to(s), "address_verify_map": f"proxy:btree:{base}/kept", "proxy_write_maps": "$address_verify_map"}, start=False)
+    inst.wrap = ["unshare", "-m", "sh", "-c", f'mount --bind {base} {base} && mount -o remount,bind,ro {base} && exec "$@"', "-"]
+    for _ in range(2):
+        inst.start()
+        assert rcpt(inst, "good@far.test")[0] == 250
+        inst.wait_queue_empty()
+        inst.stop()
+    assert asked(s, "good@far.test") == 1 and os.listdir(base) == [] and os.path.exists(os.path.join(inst.data, "kept.db"))
+    assert f"table btree:{base}/kept is in a directory that cannot be written: it is btree:{inst.data}/kept instead" in inst.log()
+    assert "results are kept in memory only" not in inst.log()
 
 
 def test_mailboxes_and_aliases(make):
