@@ -1,18 +1,25 @@
 /* bounce/main_error.c - error(8): every recipient fails with the text that stands in the place of the next
- * hop; as the service "retry" (or with a 4.x.x code in the text) they are deferred instead. */
+ * hop; as the service "retry" they are deferred instead. */
 #include "agent.h"
+#include "log/log.h"
 #include "service/service.h"
 
 static void answer_deliver(struct ipc_call *call, const void *request)
 {
 	const struct deliver *d = request;
 	bool retry = span_is(d->service, "retry");
-	struct fixed_result r = { .relay = "none" };
+	const char *usual = retry ? "4.0.0" : "5.0.0";
+	struct fixed_result r = { .relay = "none", .status = retry ? DS_DEFERRED : DS_BOUNCED };
 
-	agent_split_dsn(d->nexthop, retry ? "4.0.0" : "5.0.0", &r);
+	agent_split_dsn(d->nexthop, usual, &r);
+	if (r.dsn.p[0] != usual[0]) {
+		log_warning("status " SPAN_FMT " in \"" SPAN_FMT "\" is not one of %s: taken for %s",
+			    SPAN_ARG(r.dsn), SPAN_ARG(span_head(d->nexthop, 200)), retry ? "retry" : "error",
+			    usual);
+		r.dsn = span_str(usual);
+	}
 	if (r.reason.n == 0)
 		r.reason = SPAN("mail for this address cannot be delivered");
-	r.status = retry || r.dsn.p[0] == '4' ? DS_DEFERRED : DS_BOUNCED;
 	agent_answer(call, d, &r);
 }
 

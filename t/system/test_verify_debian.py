@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not peer.HAVE, reason="Debian's postfix is not i
 HOST = "mail.example.test"
 VIRTUAL = "valias.test anything\none@valias.test good@hop.test\ntwo@valias.test good@hop.test, bad@hop.test\nlost@valias.test bad@hop.test\nlocal@valias.test known\n"
 ALIASES = "known: good@hop.test\nmany: good@hop.test, bad@hop.test\nlist: bad@hop.test\nowner-list: boss@hop.test\ncmd: \"|exit 69\"\n"
-RCPTS = ["good@hop.test", "Good@HOP.test", "bad@hop.test", "soft@hop.test", "x@error.test", "x@later.test", "x@gone.test", "nobody-here@" + HOST, "known@" + HOST, "many@" + HOST, "list@" + HOST, "cmd@" + HOST,
+RCPTS = ["good@hop.test", "Good@HOP.test", "bad@hop.test", "soft@hop.test", "x@error.test", "x@later.test", "x@gone.test", "x@error4.test", "x@retry5.test", "x@empty.test", "nobody-here@" + HOST, "known@" + HOST, "many@" + HOST, "list@" + HOST, "cmd@" + HOST,
          "one@valias.test", "two@valias.test", "lost@valias.test", "none@valias.test", "local@valias.test", "good+ext@hop.test", '"a b"@hop.test', "x@null.test", "x@refused.test"]
 RCPT = {"smtpd_recipient_restrictions": "reject_unverified_recipient, permit"}
 SENDER = {"smtpd_sender_restrictions": "reject_unverified_sender, permit"}
@@ -54,7 +54,7 @@ def answer(server, c, line):
 def prepare(system, world, hop):
     system.main.update({
         "virtual_alias_maps": f"texthash:{system.config}/virtual", "alias_maps": f"hash:{system.config}/aliases", "alias_database": "$alias_maps", "local_recipient_maps": "", "myorigin": HOST,
-        "transport_maps": f"inline:{{ {{hop.test=smtp:[127.0.0.1]:{hop.port}}} {{error.test=error:5.1.2 not there}} {{later.test=retry:4.4.1 not now}} {{gone.test=discard:silently}} {{refused.test=smtp:[127.0.0.1]:1}} {{null.test=smtp:[127.0.0.1]:{hop.port}}} }}",
+        "transport_maps": f"inline:{{ {{hop.test=smtp:[127.0.0.1]:{hop.port}}} {{error.test=error:5.1.2 not there}} {{later.test=retry:4.4.1 not now}} {{gone.test=discard:silently}} {{error4.test=error:4.7.1 no such code}} {{retry5.test=retry:5.2.1 nor this}} {{empty.test=error:}} {{refused.test=smtp:[127.0.0.1]:1}} {{null.test=smtp:[127.0.0.1]:{hop.port}}} }}",
         "address_verify_poll_delay": "1s", "address_verify_poll_count": "5", "smtpd_reject_unlisted_recipient": "no", "smtpd_relay_restrictions": "permit_mynetworks, reject", "smtp_tls_security_level": "", "smtpd_tls_security_level": "",
         "smtpd_client_connection_rate_limit": "0", "smtpd_error_sleep_time": "0", "smtpd_soft_error_limit": "1000", "smtpd_hard_error_limit": "1000", "notify_classes": "", "default_transport": "error:5.4.4 nowhere",
         "address_verify_negative_refresh_time": "1h", "smtp_destination_concurrency_failed_cohort_limit": "0", "local_destination_concurrency_limit": "1", **world})
