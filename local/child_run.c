@@ -70,7 +70,7 @@ static NORETURN void become_command(const struct run *r, const int in[2], const 
 	closefrom(3);
 	umask(077);
 	limit_files(r->q->file_limit);
-	if (r->cwd[0] != '\0' && chdir(r->cwd) < 0) {
+	if (r->cwd[0] != '\0' && chdir(r->cwd) < 0 && !(r->q->flags & USER_RUN_TRY_CWD)) {
 		dprintf(STDERR_FILENO, "cannot change directory to %s: %s\n", r->cwd, strerror(errno));
 		_exit(75);
 	}

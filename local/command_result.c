@@ -1,5 +1,6 @@
 /* local/command_result.c - the end of a command as a delivery status, and the environment it starts with. */
 #include "command.h"
+#include "base/codec.h"
 #include "service/service.h"
 #include "smtp/dsn.h"
 #include <stdlib.h>
@@ -27,25 +28,56 @@ static enum deliver_status status_of(const char *dsn)
 /* What the frame of a daemon sets when it was started without TZ (lib/service): nothing to pass on. */
 #define NO_TZ ":/etc/localtime"
 
-/* One line for the log and the report. */
+/* Bytes of the character at the start of `s`, 1 to 4. */
+static size_t character(struct span s)
+{
+	unsigned char c = (unsigned char)s.p[0];
+	size_t n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+
+	return n <= s.n && utf8_valid(span_head(s, n)) ? n : 1;
+}
+
+/* One line for the log and the report, with all that was said: a blank stands for each line end, also the last one. */
 static struct span one_line(struct span s, struct arena *a)
 {
-	char *p = arena_cstr(a, span_trim(span_head(s, AGENT_REASON_MAX)));
+	char *p = arena_cstr(a, span_head(s, AGENT_REASON_MAX));
 
-	for (char *c = p; *c != '\0'; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			*c = ' ';
-	return span_str(p);
+	s = span_head(s, AGENT_REASON_MAX);
+	for (size_t i = 0, n; i < s.n; i += n) {
+		struct span rest = span_skip(s, i);
+
+		n = character(rest);
+		if (ascii_isspace(p[i]))
+			p[i] = ' ';
+		else if (n == 1 && !(p[i] > ' ' && p[i] < 0x7f))
+			p[i] = '_';
+	}
+	return span_make(p, s.n);
+}
+
+static struct span without_first_blanks(struct span s)
+{
+	while (s.n > 0 && s.p[0] == ' ')
+		s = span_skip(s, 1);
+	return s;
+}
+
+static struct span without_last_blanks(struct span s)
+{
+	while (s.n > 0 && s.p[s.n - 1] == ' ')
+		s.n--;
+	return s;
 }
 
 static void ended_badly(const struct user_run_reply *r, const char *shown, struct span output,
 			struct arena *a, struct outcome *o)
 {
 	const char *label = output.n ? ". Command output: " : "";
-	struct span dsn, text = output;
+	size_t n = output.n > 0 && output.p[0] != '2' ? dsn_length(output) : 0;
+	struct span text = without_first_blanks(span_skip(output, n));
 
-	if (r->exit_status != 0 && dsn_take(&text, "45", &dsn)) {
-		const char *code = arena_cstr(a, dsn);
+	if (n > 0 && text.n > 0) {
+		const char *code = arena_cstr(a, span_head(output, n));
 		outcome_set(o, status_of(code), code, a, SPAN_FMT, SPAN_ARG(text));
 		o->unix = text;
 		return;
@@ -79,7 +111,7 @@ void command_outcome(const struct user_run_reply *r, const char *shown, const ch
 			    r->signal, shown, label, SPAN_ARG(output));
 	else if (r->exit_status != 0)
 		ended_badly(r, shown, output, a, o);
-	else if (output.n > 0)
+	else if ((output = without_last_blanks(output)).n > 0)
 		outcome_set(o, DS_SENT, "2.0.0", a, "%s (" SPAN_FMT ")", done, SPAN_ARG(output));
 	else
 		outcome_set(o, DS_SENT, "2.0.0", a, "%s", done);

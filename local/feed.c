@@ -109,10 +109,6 @@ static void finish(struct feed *f)
 		put_line_end(f);
 	if (f->q->flags & USER_RUN_BLANK)
 		put_line_end(f);
-	if (f->q->flags & USER_RUN_DOT) {
-		put(f, SPAN("."));
-		put_line_end(f);
-	}
 	f->ended = true;
 }
 

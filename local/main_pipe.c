@@ -91,9 +91,16 @@ static enum rc add_argument(struct agent *m, struct span arg, const struct pipe_
 	return rc;
 }
 
+static struct span null_sender_quoted(struct agent *m)
+{
+	return self.null_sender.n > 0 ? address_quote(m->a, self.null_sender) : SPAN_NONE;
+}
+
 static struct span sender_argument(struct agent *m)
 {
-	return m->env.sender.n ? pipe_address(m->env.sender, fold, m->a) : self.null_sender;
+	if (m->env.sender.n > 0)
+		return pipe_address(m->env.sender, fold & PIPE_QUOTE, m->a);
+	return fold & PIPE_QUOTE ? null_sender_quoted(m) : self.null_sender;
 }
 
 static struct span nexthop_argument(struct agent *m)
@@ -169,9 +176,11 @@ static void run(struct agent *m, struct outcome *o)
 	struct command_env env;
 	struct user_run_reply reply = { .rc = RC_OK };
 	struct err e = { .text = "" };
-	struct user_run q = { .cwd = span_str(self.directory),
+	bool here = self.directory[0] == '\0' && self.chroot[0] == '\0';
+	const char *queue = conf_str(service_conf(), "queue_directory");
+	struct user_run q = { .cwd = span_str(here ? queue : self.directory),
 			      .time_limit_s = time_limit_s,
-			      .flags = (uint16_t)run_flags,
+			      .flags = (uint16_t)(run_flags | (here ? USER_RUN_TRY_CWD : 0)),
 			      .eol = self.eol,
 			      .content = m->d->content,
 			      .fd = m->d->fd,
@@ -186,7 +195,8 @@ static void run(struct agent *m, struct outcome *o)
 	}
 	command_env_start(&env, m->a, NULL);
 	q.env = (struct ipc_list){ env.v, env.n };
-	q.head = agent_head(m, head, m->env.sender, r->orig.n ? r->orig : r->addr, r->addr);
+	q.head = agent_head(m, head, m->env.sender.n > 0 ? m->env.sender : null_sender_quoted(m),
+			    r->orig.n ? r->orig : r->addr, r->addr);
 	rc = worker_run_alone(&who, IPC_USER_RUN, &q, &reply, m->a, time_limit_s + 60, &e);
 	if (rc == RC_OK) {
 		command_outcome(&reply, shown, arena_printf(m->a, "delivered via %s service", service_name()),

@@ -64,7 +64,9 @@ static NORETURN void become_command(int connection)
 	dup2(connection, STDERR_FILENO);
 	closefrom(3);
 	umask(077);
-	if (self.directory[0] != '\0' && chdir(self.directory) < 0)
+	if (chdir(self.directory[0] != '\0' ? self.directory : conf_str(service_conf(), "queue_directory")) <
+		0 &&
+	    self.directory[0] != '\0')
 		_exit(75);
 	execvpe(argv_of_command[0], argv_of_command, env_of_command);
 	_exit(127);

@@ -456,9 +456,10 @@ struct user_read_reply {
 	uint64_t size;
 	struct span content;
 };
-#define USER_RUN_DOT   1 /* a dot is put before a line that starts with one, and "." ends the message */
-#define USER_RUN_QUOTE 2 /* ">" before a line that starts with "From " */
-#define USER_RUN_BLANK 4 /* an empty line after the message */
+#define USER_RUN_DOT	 1 /* a dot is put before a line that starts with one */
+#define USER_RUN_QUOTE	 2 /* ">" before a line that starts with "From " */
+#define USER_RUN_BLANK	 4 /* an empty line after the message */
+#define USER_RUN_TRY_CWD 8 /* a directory that cannot be entered is no failure */
 struct user_run {
 	struct ipc_list argv, env; /* struct text_item; env as NAME=value */
 	struct span cwd;	   /* "" home */

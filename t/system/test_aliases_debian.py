@@ -175,7 +175,6 @@ def furnish(home):
 
 def clean(line, home):
     line = re.sub(r" (relay|delay|delays|conn_use)=[^,]*,", "", line.replace(home, "HOME"))
-    line = re.sub(r"(Command output: .*) \)$", r"\1)", line)  # where a line of it ended
     return re.sub(r"\((250|forwarded as).*", "", line)
 
 

@@ -213,7 +213,7 @@ DIFFERENT = {
     # Postfix reads a line in pieces of 2048 and cuts an address in two
     "many": "copy u280@far.test",
     # texts
-    "nocommand": "dsn=4.3.0, status=deferred (temporary failure. Command output: cannot execute", "output": "service unavailable. Command output: out err)",
+    "nocommand": "dsn=4.3.0, status=deferred (temporary failure. Command output: cannot execute", "output": "service unavailable. Command output: out err )",
 }
 
 

@@ -390,9 +390,9 @@ def test_mailbox_command(tmp_path, homes):
         assert seen.endswith(f"/{KIM}@mail.example.test/{homes / KIM}/{KIM}\n") and "$" not in seen and "`" not in seen
         assert not os.path.exists("/tmp/postern-pwned")
         send(inst, KIM + "+temp")
-        inst.wait_log(r"dsn=4\.3\.0, status=deferred \(temporary failure\. Command output: busy\)")
+        inst.wait_log(r"dsn=4\.3\.0, status=deferred \(temporary failure\. Command output: busy \)")
         send(inst, KIM + "+no", sender="")
-        inst.wait_log(r"dsn=5\.2\.1, status=bounced \(disabled\)")
+        inst.wait_log(r"dsn=5\.2\.1, status=bounced \(disabled \)")
         send(inst, KIM + "+kill", sender="")
         inst.wait_log(r'dsn=5\.3\.0, status=bounced \(Command died with status 137: "')
 
@@ -482,12 +482,12 @@ WRONG_ALIASES = [
     ("nocmd", '"|{base}/no-such-program"', [r"dsn=4\.3\.0, status=deferred \(temporary failure\. Command output: cannot execute {base}/no-such-program: No such file or directory"]),
     ("killed", '"|kill -9 $$$$"', [r"dsn=4\.3\.0, status=deferred \(Command died with signal 9: \"kill -9"]),
     ("failcmd", '"|exit 1"', [r"dsn=5\.3\.0, status=bounced \(Command died with status 1: \"exit 1\""]),
-    ("setuid", '"|id -u; exit 75"', [r"dsn=4\.3\.0, status=deferred \(temporary failure\. Command output: 65534\)"]),
+    ("setuid", '"|id -u; exit 75"', [r"dsn=4\.3\.0, status=deferred \(temporary failure\. Command output: 65534 \)"]),
     ("loop1", "loop2", ["alias database loop for loop2$", r"to=<loop2@mail\.example\.test>, orig_to=<loop1@.* dsn=5\.4\.6, status=bounced \(alias database loop for loop2\)"]),
     ("blanks", "/dev/null nobody-one", [r"to=<blanks@mail\.example\.test>.*status=sent \(delivered to file: /dev/null\)", r'orig_to=<blanks@.*status=bounced \(unknown user: "nobody-one"\)']),
     ("badone", "two@, /dev/null", ["alias badone: 1 addresses are not understood$", r"to=<badone@mail\.example\.test>.*status=sent \(delivered to file: /dev/null\)",
                                r"dsn=5\.1\.3, status=bounced \(bad recipient address syntax: two@\)"]),
-    ("quotedcmd", '|"echo $$USER $$LOGNAME; exit 75"', [r"dsn=4\.3\.0, status=deferred \(temporary failure\. Command output: quotedcmd quotedcmd\)"]),
+    ("quotedcmd", '|"echo $$USER $$LOGNAME; exit 75"', [r"dsn=4\.3\.0, status=deferred \(temporary failure\. Command output: quotedcmd quotedcmd \)"]),
     ("self", "self", [r'to=<self@mail\.example\.test>.*status=bounced \(unknown user: "self"\)']),
     ("dupes", f"{KIM}, {KIM}, {KIM.upper()}, {KIM}@mail.example.test", [r"orig_to=<dupes@mail\.example\.test>.*status=sent \(delivered to maildir\)"]),
     ("long", "x" * 1200, ["no recipient in alias lookup result for long$", r"status=deferred \("]),

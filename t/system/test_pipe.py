@@ -48,7 +48,7 @@ def test_arguments(tmp_path):
         inst.wait_log(r"relay=filter, .*dsn=2\.0\.0, status=sent \(delivered via filter service\)", count=2)
         lines = out(tmp_path).decode().split("\n")
         args = [x[1:-1] for x in lines if x.startswith("[") and x.endswith("]")]
-        assert args[:6] == ["x", "sender@example.test", "kim+ext@far.test", '"a b;`id`"@far.test', "to=kim/ext/far.test", "to=a b;`id`//far.test"]
+        assert args[:6] == ["x", "Sender@Example.TEST", "kim+ext@far.test", '"a b;`id`"@far.test', "to=kim/ext/far.test", "to=a b;`id`//far.test"]
         assert args[6] == "next.hop" and re.fullmatch(r"size:\d+", args[7]) and args[8] == "$" and args[9] == "none"
         assert ("nobody" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name) in lines
 
@@ -61,14 +61,14 @@ def test_content_flags(tmp_path):
         text = out(tmp_path).split(b"\n", 1)[1]
         assert re.match(rb"From Sender@Example.TEST  .*\r\nReturn-Path: <Sender@Example.TEST>\r\nX-Original-To: kim@far.test\r\n"
                         rb"Delivered-To: kim@far.test\r\n", text)
-        assert text.endswith(b"\r\n\r\n>From me\r\n..dot\r\nFro\r\nlast\r\n\r\n.\r\nEND")
+        assert text.endswith(b"\r\n\r\n>From me\r\n..dot\r\nFro\r\nlast\r\n\r\nEND")
 
 
 def test_status(tmp_path):
     """sysexits(3): 75 defers, 67 bounces with 5.1.1; a message beyond size= bounces with 5.2.3; the time limit defers."""
     with instance(tmp_path, "size=2000 argv={script} $user", pipe_delivery_status_filter="inline:{ {5.1.1 user unknown=5.1.6 gone for good} }", filter_time_limit="5s", filter_destination_recipient_limit="1") as inst:
         send(inst, ["temp@far.test"])
-        inst.wait_log(r"dsn=4\.3\.0, status=deferred \(temporary failure\. Command output: later\)")
+        inst.wait_log(r"dsn=4\.3\.0, status=deferred \(temporary failure\. Command output: later \)")
         send(inst, ["gone@far.test"], sender="")
         inst.wait_log(r"dsn=5\.1\.6, status=bounced \(gone for good\)")
         send(inst, ["big@far.test"], b"x\n" * 2000, sender="")

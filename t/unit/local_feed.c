@@ -64,7 +64,7 @@ static void all_flags(void **state)
 {
 	(void)state;
 	check(USER_RUN_DOT | USER_RUN_QUOTE | USER_RUN_BLANK, "\r\n",
-	      "From me\r\nX: y\r\n>From a\r\nFro\r\nFrom\r\n..\r\n...x\r\n\r\nFFrom b\r\nend\r\n\r\n.\r\n");
+	      "From me\r\nX: y\r\n>From a\r\nFro\r\nFrom\r\n..\r\n...x\r\n\r\nFFrom b\r\nend\r\n\r\n");
 }
 
 int main(void)
