@@ -244,7 +244,7 @@ bool cmd_bdat(struct session *s, struct span arg)
 	if (conf.message_size_limit > 0 &&
 	    (ch.bytes > (uint64_t)conf.message_size_limit ||
 	     content_bytes(s->tx->content) + ch.bytes > (uint64_t)conf.message_size_limit)) {
-		log_warning("%s: BDAT request from %s exceeds message size limit", s->tx->qid.s,
+		log_warning("%s: BDAT request from %s exceeds message size limit", session_message(s),
 			    session_client(s));
 		if (chunk_refused(s, &ch)) {
 			reply(s, "552 5.3.4 Chunk exceeds message size limit");
@@ -253,7 +253,7 @@ bool cmd_bdat(struct session *s, struct span arg)
 		return false;
 	}
 	if (ch.bytes == 0 && !ch.last) {
-		log_warning("%s: null BDAT request from %s", s->tx->qid.s, session_client(s));
+		log_warning("%s: null BDAT request from %s", session_message(s), session_client(s));
 		reply(s, "551 5.7.1 Null BDAT request");
 		transaction_end(s);
 		s->bdat_failed = true;

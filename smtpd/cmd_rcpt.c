@@ -44,13 +44,14 @@ void transaction_name(struct session *s)
 {
 	char login[700] = "", first[700] = "";
 
-	s->tx->qid = qid_new(service_lane());
+	if (!conf.before_on) /* else there is no file of ours */
+		s->tx->qid = qid_new(service_lane());
 	if (s->client.sasl_user.n > 0)
 		(void)snprintf(login, sizeof(login), ", sasl_method=" SPAN_FMT ", sasl_username=" SPAN_FMT,
 			       SPAN_ARG(s->client.sasl_method),
 			       SPAN_ARG(span_head(s->client.sasl_user, 500)));
 	log_origin(s, first, sizeof(first));
-	log_info("%s: client=%s%s%s", s->tx->qid.s, session_client(s), login, first);
+	log_info("%s: client=%s%s%s", session_message(s), session_client(s), login, first);
 	EVENT("message", EV_TEXT("queue_id", qid_span(&s->tx->qid)), EV_TEXT("client_name", s->client.name),
 	      EV_TEXT("client_address", s->client.addr), EV_TEXT("helo", s->client.helo),
 	      EV_CSTR("protocol", session_proto(s)), EV_FLAG("tls", s->tls != NULL),
@@ -67,7 +68,7 @@ static void add(struct session *s, struct span addr, const struct rcpt_params *p
 		tx->rcpt = arena_grow(&s->tx_arena, tx->rcpt, tx->rcpts, &tx->rcpt_cap, sizeof(*tx->rcpt));
 	tx->rcpt[tx->rcpts++] = (struct env_rcpt){ .addr = addr, .orcpt = p->orcpt, .notify = p->notify };
 	tx->rcpt_bytes += addr.n + p->orcpt.n + PER_RCPT;
-	if (tx->qid.s[0] == '\0')
+	if (tx->qid.s[0] == '\0' && !conf.before_on)
 		transaction_name(s);
 }
 

@@ -121,7 +121,7 @@ static void spill_to_filter(struct session *s, struct content *c)
 		c->written += c->b.n;
 		buf_reset(&c->b);
 	} else
-		refuse(c, v.code, v.dsn, v.text);
+		c->verdict = v;
 }
 
 /* What is in memory goes to the file. */
@@ -142,7 +142,7 @@ static void spill(struct session *s, struct content *c)
 	if (j.error != 0) {
 		bool full = j.error == ENOSPC || j.error == EDQUOT || j.error == EFBIG;
 
-		log_warning("%s: write queue file: %s", s->tx->qid.s, strerror(j.error));
+		log_warning("%s: write queue file: %s", session_message(s), strerror(j.error));
 		refuse(c, full ? 452 : 451, full ? SPAN("4.3.1") : SPAN("4.3.0"),
 		       full ? SPAN("Insufficient system storage") : SPAN("Error: queue file write error"));
 		return;
@@ -157,7 +157,7 @@ static void too_big(struct session *s, struct content *c)
 {
 	struct verdict v = { 552, SPAN("5.3.4"), SPAN("Error: message file too big") };
 
-	log_warning("%s: queue file size limit exceeded", s->tx->qid.s);
+	log_warning("%s: queue file size limit exceeded", session_message(s));
 	refuse(c, v.code, v.dsn, v.text);
 }
 
@@ -212,7 +212,7 @@ void content_abort(struct session *s, struct content **cp)
 	free(c);
 }
 
-static bool client_is_local(const struct session *s)
+bool client_is_local(const struct session *s)
 {
 	struct arena a;
 	struct span value;
@@ -340,6 +340,8 @@ struct verdict content_submit(struct session *s, struct content **cp)
 		buf_release(&b);
 	}
 	if (v.code != 0) {
+		if (conf.before_on)
+			before_refused(s, &v);
 		content_abort(s, cp);
 		return v;
 	}

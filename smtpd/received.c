@@ -39,7 +39,7 @@ struct span received_field(struct session *s, struct arena *a)
 		(void)buf_append(&b, s->tx->prepend);
 	if (conf.hide_session) {
 		(void)buf_printf(&b, "Received: by %s (%s) id %s", conf.myhostname, conf.mail_name,
-				 s->tx->qid.s);
+				 session_message(s));
 		goto end;
 	}
 	(void)buf_printf(&b, "Received: from " SPAN_FMT " (" SPAN_FMT " [%s" SPAN_FMT "])\n",
@@ -52,7 +52,7 @@ struct span received_field(struct session *s, struct arena *a)
 		(void)buf_printf(&b, "\t(Authenticated sender: " SPAN_FMT ")\n",
 				 SPAN_ARG(s->client.sasl_user));
 	(void)buf_printf(&b, "\tby %s (%s) with %s id %s", conf.myhostname, conf.mail_name, with(s, proto),
-			 s->tx->qid.s);
+			 session_message(s));
 end:
 	wall_rfc5322((wall_t){ s->tx->arrival_us }, date);
 	if (s->tx->rcpts == 1)

@@ -101,6 +101,8 @@ static void write_reply(struct session *s, char *text, size_t size)
 	unsigned value = code_of(text);
 
 	soften(text);
+	while (span_next(&s->reply_first, '\n', &line))
+		write_line(s, span_make(text, 3), '-', line);
 	rest = span_skip(span_str(text), 4);
 	if (value >= 400)
 		write_refusal(s, text, size);

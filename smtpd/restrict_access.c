@@ -224,6 +224,19 @@ static enum outcome act_rules(const struct action *a)
 	return rules_run_text(a->s, a->c, a->text, a->source);
 }
 
+/* What is done to mail that goes into the queue cannot be done to mail that goes to a filter instead. */
+static const char *const unavailable[ACCESS_VERBS] = {
+	[ACCESS_BCC] = "BCC",	[ACCESS_DISCARD] = "DISCARD",	[ACCESS_FILTER] = "FILTER",
+	[ACCESS_HOLD] = "HOLD", [ACCESS_REDIRECT] = "REDIRECT",
+};
+
+static enum outcome not_before_queue(const struct action *a, const char *word)
+{
+	log_warning("access table %s: with smtpd_proxy_filter specified, action %s is unavailable", a->source,
+		    word);
+	return DUNNO;
+}
+
 static enum outcome (*const run[ACCESS_VERBS])(const struct action *) = {
 	[ACCESS_DUNNO] = act_dunno,
 	[ACCESS_BCC] = act_bcc,
@@ -263,6 +276,8 @@ enum outcome access_result(struct session *s, struct check *c, struct span value
 			    .subject = subject,
 			    .class = class,
 			    .source = source };
+	if (conf.before_on && unavailable[parsed.verb] != NULL)
+		return not_before_queue(&a, unavailable[parsed.verb]);
 	return run[parsed.verb](&a);
 }
 

@@ -156,8 +156,9 @@ struct session {
 	struct client client;
 	struct forward fwd;
 	/* the conversation */
-	struct span etrn;     /* the domain of the ETRN that runs */
-	struct span rcpt_now; /* of the command that runs; for footers */
+	struct span etrn;	 /* the domain of the ETRN that runs */
+	struct span rcpt_now;	 /* of the command that runs; for footers */
+	struct span reply_first; /* lines that the next reply has before its last one */
 	bool greeted;
 	const char *where;		 /* the last command, for the log */
 	unsigned errors, junk, messages; /* messages: accepted */
@@ -250,6 +251,7 @@ bool cmd_mail(struct session *s, struct span arg);
 bool cmd_rcpt(struct session *s, struct span arg);
 /* The message gets its queue id, and the log the line that says whose it is. */
 void transaction_name(struct session *s);
+bool client_is_local(const struct session *s); /* local_header_rewrite_clients, or what XFORWARD told */
 bool cmd_data(struct session *s, struct span arg);
 bool cmd_bdat(struct session *s, struct span arg);
 bool cmd_rset(struct session *s, struct span arg);
@@ -324,6 +326,7 @@ bool before_rcpt(struct session *s, struct verdict *v);
 bool before_data(struct session *s, struct verdict *v);
 bool before_content(struct session *s, struct span text, struct verdict *v);
 bool before_finish(struct session *s, struct verdict *v, struct span *answer);
+void before_refused(struct session *s, const struct verdict *v); /* logs what came of the end of data */
 
 /* The Received: field and what restrictions prepend. */
 struct span received_field(struct session *s, struct arena *a);

@@ -2,6 +2,7 @@
 queue (smtpd_proxy_filter), what master connects to, and what not."""
 import base64
 import os
+import re
 import shutil
 import socket
 import threading
@@ -194,14 +195,13 @@ def test_filter_before_the_queue(world):
     assert c.data("Subject: x\r\n\r\n..dot\r\nend\r\n.\r\n") == "250 2.0.0 Ok: filtered as F1"
     said, data = world.filter.mail[-1]
     assert said[0] == "EHLO mail.example.test"
-    assert said[1].startswith("XFORWARD NAME=[UNAVAILABLE] ADDR=127.0.0.1 PORT=")
-    assert said[2].startswith("XFORWARD PROTO=ESMTP HELO=client.example.org IDENT=") and said[2].endswith(" SOURCE=REMOTE")
-    assert said[3:] == ["MAIL FROM:<a@example.org>", "RCPT TO:<bob@localhost>", "RCPT TO:<no@localhost>", "RCPT TO:<ann@localhost>", "DATA"]
+    assert re.fullmatch(r"XFORWARD NAME=\[UNAVAILABLE\] ADDR=127\.0\.0\.1 PORT=\d+ HELO=client\.example\.org IDENT=\[UNAVAILABLE\] PROTO=ESMTP SOURCE=\w+", said[1])
+    assert said[2:] == ["MAIL FROM:<a@example.org>", "RCPT TO:<bob@localhost>", "RCPT TO:<no@localhost>", "RCPT TO:<ann@localhost>", "DATA"]
     assert data[0].startswith(b"Received: from client.example.org ") and data[-4:] == [b"Subject: x", b"", b".dot", b"end"]
     assert rcpt(c, "a") == "250 2.1.5 Ok"
     assert c.data("Subject: y\r\n\r\nVIRUS\r\n.\r\n") == "550 5.7.1 virus found"
-    world.wait_log(r"proxy-accept: END-OF-MESSAGE from .*: 250 2\.0\.0 Ok: filtered as F1; from=<a@example\.org>")
-    world.wait_log(r"proxy-reject: END-OF-MESSAGE from .*: 550 5\.7\.1 virus found; from=<a@example\.org>")
+    world.wait_log(r"proxy-accept: END-OF-MESSAGE: 250 2\.0\.0 Ok: filtered as F1; from=<a@example\.org> to=<bob@localhost> ")
+    world.wait_log(r"proxy-reject: END-OF-MESSAGE: 550 5\.7\.1 virus found; from=<a@example\.org> to=<bob@localhost> ")
     assert b"Mail queue is empty" in world.command("postqueue", "-p").stdout
 
 
@@ -236,7 +236,7 @@ def test_speed_adjust_asks_when_the_message_is_here(world):
 def test_a_filter_that_is_away_loses_nothing(world):
     c = client(world, "nofilter")
     assert rcpt(c, "a") == "451 4.3.0 Error: queue file write error"
-    world.wait_log(r"proxy inet:127\.0\.0\.1:\d+: .*Connection refused")
+    world.wait_log(r"warning: connect to proxy filter inet:127\.0\.0\.1:\d+: Connection refused$")
 
 
 def test_reject_filter(world):
