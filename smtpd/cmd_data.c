@@ -60,7 +60,7 @@ static bool finish(struct session *s)
 	if (v.code != 0)
 		return refuse(s, &v);
 	s->messages++;
-	s->junk = s->errors = 0;
+	s->junk = s->errors = s->trouble = 0;
 	if (s->tx->answer.n > 0) {
 		reply(s, SPAN_FMT, SPAN_ARG(s->tx->answer));
 		transaction_end(s);
