@@ -54,7 +54,7 @@ def test_server(etc, algorithm, ec):
     openssl("verify", "-CAfile", cert, cert)
     csr = tls(etc, "output-server-csr", "-k", algorithm).stdout
     text = openssl("req", "-noout", "-text", "-verify", input=csr)
-    assert "DNS:mail.example.test" in text and "Subject: \n" in text and "TLS Web Server Authentication" in text and "CA:" not in text
+    assert "DNS:mail.example.test" in text and "Subject: \n" in text and "TLS Web Server Authentication" in text and "CA:TRUE" not in text and "CA:FALSE" not in text
     spki = subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-outform", "DER"], capture_output=True, check=True).stdout
     want = f"; {key}\n_25._tcp.mail.example.test. IN TLSA 3 1 1 {hashlib.sha256(spki).hexdigest()}\n"
     assert tls(etc, "output-server-tlsa", algorithm).stdout == want

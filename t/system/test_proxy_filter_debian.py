@@ -107,6 +107,12 @@ def without_trace(message):
     return re.sub(rb"\AReceived: .*(\r?\n[ \t].*)*\r?\n", b"Received:\n", message)
 
 
+def asked(server):
+    """In their order, but where several connections may overlap: the QUIT of one comes when it comes."""
+    lines = [clean(line, {}) for line in server.lines] if server else []
+    return sorted(lines) if server and server.sessions > 1 else lines
+
+
 def run(base, name):
     mine = name == "ours"
     filters = {c: Server(**{"keywords": FORWARD, **CASES[c][0]}) if CASES[c][0] is not None else None for c in CASES}
@@ -131,7 +137,7 @@ def run(base, name):
         for f in filters.values():
             if f:
                 f.close()
-    return {c: {"said": [clean(line, {}) for line in said[c]], "asked": [clean(line, {}) for line in filters[c].lines] if filters[c] else None,
+    return {c: {"said": [clean(line, {}) for line in said[c]], "asked": asked(filters[c]),
                 "given": [without_trace(m if isinstance(m, bytes) else m.encode("latin-1")) for m in filters[c].messages] if filters[c] else None, "log": [re.sub(r"^\w{10,16}: ", "ID: ", line) for line in log[c]]} for c in CASES}
 
 
@@ -160,6 +166,6 @@ def test_same(both, what, case):
 def test_otherwise(both):
     ours = both[0]
     assert ours["spelled"]["asked"][2:4] == ["MAIL FROM:<A@B.Test>", 'RCPT TO:<"q u"@Far.Test>']
-    assert [x for x in ours["rcptnone"]["asked"] if x.startswith("RCPT")] == ["RCPT TO:<u@far.test>", "RCPT TO:<v@far.test>", "RCPT TO:<u@far.test>"]
+    assert [x for x in ours["rcptnone"]["asked"] if x.startswith("RCPT")] == ["RCPT TO:<u@far.test>", "RCPT TO:<u@far.test>", "RCPT TO:<v@far.test>"]
     assert ours["data550"]["said"][4:] == ["550 5.7.1 no data", "250 2.1.0 Ok", "250 2.1.5 Ok", "550 5.7.1 no data"]
     assert ours["body354"]["said"][-1] == "451 4.3.0 Error: queue file write error"
