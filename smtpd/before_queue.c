@@ -12,6 +12,7 @@
 
 #define XFORWARD_MAX 510
 #define COMMAND_MAX  8000
+#define GARBAGE_MAX  50 /* lines before one reply */
 
 struct before_queue {
 	struct stream *io;
@@ -95,8 +96,9 @@ static bool lost(struct before_queue *b, enum rc rc)
 static struct span readable(struct session *s, struct span line)
 {
 	char *p = arena_cstr(&s->tx_arena, line);
+	bool valid = utf8_valid(line);
 
-	for (size_t i = 0; i < line.n && !utf8_valid(line); i++)
+	for (size_t i = 0; i < line.n && !valid; i++)
 		if ((unsigned char)p[i] >= 0x80)
 			p[i] = '?';
 	return span_make(p, line.n);
@@ -128,12 +130,20 @@ static struct verdict tell(struct session *s, struct before_queue *b)
 /* The reply on one line, as the log shows it. */
 static struct span in_log(struct session *s, struct span lines)
 {
-	struct span out = SPAN_NONE, line;
+	struct span line, out;
+	struct buf b;
 
-	for (bool first = true; span_next(&lines, '\n', &line); first = false)
-		out = span_printf(&s->tx_arena, SPAN_FMT "%s" SPAN_FMT, SPAN_ARG(out), first ? "" : "??",
-				  SPAN_ARG(line));
+	buf_init(&b, 2 * SMTP_REPLY_BYTES);
+	while (span_next(&lines, '\n', &line))
+		(void)buf_printf(&b, "%s" SPAN_FMT, b.n > 0 ? "??" : "", SPAN_ARG(line));
+	out = span_dup(&s->tx_arena, buf_span(&b));
+	buf_release(&b);
 	return out;
+}
+
+static bool is_refusal(const struct before_queue *b)
+{
+	return b->reply.code >= 400 && b->reply.code < 600;
 }
 
 /* A no to `what` is the client's to hear when it concerns this message, and else means that there is no filter now. */
@@ -143,18 +153,19 @@ static bool refused(struct session *s, struct before_queue *b, struct span what,
 
 	log_warning("proxy %s rejected \"" SPAN_FMT "\": \"" SPAN_FMT "\"", conf.before.name, SPAN_ARG(what),
 		    SPAN_ARG(text));
-	if (!of_message || b->reply.code < 400 || b->reply.code >= 600)
+	if (!of_message || !is_refusal(b))
 		return unusable(b);
 	pass_on(s, b);
 	return false;
 }
 
-/* Lines that are none of a reply are passed over while the time lasts. */
+/* Lines that are none of a reply are passed over, some of them, while the time lasts. */
 static enum rc receive(struct before_queue *b, deadline_t until)
 {
 	struct span line;
 	struct err e;
 	enum rc rc = RC_AGAIN;
+	unsigned garbage = 0;
 
 	smtp_reply_reset(&b->reply);
 	while (rc == RC_AGAIN) {
@@ -163,7 +174,7 @@ static enum rc receive(struct before_queue *b, deadline_t until)
 		if ((rc = smtp_reply_feed(&b->reply, line)) == RC_SYNTAX) {
 			log_warning("received garbage from proxy %s: " SPAN_FMT, conf.before.name,
 				    SPAN_ARG(span_head(line, 100)));
-			rc = RC_AGAIN;
+			rc = ++garbage < GARBAGE_MAX ? RC_AGAIN : RC_LIMIT;
 		}
 	}
 	return rc;
@@ -251,7 +262,7 @@ static bool send_xforward(struct session *s, struct before_queue *b)
 		if (!(b->offers & (unsigned)OFFERS_XFORWARD << i))
 			continue;
 		struct span one = attribute(s, forwarded[i], value[i]);
-		if (line.n + one.n > XFORWARD_MAX && !command(s, b, line, 2, false))
+		if (line.n > 0 && line.n + one.n > XFORWARD_MAX && !command(s, b, line, 2, false))
 			return false;
 		if (line.n == 0 || line.n + one.n > XFORWARD_MAX)
 			line = SPAN("XFORWARD");
@@ -439,10 +450,10 @@ bool before_finish(struct session *s, struct verdict *v, struct span *answer)
 		return false;
 	}
 	b->in_data = false;
-	if (b->reply.code / 100 < 4 && b->reply.code / 100 != 2)
-		(void)unusable(b);
-	else
+	if (b->reply.code / 100 == 2 || is_refusal(b))
 		pass_on(s, b);
+	else
+		(void)unusable(b);
 	if (b->reply.code / 100 != 2) {
 		*v = b->verdict;
 		return false;

@@ -77,6 +77,7 @@ void transaction_end(struct session *s)
 	if (s->tx != NULL) /* XFORWARD tells of one transaction */
 		s->fwd = (struct forward){ .name = SPAN_NONE };
 	s->tx = NULL;
+	s->reply_first = SPAN_NONE;
 	s->defer_if_permit = s->defer_if_reject = s->wish[2] = (struct verdict){ 0 };
 	arena_release(&s->tx_arena); /* an idle session holds no memory */
 }
