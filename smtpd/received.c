@@ -38,8 +38,7 @@ struct span received_field(struct session *s, struct arena *a)
 	if (s->tx->prepend.n > 0)
 		(void)buf_append(&b, s->tx->prepend);
 	if (conf.hide_session) {
-		(void)buf_printf(&b, "Received: by %s (%s) id %s", conf.myhostname, conf.mail_name,
-				 session_message(s));
+		(void)buf_printf(&b, "Received: by %s (%s)", conf.myhostname, conf.mail_name);
 		goto end;
 	}
 	(void)buf_printf(&b, "Received: from " SPAN_FMT " (" SPAN_FMT " [%s" SPAN_FMT "])\n",
@@ -51,9 +50,10 @@ struct span received_field(struct session *s, struct arena *a)
 	if (s->client.sasl_user.n > 0 && conf.sasl_header)
 		(void)buf_printf(&b, "\t(Authenticated sender: " SPAN_FMT ")\n",
 				 SPAN_ARG(s->client.sasl_user));
-	(void)buf_printf(&b, "\tby %s (%s) with %s id %s", conf.myhostname, conf.mail_name, with(s, proto),
-			 session_message(s));
+	(void)buf_printf(&b, "\tby %s (%s) with %s", conf.myhostname, conf.mail_name, with(s, proto));
 end:
+	if (s->tx->qid.s[0] != '\0') /* a filter before the queue gets mail that has none */
+		(void)buf_printf(&b, " id %s", s->tx->qid.s);
 	wall_rfc5322((wall_t){ s->tx->arrival_us }, date);
 	if (s->tx->rcpts == 1)
 		(void)buf_printf(&b, "\n\tfor <" SPAN_FMT ">; %s\n", SPAN_ARG(s->tx->rcpt[0].addr), date);
