@@ -15,6 +15,8 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# Collections of real messages, addresses and configurations; may be missing.
+SHARED = os.environ.get("POSTERN_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
 BUILD = os.environ.get("POSTERN_BUILD", os.path.join(ROOT, "build"))
 SBIN = os.path.join(BUILD, "sbin")
 BIN = os.path.join(BUILD, "bin")

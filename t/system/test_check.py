@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from instance import BIN, ROOT, SBIN, make_certificates, make_users
+from instance import BIN, ROOT, SBIN, SHARED, make_certificates, make_users
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +150,7 @@ def test_errors_end_it(base):
 
 def test_real_configurations_have_no_errors():
     """What people run is accepted; what is missing on this host gives warnings only."""
-    shared = os.environ.get("POSTERN_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
-    sets = [d for d, _, files in os.walk(os.path.join(shared, "data", "configs")) if {"main.cf", "master.cf"} <= set(files)
+    sets = [d for d, _, files in os.walk(os.path.join(SHARED, "data", "configs")) if {"main.cf", "master.cf"} <= set(files)
             and ("rendered" in d or "readme-examples" in d)]
     if not sets:
         pytest.skip("the collection of real configurations is not here")

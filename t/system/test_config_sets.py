@@ -29,9 +29,9 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 import peer  # noqa: E402
 import set_backends  # noqa: E402
-from instance import BIN, ROOT, SBIN, Instance, make_users, scratch  # noqa: E402
+from instance import BIN, SBIN, SHARED, Instance, make_users, scratch  # noqa: E402
 
-SETS = os.path.join(os.environ.get("POSTERN_SHARED", os.path.join(ROOT, "../shared")), "data/configs")
+SETS = os.path.join(SHARED, "data", "configs")
 EVERYTHING = bool(os.environ.get("POSTERN_ALL_SETS"))
 DEFAULT = {"iredmail/rendered-mysql+ldap", "ispconfig/rendered", "mailinabox/rendered", "mailu/rendered", "postfix-readme-examples/05-firewall-gateway",
            "proxmox-mail-gateway/rendered"}

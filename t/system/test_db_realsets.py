@@ -9,9 +9,9 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from dbservers import MariaDb  # noqa: E402
-from instance import ROOT, Instance, scratch  # noqa: E402
+from instance import SHARED, Instance, scratch  # noqa: E402
 
-SETS = os.path.join(ROOT, "../shared/data/configs")
+SETS = os.path.join(SHARED, "data", "configs")
 T = "VARCHAR(200) NOT NULL DEFAULT ''"
 ONE = "INT NOT NULL DEFAULT 1"
 ZERO = "INT NOT NULL DEFAULT 0"

@@ -11,7 +11,7 @@ import instance
 import peer
 from test_addresses_debian import Session, arrived, beside, configure, quiet
 
-DATA = os.path.join(os.environ.get("POSTERN_SHARED", os.path.join(os.path.dirname(instance.ROOT), "shared")), "data", "address")
+DATA = os.path.join(instance.SHARED, "data", "address")
 pytestmark = [pytest.mark.skipif(not os.path.isdir(DATA), reason="no ../shared/data here: its addresses are not tried"),
               pytest.mark.skipif(not peer.HAVE, reason="Debian's postfix is not installed, or not root")]
 
@@ -87,7 +87,7 @@ def both():
     yield from beside("hostile-", [], lambda system, sink: configure(system, sink, {}), run)
 
 
-@pytest.mark.parametrize("n", range(len(ADDRESSES)), ids=lambda n: ascii(ADDRESSES[n]))
+@pytest.mark.parametrize("n", range(len(ADDRESSES)), ids=[ascii(a) for a in ADDRESSES])
 def test_same(both, n):
     ours, theirs = ({"replies": r[0][n], "arrived": (r[1].get(str(n)) or (None,))[0]} for r in both)
     if ours != theirs and unlike(ADDRESSES[n]):

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import peer
+from instance import BIN, ROOT, SHARED
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-OURS = os.path.join(os.environ.get("POSTERN_BUILD", os.path.join(ROOT, "build")), "bin", "postconf")
+OURS = os.path.join(BIN, "postconf")
 THEIRS = "/usr/sbin/postconf"
-SETS = os.path.join(os.environ.get("POSTERN_SHARED", os.path.join(os.path.dirname(ROOT), "shared")), "data", "configs")
+SETS = os.path.join(SHARED, "data", "configs")
 
 # Defaults that are meant to differ from those of Debian's 3.7, and why.
 REASONS = {

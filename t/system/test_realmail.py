@@ -10,9 +10,9 @@ import smtplib
 
 import pytest
 
-from instance import ROOT, mailbox_instance, scratch
+from instance import SHARED, mailbox_instance, scratch
 
-DATA = os.path.join(ROOT, "..", "shared", "data")
+DATA = os.path.join(SHARED, "data")
 KINDS = ("corpus", "mime")
 USER, PASSWORD, DOMAIN = "real", "mail", "example.test"
 STRANGER = "127.0.0.77"  # whose headers are not rewritten
