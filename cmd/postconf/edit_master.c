@@ -6,11 +6,13 @@
 
 struct edit {
 	const struct options *o;
-	struct mastercf *m;
+	struct mastercf *m, *again; /* the old text, the new one */
 	struct request *request;
 	bool *touched;		/* per service */
 	struct mastercf **made; /* of texts of the command line; services point into them */
 	size_t makes, makes_cap;
+	struct master_entry *meant; /* what the new text has to say, in its order */
+	size_t meant_n, meant_cap;
 	struct arena arena;
 	struct buf out;
 };
@@ -33,12 +35,20 @@ static struct master_entry parse_service(struct edit *ed, struct span text, cons
 
 	if (mastercf_parse(text, "command line", NULL, &m, &e) != RC_OK)
 		fatal("%s: \"%s\"", e.text, request);
-	if (m->n != 1)
-		fatal("bad field count: \"%s\"", request);
 	if (ed->makes == ed->makes_cap)
 		ed->made = arena_grow(&ed->arena, ed->made, ed->makes, &ed->makes_cap, sizeof(*ed->made));
 	ed->made[ed->makes++] = m;
+	if (m->n != 1)
+		fatal("bad field count: \"%s\"", request);
 	return m->entry[0];
+}
+
+static void check_field(const struct request *r, struct span value)
+{
+	if (has_blank(value))
+		fatal("-Fe does not accept whitespace in non-command field: \"%s\"", r->text);
+	if (value.n == 0)
+		fatal("-Fe does not accept an empty field, \"-\" is its default: \"%s\"", r->text);
 }
 
 static void set_field(struct edit *ed, struct request *r, struct master_entry *en)
@@ -47,6 +57,8 @@ static void set_field(struct edit *ed, struct request *r, struct master_entry *e
 	struct out out = { .width = 80, .to = &text };
 	unsigned line = en->line;
 
+	if (!span_is(r->part[2], field_name[FIELD_COMMAND]))
+		check_field(r, value_of(r));
 	buf_init(&text, CONF_FILE_MAX);
 	for (size_t i = 0; i < FIELDS; i++) {
 		if (i > 0)
@@ -59,9 +71,10 @@ static void set_field(struct edit *ed, struct request *r, struct master_entry *e
 		else
 			entry_command(&out, NULL, en, &ed->arena);
 	}
-	*en = parse_service(ed, span_dup(&ed->arena, buf_span(&text)), r->text);
-	en->line = line;
+	struct span made = span_dup(&ed->arena, buf_span(&text));
 	buf_release(&text);
+	*en = parse_service(ed, made, r->text);
+	en->line = line;
 }
 
 /* The arguments without the settings called `name`, and with `setting` in the place of the first of them, else
@@ -121,6 +134,8 @@ static void change(struct edit *ed, struct request *r, struct master_entry *en)
 	case S_SETTINGS:
 		if (span_is(r->part[2], "*"))
 			fatal("-Pe does not accept wild-card parameter name");
+		if (has_blank(r->part[2]))
+			fatal("missing '=' after attribute name: \"%s\"", r->text);
 		if (ed->o->action == A_EDIT)
 			setting = span_printf(&ed->arena, SPAN_FMT "=" SPAN_FMT, SPAN_ARG(r->part[2]),
 					      SPAN_ARG(value_of(r)));
@@ -162,6 +177,14 @@ static void put_entry(struct edit *ed, const struct master_entry *en)
 	entry_print(&out, NULL, en, &ed->arena);
 }
 
+static void mean(struct edit *ed, const struct master_entry *en)
+{
+	if (ed->meant_n == ed->meant_cap)
+		ed->meant =
+		    arena_grow(&ed->arena, ed->meant, ed->meant_n, &ed->meant_cap, sizeof(*ed->meant));
+	ed->meant[ed->meant_n++] = *en;
+}
+
 static bool blank_or_comment(struct span line)
 {
 	line = span_trim(line);
@@ -196,6 +219,8 @@ static void write_text(struct edit *ed, struct span text)
 
 		if (starts) {
 			en = ed->touched[next] ? &ed->m->entry[next] : NULL;
+			if (en == NULL || rewrites(ed->o))
+				mean(ed, &ed->m->entry[next]);
 			next++;
 		}
 		put_line(ed, line, en, starts);
@@ -214,33 +239,84 @@ static void finish_requests(struct edit *ed)
 			struct master_entry en = parse_service(ed, value_of(r), r->text);
 
 			put_entry(ed, &en);
+			mean(ed, &en);
 			continue;
 		}
 		warn("unmatched service_name/type: \"%s\"", r->text);
 	}
 }
 
-void edit_services(const struct options *o)
+static bool same_service(const struct master_entry *a, const struct master_entry *b)
 {
-	struct edit ed = { .o = o };
-	struct target t;
+	bool same = a->argc == b->argc;
+
+	for (size_t i = 0; same && i < FIELD_COMMAND; i++)
+		same = span_eq(a->column[i], b->column[i]);
+	for (size_t i = 0; same && i < a->argc; i++)
+		same = span_eq(a->argv[i], b->argv[i]);
+	return same;
+}
+
+/* Not every value can be written so that it is read again: braces in it may have no partner. */
+static void check_result(struct edit *ed)
+{
+	const struct mastercf *m;
 	struct err e = { 0 };
 
-	edit_needs_argument(o);
-	arena_init(&ed.arena);
-	buf_init(&ed.out, CONF_FILE_MAX);
-	ed.request = requests_parse(o, &ed.arena);
-	target_open(&t, o, "master.cf");
-	if (mastercf_parse(span_make(t.bytes, t.n), t.path, NULL, &ed.m, &e) != RC_OK)
+	if (mastercf_parse(buf_span(&ed->out), "the new master.cf", NULL, &ed->again, &e) != RC_OK)
+		fatal("nothing was changed: %s", e.text);
+	m = ed->again;
+	for (size_t i = 0; i < ed->meant_n; i++)
+		if (i >= m->n || !same_service(&m->entry[i], &ed->meant[i]))
+			fatal("nothing was changed: service " SPAN_FMT
+			      " would be read as another one from %s/master.cf; are its braces balanced?",
+			      SPAN_ARG(ed->meant[i].name), ed->o->dir);
+	if (m->n > ed->meant_n)
+		fatal("nothing was changed: %s/master.cf would have one service more, " SPAN_FMT, ed->o->dir,
+		      SPAN_ARG(m->entry[ed->meant_n].name));
+}
+
+/* `file` is what messages call it. */
+static struct span new_text(struct edit *ed, struct span text, const char *file)
+{
+	struct err e = { 0 };
+
+	ed->request = requests_parse(ed->o, &ed->arena);
+	if (mastercf_parse(text, file, NULL, &ed->m, &e) != RC_OK)
 		fatal("%s", e.text);
-	ed.touched = arena_array(&ed.arena, ed.m->n + 1, sizeof(*ed.touched));
-	apply(&ed);
-	write_text(&ed, span_make(t.bytes, t.n));
-	finish_requests(&ed);
-	target_finish(&t, buf_span(&ed.out));
-	for (size_t i = 0; i < ed.makes; i++)
-		mastercf_free(&ed.made[i]);
-	mastercf_free(&ed.m);
-	buf_release(&ed.out);
-	arena_release(&ed.arena);
+	ed->touched = arena_array(&ed->arena, ed->m->n + 1, sizeof(*ed->touched));
+	apply(ed);
+	write_text(ed, text);
+	finish_requests(ed);
+	check_result(ed);
+	return buf_span(&ed->out);
+}
+
+static void edit_init(struct edit *ed, const struct options *o)
+{
+	*ed = (struct edit){ .o = o };
+	arena_init(&ed->arena);
+	buf_init(&ed->out, CONF_FILE_MAX);
+}
+
+static void edit_release(struct edit *ed)
+{
+	for (size_t i = 0; i < ed->makes; i++)
+		mastercf_free(&ed->made[i]);
+	mastercf_free(&ed->m);
+	mastercf_free(&ed->again);
+	buf_release(&ed->out);
+	arena_release(&ed->arena);
+}
+
+void edit_services(const struct options *o)
+{
+	struct edit ed;
+	struct target t;
+
+	edit_needs_argument(o);
+	edit_init(&ed, o);
+	target_open(&t, o, "master.cf");
+	target_finish(&t, new_text(&ed, span_make(t.bytes, t.n), t.path));
+	edit_release(&ed);
 }

@@ -5,7 +5,7 @@ const char *const field_name[FIELDS] = { "service", "type",   "private",       "
 					 "chroot",  "wakeup", "process_limit", "command" };
 static const size_t column_goal[FIELDS] = { 0, 11, 17, 25, 33, 41, 49, 57 };
 
-static bool has_blank(struct span s)
+bool has_blank(struct span s)
 {
 	for (size_t i = 0; i < s.n; i++)
 		if (ascii_isspace(s.p[i]))

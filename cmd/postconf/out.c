@@ -12,7 +12,9 @@ void out_raw(struct out *o, struct span text)
 
 void out_word(struct out *o, struct span word)
 {
-	if (o->fold && o->blank && o->column + 1 + word.n > o->width)
+	bool remark = word.n > 0 && word.p[0] == '#'; /* what it would be at the start of a line */
+
+	if (o->fold && o->blank && !remark && o->column + 1 + word.n > o->width)
 		out_break(o);
 	if (o->blank)
 		out_raw(o, SPAN(" "));

@@ -71,6 +71,7 @@ bool request_matches(const struct request *r, const struct master_entry *en);
 enum { FIELDS = 8, FIELD_CHROOT = 4, FIELD_COMMAND = 7 };
 extern const char *const field_name[FIELDS];
 struct out;
+bool has_blank(struct span s);
 /* The argument as it has to stand in the file: in braces when there is a blank in it. */
 struct span entry_quoted(struct arena *a, struct span arg);
 void entry_columns(struct out *out, const struct master_entry *en);

@@ -44,6 +44,8 @@ struct request *requests_parse(const struct options *o, struct arena *a)
 
 		memset(&r[i], 0, sizeof(r[i]));
 		r[i].text = o->arg[i];
+		if (o->action != A_SHOW && strpbrk(o->arg[i], "\r\n") != NULL)
+			fatal("-Me, -Fe, -Pe, -X, or -# accept no multi-line input");
 		if (eq >= 0)
 			text = span_trim(span_head(text, (size_t)eq));
 		parse(o, &r[i], text);

@@ -324,7 +324,10 @@ MASTER_EDITS = [["-M", "smtp/inet=smtp inet n - n - - smtpd -o a=b"], ["-Me", "f
                 ["-F", "smtp/inet/service=zz"], ["-F", "smtp/inet/chroot=q"], ["-F", "nosuch/inet/chroot=y"], ["-F", "smtp/inet/nosuch=y"],
                 ["-P", "smtp/inet/foo=bar"], ["-P", "smtp/inet/smtpd_banner=q", "smtp/inet/new=1"],
                 ["-P", "u/unix/foo=1"], ["-PX", "smtp/inet/my_y"], ["-PX", "smtp/inet/nosuch"],
-                ["-PX", "*/inet/*"], ["-P", "*/inet/z=1"], ["-P", "smtp/inet=x"]]
+                ["-PX", "*/inet/*"], ["-P", "*/inet/z=1"], ["-P", "smtp/inet=x"],
+                ["-P", "smtp/inet/x=1\nevil unix - - n - - pipe"], ["-M", "smtp/inet=smtp inet n - n - - smtpd\n -o a=b"], ["-F", "smtp/inet/command=smtpd\n-v"],
+                ["-P", "smtp/inet/x y=1"], ["-P", "smtp/inet/x=a}b c"], ["-P", "smtp/inet/x={a b"], ["-P", "smtp/inet/x=#1"], ["-P", "smtp/inet/x="],
+                ["-F", "smtp/inet/service=foo bar"], ["-F", "smtp/inet/process_limit=x"], ["-M", "f/unix=f unix - - n - - pipe user=a argv=/bin/x #f {#g h}"]]
 
 
 @pytest.fixture(scope="module")
@@ -355,6 +358,32 @@ def test_edit_of_master_cf_keeps_comments_in_their_place(tmp_path):
     p = run(OURS, "-c", str(tmp_path), "-M", "smtp/inet=smtp inet n - n - - smtpd -o", check=1)
     assert "name=value expected after -o" in p.stderr
     assert (tmp_path / "master.cf").read_text() == before
+
+
+# Each ends with status 1, its reason on standard error, and the file as it was.
+REFUSED = [("smtp/inet/x=a}b c", "P", "nothing was changed: the new master.cf line 1: text after '}' in \"{x=a}b c}\""),
+           ("smtp/inet/x={a b", "P", "nothing was changed: the new master.cf line 1: missing '}' in \"{x={a b}\""),
+           ("smtp/inet/x=1\nevil unix - - n - - pipe", "P", "-Me, -Fe, -Pe, -X, or -# accept no multi-line input"),
+           ("smtp/inet/x y=1", "P", "missing '=' after attribute name: \"smtp/inet/x y=1\""),
+           ("smtp/inet/service=foo bar", "F", "-Fe does not accept whitespace in non-command field: \"smtp/inet/service=foo bar\""),
+           ("smtp/inet/wakeup=", "F", "-Fe does not accept an empty field, \"-\" is its default: \"smtp/inet/wakeup=\"")]
+
+
+@pytest.mark.parametrize("request_, option, why", REFUSED, ids=[r[0].replace("\n", "/") for r in REFUSED])
+def test_what_could_not_be_read_again_is_not_written(tmp_path, request_, option, why):
+    (tmp_path / "main.cf").write_text("")
+    (tmp_path / "master.cf").write_text(text := "smtp inet n - y - - smtpd\n  -o a=b\npickup fifo n - n 60 1 pickup\n")
+    assert run(OURS, "-c", str(tmp_path), "-" + option, request_, check=1).stderr == f"postconf: fatal: {why}\n"
+    assert (tmp_path / "master.cf").read_text() == text and sorted(os.listdir(tmp_path)) == ["main.cf", "master.cf"]
+
+
+@pytest.mark.parametrize("length", range(6, 16))
+def test_no_word_becomes_a_comment_where_a_line_is_folded(tmp_path, length):
+    (tmp_path / "main.cf").write_text("")
+    (tmp_path / "master.cf").write_text("# head\n")
+    command = f"pipe user={'x' * length} #y z"
+    run(OURS, "-c", str(tmp_path), "-M", "u/unix=u unix - - n - - " + command, check=0)
+    assert run(OURS, "-c", str(tmp_path), "-Fh", "u/unix/command", check=0).stdout == command + "\n"
 
 
 def test_json(conf):
