@@ -223,13 +223,8 @@ static enum rc check_relocated(struct span addr, struct arena *a, struct resolve
 
 static bool domain_ok(struct span domain)
 {
-	if (domain.n > 0 && domain.p[0] == '[') {
-		struct span ip = span_make(domain.p + 1, domain.n - 1);
-		bool v6 = span_starts_ci(ip, SPAN("ipv6:"));
-
-		/* RFC 5321 4.1.3: an IPv6 address has its tag */
-		return domain_literal_valid(domain) && v6 == (span_chr(span_skip(ip, v6 ? 5 : 0), ':') >= 0);
-	}
+	if (domain.n > 0 && domain.p[0] == '[')
+		return domain_literal_valid(domain);
 	return domain_valid(domain, true) && !domain_is_numeric(domain);
 }
 

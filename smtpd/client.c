@@ -81,11 +81,16 @@ static const char *unknown_name(const char *what, const struct attr *at)
 			    SPAN_ARG(span_head(at->name, 50)));
 }
 
+static bool names_host(const struct attr *at)
+{
+	return domain_valid(at->value, at->utf8) && !domain_is_numeric(at->value);
+}
+
 /* ---- XCLIENT ---- */
 
 static const char *x_name(struct client *c, const struct attr *at)
 {
-	if (!at->none && !domain_valid(at->value, at->utf8))
+	if (!at->none && !names_host(at))
 		return bad(at->a, "NAME", at->value);
 	c->name = at->none ? SPAN("unknown") : at->value;
 	c->name_code = at->temp ? 4 : at->none ? 5 : 2;
@@ -98,7 +103,7 @@ static const char *x_name(struct client *c, const struct attr *at)
 
 static const char *x_rname(struct client *c, const struct attr *at)
 {
-	if (!at->none && !domain_valid(at->value, at->utf8))
+	if (!at->none && !names_host(at))
 		return bad(at->a, "REVERSE_NAME", at->value);
 	c->rname = at->none ? SPAN("unknown") : at->value;
 	c->rname_code = at->temp ? 4 : at->none ? 5 : 2;
@@ -206,7 +211,7 @@ static const char *f_text(const struct attr *at, const char *what, struct span *
 static const char *f_name(const struct attr *at, const char *what, struct span *out)
 {
 	*out = at->value;
-	return domain_valid(at->value, at->utf8) ? NULL : bad(at->a, what, at->value);
+	return names_host(at) ? NULL : bad(at->a, what, at->value);
 }
 
 static const char *f_addr(const struct attr *at, const char *what, struct span *out)

@@ -253,7 +253,7 @@ bool cmd_auth(struct session *s, struct span arg)
 		reply(s, "503 5.5.1 Error: send HELO/EHLO first");
 		return false;
 	}
-	if (s->tx != NULL) {
+	if (session_in_mail(s)) {
 		reply(s, "503 5.5.1 Error: MAIL transaction in progress");
 		return false;
 	}

@@ -125,7 +125,8 @@ bool cmd_data(struct session *s, struct span arg)
 {
 	struct verdict v;
 
-	if (s->tx != NULL && s->tx->bdat) { /* RFC 3030 section 3: not both */
+	if (s->bdat_failed != BDAT_FINE ||
+	    (s->tx != NULL && s->tx->bdat)) { /* RFC 3030 section 3: not both */
 		reply(s, "503 5.5.1 Error: DATA after BDAT");
 		return false;
 	}
@@ -190,6 +191,12 @@ static bool read_chunk(struct session *s, struct content *c, uint64_t n)
 	return true;
 }
 
+static void break_off(struct session *s)
+{
+	s->bdat_failed = session_in_mail(s) ? BDAT_OF_MAIL : BDAT_WITHOUT_MAIL;
+	transaction_end(s);
+}
+
 /* The chunk is read and forgotten, and so is the message: whoever refused one piece never gets a message of
  * the rest. The last chunk ends that. */
 static bool chunk_refused(struct session *s, const struct chunk *ch)
@@ -202,7 +209,9 @@ static bool chunk_refused(struct session *s, const struct chunk *ch)
 	}
 	if (!read_chunk(s, NULL, ch->bytes))
 		return false;
-	s->bdat_failed = !ch->last;
+	break_off(s);
+	if (ch->last)
+		s->bdat_failed = BDAT_FINE;
 	return true;
 }
 
@@ -229,16 +238,21 @@ bool cmd_bdat(struct session *s, struct span arg)
 		reply(s, "521 5.5.1 Error: command not implemented");
 		return false;
 	}
-	if (s->bdat_failed) {
-		if (chunk_refused(s,
-				  &ch)) /* a transaction that is there has no content: MAIL begins another */
+	if (ch.bytes == 0 && !ch.last) {
+		log_warning("%s: null BDAT request from %s", session_message(s), session_client(s));
+		reply(s, "551 5.7.1 Null BDAT request");
+		break_off(s);
+		return false;
+	}
+	if (s->bdat_failed != BDAT_FINE) {
+		if (chunk_refused(s, &ch))
 			reply(s, "551 5.0.0 Discarded %llu bytes after earlier error",
 			      (unsigned long long)ch.bytes);
 		return false;
 	}
 	if ((s->tx == NULL || !s->tx->bdat) && !first_chunk(s)) {
-		if (!s->hangup && chunk_refused(s, &ch))
-			transaction_end(s);
+		if (!s->hangup)
+			(void)chunk_refused(s, &ch);
 		return false;
 	}
 	if (conf.message_size_limit > 0 &&
@@ -246,17 +260,8 @@ bool cmd_bdat(struct session *s, struct span arg)
 	     content_bytes(s->tx->content) + ch.bytes > (uint64_t)conf.message_size_limit)) {
 		log_warning("%s: BDAT request from %s exceeds message size limit", session_message(s),
 			    session_client(s));
-		if (chunk_refused(s, &ch)) {
+		if (chunk_refused(s, &ch))
 			reply(s, "552 5.3.4 Chunk exceeds message size limit");
-			transaction_end(s);
-		}
-		return false;
-	}
-	if (ch.bytes == 0 && !ch.last) {
-		log_warning("%s: null BDAT request from %s", session_message(s), session_client(s));
-		reply(s, "551 5.7.1 Null BDAT request");
-		transaction_end(s);
-		s->bdat_failed = true;
 		return false;
 	}
 	if (!read_chunk(s, s->tx->content, ch.bytes))
@@ -264,7 +269,7 @@ bool cmd_bdat(struct session *s, struct span arg)
 	if (ch.last)
 		return finish(s);
 	if (bare_lf_refused(s, "BDAT content")) {
-		s->bdat_failed = true;
+		s->bdat_failed = BDAT_OF_MAIL;
 		return false;
 	}
 	reply(s, "250 2.0.0 Ok: %llu bytes", (unsigned long long)ch.bytes);

@@ -31,22 +31,26 @@ unsigned extensions(const struct session *s)
 	       (session_in_list(s, conf.verp_clients) && !(off & KW_XVERP) ? EXT_XVERP : 0);
 }
 
-/* A greeting in the middle ends the transaction (RFC 5321 section 4.1.4). */
+/* A greeting in the middle ends the transaction; one that is refused changes nothing (RFC 5321 section 4.1.4). */
 static bool hello(struct session *s, struct span arg, bool esmtp)
 {
 	struct span former = s->client.helo;
+	struct verdict wish = s->wish[1];
 
-	transaction_end(s);
-	s->fwd = (struct forward){ .name = SPAN_NONE };
-	s->bdat_failed = false;
 	s->wish[1] = (struct verdict){ 0 };
 	if (!conf.delay_reject) { /* judged as it came */
 		s->client.helo = arg;
 		if (!check_helo(s)) {
-			s->client.helo = SPAN_NONE;
+			s->client.helo = former;
+			s->wish[1] = wish;
+			if (s->tx == NULL)
+				transaction_end(s); /* its memory */
 			return false;
 		}
 	}
+	transaction_end(s);
+	s->fwd = (struct forward){ .name = SPAN_NONE };
+	s->bdat_failed = BDAT_FINE;
 	if (!span_eq(former, arg) &&
 	    s->arena.used_bytes < 64 * 1024) /* a client that greets for ever gets no memory */
 		former = neutral_name(&s->arena, arg, conf.smtputf8);

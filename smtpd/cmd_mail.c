@@ -73,14 +73,16 @@ void log_bad_address(struct session *s, const char *verb, struct span text)
 		    SPAN_ARG(span_head(text, 200)));
 }
 
-struct span bracketed(struct session *s, struct span path)
+struct span said_path(struct span arg, struct span params)
 {
-	return span_printf(&s->tx_arena, "<" SPAN_FMT ">", SPAN_ARG(path));
+	struct span said = span_skip(arg, (size_t)(span_chr(arg, ':') + 1));
+
+	return span_trim(span_head(said, said.n - params.n));
 }
 
-static bool bad_sender(struct session *s, struct span path)
+static bool bad_sender(struct session *s, struct span said)
 {
-	log_bad_address(s, "MAIL", bracketed(s, path));
+	log_bad_address(s, "MAIL", said);
 	reply(s, "501 5.1.7 Bad sender address syntax");
 	return false;
 }
@@ -115,7 +117,7 @@ static const char *take_verp(struct session *s, struct transaction *tx)
 }
 
 /* false: the reply is sent. The transaction exists already, so that log lines name the sender. */
-static bool accept_sender(struct session *s, struct span path, struct span params)
+static bool accept_sender(struct session *s, struct span path, struct span said, struct span params)
 {
 	struct transaction *tx = s->tx;
 	const char *bad;
@@ -123,7 +125,7 @@ static bool accept_sender(struct session *s, struct span path, struct span param
 	bad = params_mail(params, extensions(s), &s->tx_arena, &tx->mail);
 	if (take_path(s, path, conf.smtputf8, true, &tx->sender) != NULL ||
 	    undeclared_domain(tx->sender, tx->mail.smtputf8))
-		return bad_sender(s, path);
+		return bad_sender(s, said);
 	if (bad != NULL) {
 		reply(s, "%s", bad);
 		return false;
@@ -154,12 +156,12 @@ bool cmd_mail(struct session *s, struct span arg)
 		reply(s, "503 5.5.1 Error: send %s first", conf.lmtp ? "LHLO" : "HELO/EHLO");
 		return false;
 	}
-	if (s->bdat_failed) {
-		reply(s, "503 5.5.1 Error: MAIL after BDAT");
+	if (session_in_mail(s)) {
+		reply(s, "503 5.5.1 Error: nested MAIL command");
 		return false;
 	}
-	if (s->tx != NULL) {
-		reply(s, "503 5.5.1 Error: nested MAIL command");
+	if (s->bdat_failed != BDAT_FINE) {
+		reply(s, "503 5.5.1 Error: MAIL after BDAT");
 		return false;
 	}
 	if ((bad = params_path(arg, "FROM:", conf.strict_envelopes, &path, &params)) != NULL) {
@@ -169,7 +171,7 @@ bool cmd_mail(struct session *s, struct span arg)
 	}
 	s->tx = arena_alloc(&s->tx_arena, sizeof(*s->tx));
 	s->tx->arrival_us = wall_now().us;
-	if (!accept_sender(s, path, params)) {
+	if (!accept_sender(s, path, said_path(arg, params), params)) {
 		transaction_end(s);
 		return false;
 	}

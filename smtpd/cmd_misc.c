@@ -9,7 +9,7 @@ bool cmd_rset(struct session *s, struct span arg)
 		return false;
 	}
 	transaction_end(s);
-	s->bdat_failed = false;
+	s->bdat_failed = BDAT_FINE;
 	reply(s, "250 2.0.0 Ok");
 	return true;
 }
@@ -48,7 +48,7 @@ bool cmd_vrfy(struct session *s, struct span arg)
 		reply(s, "501 5.5.4 Syntax: VRFY address [SMTPUTF8]");
 		return false;
 	}
-	if (take_path(s, path, conf.smtputf8, false, &addr) != NULL) {
+	if (take_path(s, path, conf.smtputf8, false, &addr) != NULL || undeclared_domain(addr, smtputf8)) {
 		log_bad_address(s, "VRFY", said);
 		reply(s, "501 5.1.3 Bad recipient address syntax");
 		return false;
@@ -73,7 +73,7 @@ bool cmd_etrn(struct session *s, struct span arg)
 	struct err e;
 	enum rc rc;
 
-	if (s->tx != NULL) {
+	if (session_in_mail(s)) {
 		reply(s, "503 Error: MAIL transaction in progress");
 		return false;
 	}

@@ -6,9 +6,9 @@
 #define ENVELOPE_BYTES (110 * 1024) /* of recipients: what one record to cleanup(8) holds */
 #define PER_RCPT       32
 
-static bool bad_recipient(struct session *s, struct span path)
+static bool bad_recipient(struct session *s, struct span said)
 {
-	log_bad_address(s, "RCPT", bracketed(s, path));
+	log_bad_address(s, "RCPT", said);
 	reply(s, "501 5.1.3 Bad recipient address syntax");
 	return false;
 }
@@ -30,14 +30,15 @@ static void log_origin(const struct session *s, char *text, size_t size)
 	const struct forward *f = &s->fwd;
 	char id[300] = "", addr[INET_TEXT_MAX + 2] = "";
 
-	if (f->name.n == 0 && f->addr.n == 0)
-		return;
 	if (known(f->ident))
 		(void)snprintf(id, sizeof(id), ", orig_queue_id=" SPAN_FMT, SPAN_ARG(f->ident));
 	if (known(f->addr))
 		(void)snprintf(addr, sizeof(addr), "[" SPAN_FMT "]", SPAN_ARG(f->addr));
-	(void)snprintf(text, size, "%s, orig_client=" SPAN_FMT "%s", id, SPAN_ARG(span_head(f->name, 300)),
-		       addr);
+	if (f->name.n == 0 && f->addr.n == 0)
+		(void)snprintf(text, size, "%s", id);
+	else
+		(void)snprintf(text, size, "%s, orig_client=" SPAN_FMT "%s", id,
+			       SPAN_ARG(span_head(f->name, 300)), addr);
 }
 
 void transaction_name(struct session *s)
@@ -85,22 +86,24 @@ bool cmd_rcpt(struct session *s, struct span arg)
 	struct verdict v;
 	const char *bad;
 
-	if (s->tx == NULL || s->tx->bdat || s->bdat_failed) {
-		reply(s, s->tx == NULL && !s->bdat_failed ? "503 5.5.1 Error: need MAIL command"
-							  : "503 5.5.1 Error: RCPT after BDAT");
+	if (s->tx == NULL || s->tx->bdat) {
+		reply(s, !session_in_mail(s) ? "503 5.5.1 Error: need MAIL command"
+					     : "503 5.5.1 Error: RCPT after BDAT");
 		return false;
 	}
-	if ((bad = params_path(arg, "TO:", conf.strict_envelopes, &path, &rest)) != NULL ||
-	    (bad = params_rcpt(rest, extensions(s), &s->tx_arena, &p)) != NULL) {
+	bad = params_path(arg, "TO:", conf.strict_envelopes, &path, &rest);
+	if (bad == NULL && (take_path(s, path, conf.smtputf8, false, &addr) != NULL ||
+			    undeclared_domain(addr, s->tx->mail.smtputf8)))
+		return bad_recipient(s, said_path(arg, rest));
+	if (bad == NULL)
+		bad = params_rcpt(rest, extensions(s), &s->tx_arena, &p);
+	if (bad != NULL) {
 		log_strict(s, "RCPT", bad, arg);
 		reply(s, "%s", bad);
 		return false;
 	}
 	if (!has_room(s->tx, path))
 		return too_many(s);
-	if (take_path(s, path, conf.smtputf8, false, &addr) != NULL ||
-	    undeclared_domain(addr, s->tx->mail.smtputf8))
-		return bad_recipient(s, path);
 	if (conf.strict_utf8 && !s->tx->mail.smtputf8 && !span_is_ascii(addr)) {
 		reply(s, "553 5.6.7 Must declare SMTPUTF8 to send unicode address");
 		return false;

@@ -7,7 +7,7 @@ bool cmd_xclient(struct session *s, struct span arg)
 	struct client told = s->client;
 	const char *text;
 
-	if (s->tx != NULL) {
+	if (session_in_mail(s)) {
 		reply(s, "503 5.5.1 Error: MAIL transaction in progress");
 		return false;
 	}
@@ -29,6 +29,7 @@ bool cmd_xclient(struct session *s, struct span arg)
 	limit_disconnect(s); /* of the client as it was */
 	s->client = told;
 	s->fwd = (struct forward){ .name = SPAN_NONE };
+	s->bdat_failed = BDAT_FINE;
 	s->wish[0] = s->wish[1] = (struct verdict){ 0 };
 	session_identify(s);
 	if (!limit_connect(s))
@@ -46,7 +47,7 @@ bool cmd_xforward(struct session *s, struct span arg)
 {
 	const char *text;
 
-	if (s->tx != NULL) {
+	if (session_in_mail(s)) {
 		reply(s, "503 5.5.1 Error: MAIL transaction in progress");
 		return false;
 	}

@@ -12,14 +12,6 @@ static bool bad_literal(struct span name)
 	return literal(name) && !domain_literal_valid(name);
 }
 
-static bool all_digits(struct span s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if (!ascii_isdigit(s.p[i]))
-			return false;
-	return true;
-}
-
 static struct span without_final_dot(struct span name)
 {
 	return name.n > 1 && name.p[name.n - 1] == '.' ? span_head(name, name.n - 1) : name;
@@ -27,7 +19,10 @@ static struct span without_final_dot(struct span name)
 
 static bool valid(struct span name)
 {
-	return domain_valid(without_final_dot(name), false) && !all_digits(name);
+	struct inet_addr ip;
+
+	name = without_final_dot(name);
+	return domain_is_numeric(name) ? inet_addr_parse(name, &ip) == RC_OK : domain_valid(name, false);
 }
 
 static enum outcome refuse(struct session *s, struct check *c, int64_t code, const char *why)

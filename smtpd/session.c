@@ -82,6 +82,11 @@ void transaction_end(struct session *s)
 	arena_release(&s->tx_arena); /* an idle session holds no memory */
 }
 
+bool session_in_mail(const struct session *s)
+{
+	return s->tx != NULL || s->bdat_failed == BDAT_OF_MAIL;
+}
+
 /* ---- the end ---- */
 
 /* "QID: timeout after DATA (99 bytes) from host[addr]" */
@@ -89,7 +94,8 @@ static void log_lost(struct session *s, bool timeout)
 {
 	char bytes[40] = "";
 
-	if (s->tx != NULL && s->tx->content != NULL)
+	if (s->tx != NULL && s->tx->content != NULL &&
+	    (strcmp(s->where, "DATA") == 0 || strcmp(s->where, "BDAT") == 0))
 		(void)snprintf(bytes, sizeof(bytes), " (%llu bytes)",
 			       (unsigned long long)content_bytes(s->tx->content));
 	else if (!timeout &&

@@ -169,8 +169,9 @@ struct session {
 	bool lenient_lf;   /* excepted from smtpd_forbid_bare_newline */
 	bool may_xforward; /* judged by the address that connected */
 	bool ill_pipelined;
-	bool denied;	    /* refused when it connected: nothing but QUIT is done */
-	bool bdat_failed;   /* chunks are discarded until the transaction is given up */
+	bool denied; /* refused when it connected: nothing but QUIT is done */
+	/* Chunks are discarded until the transaction is given up, which began with MAIL or did not. */
+	enum { BDAT_FINE, BDAT_WITHOUT_MAIL, BDAT_OF_MAIL } bdat_failed;
 	bool counted;	    /* anvil knows of the connection */
 	bool auth_excepted; /* is not offered AUTH */
 	/* TLS */
@@ -199,6 +200,8 @@ const char *session_proto(const struct session *s);   /* "SMTP", "ESMTP", "LMTP"
 const char *session_client(const struct session *s);  /* "name[addr]"; in the session's arena */
 const char *session_message(const struct session *s); /* the queue id, for the log; "NOQUEUE": none yet */
 void transaction_end(struct session *s);
+bool session_in_mail(
+    const struct session *s); /* MAIL was accepted, also when its content is given up already */
 /* Before commands that say who the client is (XCLIENT). */
 void session_identify(struct session *s);
 /* By name and address; false for an empty list. */
@@ -271,7 +274,8 @@ bool undeclared_domain(struct span addr, bool smtputf8);
  * params_path(), is one. */
 void log_bad_address(struct session *s, const char *verb, struct span text);
 void log_strict(struct session *s, const char *verb, const char *said, struct span arg);
-struct span bracketed(struct session *s, struct span path);
+struct span said_path(struct span arg,
+		      struct span params); /* a path as it stands in the command: arg ends with params */
 bool tls_start(struct session *s);
 /* The client has shown a certificate that an authority of ours vouches for; RC_OK one that relay_clientcerts lists (may wait). */
 bool client_certified(const struct session *s);

@@ -14,7 +14,7 @@ struct token {
 	struct span text; /* without quotes; escapes are still there */
 };
 
-#define SPECIALS "()<>[]:;@\\,.\""
+#define SPECIALS "()<>[]:;@\\,.|\"" /* with that of commands */
 
 static bool is_special(char c)
 {

@@ -103,10 +103,13 @@ bool domain_is_numeric(struct span domain)
 bool domain_literal_valid(struct span domain)
 {
 	struct inet_addr addr;
+	struct span text;
 
 	if (domain.n < 3 || domain.p[0] != '[' || domain.p[domain.n - 1] != ']')
 		return false;
-	return inet_addr_parse(span_make(domain.p + 1, domain.n - 2), &addr) == RC_OK;
+	text = span_make(domain.p + 1, domain.n - 2);
+	return inet_addr_parse(text, &addr) == RC_OK &&
+	       span_starts_ci(text, SPAN("IPv6:")) == (span_chr(text, ':') >= 0);
 }
 
 static bool any_domain_valid(struct span domain, bool utf8)

@@ -94,7 +94,7 @@ static const char *size_param(struct span v, struct mail_params *out)
 	enum rc rc = v.n <= 20 ? span_to_u64(v, INT64_MAX, &out->size) : RC_SYNTAX;
 
 	if (rc == RC_LIMIT)
-		out->size = INT64_MAX;
+		return "552 5.3.4 Message size exceeds file system imposed limit";
 	return rc == RC_SYNTAX ? "501 5.5.4 Bad message size syntax" : NULL;
 }
 

@@ -6,8 +6,9 @@
 
 #include "queue/envelope.h"
 
-#define ENVID_TEXT_MAX 100 /* RFC 3461 section 5.4: bytes of the parameter's value */
-#define ORCPT_TEXT_MAX 500 /* section 4.2 */
+/* Bytes of the values. RFC 3461 allows 100 (section 5.4) and 500 (4.2); there are senders that do not keep to it. */
+#define ENVID_TEXT_MAX 500
+#define ORCPT_TEXT_MAX 1000
 
 /* Extensions that are on, and so are their parameters. */
 #define EXT_SIZE     1u

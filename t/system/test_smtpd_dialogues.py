@@ -105,6 +105,18 @@ CASES = {
         [H, M, "RCPT TO:<no@localhost>", ("raw", b"BDAT 3 LAST\r\nabc")],
         [H, ("raw", b"MAIL FROM:<a@good.test>\r\nRCPT TO:<bob@localhost>\r\nBDAT 3\r\na\r\nBDAT 0 LAST\r\n", 4)],
         ["HELO x", M, R, ("raw", b"BDAT 3 LAST\r\nabc")],
+        [H, ("raw", b"BDAT 3\r\nabc"), R, M, D, "DATA x", ("raw", b"BDAT 2 LAST\r\nde"), M, R], ["BDAT 0", "BDAT 0", M, "RSET", M, "BDAT 0", R, M, D, "BDAT 0", ("raw", b"BDAT 1\r\nx"), "BDAT 0 LAST", M, R],
+        [H, M, ("raw", b"BDAT 3\r\nabc"), "XCLIENT NAME=x.test", "XFORWARD NAME=x.test", "ETRN relay.test", "XCLIENT x", "AUTH x", R, M, D, ("raw", b"BDAT 1\r\nx"), H, M, R],
+        [H, ("raw", b"BDAT 3\r\nabc"), "XCLIENT NAME=x.test", H, M, R], [H, M, R, ("raw", b"BDAT 3\r\nabc"), "EHLO"],
+    ]),
+    "paths": ({}, [
+        [H, M, "RCPT TO:<a b@x> FOO", "RCPT TO:<a..b@[1.2.3]> NOTIFY=x", "RCPT TO:a@[x]> ORCPT=x", "RCPT TO: <a b@x>  NOTIFY=NEVER", R], [H, "MAIL FROM:<<a b@[x]>>", "MAIL FROM: a@[x] RET=FULL", "MAIL FROM:<a@[x]>"],
+        [H, M, "RCPT TO:<x@[::1]>", "RCPT TO:<x@[IPv6:::1]>", "RCPT TO:<x@[IPv6:1.2.3.4]>", "RCPT TO:<x@[ipv6:2001:db8::5]>"], [H, "VRFY x@\u00e9.test", "VRFY x@\u00e9.test SMTPUTF8", "VRFY bob@localhost"],
+        [H, "MAIL FROM:<a@good.test> SIZE=99999999999999999999", "MAIL FROM:<a@good.test> ENVID=" + "x" * 101, "RSET", M, "RCPT TO:<bob@localhost> ORCPT=rfc822;" + "a" * 600],
+        ["XCLIENT NAME=25", "XCLIENT NAME=1.2.3.4", "XCLIENT REVERSE_NAME=999", "XFORWARD NAME=25", "XFORWARD IDENT=ABC", H, M, R, "RSET", "XFORWARD IDENT=[UNAVAILABLE]", M, R],
+    ]),
+    "helonow": ({"smtpd_delay_reject": "no", "smtpd_helo_restrictions": "reject_invalid_helo_hostname"}, [
+        ["EHLO [::1]", "HELO 1.2", "HELO 127.0.0.1", "HELO 1.2.3.4.", "HELO 5", "EHLO [IPv6:::1]", "EHLO a..b"], [H, M, "EHLO a..b", M, "HELO -x", R, D, END, "EHLO 1.2", M], ["EHLO a..b", M, "RSET", H, "EHLO a..b", M, R],
     ]),
     "xclient": ({}, [
         ["XCLIENT", "XCLIENT ", "XCLIENT x", "XCLIENT =x", "XCLIENT NAME=", "XCLIENT FOO=1", "XCLIENT NAME=a..b", "XCLIENT NAME=a b", "XCLIENT ADDR=x", "XCLIENT ADDR=1.2.3", "XCLIENT PORT=x",
