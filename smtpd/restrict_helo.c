@@ -59,7 +59,7 @@ enum outcome run_unknown_helo(struct session *s, struct check *c, const struct r
 {
 	static const enum dns_type types[] = { DNS_A, DNS_AAAA, DNS_MX };
 	struct inet_addr ip;
-	bool trouble = false;
+	bool trouble = false, name = valid(s->client.helo) && inet_addr_parse(s->client.helo, &ip) != RC_OK;
 
 	(void)r;
 	if (bad_literal(s->client.helo))
@@ -67,8 +67,8 @@ enum outcome run_unknown_helo(struct session *s, struct check *c, const struct r
 	if (s->client.helo.n == 0 || literal(s->client.helo))
 		return DUNNO;
 	c->subject = s->client.helo;
-	/* A bare address is no name that could be found. */
-	for (size_t i = 0; i < ARRAY_LEN(types) && inet_addr_parse(s->client.helo, &ip) != RC_OK; i++) {
+	/* A bare address is no name that could be found, nor is what no host can have. */
+	for (size_t i = 0; i < ARRAY_LEN(types) && name; i++) {
 		struct dns_answer ans;
 		struct err e;
 		enum rc rc = dns_query(s->client.helo, types[i], c->a, &ans, deadline_s(60), &e);

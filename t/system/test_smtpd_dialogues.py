@@ -115,6 +115,7 @@ CASES = {
         [H, "MAIL FROM:<a@good.test> SIZE=99999999999999999999", "MAIL FROM:<a@good.test> ENVID=" + "x" * 101, "RSET", M, "RCPT TO:<bob@localhost> ORCPT=rfc822;" + "a" * 600],
         ["XCLIENT NAME=25", "XCLIENT NAME=1.2.3.4", "XCLIENT REVERSE_NAME=999", "XFORWARD NAME=25", "XFORWARD IDENT=ABC", H, M, R, "RSET", "XFORWARD IDENT=[UNAVAILABLE]", M, R],
     ]),
+    "helounknown": ({"smtpd_delay_reject": "no", "smtpd_helo_restrictions": "reject_unknown_helo_hostname"}, [["HELO x;y", "HELO 1.2", "HELO (x)", "EHLO #5", "HELO 1.2.3.4", "HELO 5", "HELO \u00e9.x", "HELO a..b"]]),
     "helonow": ({"smtpd_delay_reject": "no", "smtpd_helo_restrictions": "reject_invalid_helo_hostname"}, [
         ["EHLO [::1]", "HELO 1.2", "HELO 127.0.0.1", "HELO 1.2.3.4.", "HELO 5", "EHLO [IPv6:::1]", "EHLO a..b"], [H, M, "EHLO a..b", M, "HELO -x", R, D, END, "EHLO 1.2", M], ["EHLO a..b", M, "RSET", H, "EHLO a..b", M, R],
     ]),
