@@ -3,6 +3,7 @@
  * header (RFC 2046 sections 5.1 and 5.2). */
 #include "cleanup.h"
 #include "mime/content_type.h"
+#include "mime/params.h"
 
 #define CHUNK	      (64 * 1024)
 #define LINE_MAX_PART 2048 /* a longer line is looked at in pieces of this length */
@@ -16,8 +17,8 @@ struct boundary {
 	bool digest;
 };
 
-/* Content-Transfer-Encoding, as far as it decides what bytes a part may hold. */
-enum domain { DOMAIN_7BIT, DOMAIN_8BIT, DOMAIN_ENCODED, DOMAIN_UNKNOWN };
+/* Content-Transfer-Encoding, as far as it decides what bytes a part may hold; one that nobody knows allows none beyond ASCII. */
+enum domain { DOMAIN_7BIT, DOMAIN_8BIT, DOMAIN_ENCODED };
 
 struct scan {
 	struct job *j;
@@ -86,14 +87,14 @@ static void apply(struct scan *s, struct maps *table, const char *class, struct 
 
 static void take_encoding(struct scan *s, struct span body)
 {
-	struct span w;
+	struct span w = params_token(body);
 
-	if (!span_next_word(&body, " \t\n;(", &w))
+	if (w.n == 0)
 		return;
 	s->part_domain = span_is_ci(w, "7bit")						? DOMAIN_7BIT
 			 : span_is_ci(w, "8bit") || span_is_ci(w, "binary")		? DOMAIN_8BIT
 			 : span_is_ci(w, "base64") || span_is_ci(w, "quoted-printable") ? DOMAIN_ENCODED
-											: DOMAIN_UNKNOWN;
+											: DOMAIN_7BIT;
 	s->encoding = span_dup(&s->j->a, w);
 }
 
@@ -189,7 +190,8 @@ static bool at_boundary(struct scan *s, struct span line)
 		flush_field(s);
 		s->depth = last ? i : i + 1; /* what was inside of it has ended, too */
 		s->where = last ? IN_BODY : IN_MIME_HEADER;
-		s->segment = 0;
+		if (last) /* one that begins a part counts to what stands before it */
+			s->segment = 0;
 		forget_type(s);
 		s->type.nested = !last && b->digest; /* unless it says otherwise, RFC 2046 section 5.1.5 */
 		return true;
@@ -221,6 +223,7 @@ static bool header_line(struct scan *s, struct span line, uint64_t off, uint64_t
 	flush_field(s);
 	if (!starts || header_next(&rest, &f) != RC_OK) {
 		end_of_header(s);
+		s->segment = line.n == 0 ? 1 : 0; /* with the empty line */
 		return line.n == 0;
 	}
 	buf_reset(&s->field);
@@ -234,12 +237,12 @@ static bool header_line(struct scan *s, struct span line, uint64_t off, uint64_t
 /* `line` is a whole line, or a piece of a long one. */
 static void one_line(struct scan *s, struct span line, uint64_t off, uint64_t end, bool starts)
 {
-	if (starts && at_boundary(s, line))
-		return;
-	while (s->where != IN_BODY) /* what ends a header may begin that of a message within */
+	bool boundary = starts && at_boundary(s, line); /* body_checks(5) are for these, too */
+
+	while (!boundary && s->where != IN_BODY) /* what ends a header may begin that of a message within */
 		if (header_line(s, line, off, end, starts))
 			return;
-	if (settings.strict_body && s->domain == DOMAIN_7BIT && !span_is_ascii(line))
+	if (settings.strict_body && !boundary && s->domain == DOMAIN_7BIT && !span_is_ascii(line))
 		mime_refuse(s->j, "improper use of 8-bit data in message body", line);
 	if (chars_wanted(s->j) && s->j->file != NULL) {
 		struct span kept = chars_filter(s->j, line);
@@ -317,10 +320,12 @@ static void top_type(struct scan *s)
 {
 	struct span head = s->j->file != NULL ? s->j->header : s->j->content;
 	struct header_field f;
+	enum rc rc;
 
-	while (header_next(&head, &f) == RC_OK)
+	while ((rc = header_next(&head, &f)) == RC_OK)
 		take_field(s, &f);
 	end_of_header(s);
+	s->segment = rc == RC_EOF ? 1 : 0; /* not when something that is no header ended it */
 }
 
 void job_body(struct job *j)

@@ -178,6 +178,17 @@ static void fix_cr(struct span s)
 		*cr = ' ';
 }
 
+/* Nothing was put into the body, and nothing taken out of it. */
+static bool body_untouched(const struct job *j)
+{
+	uint64_t bytes = j->content_bytes - j->body_off;
+
+	if (j->pieces == 0)
+		return bytes == 0;
+	return j->pieces == 1 && !j->piece[0].fresh && j->piece[0].off == j->body_off &&
+	       j->piece[0].len == bytes;
+}
+
 /* A message in memory: two pieces at most; joined into one when body checks cut it up, or a stray CR has to
  * go. */
 static size_t memory_content(struct job *j, struct span out[2])
@@ -186,7 +197,7 @@ static size_t memory_content(struct job *j, struct span out[2])
 		  memchr(j->content.p != NULL ? j->content.p : "", '\r', j->content.n) != NULL;
 	struct buf b;
 
-	if (!cr && j->pieces <= 1 && (j->pieces == 0 || !j->piece[0].fresh)) {
+	if (!cr && body_untouched(j)) {
 		uint64_t from = j->header_changed ? j->body_off : 0;
 
 		out[0] = buf_span(&j->new_header);
@@ -319,7 +330,7 @@ static void make_extents(struct job *j, struct file_call *c)
 	struct buf b;
 	size_t n = 0;
 
-	if (!j->header_changed && j->pieces <= 1 && (j->pieces == 0 || !j->piece[0].fresh))
+	if (!j->header_changed && body_untouched(j))
 		return;
 	buf_init(&b, 256 << 20);
 	c->extent = arena_array(&j->a, j->pieces + 1, sizeof(*c->extent));

@@ -23,6 +23,8 @@ CONTENT = {
                 "nested_header_checks": "regexp:{{/^X-Hit/ WARN n} {/^Subject/ WARN ns}}", "body_checks": "regexp:{{/hit/ WARN b}}"}, [MIME, HEAD + "X-Hit: x\n\nX-Hit: body\n"]),
     "t-default": ({"header_checks": "regexp:{{/^(X-Hit|Content-.*|Subject): (.*)/ WARN $$1 $$2}}", "body_checks": "regexp:{{/^X-Hit/ WARN b}}"}, [MIME]),
     "t-nomime": ({"header_checks": "regexp:{{/^X-Hit: (.*)/ WARN h $$1}}", "body_checks": "regexp:{{/^(.*[Hh]it.*)/ WARN b $$1}}", "disable_mime_input_processing": "yes"}, [MIME]),
+    "t-bound": ({"body_checks": "regexp:{{/^--zz--/ REPLACE --zz-- end} {/^--zz/ WARN b}}", "body_checks_size_limit": "15"}, [MIME, MIME.replace("--zz--\n", "--zz\n--zz--\n")]),
+    "t-ends": ({"body_checks": "regexp:{{/^x/ IGNORE}}"}, [HEAD + "\n" + b for b in ("x\n", "x\na\n", "a\nx\n", "x\na\nx\n", "x\nx\n", "a\nx\nb\n", "x" * 5000 + "\n", "x\n" + "a" * 300000 + "\n", "a\n" * 150000 + "x\n", "x\n" * 150000)] + [HEAD.replace("To: b@far.test", "To: b") + "\nx\n", HEAD.replace("To: b@far.test", "To: b") + "\na\nx\n"]),
     "t-limit": ({"body_checks": "regexp:{{/^l/ WARN}}", "body_checks_size_limit": "20"}, [HEAD + "\n" + "l23456\n" * 5, MIME.replace("hit one\n", "l2345\n" * 6).replace("hit two\n", "l2345\n" * 6)]),
     "t-nolimit": ({"body_checks": "regexp:{{/^l/ WARN}}", "body_checks_size_limit": "0"}, [HEAD + "\n" + "l23456\n" * 3]),
     "t-hsize": ({"header_size_limit": "100", "header_checks": "regexp:{{/^X-Big: (.*)/ WARN $$1}}"}, [HEAD + "X-Big: " + "1234567890\n " * 12 + "\n\nb\n", HEAD + "X-Big: " + "y" * 93 + "\n\nb\n", HEAD + "X-Big: " + "y" * 94 + "\n\nb\n", HEAD + "X-Big: " + "y" * 300 + "\n z\n\nb\n"]),
@@ -32,7 +34,8 @@ CONTENT = {
     "t-undis": ({}, ["Message-ID: <{id}@case>\nDate: d\n\nb\n", "Message-ID: <{id}@case>\nFrom: x\nDate: y\nApparently-To: x\n\nb\n"]),
     "t-undis2": ({"undisclosed_recipients_header": "To: undisclosed"}, ["Message-ID: <{id}@case>\nDate: d\n\nb\n", "Message-ID: <{id}@case>\nApparently-To: d\n\nb\n", "Message-ID: <{id}@case>\nBcc: d\nResent-Bcc: x\n\nb\n"]),
     "t-strict7": ({"strict_7bit_headers": "yes"}, [HEAD + "Subject: b\u00fcro\n\nb\n", HEAD + "\n\u00fc\n"]),
-    "t-strict8": ({"strict_8bitmime": "yes"}, [HEAD + "Subject: b\u00fcro\n\nb\n", HEAD + "\n\u00fc\n", HEAD + "MIME-Version: 1.0\nContent-Transfer-Encoding: 7bit\n\n\u00fc\n", HEAD + "Content-Transfer-Encoding: 8bit\n\n\u00fc\n"]),
+    "t-strict8": ({"strict_8bitmime": "yes"}, [HEAD + "Subject: b\u00fcro\n\nb\n", HEAD + "\n\u00fc\n", HEAD + "MIME-Version: 1.0\nContent-Transfer-Encoding: 7bit\n\n\u00fc\n", HEAD + "Content-Transfer-Encoding: 8bit\n\n\u00fc\n"]
+                   + [HEAD + f"MIME-Version: 1.0\nContent-Transfer-Encoding: {e}\n\n\u00fc\n" for e in ("x-foo", '"8bit"', "base64", "binary", "(c) 8bit", "")]),
     "t-strictenc": ({"strict_mime_encoding_domain": "yes"}, [HEAD + f"MIME-Version: 1.0\nContent-Type: {t}\nContent-Transfer-Encoding: {e}\n\nb\n" for t in ("message/rfc822", "multipart/mixed; boundary=z", "message/partial", "message/external-body", "message/delivery-status") for e in ("base64", "8bit", "uuencode", "binary")]),
     "t-nest": ({"mime_nesting_limit": "2"}, [HEAD + "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n\nx\n--c--\n--b--\n--a--\n"]),
     "t-reject": ({"message_reject_characters": "\\7\\0"}, [HEAD + "\na\7b\n", HEAD + "Subject: a\7b\n\nb\n", HEAD + "\nab\n"]),
