@@ -75,7 +75,7 @@ void log_bad_address(struct session *s, const char *verb, struct span text)
 
 struct span said_path(struct span arg, struct span params)
 {
-	struct span said = span_skip(arg, (size_t)(span_chr(arg, ':') + 1));
+	struct span said = span_trim(span_skip(arg, (size_t)(span_chr(arg, ':') + 1)));
 
 	return span_trim(span_head(said, said.n - params.n));
 }

@@ -110,7 +110,7 @@ CASES = {
         [H, ("raw", b"BDAT 3\r\nabc"), "XCLIENT NAME=x.test", H, M, R], [H, M, R, ("raw", b"BDAT 3\r\nabc"), "EHLO"],
     ]),
     "paths": ({}, [
-        [H, M, "RCPT TO:<a b@x> FOO", "RCPT TO:<a..b@[1.2.3]> NOTIFY=x", "RCPT TO:a@[x]> ORCPT=x", "RCPT TO: <a b@x>  NOTIFY=NEVER", R], [H, "MAIL FROM:<<a b@[x]>>", "MAIL FROM: a@[x] RET=FULL", "MAIL FROM:<a@[x]>"],
+        [H, M, "RCPT TO:<a b@x> FOO", "RCPT TO:<a..b@[1.2.3]> NOTIFY=x", "RCPT TO:a@[x]> ORCPT=x", "RCPT TO: <a b@x>  NOTIFY=NEVER", R], [H, "MAIL FROM:<<a b@[x]>>", "MAIL FROM: a@[x] RET=FULL", "MAIL FROM: <a@[x]> \t RET=FULL  ", "MAIL FROM:<a@[x]>"],
         [H, M, "RCPT TO:<x@[::1]>", "RCPT TO:<x@[IPv6:::1]>", "RCPT TO:<x@[IPv6:1.2.3.4]>", "RCPT TO:<x@[ipv6:2001:db8::5]>"], [H, "VRFY x@\u00e9.test", "VRFY x@\u00e9.test SMTPUTF8", "VRFY bob@localhost"],
         [H, "MAIL FROM:<a@good.test> SIZE=99999999999999999999", "MAIL FROM:<a@good.test> ENVID=" + "x" * 101, "RSET", M, "RCPT TO:<bob@localhost> ORCPT=rfc822;" + "a" * 600],
         ["XCLIENT NAME=25", "XCLIENT NAME=1.2.3.4", "XCLIENT REVERSE_NAME=999", "XFORWARD NAME=25", "XFORWARD IDENT=ABC", H, M, R, "RSET", "XFORWARD IDENT=[UNAVAILABLE]", M, R],
