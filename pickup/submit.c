@@ -53,6 +53,7 @@ static void restrict_envelope(struct pickup_message *m, const struct qid *id)
 {
 	const uint32_t allowed =
 	    ENVF_SMTPUTF8 | ENVF_TRACE | ENVF_VERIFY_ONLY | ENVF_EXTRACT | ENVF_MIME_CONVERT;
+	const uint32_t context = m->env.flags & ENVF_GATEWAY ? 0 : ENVF_LOCAL;
 	struct envelope *e = &m->env, was = m->env;
 
 	*e = (struct envelope){ .qid = qid_span(id),
@@ -65,7 +66,7 @@ static void restrict_envelope(struct pickup_message *m, const struct qid *id)
 				.full_name = was.full_name,
 				.content_filter = span_str(content_filter),
 				.rcpts = was.rcpts };
-	e->flags = (was.flags & allowed) | ENVF_LOCAL | override_flags;
+	e->flags = (was.flags & allowed) | context | override_flags;
 	for (size_t i = 0; i < e->rcpts.n; i++) {
 		struct env_rcpt *r = envelope_rcpt(e, i);
 

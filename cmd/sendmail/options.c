@@ -37,6 +37,12 @@ static void set_sender(struct options *o, const char *arg)
 	o->sender = arg;
 }
 
+static void set_gateway(struct options *o, const char *arg)
+{
+	(void)arg;
+	o->gateway = true;
+}
+
 static void keep_dot(struct options *o, const char *arg)
 {
 	(void)arg;
@@ -193,7 +199,7 @@ static void set_option(struct options *o, const char *arg)
 
 static const struct flag flags[] = {
 	{ 'A', true, ignore },	      { 'B', true, set_body },	   { 'C', true, set_config },
-	{ 'F', true, set_full_name }, { 'G', false, ignore },	   { 'I', false, NULL },
+	{ 'F', true, set_full_name }, { 'G', false, set_gateway }, { 'I', false, NULL },
 	{ 'L', true, ignore },	      { 'N', true, set_notify },   { 'O', true, set_option },
 	{ 'R', true, set_ret },	      { 'U', false, ignore },	   { 'V', true, set_envid },
 	{ 'X', true, set_verp },      { 'b', true, set_mode },	   { 'c', false, ignore },

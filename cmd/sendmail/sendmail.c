@@ -120,6 +120,8 @@ static void deliver(struct options *o)
 	env.verp = verp_delims(o);
 	if (o->smtputf8)
 		env.flags |= ENVF_SMTPUTF8;
+	if (o->gateway)
+		env.flags |= ENVF_GATEWAY;
 	if (o->verbose == 1) /* more of them ask for a talkative program, not for a report */
 		env.flags |= ENVF_TRACE;
 	if (o->extract)

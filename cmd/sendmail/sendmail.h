@@ -27,7 +27,7 @@ struct options {
 	const char *config, *flush_arg;
 	const char *envid;
 	const char *verp; /* delimiters; "": the default ones; NULL: no VERP */
-	bool extract, keep_dot, eight_bit, smtputf8;
+	bool extract, keep_dot, eight_bit, smtputf8, gateway;
 	unsigned verbose; /* how many -v */
 	bool uucp;	  /* rmail: the From_ line names the sender */
 	const char *uucp_path;

@@ -47,6 +47,7 @@ enum env_body { BODY_7BIT = 0, BODY_8BITMIME = 1 };
 #define ENVF_MIME_CONVERT  (1u << 13) /* content holds 8-bit data */
 #define ENVF_RESUBMITTED   (1u << 14) /* postsuper -r: on its way to maildrop/, and the message made of it */
 #define ENVF_EXTRACT	   (1u << 15) /* sendmail -t: recipients from the header; such Bcc: is removed */
+#define ENVF_GATEWAY	   (1u << 16) /* sendmail -G: pickup leaves out ENVF_LOCAL */
 
 enum rcpt_state {
 	RCPT_TODO = 0,	  /* to be delivered (at first or again) */
