@@ -37,6 +37,59 @@ static struct span external(const struct mailbox *m)
 	return address_quote(&memory, internal);
 }
 
+static bool joins(char c)
+{
+	return c == '.' || c == '@';
+}
+
+/* Length of the first word of `s`, which begins with it, with its quoted strings and comments; a '.' or '@' beside blanks
+ * joins what they part. */
+static size_t word_length(struct span s)
+{
+	size_t i = 0, depth = 0;
+	bool quoted = false;
+
+	for (; i < s.n; i++) {
+		if (ascii_isspace(s.p[i]) && !quoted && depth == 0) {
+			size_t blanks = i;
+
+			while (i < s.n && ascii_isspace(s.p[i]))
+				i++;
+			if (i == s.n || (blanks > 0 && !joins(s.p[blanks - 1]) && !joins(s.p[i])))
+				return i == s.n ? i : blanks;
+		}
+		if (s.p[i] == '\\')
+			i++;
+		else if (s.p[i] == '"' && depth == 0)
+			quoted = !quoted;
+		else if (s.p[i] == '(' && !quoted)
+			depth++;
+		else if (s.p[i] == ')' && depth > 0)
+			depth--;
+	}
+	return i < s.n ? i : s.n;
+}
+
+/* "a b" means two, as in Postfix, where the grammar knows no such address. */
+static bool split(struct rcpt_list *l, struct span text)
+{
+	struct span word;
+	struct mailbox *box;
+	size_t n;
+
+	if (word_length(text) == text.n)
+		return false;
+	while ((text = span_trim(text)).n > 0) {
+		word = span_head(text, word_length(text));
+		text = span_skip(text, word.n);
+		(void)address_list_parse(word, &memory, RCPTS_MAX, &box, &n);
+		for (size_t i = 0; i < n; i++)
+			if (box[i].local.n > 0)
+				add(l, external(&box[i]));
+	}
+	return true;
+}
+
 /* An RFC 5322 list; text that is none stands for itself when it is one word: "|cmd" and the like are refused
  * later. */
 static void add_list(struct rcpt_list *l, struct span text, bool command_line)
@@ -46,7 +99,8 @@ static void add_list(struct rcpt_list *l, struct span text, bool command_line)
 	enum rc rc = address_list_parse(text, &memory, RCPTS_MAX, &box, &n);
 
 	for (size_t i = 0; i < n; i++)
-		if (!box[i].group_start && !box[i].group_end && box[i].local.n > 0)
+		if (!box[i].group_start && !box[i].group_end && box[i].local.n > 0 &&
+		    !split(l, span_trim(box[i].raw)))
 			add(l, external(&box[i]));
 	if (command_line && rc != RC_OK && l->n == before)
 		add(l, span_trim(text));

@@ -323,7 +323,12 @@ postlog unix-dgram n - n - 1 postlogd
                 self.wait_port(self.port[name])
             more = {int(p) for p in re.findall(r"^\S*?(\d+)\s+(?:inet|pass)\s", "\n".join(self.extra_master), re.M)}
             until(lambda: more <= listening() or self.proc.poll() is not None, 20)  # some tests want lines that are no good
+            self.wait_queue()
         return self
+
+    def wait_queue(self):
+        """Until there is a queue that takes mail; master makes it when it starts."""
+        until(lambda: os.path.exists(os.path.join(self.queue, "public", "qmgr")) or self.proc.poll() is not None, 20, 0.02)
 
     def wait_port(self, port, seconds=PATIENCE):
         def ended():

@@ -401,6 +401,9 @@ FOLDED = ("From: a\r\nTo: " + ", ".join("u" * n for n in range(1, 40)) + "\r\nCc
           "\r\nReply-To: one@far.test,\r\n two (c, d),\r\n\tthree@far.test,four\r\nSubject: x\r\nMessage-ID: <fold@case>\r\nDate: Sat, 28 Nov 2026 10:00:00 +0000\r\n\r\nbody\r\n")
 # Lengths of the lines of messages: where Postfix counts a line end as one octet more, and messages that do not fit into memory.
 SIZES = [[0], [127], [128], [2047], [2048], [2049], [5000], [10] * 100, [130] * 20, [60] * 3000, [150] * 4000]
+# Lists of recipients, on the command line and for sendmail -t, that no grammar allows and people write.
+LISTS = ["ua@far.test ub@far.test", "a b", "a b@far.test", "a@far.test b", '"a b"', 'a "b"', "a, b c", "x <a@far.test> b", "a.b c.d", "a@far.test;b@far.test", "<a@far.test> <b@far.test>", "a (c) b", "a .  b", "a @ far.test b",
+         "Full Name", "G: a b;", '"a" b', "a> b", "a@ b", "a b <c@far.test> d e", "a b, c d", "  a  ", "|x y", "a   b ", '"a b" c@far.test']
 SUBMITTED = b"""From: Local One <local1>
 To: old, name+x (who), Group: one@valias.test, "a b"@far.test;, user@host
 Cc: u@a.corp.test, user%far.test, short
@@ -509,6 +512,13 @@ def send_as(system, n):
     return r.returncode, r.stderr.decode()
 
 
+def submit_list(system, n, header):
+    text = f"From: q@far.test\nDate: Sat, 28 Nov 2026 10:00:00 +0000\nMessage-ID: <list-{'t' if header else 'c'}{n}@case>\n"
+    text = f"To: {LISTS[n]}\n{text}" if header else text
+    r = system.command("sendmail", *(["-t"] if header else [LISTS[n]]), input=(text + "\nx\n").encode())
+    return r.returncode, r.stderr.decode()
+
+
 def run(system, sink):
     replies = {}
     for context in ("smtp", "remote"):
@@ -525,8 +535,9 @@ def run(system, sink):
     system.command("postqueue", "-f")
     with ThreadPoolExecutor(4) as pool:
         replies["sendmail"] = list(pool.map(lambda n: send_as(system, n), range(len(SENDMAIL))))
+        replies["lists"] = list(pool.map(lambda n: (submit_list(system, n, False), submit_list(system, n, True)), range(len(LISTS))))
     system.command("postqueue", "-f")
-    assert instance.until(lambda: all(f"message-id=<{m}@case>" in system.log() for m in ["sendmail"] + [f"as-{n}" for n in range(len(SENDMAIL))]))
+    assert instance.until(lambda: all(f"message-id=<{m}@case>" in system.log() for m in ["sendmail"] + [f"as-{n}" for n in range(len(SENDMAIL))] + [f"list-{c}{n}" for c in "ct" for n in range(len(LISTS))]))
     quiet(system)
     return replies, arrived(sink), outcome(system.log()), counted(system.log(), sink)
 
@@ -575,6 +586,13 @@ def test_same_sender(both, n):
     if ("", "to@far.test") in theirs["arrived"][0] and "-G" not in SENDMAIL[n]:
         assert "From: Mail Delivery System <MAILER-DAEMON@mail.example.test>" in ours["arrived"][1].pop()
         theirs["arrived"][1].clear()
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("n", range(len(LISTS)), ids=lambda n: LISTS[n])
+def test_same_recipients(both, n):
+    """The header is another matter: a list that is none stays as it is here."""
+    ours, theirs = ([(r[0]["lists"][n][i], r[1][f"list-{c}{n}"][0], r[2][f"list-{c}{n}"]) for i, c in enumerate("ct")] for r in both)
     assert ours == theirs
 
 

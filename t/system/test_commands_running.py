@@ -75,7 +75,11 @@ def sides():
     ours = Instance(os.path.join(base, "ours"), listen=())
     theirs = peer.Peer(os.path.join(base, "theirs"), listen=())
     start = ours.start
-    ours.start = lambda: start(wait=False)
+
+    def begin():
+        start(wait=False)
+        ours.wait_queue()
+    ours.start = begin
     made = []
     try:
         with ThreadPoolExecutor(2) as pool:
