@@ -328,7 +328,7 @@ postlog unix-dgram n - n - 1 postlogd
 
     def wait_queue(self):
         """Until there is a queue that takes mail; master makes it when it starts."""
-        until(lambda: os.path.exists(os.path.join(self.queue, "public", "qmgr")) or self.proc.poll() is not None, 20, 0.02)
+        until(lambda: os.path.isdir(os.path.join(self.queue, "maildrop")) or self.proc.poll() is not None, 20, 0.02)
 
     def wait_port(self, port, seconds=PATIENCE):
         def ended():
