@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 import instance  # noqa: E402
 import peer  # noqa: E402
+from fakesmtp import hang_up  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not peer.HAVE, reason="Debian's postfix is not installed, or not root")
 
@@ -335,6 +336,11 @@ class Sink:
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
+    def close(self):
+        """Nobody listens any more: to close the socket alone leaves the thread that waits at it, which takes one more connection."""
+        hang_up(self.listener)
+        self.listener.close()
+
     def accept(self):
         while True:
             try:
@@ -561,7 +567,7 @@ def beside(prefix, cases, prepare, run):
                 result.append(run(system, sink))
             finally:
                 system.stop()
-                sink.listener.close()
+                sink.close()
         yield result
     finally:
         if not os.environ.get("KEEP"):

@@ -241,7 +241,7 @@ def both(home):
             got.append({c: (tables[c], r.get(str(n))) for n, c in enumerate(CASES)} | {"": (tables[""], None)})
         finally:
             system.stop()
-            sink.listener.close()
+            sink.close()
     return got
 
 

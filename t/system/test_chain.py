@@ -59,8 +59,7 @@ class Net:
 
     def close_fakes(self):
         for s in self.fakes:
-            s.listener.shutdown(socket.SHUT_RDWR)
-            s.listener.close()
+            s.end()
         self.fakes = []
 
     def client(self, inst=None, door="smtp"):

@@ -184,7 +184,7 @@ def both(home):
         yield from beside("expansion-", CASES, setup, lambda system, sink: run(system, (sink, dsn[-1])))
     finally:
         for s in dsn:
-            s.listener.close()
+            s.close()
 
 
 # A member of a list who has an account gets it at once here; Postfix sends a new message to all members.

@@ -188,7 +188,7 @@ def both(home):
             got.append(results(system, sink, home))
         finally:
             system.stop()
-            sink.listener.close()
+            sink.close()
     return got
 
 

@@ -309,7 +309,7 @@ def both(place):
         finally:
             held.close()
             system.stop()
-            sink.listener.close()
+            sink.close()
     return got
 
 

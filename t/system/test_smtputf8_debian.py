@@ -65,7 +65,7 @@ def both():
         prepare(system, sink, hops[-1])
     yield from beside("utf8-", CASES, setup, lambda system, sink: run(system, hops[-1]))
     for h in hops:
-        h.listener.close()
+        h.close()
 
 
 @pytest.mark.parametrize("case", [f"{c}-{n}" for c in CASES for n in range(len(MAILS))])

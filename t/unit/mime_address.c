@@ -233,8 +233,8 @@ static char *slurp(const char *name, size_t *n)
 	char file[400], *p = NULL;
 	FILE *f;
 
-	snprintf(file, sizeof(file), "%s/address/%s",
-		 getenv("POSTERN_DATA") ? getenv("POSTERN_DATA") : "../shared/data", name);
+	snprintf(file, sizeof(file), "%s/data/address/%s",
+		 getenv("POSTERN_SHARED") ? getenv("POSTERN_SHARED") : "../shared", name);
 	f = fopen(file, "r");
 	if (!f)
 		return NULL;

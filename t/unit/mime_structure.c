@@ -200,12 +200,13 @@ static int one_file(const char *name, const struct stat *st, int kind, struct FT
 
 static void corpora_keep_the_rules(void **state)
 {
-	const char *data = getenv("POSTERN_DATA") ? getenv("POSTERN_DATA") : "../shared/data";
+	const char *shared = getenv("POSTERN_SHARED") ? getenv("POSTERN_SHARED") : "../shared";
 	char dir[400];
 
 	(void)state;
 	for (size_t i = 0; i < 3; i++) {
-		snprintf(dir, sizeof(dir), "%s/%s", data, ((const char *[]){ "mime", "dsn", "imap" })[i]);
+		snprintf(dir, sizeof(dir), "%s/data/%s", shared,
+			 ((const char *[]){ "mime", "dsn", "imap" })[i]);
 		(void)nftw(dir, one_file, 20, FTW_PHYS);
 	}
 	if (files == 0)
