@@ -99,8 +99,11 @@ class Gate:
         return self.most
 
 
+SOON = 120  # longer than a delivery may be held at a gate or a turnstile: what waits behind one is late, not lost
+
+
 def wait(mta, pattern, n):
-    end = time.monotonic() + 40
+    end = time.monotonic() + SOON
     while len(re.findall(pattern, mta.log(), re.M)) < n:
         assert time.monotonic() < end, "%s\n%s" % (pattern, mta.log()[-4000:])
         time.sleep(0.05)
@@ -150,7 +153,7 @@ def play(mta, servers, gates):
 def overtake(mta, name, server, gate):
     """One delivery at a time: a list with 60 recipients, then small messages while its first delivery goes on. Where the small ones come."""
     send(mta, name + ".test", rcpts=60)
-    assert until(lambda: gate.now == 1)
+    assert until(lambda: gate.now == 1, SOON)
     for k, rcpts in enumerate((1, 1, 1, 1, 1, 2)):
         with smtplib.SMTP("127.0.0.1", mta.port["smtp"], timeout=60) as s:
             s.sendmail("small%d@example.org" % k, ["small%d%d@%s.test" % (k, i, name) for i in range(rcpts)], TEXT)
@@ -260,7 +263,7 @@ def times(mta, servers):
     ids = {r: queue_id(mta, r) for r in LATE}
     for qid in ids.values():
         flush(mta, ": %s: sender delay notification: " % qid, 1)
-    assert until(lambda: all(where(mta, qid) == "deferred" for qid in ids.values()), 30)  # that it was told of is written down, too
+    assert until(lambda: all(where(mta, qid) == "deferred" for qid in ids.values()), SOON)  # that it was told of is written down, too
     servers["late"].replies["RCPT"] = "250 2.1.5 ok"
     flush(mta, ": %s: removed" % ids["u0@late.test"], 1)
     send(mta, "whole.test", rcpts=5, count=4)  # more than may be active
@@ -306,7 +309,7 @@ def requeue(mta, out):
     qid = queue_id(mta, "old@never.test")
     wait(mta, r": %s: to=<u0@whole\.test>.*status=sent" % qid, 1)
     flush(mta, ": %s: sender delay notification: " % qid, 1)  # the sender is not told again after that
-    assert until(lambda: listed(mta, qid)[:1] == ("deferred",))  # on its way between two directories it is in none
+    assert until(lambda: listed(mta, qid)[:1] == ("deferred",), SOON)  # on its way between two directories it is in none
     out["hold"] = [mta.command("postsuper", "-h", qid).stderr, listed(mta, qid), mta.command("postsuper", "-H", qid).stderr, listed(mta, qid)]
     alias(mta, "old@never.test new@whole.test\n")
     new = qid
