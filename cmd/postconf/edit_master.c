@@ -45,6 +45,8 @@ static struct master_entry parse_service(struct edit *ed, struct span text, cons
 
 static void check_field(const struct request *r, struct span value)
 {
+	if (span_is(r->part[2], "*"))
+		fatal("-Fe does not accept wild-card field name");
 	if (has_blank(value))
 		fatal("-Fe does not accept whitespace in non-command field: \"%s\"", r->text);
 	if (value.n == 0)

@@ -16,7 +16,7 @@ void rmail_options(int argc, char **argv, struct options *o)
 		fputs("usage: rmail [-T] [-D domain] user ...\n", stderr);
 		_exit(EX_USAGE);
 	}
-	o->keep_dot = o->uucp = true;
+	o->keep_dot = o->gateway = o->uucp = true;
 	o->rcpt = argv + optind;
 	o->rcpts = argc - optind;
 }

@@ -1,24 +1,9 @@
 /* Any bytes as a request of postconf -e, -X or -# that changes main.cf, and as that file: it is refused, or what was asked for is what the new text says, and
  * every other setting is what it was. Input: a byte that selects what is done, requests, each ended by a line end, an empty line, the file. */
 #include "../../cmd/postconf/edit.c" /* a command's file: not in the archive */
-#include <setjmp.h>
-
-#define REQUESTS_MAX 4
+#include "postconf_edit.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static jmp_buf refused;
-
-void fatal(const char *fmt, ...)
-{
-	INVARIANT(fmt[0] != '\0');
-	longjmp(refused, 1);
-}
-
-void warn(const char *fmt, ...)
-{
-	INVARIANT(fmt[0] != '\0');
-}
 
 void split_argument(const char *arg, struct span *name, struct span *value)
 {
@@ -31,21 +16,6 @@ void split_argument(const char *arg, struct span *name, struct span *value)
 		if (ascii_isspace(name->p[i]))
 			fatal("a blank");
 	*value = span_trim(rest);
-}
-
-void edit_needs_argument(const struct options *o)
-{
-	INVARIANT(o->args > 0);
-}
-
-void target_open(struct target *t, const struct options *o, const char *name)
-{
-	(void)t, (void)o, (void)name;
-}
-
-void target_finish(struct target *t, struct span text)
-{
-	(void)t, (void)text;
 }
 
 static struct conf *parse(struct span text)
@@ -121,9 +91,9 @@ static void run(const struct options *o, struct span file)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const enum action actions[] = { A_EDIT, A_REMOVE, A_COMMENT };
-	struct span file, line;
+	struct span file;
 	char *arg[REQUESTS_MAX];
-	struct options o = { .arg = arg, .dir = "/etc" };
+	struct options o = { .args = 0 };
 	struct arena a;
 
 	if (size < 1 || size > 16384 || memchr(data, '\0', size) != NULL ||
@@ -134,8 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	o.action = actions[*data % ARRAY_LEN(actions)];
 	file = span_make((const char *)data + 1, size - 1);
 	arena_init(&a);
-	while (o.args < REQUESTS_MAX && span_next(&file, '\n', &line) && line.n > 0)
-		arg[o.args++] = arena_cstr(&a, line);
+	take_requests(&o, arg, &file, &a);
 	if (o.args > 0)
 		run(&o, file);
 	arena_release(&a);

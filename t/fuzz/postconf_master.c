@@ -4,39 +4,9 @@
 #include "../../cmd/postconf/entry.c"
 #include "../../cmd/postconf/out.c"
 #include "../../cmd/postconf/request.c"
-#include <setjmp.h>
-
-#define REQUESTS_MAX 4
+#include "postconf_edit.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static jmp_buf refused;
-
-void fatal(const char *fmt, ...)
-{
-	INVARIANT(fmt[0] != '\0');
-	longjmp(refused, 1);
-}
-
-void warn(const char *fmt, ...)
-{
-	INVARIANT(fmt[0] != '\0');
-}
-
-void edit_needs_argument(const struct options *o)
-{
-	INVARIANT(o->args > 0);
-}
-
-void target_open(struct target *t, const struct options *o, const char *name)
-{
-	(void)t, (void)o, (void)name;
-}
-
-void target_finish(struct target *t, struct span text)
-{
-	(void)t, (void)text;
-}
 
 static bool asked_for(const struct options *o, const struct master_entry *en, struct arena *a)
 {
@@ -93,9 +63,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		enum action action;
 	} kinds[] = { { S_SERVICES, A_EDIT }, { S_SERVICES, A_REMOVE }, { S_SERVICES, A_COMMENT },
 		      { S_FIELDS, A_EDIT },   { S_SETTINGS, A_EDIT },	{ S_SETTINGS, A_REMOVE } };
-	struct span file, line;
+	struct span file;
 	char *arg[REQUESTS_MAX];
-	struct options o = { .arg = arg, .dir = "/etc" };
+	struct options o = { .args = 0 };
 	struct arena a;
 
 	if (size < 1 || size > 16384 || memchr(data, '\0', size) != NULL)
@@ -104,8 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	o.action = kinds[*data % ARRAY_LEN(kinds)].action;
 	file = span_make((const char *)data + 1, size - 1);
 	arena_init(&a);
-	while (o.args < REQUESTS_MAX && span_next(&file, '\n', &line) && line.n > 0)
-		arg[o.args++] = arena_cstr(&a, line);
+	take_requests(&o, arg, &file, &a);
 	if (o.args > 0)
 		run(&o, file, &a);
 	arena_release(&a);

@@ -327,7 +327,7 @@ MASTER_EDITS = [["-M", "smtp/inet=smtp inet n - n - - smtpd -o a=b"], ["-Me", "f
                 ["-PX", "*/inet/*"], ["-P", "*/inet/z=1"], ["-P", "smtp/inet=x"],
                 ["-P", "smtp/inet/x=1\nevil unix - - n - - pipe"], ["-M", "smtp/inet=smtp inet n - n - - smtpd\n -o a=b"], ["-F", "smtp/inet/command=smtpd\n-v"],
                 ["-P", "smtp/inet/x y=1"], ["-P", "smtp/inet/x=a}b c"], ["-P", "smtp/inet/x={a b"], ["-P", "smtp/inet/x=#1"], ["-P", "smtp/inet/x="],
-                ["-F", "smtp/inet/service=foo bar"], ["-F", "smtp/inet/process_limit=x"], ["-M", "f/unix=f unix - - n - - pipe user=a argv=/bin/x #f {#g h}"]]
+                ["-F", "smtp/inet/service=foo bar"], ["-F", "smtp/inet/*=n"], ["-F", "smtp/inet=n"], ["-F", "smtp/inet/process_limit=x"], ["-M", "f/unix=f unix - - n - - pipe user=a argv=/bin/x #f {#g h}"]]
 
 
 @pytest.fixture(scope="module")

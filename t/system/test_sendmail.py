@@ -12,6 +12,8 @@ from instance import until
 
 BIN = os.path.join(fm.BUILD, "bin")
 
+LOCAL = 4  # ENVF_LOCAL
+
 
 class World:
     def __init__(self, tmp, main_cf=""):
@@ -148,6 +150,9 @@ def test_rmail(world):
     """UUCP From_ lines: each adds its host to the path, the last names the user; no such line is status 65, no recipient 64."""
     text = ">From joe Sat Jan  1 00:00:00 2000 remote from near\n>From joe Sat Jan  1 00:00:00 2000 remote from far\nSubject: u\n\nx\n.\ny\n"
     assert world.run("a@x.example", "b", text=text, name="rmail").returncode == 0
+    assert world.got[-1][0]["flags"] & LOCAL == 0  # the header is a stranger's, as with -G
+    assert world.run("-G", "x").returncode == 0 and world.got.pop()[0]["flags"] & LOCAL == 0
+    assert world.run("x").returncode == 0 and world.got.pop()[0]["flags"] & LOCAL == LOCAL
     assert world.got[-1][0]["sender"] == "near!far!joe" and rcpts(world) == ["a@x.example", "b"] and world.got[-1][1].endswith("Subject: u\n\nx\n.\ny\n")
     assert world.run("a", text="Subject: u\n\nx\n", name="rmail").returncode == 65
     assert world.run(name="rmail").returncode == 64
